@@ -1,0 +1,99 @@
+"""The contract of the house: `denoiser(x, sigma) -> H(x, sigma)`, the expected denoised sample.
+
+Sec. 2.3 of the paper, Eq. 3: H(x, sigma) = x + sigma^2 s(x, sigma), the posterior mean of the clean
+datum given x = clean + sigma z. A trained network, a foreign model and a closed-form optimum look
+the same to a sampler, a loss and a plot.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from cascore.errors import InputError
+
+__all__ = [
+    "ConditionalDenoiser",
+    "Denoiser",
+    "UnconditionalDenoiser",
+    "broadcast_sigma",
+    "rescaled",
+    "score",
+]
+
+
+class Denoiser(Protocol):
+    """`denoiser(x, sigma) -> H`: x is [N, ...], sigma a scalar or [N] in x's dtype and device."""
+
+    def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
+        """H(x, sigma), of the shape and dtype of x."""
+        ...
+
+
+def broadcast_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
+    """Sigma in x's dtype and on its device, [1, 1, ...] or [N, 1, ...], ready to multiply x.
+
+    Raises:
+        InputError: sigma is neither a scalar nor one number per sample.
+    """
+    level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+    if level.ndim > 1 or (level.ndim == 1 and len(level) not in (1, len(x))):
+        raise InputError(f"sigma must be a scalar or [{len(x)}], not {list(level.shape)}")
+    return level.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+class UnconditionalDenoiser(nn.Module):
+    """Technique 3: s(x, sigma) = f(x) / sigma, so H(x, sigma) = x + sigma f(x)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """H(x, sigma); the network sees x only."""
+        estimate: Tensor = self.network(x)
+        return x + broadcast_sigma(sigma, x) * estimate
+
+
+class ConditionalDenoiser(nn.Module):
+    """s(x, sigma) = f(x, log sigma) / sigma, so H(x, sigma) = x + sigma f(x, log sigma)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """H(x, sigma); the network sees x and log sigma as [N]."""
+        level = broadcast_sigma(sigma, x)
+        estimate: Tensor = self.network(x, level.reshape(-1).log().expand(len(x)))
+        return x + level * estimate
+
+
+class _Rescaled(nn.Module):
+    """H of [0, 1] pixels by a denoiser of [low, high] pixels."""
+
+    def __init__(self, denoiser: Denoiser, low: float, high: float) -> None:
+        super().__init__()
+        self.denoiser = denoiser  # registered as a submodule when it is one
+        self.low, self.span = low, high - low
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+        return (self.denoiser(self.low + self.span * x, self.span * level) - self.low) / self.span
+
+
+def rescaled(denoiser: Denoiser, low: float, high: float) -> Denoiser:
+    """A denoiser of [low, high] pixels, seen in [0, 1]: for [-1, 1], (D(2x - 1, 2 sigma) + 1) / 2.
+
+    Raises:
+        InputError: low is not below high.
+    """
+    if not low < high:
+        raise InputError(f"low must be below high, not {low} and {high}")
+    return _Rescaled(denoiser, low, high)
+
+
+def score(denoiser: Denoiser, x: Tensor, sigma: Tensor | float) -> Tensor:
+    """Eq. 3: s(x, sigma) = (H(x, sigma) - x) / sigma^2, of the shape of x."""
+    level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+    return (denoiser(x, level) - x) / broadcast_sigma(level, x) ** 2

@@ -1,0 +1,16 @@
+"""Errors that a user can cause and act on; the command line prints them in one line."""
+
+__all__ = ["InputError", "MissingExtraError"]
+
+
+class InputError(ValueError):
+    """Something that was given cannot be used: says what was received, what was expected, what to do."""
+
+
+class MissingExtraError(InputError):
+    """A part of cascore needs a package that its light core does not install."""
+
+    def __init__(self, *, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs {package}, which is not installed; run: pip install 'cascore[{extra}]'"
+        )

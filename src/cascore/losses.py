@@ -1,0 +1,168 @@
+"""Training objectives: Eq. 1 (DSM), Eq. 4 (discriminator), Eq. 5 (hybrid), and the other GAN losses.
+
+A GAN loss is a pair of functions of (D(real), D(fake)): one for the discriminator, one for the score
+network. Least squares is the paper's; the others are those its Appendix B compares.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cascore.denoiser import broadcast_sigma
+from cascore.errors import InputError
+from cascore.noise import Noise, Purpose, as_source
+from cascore.schedule import check_sigmas
+
+__all__ = [
+    "GAN_LOSSES",
+    "Corrupted",
+    "GanLoss",
+    "corrupt",
+    "discriminator_loss",
+    "dsm_loss",
+    "hybrid_loss",
+    "lsgan",
+]
+
+
+class Corrupted(NamedTuple):
+    """One draw of p(x, x~, sigma): clean [N, ...], noisy = clean + sigma z, sigma [N]."""
+
+    clean: Tensor
+    noisy: Tensor
+    sigma: Tensor
+
+
+def corrupt(clean: Tensor, sigmas: Tensor, *, noise: Noise) -> Corrupted:
+    """The draw of Eq. 1: sigma uniform over the levels, x~ = x + sigma z.
+
+    Args:
+        clean: [N, ...], float.
+        sigmas: [L], the training levels.
+        noise: a generator, or a keyed source; `KeyedNoise.at(step)` makes the draw of a step.
+    """
+    source, levels = as_source(noise), check_sigmas(sigmas)
+    level = source.integers(
+        len(clean), high=len(levels), purpose=Purpose.LEVEL, device=clean.device
+    )
+    sigma = levels.to(device=clean.device, dtype=clean.dtype)[level]
+    z = source.normal(
+        clean.shape, purpose=Purpose.CORRUPTION, dtype=clean.dtype, device=clean.device
+    )
+    return Corrupted(clean=clean, noisy=clean + broadcast_sigma(sigma, clean) * z, sigma=sigma)
+
+
+def dsm_loss(denoised: Tensor, drawn: Corrupted) -> Tensor:
+    """Eq. 1 for each sample: ||H(x~, sigma) - x||^2 / (2 sigma^2), summed over pixels; [N]."""
+    if denoised.shape != drawn.clean.shape:
+        raise InputError(f"H is {list(denoised.shape)}, the data {list(drawn.clean.shape)}")
+    # Divided before it is squared: sigma^2 of a small level is lost in half precision.
+    error = (denoised - drawn.clean) / broadcast_sigma(drawn.sigma, denoised)
+    return error.square().flatten(1).sum(1) / 2
+
+
+Adversarial = Callable[[Tensor, Tensor], Tensor]
+
+
+class GanLoss(NamedTuple):
+    """Two functions of (D(real), D(fake)), each [N], to minimise; each returns a scalar."""
+
+    discriminator: Adversarial
+    generator: Adversarial
+
+
+def _least_squares(real: Tensor, fake: Tensor) -> Tensor:
+    return (real - 1).square().mean() + (fake + 1).square().mean()
+
+
+def _logistic(real: Tensor, fake: Tensor) -> Tensor:
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def _hinge(real: Tensor, fake: Tensor) -> Tensor:
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+lsgan = GanLoss(
+    discriminator=_least_squares, generator=lambda real, fake: (fake - 1).square().mean()
+)
+"""Eq. 4 and the first term of Eq. 5 (Mao et al. 2017, targets +1 and -1)."""
+
+standard = GanLoss(discriminator=_logistic, generator=lambda real, fake: F.softplus(-fake).mean())
+"""Goodfellow et al. (2014), non-saturating, on logits."""
+
+hinge = GanLoss(discriminator=_hinge, generator=lambda real, fake: -fake.mean())
+"""Lim & Ye (2017), Miyato et al. (2018)."""
+
+
+def _paired(loss: Callable[[Tensor], Tensor]) -> GanLoss:
+    """Relativistic paired (Jolicoeur-Martineau 2018): a loss of D(real_i) - D(fake_i)."""
+    return GanLoss(
+        discriminator=lambda real, fake: loss(real - fake).mean(),
+        generator=lambda real, fake: loss(fake - real).mean(),
+    )
+
+
+def _average(symmetric: Adversarial) -> GanLoss:
+    """Relativistic average: each side against the mean of the other."""
+
+    def against_average(real: Tensor, fake: Tensor) -> Tensor:
+        return symmetric(real - fake.mean(), fake - real.mean())
+
+    return GanLoss(
+        discriminator=against_average,
+        generator=lambda real, fake: against_average(fake, real),
+    )
+
+
+GAN_LOSSES: Mapping[str, GanLoss] = MappingProxyType(
+    {
+        "lsgan": lsgan,
+        "standard": standard,
+        "hinge": hinge,
+        "relativistic-standard": _paired(lambda gap: F.softplus(-gap)),
+        "relativistic-lsgan": _paired(lambda gap: (gap - 1).square()),
+        "relativistic-hinge": _paired(lambda gap: F.relu(1 - gap)),
+        "relativistic-average-standard": _average(_logistic),
+        "relativistic-average-lsgan": _average(_least_squares),
+        "relativistic-average-hinge": _average(_hinge),
+    }
+)
+"""Every GAN loss the paper tried, by name."""
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, *, gan: GanLoss = lsgan) -> Tensor:
+    """Eq. 4 (printed with max, meant to be minimised): E(D(x) - 1)^2 + E(D(H) + 1)^2; scalar.
+
+    Args:
+        real: D(x), [N].
+        fake: D(H(x~, sigma)), [N], H without gradient.
+        gan: another pair of `GAN_LOSSES`.
+    """
+    return gan.discriminator(real, fake)
+
+
+def hybrid_loss(
+    real: Tensor,
+    fake: Tensor,
+    denoised: Tensor,
+    drawn: Corrupted,
+    *,
+    weight: float,
+    gan: GanLoss = lsgan,
+) -> Tensor:
+    """Eq. 5: E(D(H) - 1)^2 + lambda E||H - x||^2 / (2 sigma^2); scalar.
+
+    Args:
+        real: D(x), [N]; only the relativistic losses look at it.
+        fake: D(H(x~, sigma)), [N].
+        denoised: H(x~, sigma), [N, ...].
+        drawn: the draw that H was computed from.
+        weight: lambda, of the DSM term.
+        gan: another pair of `GAN_LOSSES`.
+    """
+    return gan.generator(real, fake) + weight * dsm_loss(denoised, drawn).mean()

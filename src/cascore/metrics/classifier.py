@@ -1,0 +1,185 @@
+"""Small image classifiers: their penultimate layer is a feature space, their labels find modes.
+
+Inception features mean little on 8×8 digits and its weights are a large download. These
+classifiers weigh under 1 MB, travel with the package and are trained by `tools/train_classifier.py`
+on the data set whose name they bear. The JSON file beside the weights says how well they classify,
+from which data they come, and pins the weights by digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from cascore.errors import InputError
+from cascore.metrics.moments import ExtractorIdentity
+from cascore.pixels import to_float
+
+__all__ = ["Classifier", "ConvNet", "load_extractor", "read_extractor"]
+
+_WEIGHTS = Path(__file__).parent / "weights"
+_BATCH = 256  # fixed: a convolution's rounding may depend on the batch size
+
+
+class ConvNet(nn.Module):
+    """Convolutional classifier of square images: stages of two convolutions and a halving.
+
+    Args:
+        image_shape: Channels, height and width; the sides are equal.
+        widths: Channels of each stage; every stage halves the side, rounding down.
+        dimension: Length of the feature vector, the layer before the logits.
+        classes: Number of logits.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, int, int],
+        widths: tuple[int, ...],
+        dimension: int,
+        classes: int,
+    ) -> None:
+        super().__init__()
+        channels, side, _ = image_shape
+        self.stages = nn.Sequential(*(_stage(a, b) for a, b in pairwise((channels, *widths))))
+        final_side = side >> len(widths)
+        self.embed = nn.Linear(widths[-1] * final_side**2, dimension)
+        self.head = nn.Linear(dimension, classes)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Features [N, dimension], not negative, of float pixels [N, C, H, W] in [0, 1]."""
+        hidden: Tensor = self.stages(2 * pixels - 1)
+        return torch.relu(self.embed(hidden.flatten(start_dim=1)))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits [N, classes] of float pixels [N, C, H, W] in [0, 1]."""
+        logits: Tensor = self.head(self.features(pixels))
+        return logits
+
+
+def _stage(inputs: int, outputs: int) -> nn.Sequential:
+    # A convolution is followed by BatchNorm, whose offset makes a bias of its own pointless.
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained `ConvNet` as a `FeatureExtractor`, and as a classifier.
+
+    Attributes:
+        identity: Name, and sha256 of the weights file.
+        image_shape: Channels, height, width of the images it takes.
+        dimension: Length of a feature vector.
+        accuracy: Share of held-out images that it classifies correctly.
+        network: The network, in evaluation mode; where it lives, the work is done.
+    """
+
+    identity: ExtractorIdentity
+    image_shape: tuple[int, int, int]
+    dimension: int
+    accuracy: float
+    network: ConvNet
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features float32 [N, dimension], on the CPU, of images uint8 [N, C, H, W].
+
+        Raises:
+            InputError: Images of another type or shape.
+        """
+        rows = [self.network.features(pixels).cpu() for pixels in self._batches(images)]
+        return torch.cat(rows) if rows else torch.empty(0, self.dimension)
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> Tensor:
+        """Labels int64 [N], on the CPU, of images uint8 [N, C, H, W].
+
+        Raises:
+            InputError: Images of another type or shape.
+        """
+        rows = [self.network(pixels).argmax(dim=1).cpu() for pixels in self._batches(images)]
+        return torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)
+
+    def _batches(self, images: Tensor) -> Iterator[Tensor]:
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.image_shape:
+            shape = ", ".join(map(str, self.image_shape))
+            raise InputError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; {self.identity.name!r} "
+                f"takes torch.uint8 of shape [N, {shape}] (cascore.pixels turns float pixels in "
+                "[0, 1] into uint8)"
+            )
+        device = self.network.head.weight.device
+        for start in range(0, len(images), _BATCH):
+            yield to_float(images[start : start + _BATCH].to(device))
+
+
+def load_extractor(name: str) -> Classifier:
+    """The classifier that ships with cascore for the data set `name`, on the CPU.
+
+    Raises:
+        InputError: No classifier of that name ships, or its files are damaged.
+    """
+    shipped = sorted(path.stem for path in _WEIGHTS.glob("*.safetensors"))
+    if name not in shipped:
+        raise InputError(
+            f"no classifier ships for {name!r}; expected one of {', '.join(shipped)}, or train one "
+            "with tools/train_classifier.py and read it with read_extractor"
+        )
+    return read_extractor(_WEIGHTS / f"{name}.safetensors")
+
+
+def read_extractor(path: Path) -> Classifier:
+    """A classifier from `<name>.safetensors` and the `<name>.json` beside it.
+
+    Raises:
+        InputError: A file is missing or unreadable, or the weights are not those that the JSON
+            file describes.
+    """
+    try:
+        weights = path.read_bytes()
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        digest = hashlib.sha256(weights).hexdigest()
+        if digest != card["digest"]:
+            raise InputError(
+                f"{path} has digest {digest}, its JSON file says {card['digest']}; the two do not "
+                "belong together: restore both or train the classifier again"
+            )
+        channels, height, width = card["image_shape"]
+        network = ConvNet(
+            image_shape=(channels, height, width),
+            widths=tuple(card["widths"]),
+            dimension=card["dimension"],
+            classes=card["classes"],
+        )
+        network.load_state_dict(safetensors.torch.load(weights))
+        return Classifier(
+            identity=ExtractorIdentity(name=card["name"], digest=digest),
+            image_shape=(channels, height, width),
+            dimension=card["dimension"],
+            accuracy=card["accuracy"],
+            network=network.eval().requires_grad_(False),
+        )
+    except OSError as error:
+        raise InputError(f"cannot read the classifier {path}: {error}") from error
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
+        raise InputError(
+            f"{path} and its JSON file do not describe a classifier ({error!r}); "
+            "train it again with tools/train_classifier.py"
+        ) from error

@@ -1,0 +1,133 @@
+"""Nearest neighbours in pixel space, exact, and the question whether a model repeats its data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+
+__all__ = ["Neighbours", "memorisation_ratio", "nearest_neighbours"]
+
+
+class Neighbours(NamedTuple):
+    """The k nearest references of every query, nearest first.
+
+    Attributes:
+        distance: [Q, k] float64, Euclidean, in the units of the inputs.
+        index: [Q, k] int64, positions in the references; among equally near ones, any.
+    """
+
+    distance: Tensor
+    index: Tensor
+
+
+def nearest_neighbours(
+    queries: Tensor, references: Tensor, *, k: int = 1, chunk: int = 1024
+) -> Neighbours:
+    """The k nearest references of each query by Euclidean distance over all values.
+
+    Candidates are ranked by |q|² + |r|² - 2 q·r in float64, chunk by chunk; the distances that are
+    returned are then recomputed from the differences, so that a copy has distance exactly 0.
+
+    Args:
+        queries: [Q, ...] floating point, for example pixels in [0, 1]; Q may be 0.
+        references: [R, ...] floating point, of the same trailing shape, R >= k.
+        k: Neighbours per query, at least 1.
+        chunk: Queries and references compared at a time; bounds the memory.
+
+    Raises:
+        InputError: Integer or non-finite values, shapes that differ, k or chunk out of range.
+    """
+    _check(queries, "queries")
+    _check(references, "references")
+    if queries.shape[1:] != references.shape[1:]:
+        raise InputError(
+            f"queries of shape {tuple(queries.shape)} and references of shape "
+            f"{tuple(references.shape)} differ after the first dimension"
+        )
+    if not 1 <= k <= len(references):
+        raise InputError(f"k is {k}; expected 1 to {len(references)}, the number of references")
+    if chunk < 1:
+        raise InputError(f"chunk is {chunk}; expected at least 1")
+    parts = [
+        _nearest(queries[start : start + chunk].flatten(1), references.flatten(1), k, chunk)
+        for start in range(0, len(queries), chunk)
+    ]
+    if not parts:
+        empty = torch.empty(0, k)
+        return Neighbours(distance=empty.to(torch.float64), index=empty.to(torch.int64))
+    distances, indices = zip(*parts, strict=True)
+    return Neighbours(distance=torch.cat(distances), index=torch.cat(indices))
+
+
+def memorisation_ratio(samples: Tensor, train: Tensor, held_out: Tensor, *, seed: int) -> float:
+    """Median distance to the nearest training image over that to the nearest held-out image.
+
+    About 1 for a model that generalises, towards 0 for one that repeats its training data. Both
+    medians are over the samples. The larger of the two sets is cut by a random draw to the size
+    of the smaller, because the nearest of more images is nearer by chance alone.
+
+    Args:
+        samples: Generated images [N, ...], floating-point pixels in [0, 1], N >= 1.
+        train: Images that the model was trained on.
+        held_out: Images of the same distribution that it never saw.
+        seed: Decides the draw.
+
+    Raises:
+        InputError: An empty set, inputs that `nearest_neighbours` refuses, or samples half of
+            which are exact copies of held-out images, which leaves no ratio.
+    """
+    for images, what in ((samples, "samples"), (train, "train"), (held_out, "held_out")):
+        if len(images) == 0:
+            raise InputError(f"{what} holds no image; a memorisation ratio needs at least 1")
+    size = min(len(train), len(held_out))
+    generator = torch.Generator().manual_seed(seed)
+    to_train, to_held_out = (
+        float(nearest_neighbours(samples, _draw(images, size, generator)).distance.quantile(0.5))
+        for images in (train, held_out)
+    )
+    if to_held_out == 0:
+        raise InputError(
+            "at least half of the samples equal a held-out image: the ratio would divide by 0; "
+            "check that held_out is neither the samples nor data that the model has seen"
+        )
+    return to_train / to_held_out
+
+
+def _nearest(queries: Tensor, references: Tensor, k: int, chunk: int) -> Neighbours:
+    """Nearest references [R, P] of one chunk of queries [Q, P], keeping the best k so far."""
+    queries = queries.to(torch.float64)
+    squared = queries.new_empty(len(queries), 0)
+    index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    for start in range(0, len(references), chunk):
+        block = references[start : start + chunk].to(queries)
+        # |q|² is the same for all references of a query and does not change their order.
+        candidates = block.square().sum(dim=1) - 2 * queries @ block.T
+        positions = torch.arange(start, start + len(block), device=queries.device)
+        squared = torch.cat([squared, candidates], dim=1)
+        index = torch.cat([index, positions.expand(len(queries), -1)], dim=1)
+        squared, best = squared.topk(min(k, squared.shape[1]), dim=1, largest=False)
+        index = index.gather(1, best)
+    found = references[index.to(references.device)].to(queries)
+    distance, order = (found - queries[:, None]).square().sum(dim=2).sqrt().sort(dim=1)
+    return Neighbours(distance=distance, index=index.gather(1, order))
+
+
+def _draw(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """A random subset; a set that already has the size is left as it is."""
+    if len(images) == size:
+        return images
+    return images[torch.randperm(len(images), generator=generator)[:size]]
+
+
+def _check(values: Tensor, what: str) -> None:
+    if not values.is_floating_point() or values.ndim < 2:
+        raise InputError(
+            f"{what} are {values.dtype} of shape {tuple(values.shape)}; expected floating point "
+            "[N, ...] (cascore.pixels.to_float turns uint8 images into pixels in [0, 1])"
+        )
+    if not bool(values.isfinite().all()):
+        raise InputError(f"{what} hold NaN or infinity, which has no distance to anything")

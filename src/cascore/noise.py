@@ -1,0 +1,246 @@
+"""Keyed random numbers: Philox-4x32-10 of Salmon et al. (SC 2011), vectorised over a batch.
+
+A draw is a function of (seed, purpose, step, index) and of nothing else. There is no position in a
+stream, so a picture does not depend on the batch it was computed in, and a training step draws the
+same numbers wherever it is resumed and on however many processes it is split.
+"""
+
+import math
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+
+__all__ = [
+    "GeneratorNoise",
+    "KeyedNoise",
+    "Noise",
+    "NoiseSource",
+    "Purpose",
+    "as_source",
+    "philox",
+]
+
+_WORD = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, as 32-bit fractions
+_ROUNDS = 10
+
+
+class Purpose(IntEnum):
+    """What a draw is for. Two purposes never share numbers; the values are part of every seed."""
+
+    INITIAL = 0
+    CHAIN = 1
+    ORDER = 2
+    LEVEL = 3
+    CORRUPTION = 4
+    FLIP = 5
+    DATA = 6
+
+
+@runtime_checkable
+class NoiseSource(Protocol):
+    """Where samplers and losses get their random numbers. `shape[0]` counts the samples."""
+
+    def normal(
+        self,
+        shape: Sequence[int],
+        *,
+        purpose: Purpose,
+        step: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Independent N(0, 1) numbers of `shape`."""
+        ...
+
+    def integers(
+        self,
+        count: int,
+        *,
+        high: int,
+        purpose: Purpose,
+        step: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """One int64 per sample, uniform over 0, ..., high - 1; shape [count]."""
+        ...
+
+
+@dataclass(frozen=True)
+class GeneratorNoise:
+    """A `torch.Generator` as a source: one stream, so the order of calls decides the numbers."""
+
+    generator: torch.Generator
+
+    def normal(
+        self,
+        shape: Sequence[int],
+        *,
+        purpose: Purpose,
+        step: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """The next float32 numbers of the stream; a stream knows neither purpose nor step."""
+        del purpose, step
+        z = torch.randn(tuple(shape), generator=self.generator, device=self.generator.device)
+        return z.to(device=device, dtype=dtype)
+
+    def integers(
+        self,
+        count: int,
+        *,
+        high: int,
+        purpose: Purpose,
+        step: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """The next integers of the stream."""
+        del purpose, step
+        drawn = torch.randint(
+            high, (count,), generator=self.generator, device=self.generator.device
+        )
+        return drawn.to(device)
+
+
+class KeyedNoise:
+    """Numbers that are a function of (seed, purpose, step, index), one key per sample.
+
+    Args:
+        seeds: one seed for all samples, or one per sample; integers of 64 bits, 0 <= seed < 2^64.
+        indices: int64 [N], which sample of its seed each row is (default: 0 for every row when
+            there is one seed per sample). A training batch has one seed and the indices of its
+            rows in the global batch; a batch of pictures has one seed per picture.
+        step: added to the step of every draw.
+
+    Raises:
+        InputError: a seed or an index out of range, or lengths that disagree.
+    """
+
+    def __init__(
+        self,
+        seeds: int | Sequence[int],
+        *,
+        indices: Sequence[int] | Tensor | None = None,
+        step: int = 0,
+    ) -> None:
+        if isinstance(seeds, int) and indices is None:
+            raise InputError(
+                "one seed for a batch needs indices= to tell its samples apart;"
+                " give one seed per sample, or indices=range(N)"
+            )
+        each = [seeds] if isinstance(seeds, int) else [int(seed) for seed in seeds]
+        for seed in each:
+            if not 0 <= seed < 2**64:
+                raise InputError(f"a seed must be an integer from 0 to 2^64 - 1, not {seed}")
+        rows = [0] * len(each) if indices is None else indices
+        self._index = torch.as_tensor(rows, dtype=torch.int64).reshape(-1).cpu()
+        if len(each) not in (1, self.count):
+            raise InputError(f"{len(each)} seeds for {self.count} indices: give one seed each")
+        if self.count and not 0 <= int(self._index.min()) <= int(self._index.max()) <= _WORD:
+            raise InputError("a sample's index must be from 0 to 2^32 - 1")
+        words = [[seed & _WORD for seed in each], [seed >> 32 for seed in each]]
+        self._key = torch.tensor(words, dtype=torch.int64).expand(2, self.count)
+        self._step = step
+
+    @property
+    def count(self) -> int:
+        """How many samples the source draws for."""
+        return len(self._index)
+
+    def at(self, step: int) -> "KeyedNoise":
+        """The same keys at another step: what a training step hands to `corrupt`."""
+        other = copy(self)
+        other._step = step
+        return other
+
+    def normal(
+        self,
+        shape: Sequence[int],
+        *,
+        purpose: Purpose,
+        step: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """N(0, 1) by Box and Muller, drawn in float32 from 32-bit integers; at most 6.7 in size."""
+        size = math.prod(shape[1:])
+        words = self._words(
+            shape[0], blocks=-(-size // 4), purpose=purpose, step=step, device=device
+        )
+        radius = (words[:2] + 1).float().mul_(2.0**-32).log_().mul_(-2).sqrt_()
+        angle = words[2:].float().mul_(2 * math.pi / 2**32)
+        z = torch.stack([radius * angle.cos(), radius * angle.sin_()], dim=-1)  # [2, N, blocks, 2]
+        z = z.permute(1, 2, 0, 3).reshape(shape[0], -1)[:, :size]
+        return z.reshape(tuple(shape)).to(dtype)
+
+    def integers(
+        self,
+        count: int,
+        *,
+        high: int,
+        purpose: Purpose,
+        step: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Uniform integers below `high` (at most 2^31) by multiply and shift: bias below high / 2^32."""
+        if not 1 <= high <= 2**31:
+            raise InputError(f"high must be from 1 to 2^31, not {high}")
+        words = self._words(count, blocks=1, purpose=purpose, step=step, device=device)
+        return words[0, :, 0] * high >> 32
+
+    def _words(
+        self, count: int, *, blocks: int, purpose: Purpose, step: int, device: torch.device | str
+    ) -> Tensor:
+        if count != self.count:
+            raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
+        step += self._step
+        if not 0 <= step <= _WORD:
+            raise InputError(f"a step must be from 0 to 2^32 - 1, not {step}")
+        block = torch.arange(blocks, device=device)
+        index = self._index.to(device)[:, None].expand(count, blocks)
+        fixed = torch.tensor([step, int(purpose)], device=device)[:, None, None]
+        counter = torch.cat(
+            [block.expand(1, count, blocks), index[None], fixed.expand(2, count, blocks)]
+        )
+        return philox(counter, self._key.to(device)[:, :, None])
+
+
+Noise = torch.Generator | NoiseSource
+
+
+def as_source(noise: Noise) -> NoiseSource:
+    """A source of random numbers from what the caller gave: a generator or a source."""
+    return GeneratorNoise(noise) if isinstance(noise, torch.Generator) else noise
+
+
+def philox(counter: Tensor, key: Tensor) -> Tensor:
+    """Philox-4x32-10: four random 32-bit words for each 128-bit counter and 64-bit key.
+
+    Args:
+        counter: int64 [4, ...], each entry a 32-bit word, least significant word first.
+        key: int64 [2, ...], broadcast against the counter.
+
+    Returns:
+        int64 [4, ...], entries from 0 to 2^32 - 1.
+    """
+    multiplier = torch.tensor(_MULTIPLIERS, device=counter.device)
+    weyl = torch.tensor(_WEYL, device=counter.device)
+    ones = (1,) * (counter.ndim - 1)
+    multiplier, weyl = multiplier.view(2, *ones), weyl.view(2, *ones)
+    even, odd = counter[0::2], counter[1::2]  # words (0, 2) and (1, 3)
+    for _ in range(_ROUNDS):
+        # The product wraps modulo 2^64, which leaves its 64 bits right in two's complement.
+        product = even * multiplier
+        high, low = product >> 32 & _WORD, product & _WORD
+        even, odd = high.flip(0) ^ odd ^ key, low.flip(0)
+        key = key + weyl & _WORD
+    return torch.stack([even[0], odd[0], even[1], odd[1]])

@@ -1,0 +1,280 @@
+"""Noise levels: Eq. 2, Techniques 1, 2 and 4 of Song & Ermon (2020), and the step size of CAS.
+
+Schedules are float64 tensors on the CPU, strictly decreasing and positive. The step size has three
+names: `epsilon` of the paper, `eta = epsilon / sigma_L^2` without units, and the exponent `kappa`
+of `eta_i = 1 - gamma_i^kappa`, gamma_i = sigma_{i+1} / sigma_i, which does not depend on the
+schedule. The bounds are those of Serrà, Pascual & Pons (arXiv 2104.03725).
+"""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+
+__all__ = [
+    "AllowedInterval",
+    "Interval",
+    "allowed_interval",
+    "check_sigmas",
+    "epsilon_from_eta",
+    "eta_at_steps_per_level",
+    "eta_from_epsilon",
+    "eta_from_kappa",
+    "geometric_sigmas",
+    "kappa_from_eta",
+    "karras_sigmas",
+    "langevin_step_size",
+    "largest_distance",
+    "level_count",
+    "stretch",
+]
+
+EDGE = 1e-12  # a squared noise coefficient this close to 0 is 0: rounding at the interval's edge
+
+
+class Interval(NamedTuple):
+    """A closed interval."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"[{self.low:.6g}, {self.high:.6g}]"
+
+
+class AllowedInterval(NamedTuple):
+    """The step sizes for which the noise of CAS is real, in its three names."""
+
+    eta: Interval
+    epsilon: Interval
+    kappa: Interval
+
+
+def check_sigmas(sigmas: Tensor) -> Tensor:
+    """The levels as a float64 tensor on the CPU, once they are known to be a schedule.
+
+    Raises:
+        InputError: not [L] with L >= 1, not finite, not positive, or not strictly decreasing.
+    """
+    levels = torch.as_tensor(sigmas).detach().to(device="cpu", dtype=torch.float64)
+    if levels.ndim != 1 or len(levels) == 0:
+        raise InputError(f"sigmas must be [L] with L >= 1, not {list(levels.shape)}")
+    if not bool(torch.isfinite(levels).all()) or float(levels.min()) <= 0:
+        raise InputError("sigmas must be finite and positive")
+    if bool((levels[1:] >= levels[:-1]).any()):
+        at = int((levels[1:] >= levels[:-1]).nonzero()[0])
+        raise InputError(
+            f"sigmas must decrease strictly, but sigma_{at + 2} = {float(levels[at + 1]):g}"
+            f" follows {float(levels[at]):g}"
+        )
+    return levels
+
+
+def geometric_sigmas(first: float, last: float, count: int) -> Tensor:
+    """Eq. 2: `count` levels from `first` down to `last` at a constant ratio; float64 [count]."""
+    _check_range(first, last, count)
+    sigmas = torch.logspace(
+        math.log10(first), math.log10(last), count, base=10, dtype=torch.float64
+    )
+    return _with_ends(sigmas, first, last)
+
+
+def karras_sigmas(first: float, last: float, count: int, *, rho: float = 7.0) -> Tensor:
+    """Eq. 5 of Karras et al. (2022): levels even in sigma^(1/rho); float64 [count], no final 0."""
+    _check_range(first, last, count)
+    if not rho > 0:
+        raise InputError(f"rho must be positive, not {rho}")
+    ramp = torch.linspace(first ** (1 / rho), last ** (1 / rho), count, dtype=torch.float64)
+    return _with_ends(ramp**rho, first, last)
+
+
+def stretch(sigmas: Tensor, steps_per_level: int) -> Tensor:
+    """Sec. 3.2: the schedule dilated by n_sigma, (L - 1) n_sigma + 1 levels over the same range.
+
+    New levels are log-linear between neighbours; the original levels are kept to the bit.
+    """
+    levels = check_sigmas(sigmas)
+    if steps_per_level < 1:
+        raise InputError(f"steps_per_level must be at least 1, not {steps_per_level}")
+    fraction = torch.arange(steps_per_level, dtype=torch.float64) / steps_per_level
+    ratio = (levels[1:] / levels[:-1])[:, None]
+    between = levels[:-1, None] * ratio**fraction  # ratio^0 = 1 keeps the original level exactly
+    return torch.cat([between.reshape(-1), levels[-1:]])
+
+
+def level_count(dimension: int, first: float, last: float, *, coverage: float = 0.5) -> int:
+    """Technique 2: how many geometric levels, so that neighbours overlap with the given coverage.
+
+    Solves Phi(sqrt(2D)(gamma - 1) + 3 gamma) - Phi(sqrt(2D)(gamma - 1) - 3 gamma) = C for the ratio
+    gamma = sigma_{i+1} / sigma_i < 1 (the form of the authors' script; with gamma > 1 the same
+    formula asks for 4 % fewer levels), and rounds the count up.
+
+    Args:
+        dimension: D, numbers in one datum (3 * 32 * 32 for CIFAR-10).
+        first: sigma_1.
+        last: sigma_L < sigma_1.
+        coverage: C in (0, 1).
+    """
+    _check_range(first, last, 2)
+    if dimension < 1 or not 0 < coverage < 1:
+        raise InputError(f"need dimension >= 1 and 0 < coverage < 1, not {dimension}, {coverage}")
+    return math.ceil(1 + math.log(last / first) / math.log(_overlap_ratio(dimension, coverage)))
+
+
+def _overlap_ratio(dimension: int, coverage: float) -> float:
+    phi = NormalDist().cdf
+
+    def covered(gamma: float) -> float:
+        shift = math.sqrt(2 * dimension) * (gamma - 1)
+        return phi(shift + 3 * gamma) - phi(shift - 3 * gamma)
+
+    low, high = 0.0, 1.0  # covered grows from 0 to 0.9973 on this interval
+    if coverage >= covered(high):
+        raise InputError(f"coverage must be below {covered(high):.4f}, not {coverage}")
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if covered(middle) < coverage else (low, middle)
+    return (low + high) / 2
+
+
+def largest_distance(
+    images: Tensor, *, chunk: int = 1024, progress: Callable[[int, int], None] | None = None
+) -> float:
+    """Technique 1: sigma_1, the largest Euclidean distance between two data, exact.
+
+    Candidates come from float32 products, block by block; the few pairs within rounding of the
+    largest are measured again in float64, so that the answer is exact and fast.
+
+    Args:
+        images: [N, ...], float in [0, 1], N >= 2.
+        chunk: rows of a block; memory is about 8 chunk^2 bytes beside the data.
+        progress: called with (blocks done, blocks in all).
+    """
+    if len(images) < 2:
+        raise InputError(f"the largest distance needs at least 2 data, not {len(images)}")
+    if not images.is_floating_point():
+        raise InputError(f"images must be float in [0, 1], not {images.dtype}")
+    data = images.reshape(len(images), -1)
+    starts = range(0, len(data), chunk)
+    total, done, best = len(starts) * (len(starts) + 1) // 2, 0, 0.0
+    # Centring keeps |a|^2 + |b|^2 - 2ab from cancelling; it leaves distances alone.
+    center = data.mean(dim=0, dtype=torch.float64)
+    for i in starts:
+        a = data[i : i + chunk].double() - center
+        for j in starts[starts.index(i) :]:
+            b = data[j : j + chunk].double() - center
+            best = max(best, _largest_squared(a, b))
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    return math.sqrt(best)
+
+
+def _largest_squared(a: Tensor, b: Tensor) -> float:
+    a32, b32 = a.float(), b.float()
+    squared = a32.square().sum(1)[:, None] + b32.square().sum(1) - 2 * a32 @ b32.T
+    # float32 sums of D products err by less than D * 2^-24 of the squared norms; pick all pairs
+    # that could be the largest, at most a handful, and take them in float64.
+    slack = float(a32.square().sum(1).max() + b32.square().sum(1).max()) * 1e-5
+    rows, columns = (squared >= squared.max() - slack).nonzero(as_tuple=True)
+    best = 0.0
+    for start in range(0, len(rows), 4096):
+        part = slice(start, start + 4096)
+        best = max(best, float((a[rows[part]] - b[columns[part]]).square().sum(1).max()))
+    return best
+
+
+def langevin_step_size(sigmas: Tensor, steps_per_level: int) -> float:
+    """Technique 4: the epsilon of ALS that keeps the noise of a level nearest to its sigma.
+
+    Minimises (1 - eta)^(2n) (g^2 - c) + c over 0 < eta < 1 with g = 1 / gamma, n = n_sigma,
+    c = 2 eta / (1 - (1 - eta)^2) = 2 / (2 - eta) and epsilon = eta sigma_L^2. The value is the
+    variance left after a level in units of its sigma^2; the aim is 1, which it never reaches.
+
+    Args:
+        sigmas: [L], geometric; gamma is the mean ratio of the schedule.
+        steps_per_level: n_sigma >= 1.
+    """
+    levels = check_sigmas(sigmas)
+    if len(levels) < 2 or steps_per_level < 1:
+        raise InputError("Technique 4 needs at least 2 levels and steps_per_level >= 1")
+    g = float(levels[0] / levels[-1]) ** (1 / (len(levels) - 1))
+
+    def slope(eta: float) -> float:
+        c = 2 / (2 - eta)
+        keep = (1 - eta) ** (2 * steps_per_level - 1)
+        left = -2 * steps_per_level * keep * (g * g - c)
+        return left + (1 - keep * (1 - eta)) * 2 / (2 - eta) ** 2
+
+    low, high = 0.0, 1.0  # the slope is negative at 0 and positive at 1
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return (low + high) / 2 * float(levels[-1]) ** 2
+
+
+def eta_from_epsilon(epsilon: float, last: float) -> float:
+    """Proposition 3: eta = epsilon / sigma_L^2."""
+    return epsilon / last**2
+
+
+def epsilon_from_eta(eta: float, last: float) -> float:
+    """Proposition 3: epsilon = eta sigma_L^2."""
+    return eta * last**2
+
+
+def eta_from_kappa(kappa: float, gamma: float) -> float:
+    """eta = 1 - gamma^kappa, for kappa in [1, inf] and gamma in (0, 1)."""
+    if not kappa >= 1:
+        raise InputError(f"kappa must be in [1, inf], not {kappa}")
+    return -math.expm1(kappa * math.log(gamma))
+
+
+def kappa_from_eta(eta: float, gamma: float) -> float:
+    """kappa = log(1 - eta) / log(gamma); inf at eta = 1. eta above 1 has no kappa: InputError."""
+    if not 0 < eta <= 1:
+        raise InputError(f"eta must be in (0, 1] to have a kappa, not {eta}")
+    return math.inf if eta == 1 else math.log1p(-eta) / math.log(gamma)
+
+
+def eta_at_steps_per_level(eta: float, steps_per_level: int) -> float:
+    """The eta of the stretched schedule with the noise of `eta`: 1 - (1 - eta)^(1 / n_sigma)."""
+    if not 0 < eta < 1 or steps_per_level < 1:
+        raise InputError(f"need 0 < eta < 1 and steps_per_level >= 1: {eta}, {steps_per_level}")
+    return -math.expm1(math.log1p(-eta) / steps_per_level)
+
+
+def allowed_interval(sigmas: Tensor) -> AllowedInterval:
+    """Where beta^2 = 1 - (1 - eta)^2 / gamma^2 >= 0 at every step: 1 - gamma <= eta <= 1 + gamma.
+
+    gamma is the smallest ratio of the schedule, so one constant eta serves all its steps. kappa
+    may be anything in [1, inf] on every schedule; 1 < eta <= 1 + gamma has no kappa.
+    """
+    levels = check_sigmas(sigmas)
+    if len(levels) < 2:
+        raise InputError("a schedule of one level has no step between levels, so no interval")
+    gamma = float((levels[1:] / levels[:-1]).min())
+    eta, last = Interval(1 - gamma, 1 + gamma), float(levels[-1])
+    epsilon = Interval(*(epsilon_from_eta(bound, last) for bound in eta))
+    return AllowedInterval(eta=eta, epsilon=epsilon, kappa=Interval(1.0, math.inf))
+
+
+def _check_range(first: float, last: float, count: int) -> None:
+    if not (math.isfinite(first) and first > 0 and last > 0):
+        raise InputError(f"noise levels must be finite and positive, not {first} and {last}")
+    if count < 1:
+        raise InputError(f"a schedule needs at least 1 level, not {count}")
+    if count > 1 and first <= last:
+        raise InputError(f"the first level must be above the last: {first} <= {last}")
+    if count == 1 and first != last:
+        raise InputError(f"a single level cannot be both {first} and {last}")
+
+
+def _with_ends(sigmas: Tensor, first: float, last: float) -> Tensor:
+    sigmas[0], sigmas[-1] = first, last  # powers and logarithms miss the ends by an ulp
+    return check_sigmas(sigmas)

@@ -1,0 +1,159 @@
+"""Train the classifier whose features and labels judge samples of one data set.
+
+    python tools/train_classifier.py digits
+    python tools/train_classifier.py fashion-mnist --root /usr/share/datasets/fashion-mnist
+    python tools/train_classifier.py mnist --root DIRECTORY_OF_IDX_FILES
+
+Trains on the train split, never chooses anything by the test split, and writes NAME.safetensors
+and NAME.json to the weights of `cascore.metrics`. One thread and one seed: the same machine and
+the same version of torch give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import cascore.metrics
+from cascore.datasets import ImageSet, load_images
+from cascore.metrics.classifier import ConvNet
+from cascore.pixels import to_float
+
+SEED = 0
+DIMENSION = 64
+CLASSES = 10
+BATCH = 128
+PEAK_RATE = 3e-3
+WEIGHT_DECAY = 1e-2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What differs between data sets: the network's widths, epochs, largest shift in pixels."""
+
+    widths: tuple[int, ...]
+    epochs: int
+    shift: int
+
+
+RECIPES = {
+    "digits": Recipe(widths=(32, 64), epochs=60, shift=1),
+    "fashion-mnist": Recipe(widths=(16, 32, 64), epochs=8, shift=1),
+    "mnist": Recipe(widths=(16, 32, 64), epochs=6, shift=2),
+}
+
+
+def main() -> None:
+    """Train, measure on the test split, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("--root", type=Path, help="folder of the data set's files")
+    parser.add_argument(
+        "--out", type=Path, default=Path(cascore.metrics.__file__).parent / "weights"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+    recipe = RECIPES[arguments.name]
+    train_set = load_images(arguments.name, "train", root=arguments.root)
+    test_set = load_images(arguments.name, "test", root=arguments.root)
+    network = train(train_set, recipe)
+    correct = count_correct(network, test_set)
+    print(f"{arguments.name}: {correct} of {len(test_set.labels)} held-out images are correct")
+
+    weights = safetensors.torch.save(network.state_dict())
+    card = {
+        "name": arguments.name,
+        "digest": hashlib.sha256(weights).hexdigest(),
+        "image_shape": list(train_set.images.shape[1:]),
+        "widths": list(recipe.widths),
+        "dimension": DIMENSION,
+        "classes": CLASSES,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "accuracy": correct / len(test_set.labels),
+        "held_out": len(test_set.labels),
+        "train_digest": train_set.digest,
+        "test_digest": test_set.digest,
+        "command": f"python tools/train_classifier.py {arguments.name}",
+        "seed": SEED,
+        "torch": torch.__version__,
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_atomically(arguments.out / f"{arguments.name}.safetensors", weights)
+    text = json.dumps(card, indent=2) + "\n"
+    write_atomically(arguments.out / f"{arguments.name}.json", text.encode())
+
+
+def train(data: ImageSet, recipe: Recipe) -> ConvNet:
+    """A network trained by cross-entropy, AdamW and a one-cycle rate on randomly shifted images."""
+    torch.manual_seed(SEED)
+    channels, height, width = data.images.shape[1:]
+    network = ConvNet(
+        image_shape=(channels, height, width),
+        widths=recipe.widths,
+        dimension=DIMENSION,
+        classes=CLASSES,
+    )
+    steps = len(data.labels) // BATCH
+    optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=PEAK_RATE, total_steps=recipe.epochs * steps
+    )
+    for epoch in range(recipe.epochs):
+        total = 0.0
+        for rows in torch.randperm(len(data.labels))[: steps * BATCH].split(BATCH):
+            pixels = randomly_shifted(to_float(data.images[rows]), recipe.shift)
+            loss = F.cross_entropy(network(pixels), data.labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            total += loss.item()
+        print(f"epoch {epoch + 1} of {recipe.epochs}: loss {total / steps:.4f}", flush=True)
+    return network.eval()
+
+
+def randomly_shifted(pixels: Tensor, largest: int) -> Tensor:
+    """Every image of [N, C, H, W] moved by up to `largest` pixels each way, black moving in."""
+    count, _, height, width = pixels.shape
+    padded = F.pad(pixels, (largest,) * 4)
+    top, left = torch.randint(2 * largest + 1, (2, count, 1))
+    rows = (top + torch.arange(height))[:, None, :, None]
+    columns = (left + torch.arange(width))[:, None, None, :]
+    image = torch.arange(count)[:, None, None, None]
+    channel = torch.arange(pixels.shape[1])[None, :, None, None]
+    return padded[image, channel, rows, columns]
+
+
+@torch.no_grad()
+def count_correct(network: ConvNet, data: ImageSet) -> int:
+    """How many images of a labelled set the network classifies correctly."""
+    hits = 0
+    for images, labels in zip(data.images.split(256), data.labels.split(256), strict=True):
+        hits += int((network(to_float(images)).argmax(dim=1) == labels).sum())
+    return hits
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file by new content in one step, so that no reader sees half of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
+
+
+if __name__ == "__main__":
+    main()
