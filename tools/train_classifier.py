@@ -1,8 +1,8 @@
 """Train the classifier whose features and labels judge samples of one data set.
 
     python tools/train_classifier.py digits
-    python tools/train_classifier.py fashion-mnist --root /usr/share/datasets/fashion-mnist
-    python tools/train_classifier.py mnist --root DIRECTORY_OF_IDX_FILES
+    python tools/train_classifier.py fashion-mnist
+    python tools/train_classifier.py mnist --root FOLDER_OF_IDX_FILES
 
 Trains on the train split, never chooses anything by the test split, and writes NAME.safetensors
 and NAME.json to the weights of `cascore.metrics`. One thread and one seed: the same machine and
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 import cascore.metrics
 from cascore.datasets import ImageSet, load_images
+from cascore.metrics import ExtractorIdentity, FeatureMoments
 from cascore.metrics.classifier import ConvNet
 from cascore.pixels import to_float
 
@@ -47,7 +48,7 @@ class Recipe:
 
 
 RECIPES = {
-    "digits": Recipe(widths=(32, 64), epochs=60, shift=1),
+    "digits": Recipe(widths=(32, 64), epochs=20, shift=1),
     "fashion-mnist": Recipe(widths=(16, 32, 64), epochs=8, shift=1),
     "mnist": Recipe(widths=(16, 32, 64), epochs=6, shift=2),
 }
@@ -69,6 +70,8 @@ def main() -> None:
     train_set = load_images(arguments.name, "train", root=arguments.root)
     test_set = load_images(arguments.name, "test", root=arguments.root)
     network = train(train_set, recipe)
+    activations = penultimate_moments(network, train_set)
+    network.whiten(activations.mean, activations.covariance)
     correct = count_correct(network, test_set)
     print(f"{arguments.name}: {correct} of {len(test_set.labels)} held-out images are correct")
 
@@ -134,6 +137,16 @@ def randomly_shifted(pixels: Tensor, largest: int) -> Tensor:
     image = torch.arange(count)[:, None, None, None]
     channel = torch.arange(pixels.shape[1])[None, :, None, None]
     return padded[image, channel, rows, columns]
+
+
+@torch.no_grad()
+def penultimate_moments(network: ConvNet, data: ImageSet) -> FeatureMoments:
+    """Moments of the layer before the logits, over the images as they are."""
+    unnamed = ExtractorIdentity(name="penultimate", digest="")
+    moments = FeatureMoments.empty(DIMENSION, extractor=unnamed)
+    for images in data.images.split(256):
+        moments = moments.update(network.penultimate(to_float(images)))
+    return moments
 
 
 @torch.no_grad()

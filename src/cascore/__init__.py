@@ -46,7 +46,7 @@ _HOME = {
     "stretch": "schedule",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME]
 __version__ = version("cascore")
 
 

@@ -4,7 +4,7 @@ __all__ = ["InputError", "MissingExtraError"]
 
 
 class InputError(ValueError):
-    """Something that was given cannot be used: says what was received, what was expected, what to do."""
+    """What was given cannot be used: the message says what came, what was expected, what to do."""
 
 
 class MissingExtraError(InputError):

@@ -1,14 +1,13 @@
-"""Training objectives: Eq. 1 (DSM), Eq. 4 (discriminator), Eq. 5 (hybrid), and the other GAN losses.
+"""Training objectives: Eq. 1 (DSM), Eq. 4 (discriminator), Eq. 5 (hybrid), other GAN losses.
 
-A GAN loss is a pair of functions of (D(real), D(fake)): one for the discriminator, one for the score
-network. Least squares is the paper's; the others are those its Appendix B compares.
+A GAN loss is a pair of functions of (D(real), D(fake)): one for the discriminator, one for the
+score network. Least squares is the paper's; the others are those its Appendix B compares.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -191,7 +191,7 @@ class KeyedNoise:
         step: int = 0,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Uniform integers below `high` (at most 2^31) by multiply and shift: bias below high / 2^32."""
+        """Uniform integers below `high` <= 2^31 by multiply and shift; bias below high / 2^32."""
         if not 1 <= high <= 2**31:
             raise InputError(f"high must be from 1 to 2^31, not {high}")
         words = self._words(count, blocks=1, purpose=purpose, step=step, device=device)

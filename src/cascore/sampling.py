@@ -1,7 +1,7 @@
 """Algorithm 1 (annealed Langevin) and Algorithm 2 (consistent annealed sampling).
 
-Both are written by Proposition 3 as x <- (1 - eta) x + eta H(x, sigma_i) + noise, so a sampler knows
-nothing of scores or networks. `kappa` and the bounds follow Serrà, Pascual & Pons (2104.03725); the
+Both are written by Proposition 3 as x <- (1 - eta) x + eta H(x, sigma_i) + noise, so a sampler
+knows nothing of scores or networks. `kappa` and the bounds follow Serrà, Pascual & Pons (2104.03725); the
 second order is the multistep rule of DPM-Solver++(2M) and its SDE form (Lu et al., 2211.01095).
 """
 
@@ -115,9 +115,9 @@ def consistent_annealed(
     noise: Noise,
     callback: Callback | None = None,
 ) -> Samples:
-    """Algorithm 2: x <- (1 - eta) x + eta H + beta sigma_{i+1} z, beta^2 = 1 - (1 - eta)^2 / gamma^2.
+    """Algorithm 2: x <- (1 - eta) x + eta H + beta sigma_{i+1} z, with beta from eta and gamma.
 
-    In kappa: x <- gamma^kappa x + (1 - gamma^kappa) H + sigma_{i+1} sqrt(1 - gamma^(2 kappa - 2)) z.
+    beta^2 = 1 - (1 - eta)^2 / gamma^2; with eta = 1 - gamma^kappa it is 1 - gamma^(2 kappa - 2).
     kappa = 1 is the probability-flow ODE (Euler, DDIM), 2 is ancestral sampling, inf re-noises H.
     The last step has gamma_L = gamma_{L-1}, first order and no noise; with L = 1, raw = H.
 

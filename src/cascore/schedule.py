@@ -229,14 +229,14 @@ def epsilon_from_eta(eta: float, last: float) -> float:
 
 
 def eta_from_kappa(kappa: float, gamma: float) -> float:
-    """eta = 1 - gamma^kappa, for kappa in [1, inf] and gamma in (0, 1)."""
+    """The step size eta = 1 - gamma^kappa, for kappa in [1, inf] and gamma in (0, 1)."""
     if not kappa >= 1:
         raise InputError(f"kappa must be in [1, inf], not {kappa}")
     return -math.expm1(kappa * math.log(gamma))
 
 
 def kappa_from_eta(eta: float, gamma: float) -> float:
-    """kappa = log(1 - eta) / log(gamma); inf at eta = 1. eta above 1 has no kappa: InputError."""
+    """The exponent kappa = log(1 - eta) / log(gamma) of an eta in (0, 1]; inf at 1."""
     if not 0 < eta <= 1:
         raise InputError(f"eta must be in (0, 1] to have a kappa, not {eta}")
     return math.inf if eta == 1 else math.log1p(-eta) / math.log(gamma)

@@ -4,6 +4,11 @@ Inception features mean little on 8×8 digits and its weights are a large downlo
 classifiers weigh under 1 MB, travel with the package and are trained by `tools/train_classifier.py`
 on the data set whose name they bear. The JSON file beside the weights says how well they classify,
 from which data they come, and pins the weights by digest.
+
+The penultimate layer of a trained classifier spends most of its variance on telling classes apart,
+so in a distance between finite sets the chance of how many images of each class were drawn would
+drown everything else. Features are therefore whitened, by a linear map that is fixed once from the
+training images and stored with the weights: flaws inside a class then count too.
 """
 
 from __future__ import annotations
@@ -54,16 +59,38 @@ class ConvNet(nn.Module):
         final_side = side >> len(widths)
         self.embed = nn.Linear(widths[-1] * final_side**2, dimension)
         self.head = nn.Linear(dimension, classes)
-
-    def features(self, pixels: Tensor) -> Tensor:
-        """Features [N, dimension], not negative, of float pixels [N, C, H, W] in [0, 1]."""
-        hidden: Tensor = self.stages(2 * pixels - 1)
-        return torch.relu(self.embed(hidden.flatten(start_dim=1)))
+        self.whitening = nn.Linear(dimension, dimension)  # set after training, by `whiten`
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits [N, classes] of float pixels [N, C, H, W] in [0, 1]."""
-        logits: Tensor = self.head(self.features(pixels))
+        logits: Tensor = self.head(self.penultimate(pixels))
         return logits
+
+    def penultimate(self, pixels: Tensor) -> Tensor:
+        """Activations [N, dimension] before the logits, of float pixels [N, C, H, W] in [0, 1]."""
+        hidden: Tensor = self.stages(2 * pixels - 1)
+        return torch.relu(self.embed(hidden.flatten(start_dim=1)))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Whitened penultimate activations [N, dimension] of float pixels in [0, 1]."""
+        whitened: Tensor = self.whitening(self.penultimate(pixels))
+        return whitened
+
+    @torch.no_grad()
+    def whiten(self, mean: Tensor, covariance: Tensor) -> None:
+        """Fix the features' map from the moments of penultimate activations.
+
+        Each principal direction is centred and divided by √(λ + λ_max / 100). The addition keeps
+        directions that hardly vary, such as units that are almost always off, from being blown up.
+
+        Args:
+            mean: [dimension] float64.
+            covariance: [dimension, dimension] float64.
+        """
+        values, vectors = torch.linalg.eigh(covariance)
+        matrix = (vectors / (values + values[-1] / 100).sqrt()).T
+        self.whitening.weight.copy_(matrix)
+        self.whitening.bias.copy_(-matrix @ mean)
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:
@@ -178,7 +205,13 @@ def read_extractor(path: Path) -> Classifier:
         )
     except OSError as error:
         raise InputError(f"cannot read the classifier {path}: {error}") from error
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
+    except (
+        KeyError,
+        TypeError,
+        UnicodeDecodeError,
+        json.JSONDecodeError,
+        SafetensorError,
+    ) as error:
         raise InputError(
             f"{path} and its JSON file do not describe a classifier ({error!r}); "
             "train it again with tools/train_classifier.py"

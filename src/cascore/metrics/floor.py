@@ -62,10 +62,13 @@ def real_floor(
 
     If count + reference_count real images exist, it is measured: random disjoint sets of these
     sizes, `repeats` times. Otherwise it is measured on equal disjoint sets of 1/2, 1/3, 1/4 and
-    1/6 of the real images and extrapolated. With h = 1/count + 1/reference_count, the distance between
-    two samples of one distribution is quadratic in the difference of their moments, whose
+    1/6 of the real images and extrapolated. With h = 1/count + 1/reference_count, the distance
+    between two samples of one distribution is quadratic in the difference of their moments, whose
     covariance is proportional to h. Hence mean = b h + c h² without a constant term (b for the
     limit of many images, c for the next order) and spread proportional to h.
+
+    The splits ignore labels, as a generator does. A held-out set that was drawn to have the
+    classes of the reference in equal shares scores less.
 
     Args:
         features: Features [M, D] of all real images that there are, see the module's docstring.
@@ -86,30 +89,20 @@ def real_floor(
             "each must be at least 2"
         )
     everything = FeatureMoments.of(features, extractor=extractor)  # checks type, shape and values
-    features = features.detach().to(device="cpu", dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed)
-
-    def split_distances(first: int, second: int) -> Tensor:
-        distances = []
-        for _ in range(repeats):
-            order = torch.randperm(len(features), generator=generator)
-            a, b = (
-                FeatureMoments.of(features[rows], extractor=extractor)
-                for rows in (order[:first], order[first : first + second])
-            )
-            distances.append(frechet_distance(a, b))
-        return torch.tensor(distances, dtype=torch.float64)
-
+    draw = _SplitDraw(
+        features=features.detach().to(device="cpu", dtype=torch.float64),
+        repeats=repeats,
+        generator=torch.Generator().manual_seed(seed),
+        extractor=extractor,
+    )
     extrapolated = count + reference_count > everything.count
     if extrapolated:
         _check_enough(everything, count, reference_count)
         sizes = [everything.count // share for share in _SHARES]
-        mean, spread = _extrapolate(
-            {2 / size: split_distances(size, size) for size in sizes},
-            1 / count + 1 / reference_count,
-        )
+        measured = {2 / size: draw.distances(size, size) for size in sizes}
+        mean, spread = _extrapolate(measured, 1 / count + 1 / reference_count)
     else:
-        distances = split_distances(count, reference_count)
+        distances = draw.distances(count, reference_count)
         mean, spread = float(distances.mean()), float(distances.std())
     return Floor(
         mean=mean,
@@ -129,6 +122,30 @@ def at_floor(distance: float, floor: Floor) -> bool:
     reference than new real images are. Look at `memorisation_ratio` then.
     """
     return distance <= floor.mean + 2 * floor.spread
+
+
+@dataclass(frozen=True, eq=False)
+class _SplitDraw:
+    """Random disjoint sets out of features [M, D], and the distances between them."""
+
+    features: Tensor
+    repeats: int
+    generator: torch.Generator
+    extractor: ExtractorIdentity
+
+    def distances(self, first: int, second: int) -> Tensor:
+        """Distances [repeats] between sets of these sizes, first + second <= M."""
+        return torch.tensor(
+            [self._distance(first, second) for _ in range(self.repeats)], dtype=torch.float64
+        )
+
+    def _distance(self, first: int, second: int) -> float:
+        order = torch.randperm(len(self.features), generator=self.generator)
+        a, b = (
+            FeatureMoments.of(self.features[rows], extractor=self.extractor)
+            for rows in order[: first + second].tensor_split([first])
+        )
+        return frechet_distance(a, b)
 
 
 def _check_enough(everything: FeatureMoments, count: int, reference_count: int) -> None:

@@ -78,8 +78,8 @@ class FeatureMoments:
         """
         if features.ndim != 2 or not features.is_floating_point():
             raise InputError(
-                f"features are {features.dtype} of shape {tuple(features.shape)}; expected floating "
-                "point [N, D], one row per image"
+                f"features are {features.dtype} of shape {tuple(features.shape)}; expected "
+                "floating point [N, D], one row per image"
             )
         count, dimension = features.shape
         if count == 0:
@@ -88,8 +88,8 @@ class FeatureMoments:
         broken = int((~features.isfinite()).any(dim=1).sum())
         if broken:
             raise InputError(
-                f"{broken} of {count} feature vectors hold NaN or infinity; look at the images they "
-                "come from: one such vector would make the whole distance meaningless"
+                f"{broken} of {count} feature vectors hold NaN or infinity; look at the images "
+                "they come from: one such vector would make the whole distance meaningless"
             )
         mean = features.mean(dim=0)
         deviations = features - mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from cascore.errors import InputError
 __all__ = ["Neighbours", "memorisation_ratio", "nearest_neighbours"]
 
 
-class Neighbours(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Neighbours:
     """The k nearest references of every query, nearest first.
 
     Attributes:
@@ -59,8 +60,10 @@ def nearest_neighbours(
     if not parts:
         empty = torch.empty(0, k)
         return Neighbours(distance=empty.to(torch.float64), index=empty.to(torch.int64))
-    distances, indices = zip(*parts, strict=True)
-    return Neighbours(distance=torch.cat(distances), index=torch.cat(indices))
+    return Neighbours(
+        distance=torch.cat([part.distance for part in parts]),
+        index=torch.cat([part.index for part in parts]),
+    )
 
 
 def memorisation_ratio(samples: Tensor, train: Tensor, held_out: Tensor, *, seed: int) -> float:
