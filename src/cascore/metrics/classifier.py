@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -181,38 +182,41 @@ def read_extractor(path: Path) -> Classifier:
     """
     try:
         weights = path.read_bytes()
-        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        digest = hashlib.sha256(weights).hexdigest()
-        if digest != card["digest"]:
-            raise InputError(
-                f"{path} has digest {digest}, its JSON file says {card['digest']}; the two do not "
-                "belong together: restore both or train the classifier again"
-            )
-        channels, height, width = card["image_shape"]
-        network = ConvNet(
-            image_shape=(channels, height, width),
-            widths=tuple(card["widths"]),
-            dimension=card["dimension"],
-            classes=card["classes"],
-        )
-        network.load_state_dict(safetensors.torch.load(weights))
-        return Classifier(
-            identity=ExtractorIdentity(name=card["name"], digest=digest),
-            image_shape=(channels, height, width),
-            dimension=card["dimension"],
-            accuracy=card["accuracy"],
-            network=network.eval().requires_grad_(False),
-        )
+        card_bytes = path.with_suffix(".json").read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the classifier {path}: {error}") from error
-    except (
-        KeyError,
-        TypeError,
-        UnicodeDecodeError,
-        json.JSONDecodeError,
-        SafetensorError,
-    ) as error:
+    digest = hashlib.sha256(weights).hexdigest()
+    try:
+        card = json.loads(card_bytes)
+        pinned = card["digest"]
+        classifier = _build(card, weights, digest) if pinned == digest else None
+    except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{path} and its JSON file do not describe a classifier ({error!r}); "
             "train it again with tools/train_classifier.py"
         ) from error
+    if classifier is None:
+        raise InputError(
+            f"{path} has digest {digest}, its JSON file says {pinned}; the two do not belong "
+            "together: restore both or train the classifier again"
+        )
+    return classifier
+
+
+def _build(card: dict[str, Any], weights: bytes, digest: str) -> Classifier:
+    """The classifier of a card and its weights; whatever is wrong with them raises as it comes."""
+    channels, height, width = card["image_shape"]
+    network = ConvNet(
+        image_shape=(channels, height, width),
+        widths=tuple(card["widths"]),
+        dimension=card["dimension"],
+        classes=card["classes"],
+    )
+    network.load_state_dict(safetensors.torch.load(weights))
+    return Classifier(
+        identity=ExtractorIdentity(name=card["name"], digest=digest),
+        image_shape=(channels, height, width),
+        dimension=card["dimension"],
+        accuracy=card["accuracy"],
+        network=network.eval().requires_grad_(False),
+    )

@@ -1,0 +1,19 @@
+"""Training: state, batches, the two steps, the loop, checkpoints."""
+
+from cascore.training.batches import Batches, ImageBatches, PointBatches
+from cascore.training.loop import Metrics, train
+from cascore.training.parallel import Workers
+from cascore.training.state import TrainState, adam
+from cascore.training.step import TrainingDivergedError
+
+__all__ = [
+    "Batches",
+    "ImageBatches",
+    "Metrics",
+    "PointBatches",
+    "TrainState",
+    "TrainingDivergedError",
+    "Workers",
+    "adam",
+    "train",
+]

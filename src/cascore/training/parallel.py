@@ -1,0 +1,88 @@
+"""More than one process: who draws which rows, and what is shared between them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from cascore.errors import InputError
+
+__all__ = ["Workers"]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among those that train one model; alone by default.
+
+    Attributes:
+        rank: of this process, from 0.
+        count: of all processes; above 1, `torch.distributed` must have been initialised.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def rows(self, batch_size: int) -> Tensor:
+        """Which rows of the global batch are this process's, int64 [batch_size / count].
+
+        Raises:
+            InputError: the batch cannot be shared equally.
+        """
+        if batch_size % self.count:
+            raise InputError(
+                f"a batch of {batch_size} cannot be shared by {self.count} processes:"
+                f" choose a multiple of {self.count}"
+            )
+        share = batch_size // self.count
+        return torch.arange(self.rank * share, (self.rank + 1) * share)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module whose backward pass averages gradients over all processes."""
+        if self.count == 1:
+            return module
+        device = next(module.parameters()).device
+        # Buffers follow from the weights alone and are the same everywhere already.
+        return nn.parallel.DistributedDataParallel(
+            module,
+            device_ids=[device] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+        )
+
+    def gather(self, values: Tensor) -> Tensor:
+        """The rows of all processes, in the order of their ranks, with gradients."""
+        if self.count == 1:
+            return values
+        gathered: Tensor = _Gather.apply(values, self.rank, self.count)  # type: ignore[no-untyped-call]
+        return gathered
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes, without gradient."""
+        if self.count == 1:
+            return values
+        total = values.detach().clone()
+        dist.all_reduce(total)
+        return total / self.count
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.count > 1:
+            dist.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    """all_gather whose backward pass adds up what every process asks of these rows."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rank: int, count: int) -> Tensor:
+        ctx.rows = slice(rank * len(values), (rank + 1) * len(values))
+        parts = [torch.empty_like(values) for _ in range(count)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.rows], None, None

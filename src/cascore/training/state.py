@@ -1,0 +1,130 @@
+"""Everything stateful about a training run, by name.
+
+With keyed draws there is no random stream and no position in the data to keep: (seed, step) is both.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cascore.errors import InputError
+
+__all__ = ["TrainState", "adam"]
+
+
+def adam(
+    parameters: Iterable[nn.Parameter], *, learning_rate: float, betas: tuple[float, float]
+) -> torch.optim.Adam:
+    """Adam, with a first beta that may be negative as the authors' discriminator has it (-0.5).
+
+    Raises:
+        InputError: learning rate not positive, or a beta outside (-1, 1) and [0, 1).
+    """
+    if not (learning_rate > 0 and -1 < betas[0] < 1 and 0 <= betas[1] < 1):
+        raise InputError(
+            f"Adam needs learning rate > 0, -1 < beta1 < 1 and 0 <= beta2 < 1,"
+            f" not {learning_rate} and {betas}"
+        )
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.0, betas[1]))
+    for group in optimizer.param_groups:
+        group["betas"] = (
+            betas  # PyTorch's constructor refuses a negative beta1; the update does not
+        )
+    return optimizer
+
+
+@dataclass
+class TrainState:
+    """What changes while a model trains.
+
+    Attributes:
+        denoiser: H(x, sigma), trained.
+        optimizer: of the denoiser.
+        seed: of every draw, 0 <= seed < 2^64.
+        discriminator: D, in hybrid training.
+        discriminator_optimizer: of D.
+        step: updates of the denoiser so far.
+        ema: the average of the denoiser's weights; a copy of the denoiser by default.
+    """
+
+    denoiser: nn.Module
+    optimizer: torch.optim.Optimizer
+    seed: int
+    discriminator: nn.Module | None = None
+    discriminator_optimizer: torch.optim.Optimizer | None = None
+    step: int = 0
+    ema: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        if (self.discriminator is None) != (self.discriminator_optimizer is None):
+            raise InputError("a discriminator and its optimizer come together")
+        if self.ema is None:
+            self.ema = copy.deepcopy(self.denoiser).requires_grad_(False)
+
+    @property
+    def average(self) -> nn.Module:
+        """The EMA, which samples."""
+        assert self.ema is not None
+        return self.ema
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state by name, sharing memory with it."""
+        named = {}
+        for prefix, module in self._modules():
+            named |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+        for prefix, module, optimizer in self._optimizers():
+            for name, parameter in module.named_parameters():
+                for key, value in optimizer.state[parameter].items():
+                    named[f"{prefix}.{name}.{key}"] = value
+        return named
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over every tensor of another state of the same shape.
+
+        Raises:
+            InputError: tensors that are missing, surplus or of another shape, listed.
+        """
+        for _, module, optimizer in self._optimizers():
+            for parameter in module.parameters():
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(0.0),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        own = self.tensors()
+        started = any(name.startswith("optimizer.") for name in tensors)
+        expected = own if started else {k: v for k, v in own.items() if "optimizer." not in k}
+        require_same_shapes(expected, tensors, what="the checkpoint")
+        with torch.no_grad():
+            for name, value in tensors.items():
+                own[name].copy_(value)
+
+    def _modules(self) -> Iterator[tuple[str, nn.Module]]:
+        yield "denoiser", self.denoiser
+        yield "ema", self.average
+        if self.discriminator is not None:
+            yield "discriminator", self.discriminator
+
+    def _optimizers(self) -> Iterator[tuple[str, nn.Module, torch.optim.Optimizer]]:
+        yield "optimizer", self.denoiser, self.optimizer
+        if self.discriminator is not None and self.discriminator_optimizer is not None:
+            yield "discriminator_optimizer", self.discriminator, self.discriminator_optimizer
+
+
+def require_same_shapes(
+    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], *, what: str
+) -> None:
+    """Raise InputError that lists what is missing, surplus or misshapen in `found`."""
+    faults = [f"missing {name}" for name in sorted(expected.keys() - found.keys())]
+    faults += [f"surplus {name}" for name in sorted(found.keys() - expected.keys())]
+    faults += [
+        f"{name} is {list(found[name].shape)}, not {list(expected[name].shape)}"
+        for name in sorted(expected.keys() & found.keys())
+        if expected[name].shape != found[name].shape
+    ]
+    if faults:
+        shown = "; ".join(faults[:8]) + (f"; and {len(faults) - 8} more" if len(faults) > 8 else "")
+        raise InputError(f"{what} does not fit this model: {shown}")

@@ -1,0 +1,144 @@
+"""One update of each player: Eq. 4 for the discriminator, Eq. 1 or 5 for the score network."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cascore.errors import InputError
+from cascore.losses import Corrupted, GanLoss, discriminator_loss, dsm_loss
+from cascore.noise import KeyedNoise
+from cascore.training.parallel import Workers
+
+__all__ = ["ScoreLosses", "TrainingDivergedError", "discriminator_step", "score_step"]
+
+Clamp = tuple[float, float] | None
+
+
+class TrainingDivergedError(InputError):
+    """A loss that is not finite; raised before the weights are touched."""
+
+
+class ScoreLosses(NamedTuple):
+    """Scalars of a score update, means over the global batch."""
+
+    dsm: Tensor
+    generator: Tensor | None
+
+
+def discriminator_step(
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    denoiser: nn.Module,
+    drawn: Corrupted,
+    *,
+    gan: GanLoss,
+    clamp: Clamp,
+    workers: Workers,
+) -> Tensor:
+    """Eq. 4: one update of D on real data and on H(x~, sigma), which gets no gradient; the loss.
+
+    Args:
+        discriminator: D, wrapped for several processes (`Workers.wrap`).
+        optimizer: of D.
+        denoiser: H, bare.
+        drawn: this process's share of the batch, with noise of its own.
+        gan: the pair of losses.
+        clamp: the data range that H is clamped to before D sees it, or None.
+        workers: who else trains.
+    """
+    with torch.no_grad():
+        fake = _clamped(denoiser(drawn.noisy, drawn.sigma), clamp)
+    # One pass over both: one power iteration an update, and one forward for each backward.
+    judged = discriminator(torch.cat([drawn.clean, fake]))
+    real_judged, fake_judged = (workers.gather(part) for part in judged.chunk(2))
+    loss = discriminator_loss(real_judged, fake_judged, gan=gan)
+    if not bool(torch.isfinite(loss)):
+        raise TrainingDivergedError("the discriminator's loss is not finite")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach()
+
+
+def score_step(
+    denoiser: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    discriminator: nn.Module | None,
+    drawn: Corrupted,
+    *,
+    weight: float,
+    gan: GanLoss,
+    clamp: Clamp,
+    workers: Workers,
+) -> ScoreLosses:
+    """Eq. 1, or Eq. 5 where there is a discriminator: one update of the score network.
+
+    Args:
+        denoiser: H, wrapped for several processes (`Workers.wrap`).
+        optimizer: of the denoiser.
+        discriminator: D, bare and left unchanged; None trains by DSM alone.
+        drawn: this process's share of the batch.
+        weight: lambda, of the DSM term of Eq. 5.
+        gan: the pair of losses.
+        clamp: the data range that H is clamped to before D sees it, or None.
+        workers: who else trains.
+
+    Raises:
+        TrainingDivergedError: a loss that is not finite, with the sigma of the worst sample.
+    """
+    denoised = denoiser(drawn.noisy, drawn.sigma)
+    each = dsm_loss(denoised, drawn)
+    loss, generator = each.mean(), None
+    if discriminator is not None:
+        with _frozen(discriminator):
+            # Losses over all processes: a relativistic average needs every D(x) of the batch.
+            real = workers.gather(discriminator(drawn.clean))
+            fake = workers.gather(discriminator(_clamped(denoised, clamp)))
+            generator = gan.generator(real, fake)
+            loss = generator + weight * loss
+            optimizer.zero_grad(set_to_none=True)
+            total = _checked(loss, each, drawn, workers)
+            loss.backward()  # type: ignore[no-untyped-call]
+    else:
+        optimizer.zero_grad(set_to_none=True)
+        total = _checked(loss, each, drawn, workers)
+        loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return ScoreLosses(dsm=total, generator=None if generator is None else generator.detach())
+
+
+def _checked(loss: Tensor, each: Tensor, drawn: Corrupted, workers: Workers) -> Tensor:
+    """The mean DSM loss over all processes, once both it and the loss are finite everywhere."""
+    means = workers.mean(torch.stack([each.mean().detach(), loss.detach()]))
+    if not bool(torch.isfinite(means).all()):
+        losses = workers.gather(each.detach())
+        sigmas = workers.gather(drawn.sigma)
+        worst = int(losses.nan_to_num(nan=torch.inf, posinf=torch.inf).argmax())
+        raise TrainingDivergedError(
+            f"the loss is not finite (worst sample: {float(losses[worst]):.4g} at sigma ="
+            f" {float(sigmas[worst]):.4g})"
+        )
+    return means[0]
+
+
+def _clamped(denoised: Tensor, clamp: Clamp) -> Tensor:
+    return denoised if clamp is None else denoised.clamp(*clamp)
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """No gradient for its weights and no power iteration: it is not this player's turn."""
+    mode = module.training
+    module.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.train(mode).requires_grad_(True)
+
+
+def keyed_draw(seed: int, draw: int, rows: Tensor) -> KeyedNoise:
+    """The noise of these rows of the global batch at an update's draw."""
+    return KeyedNoise(seed, indices=rows, step=draw)

@@ -1,0 +1,220 @@
+import hashlib
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import safetensors.torch
+import torch
+
+import cascore.metrics
+from cascore.datasets import load_images
+from cascore.errors import InputError
+from cascore.metrics import (
+    feature_moments,
+    frechet_distance,
+    load_extractor,
+    mode_coverage,
+    read_extractor,
+    real_floor,
+)
+from cascore.pixels import to_float, to_uint8
+
+WEIGHTS = Path(cascore.metrics.__file__).parent / "weights"
+ENOUGH = {"digits": 0.98, "fashion-mnist": 0.91, "mnist": 0.99}
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    path = Path(__file__).parent.parent / "tools" / "train_classifier.py"
+    spec = importlib.util.spec_from_file_location("train_classifier", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclass looks itself up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", sorted(ENOUGH))
+def test_what_ships_is_what_its_card_says(name: str) -> None:
+    weights = (WEIGHTS / f"{name}.safetensors").read_bytes()
+    card = json.loads((WEIGHTS / f"{name}.json").read_text())
+    extractor = load_extractor(name)
+    assert len(weights) < 1_000_000
+    assert extractor.identity.name == name
+    assert extractor.identity.digest == card["digest"] == hashlib.sha256(weights).hexdigest()
+    assert extractor.accuracy == card["accuracy"] >= ENOUGH[name]
+    assert all(len(card[f"{split}_digest"]) == 64 for split in ("train", "test"))
+    images = torch.zeros(2, *extractor.image_shape, dtype=torch.uint8)
+    features = extractor(images)
+    assert features.shape == (2, extractor.dimension)
+    assert features.dtype == torch.float32
+
+
+def test_the_digits_are_classified_as_the_card_says() -> None:
+    card = json.loads((WEIGHTS / "digits.json").read_text())
+    train, test = load_images("digits", "train"), load_images("digits", "test")
+    assert (train.digest, test.digest) == (card["train_digest"], card["test_digest"])
+    labels = load_extractor("digits").classify(test.images)
+    assert labels.dtype == torch.int64
+    correct = int((labels == test.labels).sum())
+    # Another processor may round one image across a boundary.
+    assert correct == pytest.approx(card["accuracy"] * test.count, abs=1)
+    assert mode_coverage(labels, 10).covered == 10
+
+
+def test_features_are_whitened_over_the_training_images() -> None:
+    moments = feature_moments(load_extractor("digits"), load_images("digits", "train").images)
+    # λ / (λ + λ_max / 100): 1 / 1.01 at most, and the directions stay uncorrelated.
+    values = moments.covariance.diagonal()
+    assert float(values.max()) == pytest.approx(1 / 1.01, rel=1e-4)
+    torch.testing.assert_close(moments.covariance, values.diag(), rtol=0, atol=1e-4)
+    assert float(moments.mean.abs().max()) < 1e-4
+
+
+def test_features_of_an_image_do_not_depend_on_its_company() -> None:
+    extractor, images = load_extractor("digits"), load_images("digits", "test").images
+    together = extractor(images)
+    assert len(images) > 256  # more than one internal batch
+    alone = torch.cat([extractor(images[i : i + 1]) for i in (0, 100, 300)])
+    torch.testing.assert_close(alone, together[[0, 100, 300]], rtol=1e-4, atol=1e-5)
+    assert not together.requires_grad
+    assert not extractor.network.training
+
+
+def test_the_distance_grows_with_noise_and_starts_at_the_floor() -> None:
+    extractor = load_extractor("digits")
+    train, test = (load_images("digits", split).images for split in ("train", "test"))
+    reference = feature_moments(extractor, train)
+    floor = real_floor(
+        extractor(torch.cat([train, test])),
+        count=len(test),
+        reference_count=len(train),
+        repeats=10,
+        seed=0,
+        extractor=extractor.identity,
+    )
+    noise = torch.randn(test.shape, generator=torch.Generator().manual_seed(0))
+    distances = [
+        frechet_distance(
+            feature_moments(extractor, to_uint8((to_float(test) + sigma * noise).clamp(0, 1))),
+            reference,
+        )
+        for sigma in (0, 0.05, 0.1, 0.2, 0.4)
+    ]
+    assert distances == sorted(distances)
+    assert distances[0] < floor.mean < distances[2]
+
+
+def test_no_image_has_no_features() -> None:
+    extractor = load_extractor("digits")
+    nothing = torch.empty(0, 1, 8, 8, dtype=torch.uint8)
+    assert extractor(nothing).shape == (0, extractor.dimension)
+    assert extractor.classify(nothing).shape == (0,)
+    assert feature_moments(extractor, nothing).count == 0
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(2, 1, 8, 8),
+        torch.zeros(2, 1, 8, 8, dtype=torch.int64),
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(2, 1, 28, 28, dtype=torch.uint8),
+        torch.zeros(1, 8, 8, dtype=torch.uint8),
+        torch.zeros(0, 1, 8, 9, dtype=torch.uint8),
+    ],
+)
+def test_other_images_are_refused(images: torch.Tensor) -> None:
+    extractor = load_extractor("digits")
+    for use in (extractor, extractor.classify):
+        with pytest.raises(InputError, match=r"takes torch.uint8 of shape \[N, 1, 8, 8\]"):
+            use(images)
+
+
+def test_unknown_names_are_refused() -> None:
+    for name in ("cifar10", "../weights/digits", ""):
+        with pytest.raises(InputError, match="expected one of digits, fashion-mnist, mnist"):
+            load_extractor(name)
+
+
+def copy_of_digits(folder: Path) -> Path:
+    for suffix in ("json", "safetensors"):
+        shutil.copy(WEIGHTS / f"digits.{suffix}", folder)
+    return folder / "digits.safetensors"
+
+
+def rewrite(path: Path, weights: bytes, **changes: object) -> None:
+    """Other weights with a card that vouches for them, and other changes to the card."""
+    path.write_bytes(weights)
+    card_path = path.with_suffix(".json")
+    pin = {"digest": hashlib.sha256(weights).hexdigest()}
+    card_path.write_text(json.dumps(json.loads(card_path.read_text()) | changes | pin))
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    path = copy_of_digits(tmp_path)
+    images = load_images("digits", "test").images
+    assert torch.equal(read_extractor(path)(images), load_extractor("digits")(images))
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="do not belong together"):
+        read_extractor(path)
+
+
+def test_missing_and_malformed_files_are_refused(tmp_path: Path) -> None:
+    path = copy_of_digits(tmp_path)
+    weights, card = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
+    rewrite(path, b"not safetensors")
+    with pytest.raises(InputError, match="do not describe a classifier"):
+        read_extractor(path)
+    for change in ({"widths": [32, 65]}, {"widths": []}, {"image_shape": [1, 8]}):
+        rewrite(path, weights, **card | change)
+        with pytest.raises(InputError, match="do not describe a classifier"):
+            read_extractor(path)
+    rewrite(path, safetensors.torch.save({"head.weight": torch.zeros(10, 64)}))
+    with pytest.raises(InputError, match="do not describe a classifier"):
+        read_extractor(path)
+    for text in (b"{}", b"[]", b"{", b"\xff\xfe\x00"):
+        path.with_suffix(".json").write_bytes(text)
+        with pytest.raises(InputError, match="do not describe a classifier"):
+            read_extractor(path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(InputError, match="cannot read the classifier"):
+        read_extractor(path)
+
+
+def test_training_is_repeatable(tool: ModuleType) -> None:
+    data, recipe = load_images("digits", "train"), tool.Recipe(widths=(8, 8), epochs=1, shift=1)
+    first, second = (tool.train(data, recipe).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("name", sorted(ENOUGH))
+def test_cards_and_recipes_agree(name: str, tool: ModuleType) -> None:
+    card = json.loads((WEIGHTS / f"{name}.json").read_text())
+    assert tuple(card["widths"]) == tool.RECIPES[name].widths
+    assert (card["dimension"], card["seed"]) == (tool.DIMENSION, tool.SEED)
+
+
+def test_random_shifts_move_whole_images(tool: ModuleType) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(200, 2, 5, 4)
+    moved = tool.randomly_shifted(images, 1)
+    seen = set()
+    for before, after in zip(images, moved, strict=True):
+        padded = torch.nn.functional.pad(before, (1, 1, 1, 1))
+        shifts = [
+            (top, left)
+            for top in range(3)
+            for left in range(3)
+            if torch.equal(after, padded[:, top : top + 5, left : left + 4])
+        ]
+        assert len(shifts) == 1
+        seen.update(shifts)
+    assert len(seen) == 9

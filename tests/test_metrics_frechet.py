@@ -1,0 +1,143 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from cascore.errors import InputError
+from cascore.metrics import ExtractorIdentity, FeatureMoments, frechet_distance
+
+MADE_BY = ExtractorIdentity(name="test", digest="0" * 64)
+
+
+def normal(count: int, dimension: int, *, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, dimension, generator=generator, dtype=torch.float64)
+
+
+def gaussian(mean: Tensor, covariance: Tensor) -> FeatureMoments:
+    """Moments with exactly this mean and covariance."""
+    return FeatureMoments(count=2, mean=mean, scatter=covariance, extractor=MADE_BY)
+
+
+def observed(features: Tensor) -> FeatureMoments:
+    return FeatureMoments.of(features, extractor=MADE_BY)
+
+
+def without_covariances(x: Tensor, y: Tensor) -> float:
+    """The distance from the features themselves: the nuclear norm of the centred X Yᵀ.
+
+    No root is taken of a covariance's eigenvalues, so a deficient rank costs no digits.
+    """
+    p, q = ((f - f.mean(axis=0)) / np.sqrt(len(f) - 1) for f in (x.numpy(), y.numpy()))
+    overlap = np.linalg.norm(p @ q.T, ord="nuc")
+    shift = ((x.numpy().mean(axis=0) - y.numpy().mean(axis=0)) ** 2).sum()
+    return float(shift + (p**2).sum() + (q**2).sum() - 2 * overlap)
+
+
+def traces(a: FeatureMoments, b: FeatureMoments) -> float:
+    return float(a.covariance.trace() + b.covariance.trace())
+
+
+def test_one_dimension_by_hand() -> None:
+    # (3 - 1)² + (5 - 2)²
+    a = gaussian(torch.tensor([1.0]).double(), torch.tensor([[4.0]]).double())
+    b = gaussian(torch.tensor([3.0]).double(), torch.tensor([[25.0]]).double())
+    assert frechet_distance(a, b) == pytest.approx(13, rel=1e-14)
+
+
+def test_commuting_covariances() -> None:
+    rotation = torch.linalg.qr(normal(6, 6, seed=0)).Q
+    p, q = normal(6, 1, seed=1).exp()[:, 0], normal(6, 1, seed=2).exp()[:, 0]
+    a = gaussian(torch.zeros(6).double(), rotation @ p.diag() @ rotation.T)
+    b = gaussian(torch.ones(6).double(), rotation @ q.diag() @ rotation.T)
+    expected = 6 + float((p.sqrt() - q.sqrt()).square().sum())
+    assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-13 * traces(a, b))
+
+
+@pytest.mark.parametrize(("u_dot_v", "expected"), [(0.0, 2.0), (0.6, 0.8), (1.0, 0.0)])
+def test_rank_one_covariances(u_dot_v: float, expected: float) -> None:
+    # A = u uᵀ, B = v vᵀ with unit vectors: the trace of the root is |u·v|.
+    u, v = torch.zeros(2, 5, dtype=torch.float64)
+    u[0], v[0], v[3] = 1, u_dot_v, math.sqrt(1 - u_dot_v**2)
+    zero = torch.zeros(5, dtype=torch.float64)
+    a, b = gaussian(zero, torch.outer(u, u)), gaussian(zero, torch.outer(v, v))
+    assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-13)
+
+
+@pytest.mark.parametrize("dimension", [2, 16, 64])
+def test_scipys_matrix_root(dimension: int) -> None:
+    scale = torch.logspace(-2, 1, dimension).double()
+    a = observed(normal(3 * dimension, dimension, seed=3) * scale)
+    b = observed(normal(4 * dimension, dimension, seed=4) * scale.flip(0) + 0.1)
+    root = scipy.linalg.sqrtm(a.covariance.numpy() @ b.covariance.numpy())
+    expected = float((a.mean - b.mean).square().sum()) + traces(a, b) - 2 * np.trace(root).real
+    assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-8 * traces(a, b))
+
+
+@pytest.mark.parametrize(("first", "second"), [(20, 200), (20, 30), (2, 2), (100, 200)])
+def test_fewer_images_than_dimensions(first: int, second: int) -> None:
+    x, y = normal(first, 64, seed=5), 2 * normal(second, 64, seed=6) + 1
+    a, b = observed(x), observed(y)
+    expected = without_covariances(x, y)
+    # The textbook's product of covariances is off by about 1e-8 of the traces here.
+    assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-13 * traces(a, b))
+
+
+def test_torchmetrics_with_a_feature_network_of_our_own() -> None:
+    class Projection(nn.Module):
+        num_features = 5
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("matrix", normal(12, 5, seed=7))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return (images.flatten(1).double() / 255) @ self.matrix
+
+    network = Projection()
+    oracle = FrechetInceptionDistance(feature=network, input_img_size=(3, 2, 2))
+    oracle.set_dtype(torch.float64)
+    generator = torch.Generator().manual_seed(8)
+    real = torch.randint(256, (40, 3, 2, 2), generator=generator).to(torch.uint8)
+    fake = torch.randint(200, (30, 3, 2, 2), generator=generator).to(torch.uint8)
+    oracle.update(real, real=True)
+    oracle.update(fake, real=False)
+    a, b = observed(network(real)), observed(network(fake))
+    # The oracle's features and sums go through float32 in places.
+    assert frechet_distance(a, b) == pytest.approx(float(oracle.compute()), rel=1e-5)
+
+
+def test_a_metric_squared() -> None:
+    a, b = observed(normal(30, 8, seed=9)), observed(normal(12, 8, seed=10) + 0.5)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-12)
+    assert 0 <= frechet_distance(a, a) <= 1e-13 * traces(a, a)
+    rotation = torch.linalg.qr(normal(8, 8, seed=11)).Q
+    turned = frechet_distance(
+        observed(normal(30, 8, seed=9) @ rotation),
+        observed((normal(12, 8, seed=10) + 0.5) @ rotation),
+    )
+    assert turned == pytest.approx(frechet_distance(a, b), rel=1e-11)
+
+
+def test_constant_features() -> None:
+    constant, spread = observed(torch.ones(10, 4)), observed(normal(50, 4, seed=12))
+    expected = float((spread.mean - 1).square().sum() + spread.covariance.trace())
+    assert frechet_distance(constant, spread) == pytest.approx(expected, rel=1e-14)
+    assert frechet_distance(constant, constant) == 0
+
+
+def test_what_is_not_comparable() -> None:
+    ours = observed(normal(5, 3, seed=13))
+    stranger = ExtractorIdentity(name="test", digest="f" * 64)  # same name, other weights
+    theirs = FeatureMoments.of(normal(5, 3, seed=13), extractor=stranger)
+    with pytest.raises(InputError, match=r"digest 000000000000.*digest ffffffffffff"):
+        frechet_distance(ours, theirs)
+    with pytest.raises(InputError, match="3 and of 4 dimensions"):
+        frechet_distance(ours, observed(normal(5, 4, seed=13)))
+    for count in (0, 1):
+        with pytest.raises(InputError, match=f"these moments count {count}"):
+            frechet_distance(ours, observed(normal(count, 3, seed=14)))
