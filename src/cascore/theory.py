@@ -1,7 +1,8 @@
 """Ground truth without training: optimal denoisers, and what the samplers do to known laws.
 
 Appendix D: the optimal denoiser of a finite set is a softmax-weighted mean of its points.
-Appendix E: the optimum of a network that does not see sigma. Propositions 1 and 2: recursions of the noise.
+Appendix E: the optimum of a network that does not see sigma.
+Propositions 1 and 2: recursions of the noise.
 """
 
 import math

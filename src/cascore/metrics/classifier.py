@@ -189,18 +189,17 @@ def read_extractor(path: Path) -> Classifier:
     try:
         card = json.loads(card_bytes)
         pinned = card["digest"]
-        classifier = _build(card, weights, digest) if pinned == digest else None
+        if pinned == digest:
+            return _build(card, weights, digest)
     except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{path} and its JSON file do not describe a classifier ({error!r}); "
             "train it again with tools/train_classifier.py"
         ) from error
-    if classifier is None:
-        raise InputError(
-            f"{path} has digest {digest}, its JSON file says {pinned}; the two do not belong "
-            "together: restore both or train the classifier again"
-        )
-    return classifier
+    raise InputError(
+        f"{path} has digest {digest}, its JSON file says {pinned}; the two do not belong "
+        "together: restore both or train the classifier again"
+    )
 
 
 def _build(card: dict[str, Any], weights: bytes, digest: str) -> Classifier:

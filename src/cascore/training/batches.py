@@ -93,7 +93,7 @@ def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:
         raise InputError(f"need at least one item and one row, not {count} and {batch_size}")
     position = torch.arange(step * batch_size, (step + 1) * batch_size)
     epochs = position // count
-    orders = [_epoch_order(count, int(e), seed) for e in epochs.unique()]
+    orders = [_epoch_order(count, e, seed) for e in range(int(epochs[0]), int(epochs[-1]) + 1)]
     return torch.stack(orders)[epochs - epochs[0], position % count]
 
 

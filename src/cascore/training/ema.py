@@ -11,8 +11,8 @@ def update_ema(average: nn.Module, module: nn.Module, *, decay: float) -> None:
     """Move the average towards the module: a <- decay a + (1 - decay) w; buffers are copied."""
     for a, w in zip(average.parameters(), module.parameters(), strict=True):
         a.lerp_(w, 1 - decay)
-    for a, w in zip(average.buffers(), module.buffers(), strict=True):
-        a.copy_(w)
+    for kept, current in zip(average.buffers(), module.buffers(), strict=True):
+        kept.copy_(current)
 
 
 def warmed_decay(decay: float, step: int) -> float:

@@ -14,7 +14,7 @@ __all__ = ["Workers"]
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among those that train one model; alone by default.
+    """The place of this process among those that train one model; alone by default.
 
     Attributes:
         rank: of this process, from 0.

@@ -1,6 +1,6 @@
 """Everything stateful about a training run, by name.
 
-With keyed draws there is no random stream and no position in the data to keep: (seed, step) is both.
+With keyed draws there is no random stream and no position in the data: (seed, step) is both.
 """
 
 import copy
@@ -30,9 +30,7 @@ def adam(
         )
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.0, betas[1]))
     for group in optimizer.param_groups:
-        group["betas"] = (
-            betas  # PyTorch's constructor refuses a negative beta1; the update does not
-        )
+        group["betas"] = betas  # only the constructor refuses a negative beta1
     return optimizer
 
 
@@ -72,7 +70,7 @@ class TrainState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, sharing memory with it."""
-        named = {}
+        named: dict[str, Tensor] = {}
         for prefix, module in self._modules():
             named |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
         for prefix, module, optimizer in self._optimizers():

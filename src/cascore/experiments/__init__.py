@@ -1,0 +1,1 @@
+"""Experiments: settings, presets, and what builds, runs, samples and judges them."""

@@ -1,0 +1,274 @@
+"""Settings of an experiment, as frozen dataclasses; contradictions are refused here. No torch."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from cascore.errors import InputError
+
+__all__ = [
+    "Adversarial",
+    "Data",
+    "Experiment",
+    "Network",
+    "Sampler",
+    "Schedule",
+    "Train",
+    "from_json",
+    "to_json",
+]
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise InputError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is learned."""
+
+    name: str = "digits"
+    """digits, fashion-mnist, mnist, 25-gaussians, swiss-roll, or folder:PATH."""
+    root: str | None = None
+    """Folder of the IDX files, or for the decoded pixels of a large image folder."""
+    size: int | None = None
+    """For folder:PATH: height and width in pixels to bring every image to."""
+    crop: Literal["center", "none"] = "center"
+    """For folder:PATH with a size: cut the middle square out first, or stretch."""
+    filter: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"
+    """For folder:PATH with a size: the resampling filter."""
+    mode: Literal["auto", "rgb", "grey"] = "auto"
+    """For folder:PATH: take images as they are, or convert all to colour or to grey."""
+    flip: bool = False
+    """Mirror training images at random (not for digits)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The score network."""
+
+    kind: Literal["unet", "mlp"] = "unet"
+    """unet for images, mlp for points."""
+    conditional: bool = False
+    """Whether the network sees log sigma; the paper's do not."""
+    width: int = 32
+    """Channels of the first level (unet), or hidden units (mlp)."""
+    multipliers: tuple[int, ...] = (1, 2)
+    """unet: channels of each level, in units of the width."""
+    blocks: int = 1
+    """unet: residual blocks of each level."""
+    attention: tuple[bool, ...] = (False, True)
+    """unet: which levels have self-attention."""
+    dropout: float = 0.0
+    """unet: dropout within residual blocks."""
+    unshuffle: int = 1
+    """unet: fold k x k pixels into channels first; 2 makes 28x28 and 32x32 much cheaper."""
+    depth: int = 3
+    """mlp: hidden layers."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.multipliers) == len(self.attention),
+            f"network: {len(self.multipliers)} multipliers but {len(self.attention)} attention"
+            " flags; give one of each per level",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The training levels, Eq. 2."""
+
+    first: float = 5.0
+    """sigma_1, about the largest distance between two data (Technique 1)."""
+    last: float = 0.01
+    """sigma_L."""
+    levels: int = 28
+    """L (Technique 2)."""
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.first) and self.first > self.last > 0,
+            f"schedule: need first > last > 0, not {self.first} and {self.last}",
+        )
+        _require(self.levels >= 2, f"schedule: levels must be at least 2, not {self.levels}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How the score network is trained."""
+
+    objective: Literal["plain", "hybrid"] = "plain"
+    """plain: denoising score matching (Eq. 1); hybrid: with a discriminator (Eq. 4 and 5)."""
+    steps: int = 1500
+    """Updates of the score network."""
+    batch_size: int = 128
+    """Images of one update, over all processes."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of Adam; the paper's hybrid runs have (0, 0.9)."""
+    ema_decay: float = 0.999
+    """Of the average of the weights, which samples."""
+    ema_warmup: bool = True
+    """Let a young average forget the initial weights; off in the paper."""
+    seed: int = 0
+    """Of the initial weights and of every draw."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    keep_last: int = 2
+    """How many of the newest checkpoints to keep."""
+    keep_every: int = 0
+    """Also keep those at multiples of this many steps; 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "save_every", "keep_last"):
+            value = getattr(self, name)
+            _require(value >= 1, f"train: {name} must be at least 1, not {value}")
+        _require(self.keep_every >= 0, f"train: keep_every must be 0 or more: {self.keep_every}")
+        _require(0 <= self.ema_decay < 1, f"train: ema_decay must be in [0, 1): {self.ema_decay}")
+        _require(0 <= self.seed < 2**64, f"train: seed must be from 0 to 2^64 - 1: {self.seed}")
+        _require(self.learning_rate > 0, f"train: learning_rate must be positive: {self.betas}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversarial:
+    """The discriminator of hybrid training; without effect in a plain run."""
+
+    gan: str = "lsgan"
+    """lsgan, standard, hinge, or relativistic[-average]-{standard,lsgan,hinge}."""
+    width: int = 32
+    """Channels of the discriminator (BigGAN's ch), or hidden units for points."""
+    steps: int = 1
+    """Discriminator updates for each update of the score network."""
+    learning_rate: float = 1e-4
+    """Of the discriminator's Adam."""
+    betas: tuple[float, float] = (-0.5, 0.9)
+    """Of the discriminator's Adam."""
+    weight: float = 1.0
+    """lambda of Eq. 5, the weight of the score matching term."""
+    clamp: bool = True
+    """Whether H is clamped to [0, 1] before the discriminator sees it (never for points)."""
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, f"adversarial: steps must be at least 1, not {self.steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A model, its data and its training."""
+
+    name: str = "digits"
+    """Of the preset, for the record."""
+    data: Data = field(default_factory=Data)
+    network: Network = field(default_factory=Network)
+    schedule: Schedule = field(default_factory=Schedule)
+    train: Train = field(default_factory=Train)
+    adversarial: Adversarial = field(default_factory=Adversarial)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """How pictures are drawn from a trained model."""
+
+    method: Literal["cas", "als"] = "cas"
+    """Consistent annealed sampling (Algorithm 2) or annealed Langevin (Algorithm 1)."""
+    order: Literal[1, 2] = 2
+    """cas: 1 is the paper's, 2 the multistep rule for few calls."""
+    steps: int | None = 12
+    """Noise levels of the chain between the training's sigma_1 and sigma_L; None: its own levels."""
+    n_sigma: int = 1
+    """als: steps at each level; cas: the schedule is stretched by it."""
+    kappa: float | None = None
+    """cas: noise of a step in [1, inf]; by default 2 at order 2 and 1.5 at order 1."""
+    eta: float | None = None
+    """The paper's step size without units; at most one of kappa, eta, epsilon."""
+    epsilon: float | None = None
+    """The paper's step size in squared pixels; als: Technique 4 by default."""
+    spacing: Literal["geometric", "karras"] = "geometric"
+    """How the levels are spaced."""
+
+    def __post_init__(self) -> None:
+        given = [n for n in ("kappa", "eta", "epsilon") if getattr(self, n) is not None]
+        _require(len(given) <= 1, f"give at most one of kappa, eta, epsilon: {' and '.join(given)}")
+        _require(self.steps is None or self.steps >= 1, f"steps must be at least 1: {self.steps}")
+        _require(self.n_sigma >= 1, f"n_sigma must be at least 1, not {self.n_sigma}")
+        if self.method == "als":
+            _require(self.kappa is None, "kappa is for cas; als takes eta or epsilon")
+
+    @property
+    def resolved_kappa(self) -> float | None:
+        """The kappa in force for cas, None where eta or epsilon rules."""
+        if self.method == "als" or self.eta is not None or self.epsilon is not None:
+            return None
+        return self.kappa if self.kappa is not None else (1.5 if self.order == 1 else 2.0)
+
+    @property
+    def label(self) -> str:
+        """The sampler in a few words."""
+        if self.method == "als":
+            return f"ALS, n_sigma {self.n_sigma}"
+        knob = next(
+            f"{name} {value:g}"
+            for name, value in (
+                ("eta", self.eta),
+                ("epsilon", self.epsilon),
+                ("kappa", self.resolved_kappa),
+            )
+            if value is not None
+        )
+        return f"CAS, order {self.order}, {knob}"
+
+
+def to_json(experiment: Experiment | Sampler) -> str:
+    """The settings as JSON text that `from_json` reads back."""
+    return json.dumps(dataclasses.asdict(experiment), indent=2) + "\n"
+
+
+def from_json(text: str) -> Experiment:
+    """An experiment from JSON text.
+
+    Raises:
+        InputError: not JSON, an unknown setting, or a value of the wrong kind, named.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"the experiment is not JSON: {error}") from None
+    experiment: Experiment = _build(Experiment, values, "experiment")
+    return experiment
+
+
+def _build(kind: Any, values: Any, path: str) -> Any:
+    """A settings dataclass out of what JSON gave for it; the `path` names it in messages."""
+    _require(isinstance(values, Mapping), f"{path}: expected an object, not {values!r}")
+    hints = get_type_hints(kind)
+    unknown = sorted(values.keys() - hints.keys())
+    _require(not unknown, f"{path}: unknown settings {', '.join(unknown)}")
+    given = {}
+    for name, value in values.items():
+        hint, where = hints[name], f"{path}.{name}"
+        if dataclasses.is_dataclass(hint):
+            given[name] = _build(hint, value, where)
+        else:
+            plain = tuple(value) if isinstance(value, list) else value
+            if hint is float and type(plain) is int:
+                plain = float(plain)
+            _require(_fits(plain, hint), f"{where}: {value!r} is not {hint}")
+            given[name] = plain
+    return kind(**given)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if origin is not None or arguments:  # X | None
+        return any(_fits(value, each) for each in arguments)
+    return type(value) is hint or (hint is float and type(value) is int)

@@ -1,0 +1,242 @@
+"""A run: a folder with `experiment.json`, `metrics.jsonl` and `checkpoints/`; it resumes itself."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import torch
+from torch import nn
+
+from cascore.errors import InputError
+from cascore.experiments import build
+from cascore.experiments.config import Experiment, from_json, to_json
+from cascore.files import write_text
+from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers, train
+from cascore.training.checkpoint import (
+    checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    read_tensors,
+    save_checkpoint,
+)
+from cascore.training.state import require_same_shapes
+
+__all__ = ["Model", "load_model", "read_experiment", "training_run"]
+
+ALONE = Workers()
+_EXPERIMENT, _METRICS, _CHECKPOINTS = "experiment.json", "metrics.jsonl", "checkpoints"
+
+
+class Model(NamedTuple):
+    """A trained model: its EMA denoiser, shape of one datum, experiment and step."""
+
+    denoiser: nn.Module
+    shape: tuple[int, ...]
+    experiment: Experiment
+    step: int
+
+
+def training_run(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    device: torch.device,
+    workers: Workers = ALONE,
+    should_stop: Callable[[], bool] = lambda: False,
+    notify: Callable[[str], None] = lambda message: None,
+) -> Iterator[Metrics]:
+    """Train, saving on the way; a folder that holds the same experiment is continued.
+
+    Args:
+        experiment: resolved settings.
+        folder: of the run; made if absent.
+        device: where to train.
+        workers: who else trains; rank 0 alone writes.
+        should_stop: asked between steps; if true, saves and returns.
+        notify: told in words what a person should know (resumed from where, what differs).
+
+    Yields:
+        The metrics of each step.
+
+    Raises:
+        InputError: settings that cannot be, another experiment in the folder, a broken checkpoint,
+            or a loss that is not finite.
+    """
+    data = build.load_data(experiment.data, "train")
+    shape = build.data_shape(data)
+    state = build.build_state(experiment, shape, device=device)
+    gan = build.build_gan(experiment.adversarial)
+    sigmas = build.training_sigmas(experiment.schedule)
+    batches = build.build_batches(data, experiment, device=device, workers=workers)
+    clamp = (0.0, 1.0) if experiment.adversarial.clamp and len(shape) == 3 else None
+    lead = workers.rank == 0
+    if lead:
+        _prepare_folder(folder, experiment, shape)
+    workers.barrier()
+    for message in _resume(state, folder):
+        notify(message)
+    if lead:
+        _cut_metrics(folder / _METRICS, state.step)
+    steps = train(
+        state,
+        batches,
+        sigmas,
+        steps=experiment.train.steps,
+        ema_decay=experiment.train.ema_decay,
+        ema_warmup=experiment.train.ema_warmup,
+        weight=experiment.adversarial.weight,
+        gan=gan,
+        discriminator_steps=experiment.adversarial.steps,
+        clamp=clamp,
+        workers=workers,
+    )
+    try:
+        yield from _saved(steps, state, experiment, folder, workers, should_stop)
+    except TrainingDivergedError as error:
+        saved = checkpoints(folder / _CHECKPOINTS)
+        last = f"the last good checkpoint is {saved[-1].folder}" if saved else "nothing was saved"
+        raise TrainingDivergedError(f"{error}; {last}; try a lower learning rate") from None
+
+
+def _saved(
+    steps: Iterator[Metrics],
+    state: TrainState,
+    experiment: Experiment,
+    folder: Path,
+    workers: Workers,
+    should_stop: Callable[[], bool],
+) -> Iterator[Metrics]:
+    settings, place = experiment.train, folder / _CHECKPOINTS
+    lead = workers.rank == 0
+    with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
+        for metrics in steps:
+            # All processes stop after the same step, whichever of them was asked to.
+            asked = torch.tensor(float(should_stop()), device=_device_of(state))
+            stopping = bool(workers.mean(asked) > 0)
+            if lead:
+                _append(log, metrics)
+            if lead and (
+                stopping or state.step % settings.save_every == 0 or state.step == settings.steps
+            ):
+                log.flush()
+                save_checkpoint(state, place, processes=workers.count)
+                prune_checkpoints(
+                    place, keep_last=settings.keep_last, keep_every=settings.keep_every
+                )
+            yield metrics
+            if stopping:
+                workers.barrier()
+                return
+
+
+def _device_of(state: TrainState) -> torch.device:
+    return next(state.denoiser.parameters()).device
+
+
+def _append(log: IO[str], metrics: Metrics) -> None:
+    values = {name: value for name, value in metrics._asdict().items() if value is not None}
+    log.write(json.dumps(values) + "\n")
+
+
+def _prepare_folder(folder: Path, experiment: Experiment, shape: tuple[int, ...]) -> None:
+    if (folder / _EXPERIMENT).is_file():
+        _require_same(read_experiment(folder), experiment, folder)
+    elif folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty and holds no run: choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _CHECKPOINTS).mkdir(exist_ok=True)
+    write_text(folder / _EXPERIMENT, to_json(experiment))
+    write_text(folder / "shape.json", json.dumps(shape) + "\n")
+    (folder / _METRICS).touch()
+
+
+def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
+    """A run may be made longer and saved at other steps, but not be turned into another."""
+    free = {name: getattr(wanted.train, name) for name in _FREE}
+    found = replace(found, train=replace(found.train, **free))
+    if found == wanted:
+        return
+    before, after = asdict(found), asdict(wanted)
+    changes = [
+        f"{part}.{name} was {before[part][name]} and is {value}"
+        for part, values in after.items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+        if before[part][name] != value
+    ]
+    what = "; ".join(changes) or f"its name was {found.name} and is {wanted.name}"
+    raise InputError(f"{folder} holds another experiment ({what}): choose another folder")
+
+
+_FREE = ("steps", "save_every", "keep_last", "keep_every")
+
+
+def _resume(state: TrainState, folder: Path) -> list[str]:
+    saved = checkpoints(folder / _CHECKPOINTS)
+    if not saved:
+        return []
+    differences = load_checkpoint(state, saved[-1])
+    messages = [f"resumed from {saved[-1].folder}"]
+    if differences:
+        messages.append(f"not bit for bit the uninterrupted run: {'; '.join(differences)}")
+    return messages
+
+
+def _cut_metrics(path: Path, step: int) -> None:
+    """Drop the lines after the checkpoint, and one that a killed process left unfinished."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        kept.append(line + "\n")
+    write_text(path, "".join(kept))
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """The settings of a run.
+
+    Raises:
+        InputError: the folder is no run, or its settings cannot be read.
+    """
+    path = folder / _EXPERIMENT
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{folder} is not a run of cascore train: no readable {_EXPERIMENT} ({error})"
+        ) from None
+
+
+def load_model(folder: Path, *, device: torch.device) -> Model:
+    """The EMA of a run's newest checkpoint, ready to sample.
+
+    Raises:
+        InputError: no run, no checkpoint, or one that is truncated or of another model.
+    """
+    experiment = read_experiment(folder)
+    saved = checkpoints(folder / _CHECKPOINTS)
+    if not saved:
+        raise InputError(f"{folder} has no checkpoint yet: train it first")
+    shape = _read_shape(folder)
+    denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
+    weights = read_tensors(saved[-1].tensors, prefix="ema.")
+    require_same_shapes(denoiser.state_dict(), weights, what=str(saved[-1].tensors))
+    denoiser.load_state_dict(weights)
+    denoiser = denoiser.to(device).eval().requires_grad_(False)
+    return Model(denoiser, shape, experiment, saved[-1].step)
+
+
+def _read_shape(folder: Path) -> tuple[int, ...]:
+    path = folder / "shape.json"
+    try:
+        shape = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if not (isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)):
+        raise InputError(f"{path} does not hold the shape of a datum: {shape!r}")
+    return tuple(shape)

@@ -1,0 +1,400 @@
+"""Schedules and step sizes against the paper's figures, other formulas and brute force."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from diffusers import EulerDiscreteScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize
+from scipy.spatial.distance import pdist
+from scipy.stats import norm
+
+from cascore.errors import InputError
+from cascore.schedule import (
+    Interval,
+    allowed_interval,
+    check_sigmas,
+    epsilon_from_eta,
+    eta_at_steps_per_level,
+    eta_from_epsilon,
+    eta_from_kappa,
+    geometric_sigmas,
+    kappa_from_eta,
+    karras_sigmas,
+    langevin_step_size,
+    largest_distance,
+    level_count,
+    stretch,
+)
+
+CIFAR = geometric_sigmas(50, 0.01, 232)
+CHURCH = geometric_sigmas(140, 0.01, 788)
+NAN, INF = math.nan, math.inf
+
+
+# --- Eq. 2 and other schedules
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 232, 1000])
+def test_geometric_levels_are_sigma_1_times_a_power_of_gamma(count):
+    sigmas = geometric_sigmas(50, 0.01, count)
+    gamma = (0.01 / 50) ** (1 / (count - 1))
+    assert sigmas.dtype == torch.float64
+    assert (float(sigmas[0]), float(sigmas[-1])) == (50, 0.01)
+    # A power of 10 near the ends and a product of up to 1000 ratios: 1e-12 is 1000 ulp or so.
+    np.testing.assert_allclose(sigmas, 50 * gamma ** np.arange(count), rtol=1e-12)
+
+
+def test_one_level_is_a_schedule():
+    assert geometric_sigmas(0.1, 0.1, 1).tolist() == [0.1]
+    assert karras_sigmas(0.1, 0.1, 1).tolist() == [0.1]
+
+
+@pytest.mark.parametrize(("rho", "count"), [(7, 2), (7, 18), (3.5, 10), (1, 5)])
+def test_karras_levels_are_equation_5_of_karras_et_al(rho, count):
+    i = np.arange(count)
+    top, bottom = 80 ** (1 / rho), 0.002 ** (1 / rho)
+    expected = (top + i / (count - 1) * (bottom - top)) ** rho
+    sigmas = karras_sigmas(80, 0.002, count, rho=rho)
+    assert (float(sigmas[0]), float(sigmas[-1])) == (80, 0.002)
+    np.testing.assert_allclose(sigmas, expected, rtol=1e-12)
+
+
+def test_karras_levels_with_the_default_rho_are_those_of_diffusers():
+    theirs = EulerDiscreteScheduler(use_karras_sigmas=True)
+    theirs.set_timesteps(12)
+    expected = theirs.sigmas[:-1].double()  # theirs are float32 and end with a 0
+    ours = karras_sigmas(float(expected[0]), float(expected[-1]), 12)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [geometric_sigmas, karras_sigmas])
+@pytest.mark.parametrize(
+    ("first", "last", "count", "message"),
+    [
+        (NAN, 0.01, 5, "finite"), (1, NAN, 5, "finite"), (INF, 0.01, 5, "finite"),
+        (1, 0, 5, "positive"), (0, 0, 1, "positive"), (1, -1, 5, "positive"),
+        (-1, -2, 5, "positive"), (1, 1, 2, "above"), (1, 2, 5, "above"), (1, INF, 5, "above"),
+        (1, 0.1, 0, "at least 1"), (1, 0.1, -3, "at least 1"), (1, 0.1, 1, "both"),
+    ],
+)  # fmt: skip
+def test_impossible_ranges_are_input_errors(make, first, last, count, message):
+    with pytest.raises(InputError, match=message):
+        make(first, last, count)
+
+
+@pytest.mark.parametrize("rho", [0, -1, NAN])
+def test_rho_must_be_positive(rho):
+    with pytest.raises(InputError, match="rho"):
+        karras_sigmas(1, 0.1, 3, rho=rho)
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "message"),
+    [
+        ([], r"\[0\]"), (1.0, r"\[\]"), ([[1.0, 0.5]], r"\[1, 2\]"),
+        ([1.0, NAN], "finite"), ([INF, 1.0], "finite"), ([1.0, 0.0], "positive"),
+        ([1.0, -0.5], "positive"), ([1.0, 1.0], "sigma_2 = 1 follows 1"),
+        ([3.0, 2.0, 2.5], "sigma_3 = 2.5 follows 2"), ([0.1, 1.0], "decrease"),
+    ],
+)  # fmt: skip
+def test_what_is_no_schedule_is_an_input_error(sigmas, message):
+    with pytest.raises(InputError, match=message):
+        check_sigmas(torch.tensor(sigmas))
+
+
+def test_a_checked_schedule_is_float64_without_gradient():
+    levels = check_sigmas(torch.tensor([2.0, 1.0], dtype=torch.float32, requires_grad=True))
+    assert levels.dtype == torch.float64
+    assert not levels.requires_grad
+    assert levels.tolist() == [2, 1]
+
+
+# --- n_sigma
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 15])
+@pytest.mark.parametrize("sigmas", [CIFAR, karras_sigmas(80, 0.002, 18), torch.tensor([3.0, 1.0])])
+def test_stretching_keeps_the_levels_and_fills_in_between(sigmas, n):
+    sigmas = sigmas.double()
+    longer = stretch(sigmas, n)
+    assert len(longer) == (len(sigmas) - 1) * n + 1
+    assert torch.equal(longer[::n], sigmas)
+    logs = longer.log().numpy()
+    knots = np.arange(len(sigmas)) * n
+    np.testing.assert_allclose(
+        logs, np.interp(np.arange(len(longer)), knots, sigmas.log().numpy()), atol=1e-13
+    )
+
+
+def test_a_stretched_geometric_schedule_is_geometric():
+    np.testing.assert_allclose(
+        stretch(CIFAR, 5), geometric_sigmas(50, 0.01, 231 * 5 + 1), rtol=1e-12
+    )
+
+
+def test_a_single_level_stretches_to_itself():
+    assert stretch(torch.tensor([0.5]), 4).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_stretching_needs_a_step(n):
+    with pytest.raises(InputError, match=f"not {n}"):
+        stretch(CIFAR, n)
+
+
+# --- Technique 2
+
+
+@pytest.mark.parametrize(
+    ("dimension", "first", "exact", "gamma"),
+    [(3072, 50, 227.77, 0.963138), (12288, 140, 504.63, None), (2352, 50, 199.95, None)],
+)
+def test_technique_2_gives_the_noted_level_counts(dimension, first, exact, gamma):
+    def gap(g):
+        shift = math.sqrt(2 * dimension) * (g - 1)
+        return norm.cdf(shift + 3 * g) - norm.cdf(shift - 3 * g) - 0.5
+
+    root = optimize.brentq(gap, 0.5, 1, xtol=1e-14)
+    if gamma is not None:
+        assert root == pytest.approx(gamma, abs=5e-7)
+    levels = 1 + math.log(0.01 / first) / math.log(root)
+    assert levels == pytest.approx(exact, abs=5e-3)
+    assert level_count(dimension, first, 0.01) == math.ceil(exact)
+
+
+@pytest.mark.parametrize("coverage", [0.1, 0.3, 0.7, 0.9, 0.99])
+def test_the_level_count_reaches_the_coverage_and_one_level_fewer_does_not(coverage):
+    dimension, count = 784, level_count(784, 20, 0.01, coverage=coverage)
+
+    def covered(levels):
+        g = (0.01 / 20) ** (1 / (levels - 1))
+        shift = math.sqrt(2 * dimension) * (g - 1)
+        return norm.cdf(shift + 3 * g) - norm.cdf(shift - 3 * g)
+
+    assert covered(count) >= coverage > covered(count - 1)
+
+
+def test_one_number_needs_few_levels():
+    assert level_count(1, 2, 1) >= 2
+
+
+@pytest.mark.parametrize(
+    ("dimension", "first", "last", "coverage"),
+    [
+        (0, 50, 0.01, 0.5), (3072, 0.01, 50, 0.5), (3072, 50, 50, 0.5), (3072, 50, 0, 0.5),
+        (3072, NAN, 0.01, 0.5), (3072, 50, 0.01, 0), (3072, 50, 0.01, 1), (3072, 50, 0.01, NAN),
+        (3072, 50, 0.01, 0.9974),
+    ],
+)  # fmt: skip
+def test_misused_technique_2_is_an_input_error(dimension, first, last, coverage):
+    with pytest.raises(InputError):
+        level_count(dimension, first, last, coverage=coverage)
+
+
+# --- Technique 1
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 16, 64, 1024])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_largest_distance_is_that_of_brute_force(chunk, dtype):
+    images = torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(chunk), dtype=dtype)
+    expected = pdist(images.double().flatten(1).numpy()).max()
+    # Centred float64 coordinates are right to 1e-16 of 1, a sum of 192 squares to 1e-14.
+    assert largest_distance(images, chunk=chunk) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("chunk", [7, 256])
+def test_near_ties_are_told_apart_in_float64(chunk):
+    """200 pairs of antipodes, all distances equal to 1e-9: float32 cannot see which is largest."""
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(200, 300))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    radii = 3 * (1 + 1e-9 * rng.permutation(200) / 200)[:, None]
+    points = np.concatenate([directions * radii, -directions * radii])
+    points = points[rng.permutation(400)] + 0.5
+    found = largest_distance(torch.from_numpy(points), chunk=chunk)
+    assert found == pytest.approx(pdist(points).max(), rel=1e-13)
+    assert found == pytest.approx(6 * (1 + 1e-9 * 199 / 200), rel=1e-12)
+
+
+def test_near_ties_far_from_the_origin():
+    """Without centring, float32 products would lose distances of 1 beside squares of 1e6."""
+    rng = np.random.default_rng(1)
+    points = 1000 + rng.random((60, 20))
+    found = largest_distance(torch.from_numpy(points), chunk=16)
+    assert found == pytest.approx(pdist(points).max(), rel=1e-12)
+
+
+def test_black_and_white_are_the_corners_apart():
+    images = torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    images[3], images[40] = 0, 1
+    assert largest_distance(images, chunk=8) == pytest.approx(math.sqrt(48), rel=1e-14)
+
+
+@pytest.mark.parametrize("chunk", [4, 100])
+def test_duplicates_do_no_harm(chunk):
+    one = torch.rand(1, 7, generator=torch.Generator().manual_seed(0))
+    assert largest_distance(one.repeat(20, 1), chunk=chunk) == 0
+    other = one + torch.eye(7)[:1]
+    pair = torch.cat([one.repeat(20, 1), other.repeat(20, 1)])
+    expected = float((other - one).double().norm())
+    assert largest_distance(pair, chunk=chunk) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize(("chunk", "blocks"), [(10, 1), (4, 6), (5, 3)])
+def test_progress_counts_every_block_once(chunk, blocks):
+    seen = []
+    largest_distance(torch.rand(10, 2), chunk=chunk, progress=lambda *at: seen.append(at))
+    assert seen == [(i + 1, blocks) for i in range(blocks)]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [(torch.rand(1, 4), "not 1"), (torch.zeros(3, 4, dtype=torch.uint8), "uint8")],
+)
+def test_the_largest_distance_refuses_bytes_and_a_single_datum(images, message):
+    with pytest.raises(InputError, match=message):
+        largest_distance(images)
+
+
+# --- Technique 4
+
+
+def remaining_variance(eta, g, n):
+    """Technique 4 in the paper's own epsilon, at sigma_L = 1."""
+    c = 2 * eta / (1 - (1 - eta) ** 2)
+    return (1 - eta) ** (2 * n) * (g**2 - c) + c
+
+
+def test_technique_4_on_cifar_10():
+    epsilon = langevin_step_size(CIFAR, 5)
+    assert epsilon == pytest.approx(6.184e-6, rel=1e-4)
+    g = 5000 ** (1 / 231)
+    assert remaining_variance(epsilon / 1e-4, g, 5) == pytest.approx(1.0555, abs=5e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 20, 100])
+@pytest.mark.parametrize("sigmas", [CIFAR, CHURCH, geometric_sigmas(1, 0.01, 10)])
+def test_technique_4_is_the_global_minimum(sigmas, n):
+    g = float(sigmas[0] / sigmas[-1]) ** (1 / (len(sigmas) - 1))
+    grid = np.geomspace(1e-6, 1 - 1e-9, 4000)
+    start = int(remaining_variance(grid, g, n).argmin())
+    best = optimize.minimize_scalar(
+        remaining_variance,
+        args=(g, n),
+        bounds=(grid[max(start - 1, 0)], grid[min(start + 1, 3999)]),
+        method="bounded",
+        options={"xatol": 1e-13},
+    )
+    eta = langevin_step_size(sigmas, n) / float(sigmas[-1]) ** 2
+    assert 0 < eta < 1
+    # A minimiser by values alone resolves about sqrt(1e-16) of the argument.
+    assert eta == pytest.approx(best.x, rel=1e-4)
+    assert remaining_variance(eta, g, n) <= best.fun + 1e-14
+
+
+@pytest.mark.parametrize(("sigmas", "n"), [([1.0], 5), ([2.0, 1.0], 0), ([1.0, 2.0], 1)])
+def test_misused_technique_4_is_an_input_error(sigmas, n):
+    with pytest.raises(InputError):
+        langevin_step_size(torch.tensor(sigmas), n)
+
+
+# --- epsilon, eta, kappa
+
+
+def test_the_noted_conversion_from_one_step_to_five():
+    eta = eta_at_steps_per_level(eta_from_epsilon(5.6e-6, 0.01), 5)
+    assert epsilon_from_eta(eta, 0.01) == pytest.approx(1.15e-6, abs=5e-9)
+
+
+@given(eta=st.floats(1e-9, 1 - 1e-9), n=st.integers(1, 1000))
+def test_n_small_steps_keep_as_much_as_one(eta, n):
+    small = eta_at_steps_per_level(eta, n)
+    assert math.log1p(-small) * n == pytest.approx(math.log1p(-eta), rel=1e-6)
+
+
+@pytest.mark.parametrize(("eta", "n"), [(0, 5), (1, 5), (-0.1, 5), (NAN, 5), (0.5, 0)])
+def test_misused_eta_at_steps_per_level_is_an_input_error(eta, n):
+    with pytest.raises(InputError):
+        eta_at_steps_per_level(eta, n)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "steps_per_level", "kappa"),
+    [(5.6e-6, 1, 1.535), (5.45e-6, 1, 1.492), (1.1e-6, 5, 1.500), (1.05e-6, 5, 1.431)],
+)
+def test_the_tuned_epsilons_of_cifar_10_are_kappas_from_1_43_to_1_56(
+    epsilon, steps_per_level, kappa
+):
+    gamma = 5000 ** (-1 / (231 * steps_per_level))
+    found = kappa_from_eta(eta_from_epsilon(epsilon, 0.01), gamma)
+    assert found == pytest.approx(math.log(1 - epsilon / 1e-4) / math.log(gamma), rel=1e-12)
+    assert 1.43 <= round(found, 2) <= 1.57
+
+
+@given(kappa=st.floats(1, 30), gamma=st.floats(0.05, 0.9999))
+def test_kappa_to_eta_and_back(kappa, gamma):
+    eta = eta_from_kappa(kappa, gamma)
+    assert 0 < eta <= 1
+    if eta < 1 - 1e-6:  # nearer to 1 the logarithm of 1 - eta has lost its digits
+        assert kappa_from_eta(eta, gamma) == pytest.approx(kappa, rel=1e-8)
+        assert eta == pytest.approx(1 - gamma**kappa, abs=1e-12)
+
+
+@given(epsilon=st.floats(1e-9, 1e3), last=st.floats(1e-4, 10))
+def test_epsilon_to_eta_and_back(epsilon, last):
+    eta = eta_from_epsilon(epsilon, last)
+    assert eta == pytest.approx(epsilon / (last * last), rel=1e-12)
+    assert epsilon_from_eta(eta, last) == pytest.approx(epsilon, rel=1e-12)
+
+
+def test_infinite_kappa_is_eta_1():
+    assert eta_from_kappa(INF, 0.9) == 1
+    assert kappa_from_eta(1, 0.9) == INF
+
+
+@pytest.mark.parametrize("kappa", [0.999, 0, -1, -INF, NAN])
+def test_what_is_no_kappa_is_an_input_error(kappa):
+    with pytest.raises(InputError, match="kappa"):
+        eta_from_kappa(kappa, 0.9)
+
+
+@pytest.mark.parametrize("eta", [0, -0.1, 1.1, NAN])
+def test_an_eta_without_kappa_is_an_input_error(eta):
+    with pytest.raises(InputError, match="eta"):
+        kappa_from_eta(eta, 0.9)
+
+
+# --- the allowed interval
+
+
+@pytest.mark.parametrize(
+    "sigmas", [CIFAR, stretch(CIFAR, 5), karras_sigmas(80, 0.002, 18), torch.tensor([4.0, 3, 1])]
+)
+def test_the_interval_is_where_every_noise_is_real(sigmas):
+    allowed = allowed_interval(sigmas)
+    gammas = (sigmas.double()[1:] / sigmas.double()[:-1]).numpy()
+
+    def smallest(eta):
+        return (1 - (1 - eta) ** 2 / gammas**2).min()
+
+    for bound, inside in ((allowed.eta.low, 1), (allowed.eta.high, -1)):
+        assert smallest(bound) == pytest.approx(0, abs=1e-9)
+        assert smallest(bound + inside * 1e-6) > 0
+        assert smallest(bound - inside * 1e-6) < 0
+    last = float(sigmas[-1])
+    assert allowed.epsilon == pytest.approx([bound * last**2 for bound in allowed.eta])
+    assert allowed.kappa == (1, INF)
+
+
+def test_an_interval_reads_like_one():
+    assert str(Interval(0.0361999, INF)) == "[0.0361999, inf]"
+
+
+def test_one_level_has_no_interval():
+    with pytest.raises(InputError, match="one level"):
+        allowed_interval(torch.tensor([1.0]))
