@@ -21,6 +21,7 @@ from cascore.metrics import (
     read_extractor,
     real_floor,
 )
+from cascore.metrics.classifier import ConvNet
 from cascore.pixels import to_float, to_uint8
 
 WEIGHTS = Path(cascore.metrics.__file__).parent / "weights"
@@ -74,6 +75,17 @@ def test_features_are_whitened_over_the_training_images() -> None:
     assert float(values.max()) == pytest.approx(1 / 1.01, rel=1e-4)
     torch.testing.assert_close(moments.covariance, values.diag(), rtol=0, atol=1e-4)
     assert float(moments.mean.abs().max()) < 1e-4
+
+
+def test_whitening_by_hand() -> None:
+    torch.manual_seed(0)
+    network = ConvNet(image_shape=(1, 4, 4), widths=(3,), dimension=2, classes=2).eval()
+    mean = torch.tensor([1.0, 2.0]).double()
+    network.whiten(mean, torch.tensor([[0.0, 0.0], [0.0, 4.0]]).double())
+    pixels = torch.rand(5, 1, 4, 4)
+    expected = (network.penultimate(pixels) - mean) / torch.tensor([0.04, 4.04]).sqrt()
+    # The signs of principal directions are free.
+    torch.testing.assert_close(network.features(pixels).abs(), expected.abs().float())
 
 
 def test_features_of_an_image_do_not_depend_on_its_company() -> None:

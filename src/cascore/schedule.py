@@ -207,9 +207,9 @@ def langevin_step_size(sigmas: Tensor, steps_per_level: int) -> float:
 
     def slope(eta: float) -> float:
         c = 2 / (2 - eta)
-        keep = float((1 - eta) ** (2 * steps_per_level - 1))
+        keep: float = (1 - eta) ** (2 * steps_per_level - 1)
         left = -2 * steps_per_level * keep * (g * g - c)
-        return left + (1 - keep * (1 - eta)) * 2 / (2 - eta) ** 2
+        return float(left + (1 - keep * (1 - eta)) * 2 / (2 - eta) ** 2)
 
     low, high = 0.0, 1.0  # the slope is negative at 0 and positive at 1
     for _ in range(200):

@@ -77,7 +77,7 @@ def load_folder(
 
     Args:
         folder: Where to look, recursively.
-        split: "train" or "test".
+        split: "train", "test", or "all": every image, for a folder that is to be judged.
         options: Size, crop, filter and mode.
         root: Folder for the decoded pixels of a split above 256 MiB, which are then mapped from
             disk; None keeps them in memory.
@@ -85,11 +85,12 @@ def load_folder(
     Raises:
         InputError: No folder, no image, a broken image, or images that do not fit together.
     """
-    require_split(split)
+    if split != "all":
+        require_split(split)
     paths = _find_images(folder)
     headers = [read_header(folder, path) for path in paths]
     target = _common_target(folder, headers, options)
-    chosen = [header for header in headers if _is_test(header.path) == (split == "test")]
+    chosen = [header for header in headers if split in ("all", _split_of(header.path))]
     if not chosen:
         raise InputError(
             f"none of the {len(paths)} images in {folder} falls into the {split} split, which is"
@@ -127,10 +128,10 @@ def _find_images(folder: Path) -> list[PurePosixPath]:
     return paths
 
 
-def _is_test(path: PurePosixPath) -> bool:
-    """Whether an image is for the test, by SHA-256 of its relative path."""
+def _split_of(path: PurePosixPath) -> str:
+    """Which split an image is in, by SHA-256 of its relative path."""
     digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0
+    return "test" if int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0 else "train"
 
 
 def _common_target(folder: Path, headers: Sequence[Header], options: FolderOptions) -> Target:

@@ -1,6 +1,6 @@
 """Objects from settings: data, networks, the state of a run, schedules and samplers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +16,16 @@ from cascore.networks import MLP, BigGANDiscriminator, ConditionalMLP, MLPDiscri
 from cascore.noise import Noise
 from cascore.sampling import Callback, Samples, annealed_langevin, consistent_annealed
 from cascore.schedule import geometric_sigmas, karras_sigmas, stretch
-from cascore.training import Batches, ImageBatches, PointBatches, TrainState, Workers, adam
+from cascore.training import (
+    Batches,
+    ImageBatches,
+    Metrics,
+    PointBatches,
+    TrainState,
+    Workers,
+    adam,
+    train,
+)
 
 __all__ = [
     "build_batches",
@@ -26,9 +35,12 @@ __all__ = [
     "build_state",
     "data_shape",
     "load_data",
+    "network_calls",
     "sampling_sigmas",
     "select_device",
+    "settings_of",
     "training_sigmas",
+    "trial_steps",
 ]
 
 
@@ -215,3 +227,30 @@ def select_device(name: str) -> torch.device:
 def settings_of(sampler: Sampler) -> dict[str, object]:
     """The sampler's settings for a record, the kappa in force included."""
     return {**asdict(sampler), "kappa": sampler.resolved_kappa}
+
+
+def network_calls(sampler: Sampler, schedule: Schedule) -> int:
+    """How many network calls one chain takes."""
+    levels = len(sampling_sigmas(sampler, schedule))
+    return levels * (sampler.n_sigma if sampler.method == "als" else 1)
+
+
+def trial_steps(
+    experiment: Experiment,
+    state: TrainState,
+    data: ImageSet | PointSet,
+    *,
+    device: torch.device,
+) -> Iterator[Metrics]:
+    """The training loop of an experiment on one process, without a run around it."""
+    settings, opponent = experiment.train, experiment.adversarial
+    return train(
+        state,
+        build_batches(data, experiment, device=device, workers=Workers()),
+        training_sigmas(experiment.schedule),
+        steps=settings.steps + state.step,
+        ema_decay=settings.ema_decay,
+        weight=opponent.weight,
+        gan=build_gan(opponent),
+        discriminator_steps=opponent.steps,
+    )

@@ -179,7 +179,7 @@ class Sampler:
     order: Literal[1, 2] = 2
     """cas: 1 is the paper's, 2 the multistep rule for few calls."""
     steps: int | None = 12
-    """Noise levels of the chain between the training's sigma_1 and sigma_L; None: its own levels."""
+    """Noise levels of the chain between sigma_1 and sigma_L; None: as many as in training."""
     n_sigma: int = 1
     """als: steps at each level; cas: the schedule is stretched by it."""
     kappa: float | None = None

@@ -1,0 +1,165 @@
+"""The command line: `cascore quickstart | train | sample | evaluate | info`.
+
+The settings are the frozen dataclasses of `experiments.config`; no torch is loaded until a command
+that needs it runs.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cascore.errors import InputError
+from cascore.experiments.config import Experiment, Sampler
+from cascore.experiments.presets import PRESETS
+
+__all__ = ["main"]
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Preset = tyro.extras.subcommand_type_from_defaults(dict(PRESETS), prefix_names=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quickstart:
+    """Train on real handwritten digits, sample, judge, and write a page to look at (minutes)."""
+
+    out: Path = Path("quickstart")
+    """Folder of the run and of the page; run again to go on where it stopped."""
+    device: Device = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a score model: a preset, with any setting overridden by name.
+
+    Example: cascore train digits --train.steps 5000 --out runs/long
+    """
+
+    experiment: Annotated[Preset, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+    out: Path | None = None
+    """Folder of the run (default: runs/PRESET); one that holds the same run is continued."""
+    device: Device = "auto"
+    """Where to compute."""
+    dry_run: bool = False
+    """Print the resolved experiment, parameter counts and a time estimate; train nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Draw pictures from a trained run: PNGs, sheets and a record."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a run of `cascore train`."""
+    out: Path | None = None
+    """New folder for the pictures (default: within the run)."""
+    count: int = 64
+    """How many pictures."""
+    seed: int = 0
+    """Of the first picture; picture i has seed + i, and looks the same in any batch."""
+    batch_size: int = 256
+    """Pictures at a time."""
+    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
+    device: Device = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Judge a run, or a folder of images from any program, against real images."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder of a run, or of images."""
+    data: str | None = None
+    """Real images to compare with (default: the run's own); needed for a folder of images."""
+    root: str | None = None
+    """Folder of the real images' files, where they need one."""
+    out: Path | None = None
+    """File for the record (default: evaluation.json beside the run's metrics, or none)."""
+    count: int = 1437
+    """How many pictures to draw from a run."""
+    seed: int = 0
+    """Of the first picture."""
+    batch_size: int = 256
+    """Pictures at a time."""
+    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
+    device: Device = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Print what a run is: its settings, parameters, checkpoints and last losses."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a run."""
+
+
+Command = Quickstart | Train | Sample | Evaluate | Info
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; whatever a user can cause ends in one clear message and exit code 2."""
+    try:
+        command = tyro.cli(
+            Command,  # type: ignore[arg-type]
+            prog="cascore",
+            description="Consistent annealed sampling and adversarial score matching.",
+            args=arguments,
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
+        )
+        code = _run(command)
+    except (InputError, OSError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("cascore: stopped\n")
+        code = 130
+    sys.exit(code)
+
+
+def _fail(error: Exception) -> "None":
+    sys.stderr.write(f"cascore: error: {error}\n")
+    sys.exit(2)
+
+
+def _run(command: Command) -> int:
+    # Torch is loaded here and not above: help and mistakes in arguments are answered at once.
+    from cascore import commands
+
+    match command:
+        case Quickstart():
+            return commands.quickstart(command.out, device=command.device)
+        case Train():
+            experiment = command.experiment
+            assert isinstance(experiment, Experiment)
+            out = command.out or Path("runs") / experiment.name
+            if command.dry_run:
+                return commands.describe(experiment, device=command.device)
+            return commands.train(experiment, out, device=command.device)
+        case Sample():
+            return commands.sample(
+                command.run,
+                command.sampler,
+                out=command.out,
+                first_seed=command.seed,
+                count=command.count,
+                batch_size=command.batch_size,
+                device=command.device,
+            )
+        case Evaluate():
+            return commands.evaluate(
+                command.path,
+                command.sampler,
+                data=command.data,
+                root=command.root,
+                out=command.out,
+                first_seed=command.seed,
+                count=command.count,
+                batch_size=command.batch_size,
+                device=command.device,
+            )
+        case Info():
+            return commands.info(command.run)

@@ -1,0 +1,106 @@
+"""What a person sees of long work: live bars on a terminal, plain lines anywhere else."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from cascore.training import Metrics
+
+__all__ = ["Display"]
+
+PLAIN_SECONDS = 10.0  # between plain lines
+SMOOTHING = 0.98
+
+
+class _Bar(Protocol):
+    def __call__(self, done: int, text: str, /) -> None: ...
+
+
+class Display:
+    """Progress and messages on one console (standard error, so that output stays clean)."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+
+    def say(self, message: str) -> None:
+        """One line."""
+        self.console.print(message, markup=False, highlight=False)
+
+    def training(
+        self, metrics: "Iterable[Metrics]", *, total: int, batch_size: int
+    ) -> "Iterator[Metrics]":
+        """Pass the metrics on while showing step, images/s, losses and the time left."""
+        smooth: dict[str, float] = {}
+        first: int | None = None
+        started = time.monotonic()
+        with self._bar("training", total) as update:
+            for each in metrics:
+                first = each.step - 1 if first is None else first
+                for name, value in each._asdict().items():
+                    if name != "step" and value is not None:
+                        old = smooth.get(name, value)
+                        smooth[name] = SMOOTHING * old + (1 - SMOOTHING) * value
+                speed = (each.step - first) * batch_size / (time.monotonic() - started)
+                losses = "  ".join(f"{name} {value:.4g}" for name, value in smooth.items())
+                update(each.step, f"{speed:,.0f} images/s  {losses}")
+                yield each
+
+    @contextmanager
+    def counting(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A function to call with how much more is done."""
+        done = 0
+        with self._bar(title, total) as update:
+
+            def advance(more: int) -> None:
+                nonlocal done
+                done += more
+                update(done, "")
+
+            yield advance
+
+    @contextmanager
+    def _bar(self, title: str, total: int) -> Iterator[_Bar]:
+        if self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[text]}"),
+            )
+            with Progress(*columns, console=self.console) as progress:
+                task = progress.add_task(title, total=total, text="")
+                yield lambda done, text: progress.update(task, completed=done, text=text)
+            return
+        yield _plain_lines(self.say, title, total)
+
+
+def _plain_lines(say: Callable[[str], None], title: str, total: int) -> _Bar:
+    started = last = time.monotonic()
+    first: int | None = None
+
+    def update(done: int, text: str) -> None:
+        nonlocal last, first
+        first = done if first is None else first
+        now = time.monotonic()
+        if now - last < PLAIN_SECONDS and done < total:
+            return
+        last = now
+        rate = (done - first) / (now - started) if now > started else 0.0
+        left = f"{(total - done) / rate:,.0f} s left" if rate and done < total else ""
+        say("  ".join(part for part in (f"{title} {done}/{total}", text, left) if part))
+
+    return update

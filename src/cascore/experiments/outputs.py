@@ -1,0 +1,76 @@
+"""What samples leave on the disk: PNGs, sheets and a record, written as one folder."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+from cascore.files import replaced_folder, write_text
+from cascore.pixels import grid, save_png, to_uint8
+from cascore.sampling import Samples
+
+__all__ = ["file_digest", "require_new", "software", "write_record", "write_samples"]
+
+SHEET = 256  # pictures on a sheet at most
+
+
+def require_new(folder: Path) -> None:
+    """Raise InputError if something is there already: nothing of the user's is overwritten."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already: choose another with --out")
+
+
+def write_samples(
+    samples: Samples, folder: Path, *, seeds: Sequence[int], record: Mapping[str, Any]
+) -> None:
+    """Write `denoised/` and `raw/` (a PNG for each seed), a sheet of each, and `record.json`.
+
+    Points are written as `denoised.npy` and `raw.npy`.
+    """
+    require_new(folder)
+    with replaced_folder(folder) as temporary:
+        for name, values in (("denoised", samples.denoised), ("raw", samples.raw)):
+            if values.ndim == 2:
+                np.save(temporary / f"{name}.npy", values.numpy(), allow_pickle=False)
+            else:
+                _write_images(to_uint8(values), temporary, name, seeds)
+        write_record(temporary / "record.json", record)
+
+
+def _write_images(images: Tensor, folder: Path, name: str, seeds: Sequence[int]) -> None:
+    (folder / name).mkdir()
+    for image, seed in zip(images, seeds, strict=True):
+        save_png(image, folder / name / f"seed-{seed:08d}.png")
+    shown = images[:SHEET]
+    columns = max(1, round(len(shown) ** 0.5))
+    scale = max(1, 32 // images.shape[-1])
+    save_png(grid(shown, columns=columns, scale=scale), folder / f"{name}.png")
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a JSON record, with the versions of the software."""
+    write_text(path, json.dumps({**record, "software": software()}, indent=2) + "\n")
+
+
+def software() -> dict[str, str]:
+    """The versions that a number depends on."""
+    return {
+        "cascore": version("cascore"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,544 @@
+"""The samplers' contract: what they call, what they return, what they leave alone."""
+
+import math
+import weakref
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cascore.errors import InputError
+from cascore.noise import KeyedNoise, Purpose
+from cascore.sampling import (
+    annealed_langevin,
+    consistent_annealed,
+    consistent_moves,
+    initial_noise,
+    langevin_moves,
+)
+from cascore.schedule import allowed_interval, geometric_sigmas, langevin_step_size
+
+SIGMAS = torch.tensor([8.0, 3.0, 2.0, 0.5, 0.1], dtype=torch.float64)
+SAMPLERS = {
+    "langevin": lambda *args, **kwargs: annealed_langevin(*args, eta=0.3, **kwargs),
+    "first order": lambda *args, **kwargs: consistent_annealed(*args, **kwargs),
+    "second order": lambda *args, **kwargs: consistent_annealed(*args, order=2, **kwargs),
+}
+every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+
+
+def shrink(x, sigma):
+    """The optimum of data N(0, 1): a smooth denoiser that works on each number alone."""
+    return x / (1 + sigma**2)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def start(*shape, seed=1, dtype=torch.float32):
+    return 8 * torch.randn(shape, generator=seeded(seed), dtype=dtype)
+
+
+class Counting:
+    """A denoiser that writes down what it is asked."""
+
+    def __init__(self):
+        self.sigmas = []
+        self.points = []
+        self.answers = []
+
+    def __call__(self, x, sigma):
+        assert sigma.dtype == x.dtype
+        assert sigma.shape == ()
+        self.sigmas.append(float(sigma))
+        self.points.append(x.clone())
+        self.answers.append(shrink(x, sigma))
+        return self.answers[-1].clone()
+
+
+# What is called, and with what
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_consistent_annealed_calls_once_per_level(order):
+    denoiser = Counting()
+    samples = consistent_annealed(
+        denoiser, start(2, 3, dtype=torch.float64), SIGMAS, order=order, noise=seeded()
+    )
+    assert denoiser.sigmas == SIGMAS.tolist()
+    assert samples.nfe == len(denoiser.sigmas) == 5
+
+
+@pytest.mark.parametrize("n_sigma", [1, 2, 7])
+def test_annealed_langevin_calls_n_sigma_times_per_level(n_sigma):
+    denoiser = Counting()
+    samples = annealed_langevin(
+        denoiser,
+        start(2, 3, dtype=torch.float64),
+        SIGMAS,
+        eta=0.1,
+        steps_per_level=n_sigma,
+        noise=seeded(),
+    )
+    assert denoiser.sigmas == SIGMAS.repeat_interleave(n_sigma).tolist()
+    assert samples.nfe == len(denoiser.sigmas) == 5 * n_sigma
+
+
+@every_sampler
+def test_denoised_is_the_last_answer_and_never_extrapolated(sampler):
+    denoiser = Counting()
+    samples = sampler(denoiser, start(2, 3), SIGMAS, noise=seeded())
+    assert torch.equal(samples.denoised, denoiser.answers[-1])
+
+
+@every_sampler
+def test_callback_sees_every_call_and_what_it_saw_does_not_change(sampler):
+    denoiser, seen, copies = Counting(), [], []
+
+    def callback(step, sigma, x, H):
+        seen.append((step, sigma, x, H))
+        copies.append((x.clone(), H.clone()))
+
+    sampler(denoiser, start(2, 3), SIGMAS, noise=seeded(), callback=callback)
+    assert [step for step, _, _, _ in seen] == [0, 1, 2, 3, 4]
+    assert [sigma for _, sigma, _, _ in seen] == SIGMAS.tolist()
+    for (_, _, x, H), (x_then, H_then), point, answer in zip(
+        seen, copies, denoiser.points, denoiser.answers, strict=True
+    ):
+        assert torch.equal(x, x_then)
+        assert torch.equal(H, H_then)
+        assert torch.equal(x, point)
+        assert torch.equal(H, answer)
+
+
+# Steps
+
+
+@pytest.mark.parametrize("step", [{"kappa": 1.25}, {"kappa": 2}, {"eta": 0.9}, {"kappa": math.inf}])
+@pytest.mark.parametrize("order", [1, 2])
+def test_last_step_is_first_order_without_noise(step, order):
+    denoiser = Counting()
+    samples = consistent_annealed(
+        denoiser, start(2, 3, dtype=torch.float64), SIGMAS, **step, order=order, noise=seeded()
+    )
+    # gamma_L is gamma_{L-1} = 0.1 / 0.5
+    keep = 1 - step["eta"] if "eta" in step else 0.2 ** step["kappa"]
+    expected = keep * denoiser.points[-1] + (1 - keep) * denoiser.answers[-1]
+    assert torch.allclose(samples.raw, expected, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("step", [{}, {"kappa": 1}, {"kappa": math.inf}, {"eta": 0.3}])
+@pytest.mark.parametrize("order", [1, 2])
+def test_one_level_is_one_denoising(step, order):
+    x = start(2, 3)
+    samples = consistent_annealed(
+        shrink, x, torch.tensor([0.7]), **step, order=order, noise=seeded()
+    )
+    assert torch.equal(samples.raw, shrink(x, torch.tensor(0.7)))
+    assert torch.equal(samples.raw, samples.denoised)
+    assert samples.nfe == 1
+
+
+def test_infinite_kappa_is_eta_one():
+    runs = [
+        consistent_annealed(shrink, start(2, 3), SIGMAS, **step, noise=seeded())
+        for step in ({"kappa": math.inf}, {"eta": 1.0}, {"epsilon": 0.1**2})
+    ]
+    for other in runs[1:]:
+        assert torch.allclose(runs[0].raw, other.raw, rtol=1e-6)
+        assert torch.allclose(runs[0].denoised, other.denoised, rtol=1e-6)
+
+
+def test_default_is_kappa_one_and_a_half():
+    assert consistent_moves(SIGMAS) == consistent_moves(SIGMAS, kappa=1.5)
+    assert consistent_moves(SIGMAS) != consistent_moves(SIGMAS, kappa=1.4)
+
+
+def test_kappa_of_each_step():
+    each = [1.0, 2.0, math.inf, 1.5, 3.0]
+    moves = consistent_moves(SIGMAS, kappa=each)
+    for i, move in enumerate(moves):
+        assert move == consistent_moves(SIGMAS, kappa=each[i])[i]
+    gammas = [3 / 8, 2 / 3, 1 / 4, 1 / 5, 1 / 5]
+    expected = [gamma**kappa for gamma, kappa in zip(gammas, each, strict=True)]
+    assert [move.keep for move in moves] == pytest.approx(expected, rel=1e-13)
+
+
+def test_second_order_weights_by_hand():
+    sigmas = torch.tensor([8.0, 4.0, 1.0, 0.5], dtype=torch.float64)
+    # log2 steps of 1, 2, 1: r = 1/2 and 2, so 1 / (2 r) = 1 and 1/4, but the last step has none
+    leads = [move.lead for move in consistent_moves(sigmas, order=2)]
+    assert leads == pytest.approx([0, 1, 0, 0])
+    sigmas = torch.tensor([8.0, 4.0, 1.0, 0.5, 0.25], dtype=torch.float64)
+    leads = [move.lead for move in consistent_moves(sigmas, order=2)]
+    assert leads == pytest.approx([0, 1, 0.25, 0, 0])
+
+
+def test_default_of_langevin_is_technique_4():
+    sigmas = geometric_sigmas(50.0, 0.01, 232)
+    moves = langevin_moves(sigmas, steps_per_level=5)
+    assert 1 - moves[0].keep == pytest.approx(6.184e-6 / 1e-4, rel=1e-4)
+    assert moves == langevin_moves(
+        sigmas, epsilon=langevin_step_size(sigmas, 5), steps_per_level=5
+    )
+
+
+def test_eta_and_epsilon_are_one_step_size():
+    low, high = allowed_interval(SIGMAS).eta
+    eta = (low + high) / 2
+    for a, b in zip(
+        consistent_moves(SIGMAS, eta=eta),
+        consistent_moves(SIGMAS, epsilon=eta * 0.01),
+        strict=True,
+    ):
+        assert a == pytest.approx(b, rel=1e-12)
+
+
+# What is left alone
+
+
+@every_sampler
+def test_inputs_are_unchanged(sampler):
+    x, sigmas = start(2, 3), SIGMAS.clone()
+    before = x.clone()
+    sampler(shrink, x, sigmas, noise=seeded())
+    assert torch.equal(x, before)
+    assert torch.equal(sigmas, SIGMAS)
+
+
+@every_sampler
+@pytest.mark.parametrize("sigmas", [SIGMAS, SIGMAS[:1]])
+def test_identity_denoiser_does_not_alias(sampler, sigmas):
+    x, seen = start(2, 3), []
+    samples = sampler(
+        lambda x, sigma: x,
+        x,
+        sigmas,
+        noise=seeded(),
+        callback=lambda step, sigma, x, H: seen.append(x),
+    )
+    before, raw, denoised = x.clone(), samples.raw.clone(), samples.denoised.clone()
+    samples.denoised.zero_()
+    assert torch.equal(x, before)
+    assert torch.equal(samples.raw, raw)
+    assert torch.equal(seen[-1], denoised)
+    samples.raw.fill_(1)
+    assert torch.equal(x, before)
+    assert not samples.denoised.any()
+
+
+@every_sampler
+def test_one_output_buffer_gives_the_same_result(sampler):
+    x, buffer = start(2, 3), torch.empty(2, 3)
+    fresh = sampler(shrink, x, SIGMAS, noise=seeded())
+    reused = sampler(
+        lambda x, sigma: buffer.copy_(shrink(x, sigma)), x, SIGMAS, noise=seeded()
+    )
+    buffer.zero_()
+    assert torch.equal(fresh.raw, reused.raw)
+    assert torch.equal(fresh.denoised, reused.denoised)
+
+
+class Network(nn.Module):
+    """A denoiser with dropout, nested modules and a parameter; fails at a call if asked."""
+
+    def __init__(self, fail_at=None):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5)))
+        self.scale = nn.Parameter(torch.ones(()))
+        self.fail_at, self.calls, self.modes = fail_at, 0, []
+
+    def forward(self, x, sigma):
+        self.modes.append([module.training for module in self.modules()])
+        if self.calls == self.fail_at:
+            raise RuntimeError("the network broke")
+        self.calls += 1
+        return self.inner(shrink(x, sigma)) * self.scale
+
+
+@every_sampler
+@pytest.mark.parametrize("fail_at", [None, 0, 3])
+def test_mode_of_every_submodule_is_restored(sampler, fail_at):
+    network = Network(fail_at)
+    network.train()
+    network.inner[1].eval()  # a part that its owner has frozen
+    before = [module.training for module in network.modules()]
+    assert True in before
+    assert False in before
+    if fail_at is None:
+        sampler(network, start(2, 3), SIGMAS, noise=seeded())
+    else:
+        with pytest.raises(RuntimeError, match="broke"):
+            sampler(network, start(2, 3), SIGMAS, noise=seeded())
+    assert not any(mode for modes in network.modes for mode in modes)
+    assert [module.training for module in network.modules()] == before
+
+
+@every_sampler
+def test_no_graph_is_kept(sampler):
+    network, seen = Network(), []
+    samples = sampler(
+        network,
+        start(2, 3).requires_grad_(),
+        SIGMAS,
+        noise=seeded(),
+        callback=lambda step, sigma, x, H: seen.append((torch.is_grad_enabled(), H)),
+    )
+    assert not samples.raw.requires_grad
+    assert not samples.denoised.requires_grad
+    assert not any(enabled or H.requires_grad for enabled, H in seen)
+    assert torch.is_grad_enabled()
+
+
+@every_sampler
+def test_a_denoiser_may_differentiate_inside(sampler):
+    def by_gradient(x, sigma):
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            energy = (leaf**2 / (2 * (1 + sigma**2))).sum()
+            (gradient,) = torch.autograd.grad(energy, leaf, create_graph=True)
+        return gradient
+
+    samples = sampler(by_gradient, start(2, 3), SIGMAS, noise=seeded())
+    expected = sampler(shrink, start(2, 3), SIGMAS, noise=seeded())
+    assert torch.allclose(samples.raw, expected.raw, rtol=1e-5)
+    assert torch.allclose(samples.denoised, expected.denoised, rtol=1e-5)
+    assert not samples.raw.requires_grad
+    assert not samples.denoised.requires_grad
+
+
+# Types, noise, memory
+
+
+@every_sampler
+@given(
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    shape=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    ratios=st.lists(st.floats(0.1, 0.95), max_size=6),
+)
+def test_shape_and_dtype_are_the_starts(sampler, dtype, shape, ratios):
+    sigmas = 5 * torch.tensor([1.0, *ratios], dtype=torch.float64).cumprod(0)
+    inside = []
+
+    def denoiser(x, sigma):
+        inside.append((x.dtype, sigma.dtype, tuple(x.shape)))
+        return shrink(x, sigma)
+
+    noise = KeyedNoise(list(range(shape[0])))
+    samples = sampler(denoiser, torch.ones(shape, dtype=dtype), sigmas, noise=noise)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    assert inside == [(wide, wide, tuple(shape))] * len(sigmas)
+    for result in (samples.raw, samples.denoised):
+        assert result.dtype == dtype
+        assert tuple(result.shape) == tuple(shape)
+        assert bool(torch.isfinite(result).all())
+
+
+@every_sampler
+def test_low_precision_is_rounded_once_at_the_end(sampler):
+    """bfloat16 near 0.7 has spacing 0.004: a state kept in it could not show a step of 0.001."""
+    x = start(64, 3).bfloat16()
+    low = sampler(shrink, x, SIGMAS, noise=seeded())
+    high = sampler(shrink, x.float(), SIGMAS, noise=seeded())
+    assert torch.equal(low.raw, high.raw.bfloat16())
+    assert torch.equal(low.denoised, high.denoised.bfloat16())
+
+
+@every_sampler
+def test_picture_does_not_depend_on_its_batch(sampler):
+    seeds, shape = [7, 7 + 2**32, 0, 2**64 - 1, 12345], (3, 5, 5)
+
+    def pictures(chosen):
+        noise = KeyedNoise(chosen)
+        x = initial_noise((len(chosen), *shape), 8.0, noise=noise)
+        return sampler(shrink, x, SIGMAS, noise=noise)
+
+    together = pictures(seeds)
+    for batch in ([0], [4], [1, 2], [3, 0, 4], [4, 3, 2, 1, 0]):
+        some = pictures([seeds[i] for i in batch])
+        assert torch.equal(some.raw, together.raw[batch])
+        assert torch.equal(some.denoised, together.denoised[batch])
+    assert len({tuple(picture.flatten().tolist()) for picture in together.raw}) == 5
+
+
+@every_sampler
+def test_generator_is_reproducible_and_is_what_decides(sampler):
+    x = start(2, 3)
+    first, again = (sampler(shrink, x, SIGMAS, noise=seeded(3)).raw for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, sampler(shrink, x, SIGMAS, noise=seeded(4)).raw)
+
+
+def test_no_global_stream_is_touched():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    for sampler in SAMPLERS.values():
+        sampler(shrink, start(2, 3), SIGMAS, noise=seeded())
+        sampler(shrink, start(2, 3), SIGMAS, noise=KeyedNoise([1, 2]))
+    initial_noise((2, 3), 8.0, noise=seeded())
+    assert torch.equal(torch.rand(3), expected)
+
+
+class Recording:
+    """A source that notes what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def normal(self, shape, *, purpose, step=0, dtype=torch.float32, device="cpu"):
+        self.asked.append((tuple(shape), purpose, step, dtype))
+        return torch.zeros(tuple(shape), dtype=dtype, device=device)
+
+    def integers(self, count, *, high, purpose, step=0, device="cpu"):
+        raise AssertionError("a sampler draws no integers")
+
+
+def test_noise_is_asked_for_by_purpose_and_step():
+    noise = Recording()
+    consistent_annealed(shrink, start(2, 3, dtype=torch.float64), SIGMAS, kappa=2, noise=noise)
+    assert noise.asked == [((2, 3), Purpose.CHAIN, step, torch.float64) for step in range(4)]
+    noise = Recording()
+    annealed_langevin(shrink, start(2, 3), SIGMAS, eta=0.2, steps_per_level=2, noise=noise)
+    assert noise.asked == [((2, 3), Purpose.CHAIN, step, torch.float32) for step in range(10)]
+    noise = Recording()
+    consistent_annealed(shrink, start(2, 3), SIGMAS, kappa=1, noise=noise)
+    assert noise.asked == []  # the probability-flow ODE needs none
+    initial_noise([2, 3], 8.0, noise=noise)
+    assert noise.asked == [((2, 3), Purpose.INITIAL, 0, torch.float32)]
+
+
+@pytest.mark.parametrize("noise", [seeded(6), KeyedNoise(range(1000))], ids=["stream", "keyed"])
+def test_initial_noise_has_the_deviation_sigma(noise):
+    x = initial_noise((1000, 64), 8.0, noise=noise)
+    assert x.dtype == torch.float32
+    assert x.shape == (1000, 64)
+    # 64,000 numbers: standard errors 8 / sqrt(n) of the mean, 8 / sqrt(2 n) of the deviation
+    assert abs(float(x.mean())) < 5 * 8 / math.sqrt(64000)
+    assert abs(float(x.std()) - 8) < 5 * 8 / math.sqrt(128000)
+
+
+class LiveBytes(TorchDispatchMode):
+    """The most bytes of storage alive at once among the tensors made under this mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.peak = {}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                key = storage._cdata
+                if key not in self.live:
+                    self.live[key] = storage.nbytes()
+                    weakref.finalize(storage, self.live.pop, key, None)
+        self.peak = max(self.peak, sum(self.live.values()))
+        return out
+
+
+@pytest.mark.parametrize(("name", "buffers"), [("langevin", 5), ("first order", 5), ("second order", 6)])
+def test_memory_is_a_few_buffers_of_the_batch_at_any_number_of_steps(name, buffers):
+    """The state, H, its predecessor at order 2, one z, and what one operation needs beside them."""
+    x = start(4, 1000)
+    size = x.numel() * x.element_size()
+    peaks = []
+    for count in (8, 64):
+        sigmas, noise = geometric_sigmas(8.0, 0.1, count), seeded()
+        with LiveBytes() as mode:
+            SAMPLERS[name](shrink, x, sigmas, noise=noise)
+        peaks.append(mode.peak)
+    assert 2 * size <= peaks[0]  # the meter sees something
+    assert max(peaks) <= (buffers + 0.1) * size
+    assert peaks[1] <= peaks[0] + 0.1 * size
+
+
+# Mistakes
+
+BAD_SCHEDULES = {
+    "empty": [],
+    "equal": [2.0, 1.0, 1.0],
+    "increasing": [1.0, 2.0],
+    "negative": [2.0, -1.0],
+    "zero": [2.0, 0.0],
+    "nan": [2.0, math.nan, 1.0],
+    "infinite": [math.inf, 1.0],
+    "two-dimensional": [[2.0, 1.0]],
+}
+
+
+@every_sampler
+@pytest.mark.parametrize("levels", BAD_SCHEDULES.values(), ids=BAD_SCHEDULES)
+def test_bad_schedules_are_refused(sampler, levels):
+    with pytest.raises(InputError, match="sigmas must"):
+        sampler(shrink, start(2, 3), torch.tensor(levels), noise=seeded())
+
+
+@every_sampler
+@pytest.mark.parametrize("x", [torch.zeros(2, 3, dtype=torch.int64), torch.tensor(1.0)])
+def test_bad_starts_are_refused_before_any_call(sampler, x):
+    denoiser = Counting()
+    with pytest.raises(InputError, match="float tensor"):
+        sampler(denoiser, x, SIGMAS, noise=seeded())
+    assert denoiser.sigmas == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"kappa": 1.5, "eta": 0.9},
+        {"kappa": 1.5, "epsilon": 0.009},
+        {"eta": 0.9, "epsilon": 0.009},
+        {"kappa": 1.5, "eta": 0.9, "epsilon": 0.009},
+    ],
+    ids=str,
+)
+def test_only_one_step_size(step):
+    with pytest.raises(ValueError, match="at most one of kappa, eta, epsilon"):
+        consistent_annealed(shrink, start(2, 3), SIGMAS, **step, noise=seeded())
+
+
+def test_only_one_step_size_of_langevin():
+    with pytest.raises(ValueError, match="at most one of eta, epsilon"):
+        annealed_langevin(shrink, start(2, 3), SIGMAS, eta=0.1, epsilon=0.001, noise=seeded())
+
+
+@pytest.mark.parametrize("kappa", [0.99, 0.0, -1.0, math.nan, [1.5] * 4, [1.5] * 6, [2, 2, 2, 2, 0.5]])
+@pytest.mark.parametrize("count", [5, 1])
+def test_bad_kappa_is_refused(kappa, count):
+    if count == 1 and isinstance(kappa, list):
+        kappa = [*kappa[:2]]
+    with pytest.raises(InputError, match="kappa"):
+        consistent_annealed(shrink, start(2, 3), SIGMAS[:count], kappa=kappa, noise=seeded())
+
+
+@pytest.mark.parametrize("order", [0, 3, -1])
+def test_bad_order_is_refused(order):
+    with pytest.raises(InputError, match=f"order must be 1 or 2, not {order}"):
+        consistent_annealed(shrink, start(2, 3), SIGMAS, order=order, noise=seeded())
+
+
+@pytest.mark.parametrize("size", [0.0, -0.1, 2.0, 5.0, math.nan])
+@pytest.mark.parametrize("name", ["eta", "epsilon"])
+def test_langevin_step_outside_its_interval_is_refused(size, name):
+    value = size if name == "eta" else size * 0.1**2
+    with pytest.raises(ValueError, match=r"0 < eta < 2, that is 0 < epsilon < 0\.02"):
+        annealed_langevin(shrink, start(2, 3), SIGMAS, **{name: value}, noise=seeded())
+
+
+@pytest.mark.parametrize("n_sigma", [0, -2])
+def test_bad_steps_per_level_is_refused(n_sigma):
+    with pytest.raises(InputError, match="steps_per_level"):
+        annealed_langevin(
+            shrink, start(2, 3), SIGMAS, eta=0.1, steps_per_level=n_sigma, noise=seeded()
+        )
+
+
+def test_noise_keyed_for_another_batch_is_refused():
+    with pytest.raises(InputError, match="keyed for 3 samples, not for 2"):
+        consistent_annealed(shrink, start(2, 3), SIGMAS, noise=KeyedNoise([1, 2, 3]))
