@@ -13,9 +13,10 @@ import cascore
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cascore"
 
-BELOW = {"errors", "pixels", "noise", "schedule", "denoiser"}
+BELOW = {"errors", "files", "pixels", "noise", "schedule", "denoiser"}
 ALLOWED = {
     "errors": set(),
+    "files": {"errors"},
     "pixels": {"errors"},
     "noise": {"errors"},
     "schedule": {"errors"},
@@ -24,8 +25,8 @@ ALLOWED = {
     "losses": {"errors", "noise", "schedule", "denoiser"},
     "theory": {"errors", "schedule", "denoiser", "sampling"},  # sampling for the record Move
     "networks": {"errors"},
-    "datasets": {"errors", "pixels", "noise"},
-    "metrics": {"errors", "pixels", "noise"},
+    "datasets": {"errors", "files", "pixels", "noise"},
+    "metrics": {"errors", "files", "pixels", "noise"},
     "training": BELOW | {"losses"},
     "experiments": BELOW
     | {"sampling", "losses", "theory", "networks", "datasets", "metrics", "training"},
@@ -177,8 +178,10 @@ def test_a_forbidden_import_is_found(tmp_path, path, source):
     ],
 )
 def test_an_allowed_import_is_not_found(tmp_path, path, source):
-    (tmp_path / path).parent.mkdir(exist_ok=True)
-    (tmp_path / path).write_text(source, encoding="utf-8")
+    others = ("networks/mlp.py", "networks/unet.py", "experiments/config.py", "experiments/run.py")
+    for name in (*others, path):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source if name == path else "", encoding="utf-8")
     assert [*import_problems(tmp_path), *habit_problems(tmp_path)] == []
 
 
@@ -265,9 +268,11 @@ def test_public_names_are_listed_and_others_are_refused():
 
 
 def test_every_module_says_what_it_exports():
-    """A docstring and `__all__`, whose names are defined there."""
+    """A docstring, and `__all__` wherever there is anything else."""
     for name, _, tree in modules(PACKAGE):
         assert ast.get_docstring(tree), f"{name} has no docstring"
+        if len(tree.body) == 1:  # the __init__ of a package that exports nothing
+            continue
         listed = [
             node
             for node in tree.body

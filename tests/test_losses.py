@@ -174,7 +174,7 @@ def pair(real, fake):
     [(1, -1, 0), (-1, 1, 8), (0, 0, 2), (1, 0, 1), (0, -1, 1), (2, -3, 1 + 4)],
 )
 def test_equation_4_by_hand(real, fake, expected):
-    assert float(discriminator_loss(*pair(real, fake))) == expected
+    assert discriminator_loss(*pair(real, fake)).item() == expected
 
 
 def test_equation_4_averages_each_side_over_its_own_batch():
@@ -219,9 +219,7 @@ def test_the_hybrid_is_the_generator_term_plus_lambda_dsm_for_every_gan(name):
     gan = GAN_LOSSES[name]
     found = hybrid_loss(real, fake, h, drawn, weight=3.0, gan=gan)
     torch.testing.assert_close(found, gan.generator(real, fake) + 3 * 4.0, check_dtype=False)
-    assert torch.equal(
-        discriminator_loss(real, fake, gan=gan), gan.discriminator(real, fake)
-    )
+    assert torch.equal(discriminator_loss(real, fake, gan=gan), gan.discriminator(real, fake))
 
 
 def sigmoid(v):
@@ -299,7 +297,7 @@ def test_gan_losses_are_finite_with_useful_gradients_at_large_logits(name):
             value.backward()
             for gradient in (r.grad, f.grad):
                 assert gradient is None or bool(gradient.isfinite().all())
-            assert math.isfinite(value)
+            assert math.isfinite(value.item())
             losing = real < fake if side == 0 else fake < real
             if losing:  # the side that is wrong must still be told so
                 assert float(f.grad.abs().min()) > 0.1

@@ -169,22 +169,17 @@ def test_kappa_of_each_step():
 
 
 def test_second_order_weights_by_hand():
-    sigmas = torch.tensor([8.0, 4.0, 1.0, 0.5], dtype=torch.float64)
-    # log2 steps of 1, 2, 1: r = 1/2 and 2, so 1 / (2 r) = 1 and 1/4, but the last step has none
-    leads = [move.lead for move in consistent_moves(sigmas, order=2)]
-    assert leads == pytest.approx([0, 1, 0, 0])
+    # log2 steps of 1, 2, 1, 1: r = 1/2, 2, 1, so 1 / (2 r) = 1, 1/4, 1/2; the first and last have none
     sigmas = torch.tensor([8.0, 4.0, 1.0, 0.5, 0.25], dtype=torch.float64)
     leads = [move.lead for move in consistent_moves(sigmas, order=2)]
-    assert leads == pytest.approx([0, 1, 0.25, 0, 0])
+    assert leads == pytest.approx([0, 1, 0.25, 0.5, 0])
 
 
 def test_default_of_langevin_is_technique_4():
     sigmas = geometric_sigmas(50.0, 0.01, 232)
     moves = langevin_moves(sigmas, steps_per_level=5)
     assert 1 - moves[0].keep == pytest.approx(6.184e-6 / 1e-4, rel=1e-4)
-    assert moves == langevin_moves(
-        sigmas, epsilon=langevin_step_size(sigmas, 5), steps_per_level=5
-    )
+    assert moves == langevin_moves(sigmas, epsilon=langevin_step_size(sigmas, 5), steps_per_level=5)
 
 
 def test_eta_and_epsilon_are_one_step_size():
@@ -235,9 +230,7 @@ def test_identity_denoiser_does_not_alias(sampler, sigmas):
 def test_one_output_buffer_gives_the_same_result(sampler):
     x, buffer = start(2, 3), torch.empty(2, 3)
     fresh = sampler(shrink, x, SIGMAS, noise=seeded())
-    reused = sampler(
-        lambda x, sigma: buffer.copy_(shrink(x, sigma)), x, SIGMAS, noise=seeded()
-    )
+    reused = sampler(lambda x, sigma: buffer.copy_(shrink(x, sigma)), x, SIGMAS, noise=seeded())
     buffer.zero_()
     assert torch.equal(fresh.raw, reused.raw)
     assert torch.equal(fresh.denoised, reused.denoised)
@@ -442,7 +435,9 @@ class LiveBytes(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize(("name", "buffers"), [("langevin", 5), ("first order", 5), ("second order", 6)])
+@pytest.mark.parametrize(
+    ("name", "buffers"), [("langevin", 5), ("first order", 5), ("second order", 6)]
+)
 def test_memory_is_a_few_buffers_of_the_batch_at_any_number_of_steps(name, buffers):
     """The state, H, its predecessor at order 2, one z, and what one operation needs beside them."""
     x = start(4, 1000)
@@ -508,7 +503,9 @@ def test_only_one_step_size_of_langevin():
         annealed_langevin(shrink, start(2, 3), SIGMAS, eta=0.1, epsilon=0.001, noise=seeded())
 
 
-@pytest.mark.parametrize("kappa", [0.99, 0.0, -1.0, math.nan, [1.5] * 4, [1.5] * 6, [2, 2, 2, 2, 0.5]])
+@pytest.mark.parametrize(
+    "kappa", [0.99, 0.0, -1.0, math.nan, [1.5] * 4, [1.5] * 6, [2, 2, 2, 2, 0.5]]
+)
 @pytest.mark.parametrize("count", [5, 1])
 def test_bad_kappa_is_refused(kappa, count):
     if count == 1 and isinstance(kappa, list):

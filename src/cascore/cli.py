@@ -14,12 +14,16 @@ import tyro
 
 from cascore.errors import InputError
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS
+from cascore.experiments.presets import PRESETS, describe_preset
 
 __all__ = ["main"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Preset = tyro.extras.subcommand_type_from_defaults(dict(PRESETS), prefix_names=False)
+_PRESET = tyro.extras.subcommand_type_from_defaults(
+    dict(PRESETS),
+    {name: describe_preset(preset) for name, preset in PRESETS.items()},
+    prefix_names=False,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,8 @@ class Train:
     Example: cascore train digits --train.steps 5000 --out runs/long
     """
 
-    experiment: Annotated[Preset, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+    experiment: Annotated[Experiment, _PRESET, tyro.conf.arg(name="")]
+    """Where to start from."""
     out: Path | None = None
     """Folder of the run (default: runs/PRESET); one that holds the same run is continued."""
     device: Device = "auto"
@@ -105,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; whatever a user can cause ends in one clear message and exit code 2."""
     try:
         command = tyro.cli(
-            Command,  # type: ignore[arg-type]
+            Command,
             prog="cascore",
             description="Consistent annealed sampling and adversarial score matching.",
             args=arguments,
@@ -134,7 +139,6 @@ def _run(command: Command) -> int:
             return commands.quickstart(command.out, device=command.device)
         case Train():
             experiment = command.experiment
-            assert isinstance(experiment, Experiment)
             out = command.out or Path("runs") / experiment.name
             if command.dry_run:
                 return commands.describe(experiment, device=command.device)

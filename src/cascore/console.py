@@ -48,13 +48,14 @@ class Display:
         with self._bar("training", total) as update:
             for each in metrics:
                 first = each.step - 1 if first is None else first
-                for name, value in each._asdict().items():
+                losses: dict[str, float | None] = each._asdict()
+                for name, value in losses.items():
                     if name != "step" and value is not None:
                         old = smooth.get(name, value)
                         smooth[name] = SMOOTHING * old + (1 - SMOOTHING) * value
                 speed = (each.step - first) * batch_size / (time.monotonic() - started)
-                losses = "  ".join(f"{name} {value:.4g}" for name, value in smooth.items())
-                update(each.step, f"{speed:,.0f} images/s  {losses}")
+                text = "  ".join(f"{name} {value:.4g}" for name, value in smooth.items())
+                update(each.step, f"{speed:,.0f} images/s  {text}")
                 yield each
 
     @contextmanager

@@ -2,7 +2,8 @@
 
 Both are written by Proposition 3 as x <- (1 - eta) x + eta H(x, sigma_i) + noise, so a sampler
 knows nothing of scores or networks. `kappa` and the bounds follow Serrà, Pascual & Pons
-(2104.03725); the second order is the multistep rule of DPM-Solver++(2M) and its SDE form (Lu et al., 2211.01095).
+(2104.03725); the second order is the multistep rule of DPM-Solver++(2M) and its SDE form (Lu et
+al., 2211.01095).
 """
 
 import math

@@ -71,9 +71,7 @@ def test_consistent_annealed_sampling(schedule, law, order, kappa):
         noise=Impulses(),
     )
     moves = consistent_moves(sigmas, kappa=kappa, order=order)
-    check_law(
-        samples, gaussian_law(moves, mean=mean, std=std, start_mean=3.0, start_std=start_std)
-    )
+    check_law(samples, gaussian_law(moves, mean=mean, std=std, start_mean=3.0, start_std=start_std))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

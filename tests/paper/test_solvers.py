@@ -69,9 +69,7 @@ class Drawn:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize(
-    ("kappa", "algorithm"), [(1.0, "dpmsolver++"), (2.0, "sde-dpmsolver++")]
-)
+@pytest.mark.parametrize(("kappa", "algorithm"), [(1.0, "dpmsolver++"), (2.0, "sde-dpmsolver++")])
 @pytest.mark.parametrize("order", [1, 2])
 def test_dpm_solver_of_diffusers(schedule, kappa, algorithm, order):
     sigmas = SCHEDULES[schedule]
@@ -138,5 +136,4 @@ def test_order_of_convergence_in_the_variance(family, kappa, order):
         )
         errors.append(abs(law.denoised_variance / w**2 - (std**2 + last**2)))
     slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
-    print(slopes, errors)
-    assert slopes[-1] == pytest.approx(order, abs=0.1)
+    assert slopes == pytest.approx([order] * 3, abs=0.03)

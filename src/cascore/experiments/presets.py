@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from cascore.experiments.config import Adversarial, Data, Experiment, Network, Schedule, Train
 
-__all__ = ["PRESETS"]
+__all__ = ["PRESETS", "describe_preset"]
 
 _SMALL_UNET = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
 _GREY_28_UNET = Network(
@@ -57,3 +57,16 @@ PRESETS: Mapping[str, Experiment] = MappingProxyType(
     {each.name: each for plain in _PLAIN for each in (plain, _hybrid(plain))}
 )
 """Every preset by name."""
+
+
+def describe_preset(preset: Experiment) -> str:
+    """A preset in one line."""
+    objective = "score matching and a discriminator" if _is_hybrid(preset) else "score matching"
+    return (
+        f"{preset.data.name}, {preset.network.kind} of width {preset.network.width}, {objective},"
+        f" {preset.train.steps} steps of {preset.train.batch_size}"
+    )
+
+
+def _is_hybrid(preset: Experiment) -> bool:
+    return preset.train.objective == "hybrid"
