@@ -95,7 +95,7 @@ def import_problems(root):
 
 
 def habit_problems(root):
-    """What library code must not do: print, read arguments or the environment, run what it loads."""
+    """Prints, reads of arguments or of the environment, and loads that can execute code."""
     for name, path, tree in modules(root):
         for imported in imports(name, path, tree):
             top = imported.split(".")[0]

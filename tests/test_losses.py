@@ -256,8 +256,12 @@ LITERAL = {
         lambda r, f: relu(1 - (f - r)).mean(),
     ),
     "relativistic-average-standard": (
-        lambda r, f: -np.log(sigmoid(r - f.mean())).mean() - np.log(1 - sigmoid(f - r.mean())).mean(),
-        lambda r, f: -np.log(sigmoid(f - r.mean())).mean() - np.log(1 - sigmoid(r - f.mean())).mean(),
+        lambda r, f: -(
+            np.log(sigmoid(r - f.mean())).mean() + np.log(1 - sigmoid(f - r.mean())).mean()
+        ),
+        lambda r, f: -(
+            np.log(sigmoid(f - r.mean())).mean() + np.log(1 - sigmoid(r - f.mean())).mean()
+        ),
     ),
     "relativistic-average-lsgan": (
         lambda r, f: ((r - f.mean() - 1) ** 2).mean() + ((f - r.mean() + 1) ** 2).mean(),

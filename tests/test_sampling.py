@@ -169,7 +169,7 @@ def test_kappa_of_each_step():
 
 
 def test_second_order_weights_by_hand():
-    # log2 steps of 1, 2, 1, 1: r = 1/2, 2, 1, so 1 / (2 r) = 1, 1/4, 1/2; the first and last have none
+    # log2 steps of 1, 2, 1, 1: r = 1/2, 2, 1, so 1 / (2 r) = 1, 1/4, 1/2; first and last have none
     sigmas = torch.tensor([8.0, 4.0, 1.0, 0.5, 0.25], dtype=torch.float64)
     leads = [move.lead for move in consistent_moves(sigmas, order=2)]
     assert leads == pytest.approx([0, 1, 0.25, 0.5, 0])
@@ -436,7 +436,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    ("name", "buffers"), [("langevin", 5), ("first order", 5), ("second order", 6)]
+    ("name", "buffers"), [("langevin", 4), ("first order", 4), ("second order", 5)]
 )
 def test_memory_is_a_few_buffers_of_the_batch_at_any_number_of_steps(name, buffers):
     """The state, H, its predecessor at order 2, one z, and what one operation needs beside them."""

@@ -110,10 +110,8 @@ def test_the_answer_has_the_dtype_of_x_whatever_the_schedule_has(which, dtype):
 def test_the_limits_are_the_nearest_point_and_the_mean(sigma):
     data, x = normal(5, 2), 3 * normal(4, 2, seed=1)
     found = EmpiricalDenoiser(data)(x, sigma)
-    if sigma < 1:
-        expected = data[torch.cdist(x, data).argmin(1)]
-    else:
-        expected = data.mean(0).expand(4, 2)
+    nearest = data[torch.cdist(x, data).argmin(1)]
+    expected = nearest if sigma < 1 else data.mean(0).expand(4, 2)
     torch.testing.assert_close(found, expected, atol=20 / max(sigma, 1) ** 2, rtol=0)
 
 

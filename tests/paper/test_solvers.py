@@ -1,6 +1,7 @@
 """kappa and order against the field's solvers, and their orders of convergence."""
 
 import math
+from itertools import pairwise
 
 import diffusers
 import pytest
@@ -135,5 +136,5 @@ def test_order_of_convergence_in_the_variance(family, kappa, order):
             start_std=math.hypot(std, first),
         )
         errors.append(abs(law.denoised_variance / w**2 - (std**2 + last**2)))
-    slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    slopes = [math.log2(a / b) for a, b in pairwise(errors)]
     assert slopes == pytest.approx([order] * 3, abs=0.03)

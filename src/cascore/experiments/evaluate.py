@@ -16,6 +16,7 @@ from cascore.metrics import (
     memorisation_ratio,
     real_floor,
 )
+from cascore.pixels import to_float
 
 __all__ = ["Judge", "Judged", "new_judge"]
 
@@ -72,7 +73,8 @@ class Judge:
 
     def memorisation(self, images: Tensor) -> float:
         """Median pixel distance to the nearest training image over that to held-out images."""
-        return memorisation_ratio(images, self.train.images, self.test.images, seed=0)
+        sets = (images, self.train.images, self.test.images)
+        return memorisation_ratio(*map(to_float, sets), seed=0)
 
     def _moments(self, images: Tensor) -> FeatureMoments:
         if len(images) != self.count:
