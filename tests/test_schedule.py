@@ -75,7 +75,7 @@ def test_karras_levels_with_the_default_rho_are_those_of_diffusers():
 @pytest.mark.parametrize(
     ("first", "last", "count", "message"),
     [
-        (NAN, 0.01, 5, "finite"), (1, NAN, 5, "finite"), (INF, 0.01, 5, "finite"),
+        (NAN, 0.01, 5, "finite"), (1, NAN, 5, "finite"), (INF, 0.01, 5, "not inf"),
         (1, 0, 5, "positive"), (0, 0, 1, "positive"), (1, -1, 5, "positive"),
         (-1, -2, 5, "positive"), (1, 1, 2, "above"), (1, 2, 5, "above"), (1, INF, 5, "above"),
         (1, 0.1, 0, "at least 1"), (1, 0.1, -3, "at least 1"), (1, 0.1, 1, "both"),

@@ -4,8 +4,6 @@ Also image sheets and PNG files, which take uint8.
 """
 
 import io
-import os
-import uuid
 from pathlib import Path
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cascore.errors import InputError
+from cascore.files import replaced_file
 
 __all__ = ["encode_png", "grid", "save_png", "to_float", "to_uint8"]
 
@@ -125,15 +124,8 @@ def save_png(image: Tensor, path: Path | str) -> None:
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to save {path.name} in; make it first")
     content = encode_png(image)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _require_uint8(image: Tensor, function: str) -> None:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
 from cascore.errors import InputError
+from cascore.files import replaced_file
 
 __all__ = [
     "Crop",
@@ -142,18 +141,12 @@ def _write_mapped(stored: Path, folder: Path, headers: Sequence[Header], *, targ
         stored.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"root {stored.parent} cannot be a folder for pixels: {error}") from error
-    temporary = stored.with_name(f".{stored.name}.{uuid.uuid4().hex}")
     shape = (len(headers), *target[:3])
-    try:
+    with replaced_file(stored) as temporary:
         pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         _fill(pixels, folder, headers, target=target)
         pixels.flush()
         del pixels
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(stored)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _fill(pixels: Pixels, folder: Path, headers: Sequence[Header], *, target: Target) -> None:

@@ -183,7 +183,7 @@ class Sampler:
     n_sigma: int = 1
     """als: steps at each level; cas: the schedule is stretched by it."""
     kappa: float | None = None
-    """cas: noise of a step in [1, inf]; by default 2 at order 2 and 1.5 at order 1."""
+    """cas: noise of a step in [1, inf]; by default 2.5 at order 2 and 1.5 at order 1."""
     eta: float | None = None
     """The paper's step size without units; at most one of kappa, eta, epsilon."""
     epsilon: float | None = None
@@ -204,7 +204,7 @@ class Sampler:
         """The kappa in force for cas, None where eta or epsilon rules."""
         if self.method == "als" or self.eta is not None or self.epsilon is not None:
             return None
-        return self.kappa if self.kappa is not None else (1.5 if self.order == 1 else 2.0)
+        return self.kappa if self.kappa is not None else (1.5 if self.order == 1 else 2.5)
 
     @property
     def label(self) -> str:

@@ -19,7 +19,7 @@ _DIGITS = Experiment(
     data=Data(name="digits"),
     network=_SMALL_UNET,
     schedule=Schedule(first=5.0, last=0.01, levels=28),  # Techniques 1 (4.81) and 2
-    train=Train(steps=1500, learning_rate=1e-3, ema_decay=0.999),
+    train=Train(steps=2000, learning_rate=2e-3, ema_decay=0.999),
 )
 
 _GREY_28 = Experiment(

@@ -32,7 +32,7 @@ from cascore.pixels import to_float, to_uint8
 
 __all__ = ["FULL", "Scale", "run_quickstart"]
 
-SHOWN = 48  # pictures on a sheet
+SHOWN = 49  # pictures on a sheet
 QUERIES, NEIGHBOURS = 6, 5
 
 

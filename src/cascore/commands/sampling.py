@@ -1,0 +1,79 @@
+"""`cascore sample`: pictures from a run."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from cascore.console import Display
+from cascore.experiments import build
+from cascore.experiments.config import Sampler
+from cascore.experiments.generate import generate, seeds_from
+from cascore.experiments.outputs import file_digest, require_new, write_samples
+from cascore.experiments.run import Model, load_model
+from cascore.sampling import Samples
+from cascore.training.checkpoint import checkpoints
+
+__all__ = ["draw", "provenance", "sample"]
+
+
+def sample(
+    run: Path,
+    sampler: Sampler,
+    *,
+    out: Path | None,
+    first_seed: int,
+    count: int,
+    batch_size: int,
+    device: str,
+) -> int:
+    """Draw pictures and write them with their record."""
+    seeds = seeds_from(first_seed, count)
+    place = build.select_device(device)
+    model = load_model(run, device=place)
+    name = f"step-{model.step}-{sampler.label}-seed-{first_seed}-count-{count}"
+    folder = out or run / "samples" / "".join(c if c.isalnum() else "-" for c in name)
+    require_new(folder)
+    samples = draw(model, sampler, seeds, batch_size=batch_size, place=place)
+    record = {
+        **provenance(run, model, sampler, nfe=samples.nfe),
+        "first_seed": first_seed,
+        "count": count,
+    }
+    write_samples(samples, folder, seeds=seeds, record=record)
+    Display().say(f"{count} samples at {samples.nfe} network calls each ({sampler.label})")
+    Console(soft_wrap=True, highlight=False, markup=False).print(folder)
+    return 0
+
+
+def draw(
+    model: Model, sampler: Sampler, seeds: range, *, batch_size: int, place: torch.device
+) -> Samples:
+    """Sample one datum for each seed, showing progress."""
+    schedule = model.experiment.schedule
+    calls = build.network_calls(sampler, schedule)
+    with Display().counting("sampling", calls * len(seeds)) as advance:
+        return generate(
+            model.denoiser,
+            shape=model.shape,
+            seeds=seeds,
+            sampler=sampler,
+            schedule=schedule,
+            device=place,
+            batch_size=batch_size,
+            progress=advance,
+        )
+
+
+def provenance(run: Path, model: Model, sampler: Sampler, *, nfe: int) -> dict[str, object]:
+    """What samples of a run follow from, for a record."""
+    checkpoint = checkpoints(run / "checkpoints")[-1]
+    return {
+        "run": str(run),
+        "experiment": asdict(model.experiment),
+        "step": model.step,
+        "checkpoint": file_digest(checkpoint.tensors),
+        "sampler": build.settings_of(sampler),
+        "nfe": nfe,
+    }

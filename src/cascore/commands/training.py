@@ -1,0 +1,129 @@
+"""`cascore train`: train or continue a run, or describe what would be trained."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+from rich.console import Console
+from torch import distributed as dist
+
+from cascore.console import Display
+from cascore.errors import InputError
+from cascore.experiments import build
+from cascore.experiments.config import Experiment, to_json
+from cascore.experiments.run import training_run
+from cascore.training import Workers
+from cascore.training.checkpoint import checkpoints
+
+__all__ = ["describe", "parameter_count", "train", "use_threads"]
+
+
+def train(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
+    """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
+    use_threads(threads)
+    with _joined(build.select_device(device)) as (place, workers), _asked_to_stop() as signals:
+        display = Display(None if workers.rank == 0 else Console(quiet=True))
+        metrics = training_run(
+            experiment,
+            folder,
+            device=place,
+            workers=workers,
+            should_stop=lambda: bool(signals),
+            notify=display.say,
+        )
+        settings = experiment.train
+        for _ in display.training(metrics, total=settings.steps, batch_size=settings.batch_size):
+            pass
+        saved = checkpoints(folder / "checkpoints")[-1]
+        if signals:
+            display.say(f"stopped and saved at step {saved.step}; the same command goes on")
+            return 128 + signals[0]
+        display.say(f"trained to step {saved.step}: {folder}; next: cascore sample {folder}")
+    return 0
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """The signals that came; handlers only take a note, which is read between steps."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        if came and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _joined(device: torch.device) -> Iterator[tuple[torch.device, Workers]]:
+    """The processes that torchrun started, or this one alone."""
+    if not dist.is_torchelastic_launched():
+        yield device, Workers()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        if device.type == "cuda":
+            device = torch.device("cuda", dist.get_node_local_rank())
+            torch.cuda.set_device(device)
+        yield device, Workers(rank=dist.get_rank(), count=dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def describe(experiment: Experiment, *, device: str, threads: int | None) -> int:
+    """Print the resolved experiment, parameter counts and a time estimate measured here."""
+    use_threads(threads)
+    place = build.select_device(device)
+    data = build.load_data(experiment.data, "train")
+    shape = build.data_shape(data)
+    state = build.build_state(experiment, shape, device=place)
+    steps = build.trial_steps(experiment, state, data, device=place)
+    seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        next(steps)
+        seconds.append(time.perf_counter() - started)
+    typical = sorted(seconds[1:])[2]
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(to_json(experiment), end="")
+    console.print(f"data: {data.count} items of shape {list(shape)}, digest {data.digest[:16]}")
+    console.print(f"score network: {parameter_count(state.denoiser):,} parameters")
+    if state.discriminator is not None:
+        console.print(f"discriminator: {parameter_count(state.discriminator):,} parameters")
+    total = typical * experiment.train.steps
+    console.print(
+        f"time: {typical * 1e3:.0f} ms a step on {place} with {torch.get_num_threads()} threads,"
+        f" about {_duration(total)} for {experiment.train.steps} steps"
+    )
+    return 0
+
+
+def parameter_count(module: torch.nn.Module) -> int:
+    """How many numbers a module learns."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def use_threads(threads: int | None) -> None:
+    """Set PyTorch's CPU threads; None leaves them alone."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
+    torch.set_num_threads(threads)

@@ -1,0 +1,175 @@
+"""The command line as a user meets it: results, records, and one clear line for every mistake."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from cascore import cli
+from cascore.datasets import load_images
+from cascore.pixels import save_png
+
+TINY = ("--network.width", "8", "--train.batch-size", "16", "--train.steps", "3", "--device", "cpu")
+
+
+def run(*arguments):
+    """Exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert run("train", "digits", *TINY, "--out", folder) == 0
+    return folder
+
+
+def test_help_names_every_command_and_loads_no_torch():
+    code = (
+        "import sys, cascore.cli\n"
+        "try: cascore.cli.main(['--help'])\n"
+        "except SystemExit: print('torch' in sys.modules, 'diffusers' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert all(name in told for name in ("quickstart", "train", "sample", "evaluate", "info"))
+    assert told.splitlines()[-1] == "False False"
+
+
+def test_a_run_holds_its_experiment_metrics_and_checkpoints(trained):
+    assert json.loads((trained / "experiment.json").read_text())["network"]["width"] == 8
+    steps = [json.loads(line)["step"] for line in (trained / "metrics.jsonl").open()]
+    assert steps == [1, 2, 3]
+    assert [path.name for path in (trained / "checkpoints").iterdir()] == ["step-00000003"]
+
+
+def test_training_a_finished_run_again_changes_nothing(trained):
+    before = (trained / "metrics.jsonl").read_bytes()
+    assert run("train", "digits", *TINY, "--out", trained) == 0
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_dry_run_prints_everything_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "digits-adversarial", "--device", "cpu", "--dry-run") == 0
+    told = capsys.readouterr().out
+    assert '"objective": "hybrid"' in told
+    assert "discriminator:" in told
+    assert "ms a step" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_sample_writes_pictures_sheets_and_a_record(trained, tmp_path):
+    out = tmp_path / "pictures"
+    assert run("sample", trained, "--count", 3, "--seed", 7, "--steps", 4, "--out", out) == 0
+    record = json.loads((out / "record.json").read_text())
+    assert (record["nfe"], record["first_seed"], record["step"]) == (4, 7, 3)
+    assert record["sampler"]["kappa"] == 2.5
+    names = ["seed-00000007.png", "seed-00000008.png", "seed-00000009.png"]
+    assert sorted(path.name for path in (out / "raw").iterdir()) == names
+    assert (out / "denoised.png").is_file()
+
+
+def test_a_picture_depends_on_its_seed_alone(trained, tmp_path):
+    for name, first, count in (("many", 0, 5), ("one", 3, 1)):
+        arguments = ("--count", count, "--seed", first, "--steps", 3, "--batch-size", 2)
+        assert run("sample", trained, *arguments, "--out", tmp_path / name) == 0
+    picture = "denoised/seed-00000003.png"
+    assert (tmp_path / "many" / picture).read_bytes() == (tmp_path / "one" / picture).read_bytes()
+
+
+def test_evaluate_prints_a_table_and_writes_a_record(trained, tmp_path, capsys):
+    out = tmp_path / "record.json"
+    assert run("evaluate", trained, "--count", 40, "--steps", 2, "--out", out) == 0
+    assert "denoised" in capsys.readouterr().out
+    record = json.loads(out.read_text())
+    assert record["reference"]["train"]["count"] == 1437
+    for kind in ("raw", "denoised"):
+        judged = record["results"][kind]["frechet_to_train"]
+        assert judged["value"] > judged["floor"]["mean"] > 0
+        assert judged["at_floor"] is False
+
+
+def test_evaluate_judges_a_folder_of_real_images_at_the_floor(tmp_path, capsys):
+    # 100 held-out digits are as good as a perfect model's.
+    for index, image in enumerate(load_images("digits", "test").images[:100]):
+        save_png(image, tmp_path / f"{index}.png")
+    record = tmp_path / "record.json"
+    assert run("evaluate", tmp_path, "--data", "digits", "--out", record) == 0
+    judged = json.loads(record.read_text())["results"]["images"]["frechet_to_train"]
+    assert judged["at_floor"]
+
+
+def test_info_prints_what_a_run_is(trained, capsys):
+    assert run("info", trained) == 0
+    told = capsys.readouterr().out
+    assert '"name": "digits"' in told
+    assert "checkpoints: 3" in told
+
+
+def mistakes(trained, tmp_path):
+    """Arguments, and a word that the message must hold."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    save_png(torch.zeros(1, 8, 8, dtype=torch.uint8), mixed / "grey.png")
+    save_png(torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8), mixed / "colour.png")
+    truncated = tmp_path / "truncated"
+    shutil.copytree(trained, truncated)
+    tensors = truncated / "checkpoints" / "step-00000003" / "state.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:1000])
+    foreign = tmp_path / "foreign"
+    shutil.copytree(trained, foreign)
+    experiment = json.loads((foreign / "experiment.json").read_text())
+    experiment["network"]["width"] = 16
+    (foreign / "experiment.json").write_text(json.dumps(experiment))
+    full = ("--train.steps", "2", "--device", "cpu", "--out", "/dev/full/run")
+    return [
+        (("train", "digit"), "digits"),
+        (("train", "digits", "--train.stepz", "3"), "--train.steps"),
+        (("train", "digits", "--train.steps", "0"), "steps"),
+        (("train", "digits", "--data.name", "nothing"), "nothing"),
+        (("train", "digits", "--data.name", f"folder:{empty}"), "no image"),
+        (("train", "digits", "--data.name", f"folder:{broken}"), "a.png"),
+        (("train", "digits", "--data.name", f"folder:{mixed}"), "grey.png"),
+        (("train", "digits", "--adversarial.gan", "best"), "lsgan"),
+        (("train", "digits", *full), "/dev/full"),
+        (("train", "digits", "--out", trained), "another experiment"),
+        (("sample", tmp_path / "absent"), "absent"),
+        (("sample", empty), "not a run"),
+        (("sample", truncated), "not a whole safetensors file"),
+        (("sample", foreign), "does not fit"),
+        (("sample", trained, "--count", "0"), "count"),
+        (("sample", trained, "--seed", "-1"), "seeds"),
+        (("sample", trained, "--eta", "5"), "kappa in [1, inf]"),
+        (("sample", trained, "--eta", "0.5", "--kappa", "2"), "at most one"),
+        (("sample", trained, "--kappa", "0.5"), "kappa"),
+        (("sample", trained, "--steps", "0"), "steps"),
+        (("evaluate", mixed), "--data"),
+        (("evaluate", mixed, "--data", "digits"), "grey.png"),
+        (("evaluate", trained, "--count", "1"), "at least 2"),
+        (("info", empty), "not a run"),
+    ]
+
+
+def test_every_mistake_is_one_clear_message_and_exit_code_2(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments, word in mistakes(trained, tmp_path):
+        capsys.readouterr()
+        assert run(*arguments) == 2, arguments
+        captured = capsys.readouterr()
+        told = " ".join((captured.err + captured.out).replace("│", " ").split())
+        assert word in told, (arguments, told)
+        assert "Traceback" not in told
+    assert not (tmp_path / "runs" / "digits" / "checkpoints").exists()
+    assert not list((trained / "samples").glob("*")) if (trained / "samples").exists() else True
