@@ -136,7 +136,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     def fail(_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("cascore.pixels.os.fsync", fail)
+    monkeypatch.setattr("cascore.files.os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         save_png(noise(3, 9, 9), path)
     assert path.read_bytes() == before

@@ -6,10 +6,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from cascore.commands.quickstart import FULL, Scale, run_quickstart
 from cascore.console import Display
 from cascore.experiments.config import Network, Sampler
 from cascore.experiments.presets import PRESETS
-from cascore.experiments.quickstart import FULL, Scale, run_quickstart
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")

@@ -261,6 +261,20 @@ def test_the_largest_distance_refuses_bytes_and_a_single_datum(images, message):
         largest_distance(images)
 
 
+@pytest.mark.parametrize("pixel", [NAN, INF, -INF])
+def test_the_largest_distance_refuses_pixels_that_are_not_finite(pixel):
+    images = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
+    images[2, 1] = pixel
+    with pytest.raises(InputError, match="finite"):
+        largest_distance(images, chunk=2)
+
+
+@pytest.mark.parametrize("chunk", [0, -1])
+def test_the_largest_distance_needs_a_chunk(chunk):
+    with pytest.raises(InputError, match=f"chunk must be at least 1, not {chunk}"):
+        largest_distance(torch.eye(3), chunk=chunk)
+
+
 # --- Technique 4
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -19,11 +19,14 @@ from cascore.experiments.presets import PRESETS, describe_preset
 __all__ = ["main"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-_PRESET = tyro.extras.subcommand_type_from_defaults(
-    dict(PRESETS),
-    {name: describe_preset(preset) for name, preset in PRESETS.items()},
-    prefix_names=False,
-)
+if TYPE_CHECKING:
+    Preset = Experiment
+else:
+    Preset = tyro.extras.subcommand_type_from_defaults(
+        dict(PRESETS),
+        {name: describe_preset(preset) for name, preset in PRESETS.items()},
+        prefix_names=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class Train:
     Example: cascore train digits --train.steps 5000 --out runs/long
     """
 
-    experiment: Annotated[Experiment, _PRESET, tyro.conf.arg(name="")]
+    experiment: Annotated[Preset, tyro.conf.arg(name="")]
     """Where to start from."""
     out: Path | None = None
     """Folder of the run (default: runs/PRESET); one that holds the same run is continued."""

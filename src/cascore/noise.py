@@ -6,6 +6,7 @@ same numbers wherever it is resumed and on however many processes it is split.
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -132,12 +133,13 @@ class KeyedNoise:
         indices: Sequence[int] | Tensor | None = None,
         step: int = 0,
     ) -> None:
-        if isinstance(seeds, int) and indices is None:
+        one = isinstance(seeds, int)
+        if one and indices is None:
             raise InputError(
                 "one seed for a batch needs indices= to tell its samples apart;"
                 " give one seed per sample, or indices=range(N)"
             )
-        each = [seeds] if isinstance(seeds, int) else [int(seed) for seed in seeds]
+        each = [operator.index(seed) for seed in ([seeds] if isinstance(seeds, int) else seeds)]
         for seed in each:
             if not 0 <= seed < 2**64:
                 raise InputError(f"a seed must be an integer from 0 to 2^64 - 1, not {seed}")

@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from cascore.commands.quickstart import FULL, run_quickstart
 from cascore.commands.training import parameter_count, use_threads
 from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import to_json
 from cascore.experiments.outputs import file_digest
-from cascore.experiments.quickstart import FULL, run_quickstart
 from cascore.experiments.run import load_model, read_experiment
 from cascore.training.checkpoint import checkpoints
 
