@@ -44,7 +44,7 @@ def test_help_names_every_command_and_loads_no_torch():
 
 def test_a_run_holds_its_experiment_metrics_and_checkpoints(trained):
     assert json.loads((trained / "experiment.json").read_text())["network"]["width"] == 8
-    steps = [json.loads(line)["step"] for line in (trained / "metrics.jsonl").open()]
+    steps = [json.loads(x)["step"] for x in (trained / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3]
     assert [path.name for path in (trained / "checkpoints").iterdir()] == ["step-00000003"]
 

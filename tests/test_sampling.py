@@ -377,6 +377,22 @@ def test_no_global_stream_is_touched():
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_keyed_noise_is_fresh_at_every_step_and_at_the_start():
+    """With H = 0 and kappa = inf, x is the last draw alone: sigma_{i+1} z_i."""
+    noise, seen = KeyedNoise([3]), []
+    consistent_annealed(
+        lambda x, sigma: torch.zeros_like(x),
+        initial_noise((1, 4096), 8.0, noise=noise),
+        SIGMAS,
+        kappa=math.inf,
+        noise=noise,
+        callback=lambda step, sigma, x, H: seen.append(x[0] / sigma),
+    )
+    # Independent numbers correlate by 1 / sqrt(4096) = 0.016 at one standard error.
+    correlation = torch.corrcoef(torch.stack(seen)) - torch.eye(5)
+    assert float(correlation.abs().max()) < 5 / math.sqrt(4096)
+
+
 class Recording:
     """A source that notes what it was asked for."""
 

@@ -181,7 +181,7 @@ class KeyedNoise:
         radius = (words[:2] + 1).float().mul_(2.0**-32).log_().mul_(-2).sqrt_()
         angle = words[2:].float().mul_(2 * math.pi / 2**32)
         z = torch.stack([radius * angle.cos(), radius * angle.sin_()], dim=-1)  # [2, N, blocks, 2]
-        z = z.permute(1, 2, 0, 3).reshape(shape[0], -1)[:, :size]
+        z = z.permute(1, 2, 0, 3).flatten(1)[:, :size]
         return z.reshape(tuple(shape)).to(dtype)
 
     def integers(

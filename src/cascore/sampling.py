@@ -66,7 +66,10 @@ class Move(NamedTuple):
 
 
 Callback = Callable[[int, float, Tensor, Tensor], None]
-"""callback(step, sigma, x, H): x is where H was evaluated; neither is changed afterwards."""
+"""callback(step, sigma, x, H): x is where H was evaluated and is not changed afterwards.
+
+H is what the denoiser returned: copy it to keep it, if the denoiser reuses its output buffer.
+"""
 
 
 @torch.no_grad()
@@ -217,27 +220,31 @@ def consistent_moves(
 
 
 def _keeps_of_eta(eta: float, levels: Tensor) -> list[float]:
-    if len(levels) > 1:
-        allowed = allowed_interval(levels)
-        gamma = 1 - allowed.eta.low
-        if not (1 - eta) ** 2 / gamma**2 <= 1 + EDGE:
-            last = float(levels[-1])
-            raise InputError(
-                f"eta = {eta:.6g} (epsilon = {eta * last**2:.6g}) leaves no real noise on this"
-                f" schedule: choose eta in {allowed.eta}, that is epsilon in {allowed.epsilon}, or"
-                f" any kappa in {allowed.kappa}"
-            )
+    if len(levels) == 1:
+        if not 0 < eta < 2:
+            raise InputError(f"eta must be in (0, 2) on a schedule of one level, not {eta}")
+        return [1 - eta]
+    allowed = allowed_interval(levels)
+    gamma = 1 - allowed.eta.low
+    if not (1 - eta) ** 2 / gamma**2 <= 1 + EDGE:
+        last = float(levels[-1])
+        raise InputError(
+            f"eta = {eta:.6g} (epsilon = {eta * last**2:.6g}) leaves no real noise on this"
+            f" schedule: choose eta in {allowed.eta}, that is epsilon in {allowed.epsilon}, or"
+            f" any kappa in {allowed.kappa}"
+        )
     return [1 - eta] * len(levels)
 
 
 def _keeps_of_kappa(kappa: float | Sequence[float], levels: Tensor) -> list[float]:
-    each = [float(kappa)] * len(levels) if isinstance(kappa, int | float) else list(kappa)
-    if len(each) != len(levels):
-        raise InputError(f"kappa must be one number or {len(levels)}, one per level: {len(each)}")
+    given = torch.as_tensor(kappa, dtype=torch.float64)
+    if given.ndim > 0 and given.shape != levels.shape:
+        raise InputError(
+            f"kappa must be one number or {len(levels)}, one per level, not {list(given.shape)}"
+        )
+    each = given.expand(levels.shape).tolist()
     if len(levels) == 1:
-        return [
-            1 - eta_from_kappa(each[0], 0.5)
-        ]  # refuses what is no kappa; raw = H whatever it is
+        return [1 - eta_from_kappa(each[0], 0.5)]  # refuses what is no kappa
     gammas = (levels[1:] / levels[:-1]).tolist()
     pairs = zip(each, [*gammas, gammas[-1]], strict=True)  # gamma_L := gamma_{L-1}
     return [1 - eta_from_kappa(k, gamma) for k, gamma in pairs]
@@ -250,13 +257,18 @@ def _run(
         raise InputError(f"the start must be a float tensor [N, ...], not {x.dtype} {x.ndim}-d")
     dtype, source = x.dtype, as_source(noise)
     # bfloat16 near 0.7 has spacing 0.004 and would lose sigma_L = 0.01.
-    state = x.to(torch.promote_types(dtype, torch.float32))
+    # A copy: a denoiser may work in place or ask for gradients of what it is given.
+    state = x.detach().to(torch.promote_types(dtype, torch.float32), copy=True)
     denoised = previous = state
     remember = any(move.lead for move in moves)
     with _evaluation_mode(denoiser):
         for step, (sigma, keep, lead, spread) in enumerate(moves):
             level = torch.tensor(sigma, dtype=state.dtype, device=state.device)
             denoised = denoiser(state, level)
+            if denoised.shape != state.shape:
+                raise InputError(
+                    f"the denoiser returned {list(denoised.shape)} for an x of {list(state.shape)}"
+                )
             if callback is not None:
                 callback(step, sigma, state, denoised)
             state = keep * state  # a new tensor: the old one may be the caller's now

@@ -70,9 +70,7 @@ class TrainState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, sharing memory with it."""
-        named: dict[str, Tensor] = {}
-        for prefix, module in self._modules():
-            named |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+        named = self._weights()
         for prefix, module, optimizer in self._optimizers():
             for name, parameter in module.named_parameters():
                 for key, value in optimizer.state[parameter].items():
@@ -83,22 +81,35 @@ class TrainState:
         """Take over every tensor of another state of the same shape.
 
         Raises:
-            InputError: tensors that are missing, surplus or of another shape, listed.
+            InputError: tensors that are missing, surplus or of another shape, listed; then nothing
+                was taken over.
         """
-        for _, module, optimizer in self._optimizers():
-            for parameter in module.parameters():
-                optimizer.state[parameter] = {
-                    "step": torch.tensor(0.0),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-        own = self.tensors()
         started = any(name.startswith("optimizer.") for name in tensors)
-        expected = own if started else {k: v for k, v in own.items() if "optimizer." not in k}
-        require_same_shapes(expected, tensors, what="the checkpoint")
+        slots = [
+            (f"{prefix}.{name}", optimizer, parameter)
+            for prefix, module, optimizer in self._optimizers()
+            for name, parameter in module.named_parameters()
+        ]
+        moments = {name: _new_moments(parameter) for name, _, parameter in slots if started}
+        own = self._weights() | {
+            f"{name}.{key}": value for name, each in moments.items() for key, value in each.items()
+        }
+        require_same_shapes(own, tensors, what="the checkpoint")
         with torch.no_grad():
             for name, value in tensors.items():
                 own[name].copy_(value)
+        for name, optimizer, parameter in slots:
+            if started:
+                optimizer.state[parameter] = moments[name]
+            else:
+                optimizer.state.pop(parameter, None)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {
+            f"{prefix}.{name}": value
+            for prefix, module in self._modules()
+            for name, value in module.state_dict().items()
+        }
 
     def _modules(self) -> Iterator[tuple[str, nn.Module]]:
         yield "denoiser", self.denoiser
@@ -110,6 +121,15 @@ class TrainState:
         yield "optimizer", self.denoiser, self.optimizer
         if self.discriminator is not None and self.discriminator_optimizer is not None:
             yield "discriminator_optimizer", self.discriminator, self.discriminator_optimizer
+
+
+def _new_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
+    """What Adam keeps of a parameter, before its first step."""
+    return {
+        "step": torch.tensor(0.0),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
+    }
 
 
 def require_same_shapes(

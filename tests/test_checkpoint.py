@@ -1,0 +1,305 @@
+"""Checkpoints: whole or not at all, kept and pruned, and refused with reasons."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from cascore.denoiser import UnconditionalDenoiser
+from cascore.errors import InputError
+from cascore.files import replaced_file, replaced_folder, write_text
+from cascore.networks import MLP, MLPDiscriminator
+from cascore.training import PointBatches, TrainState, adam, train
+from cascore.training import checkpoint as module
+from cascore.training.checkpoint import (
+    checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    read_tensors,
+    save_checkpoint,
+)
+
+POINTS = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
+SIGMAS = torch.tensor([1.0, 0.1], dtype=torch.float64)
+
+
+def new_state(*, width=4, seed=0, hybrid=True):
+    torch.manual_seed(0)
+    denoiser = UnconditionalDenoiser(MLP(width=width, depth=1))
+    state = TrainState(
+        denoiser, adam(denoiser.parameters(), learning_rate=1e-2, betas=(0, 0.9)), seed
+    )
+    if hybrid:
+        state.discriminator = MLPDiscriminator(width=3, depth=1)
+        state.discriminator_optimizer = adam(
+            state.discriminator.parameters(), learning_rate=1e-2, betas=(-0.5, 0.9)
+        )
+    return state
+
+
+def go_on(state, steps):
+    batches = PointBatches(POINTS, 4, seed=state.seed)
+    for _ in train(state, batches, SIGMAS, steps=steps, ema_decay=0.9, clamp=None):
+        pass
+    return state
+
+
+def copied(state):
+    return {name: value.clone() for name, value in state.tensors().items()}
+
+
+def assert_same(state, tensors):
+    own = state.tensors()
+    assert own.keys() == tensors.keys()
+    assert [name for name in own if not torch.equal(own[name], tensors[name])] == []
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    state = go_on(new_state(), 3)
+    return state, save_checkpoint(state, tmp_path / "checkpoints")
+
+
+def test_a_checkpoint_is_safetensors_and_json_and_holds_every_tensor(saved):
+    state, checkpoint = saved
+    assert sorted(p.name for p in checkpoint.folder.iterdir()) == [
+        "state.json",
+        "state.safetensors",
+    ]
+    assert checkpoint.folder.name == "step-00000003"
+    assert_same(state, load_file(checkpoint.tensors))
+    record = json.loads((checkpoint.folder / "state.json").read_text())
+    assert record == {
+        "step": 3,
+        "seed": 0,
+        "processes": 1,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def test_what_is_loaded_is_what_was_saved(saved):
+    state, checkpoint = saved
+    other = go_on(new_state(), 1)  # its own moments must give way
+    assert load_checkpoint(other, checkpoint) == []
+    assert other.step == 3
+    assert_same(other, state.tensors())
+
+
+def test_a_state_before_its_first_step_can_be_saved_and_loaded(tmp_path):
+    fresh = new_state()
+    checkpoint = save_checkpoint(fresh, tmp_path)
+    other = go_on(new_state(), 2)
+    load_checkpoint(other, checkpoint)
+    assert other.step == 0
+    assert_same(go_on(other, 4), go_on(new_state(), 4).tensors())
+
+
+def test_weights_of_one_part_can_be_read_alone(saved):
+    state, checkpoint = saved
+    weights = read_tensors(checkpoint.tensors, prefix="ema.")
+    assert weights.keys() == state.average.state_dict().keys()
+
+
+def fail(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+def half_written(tensors, path):
+    save_file(tensors, path)
+    whole = Path(path).read_bytes()
+    Path(path).write_bytes(whole[: len(whole) // 2])
+    fail()
+
+
+@pytest.mark.parametrize("crash", ["tensors", "half the tensors", "record", "flush", "rename"])
+def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(saved, monkeypatch, crash):
+    state, checkpoint = saved
+    place = checkpoint.folder.parent
+    before, tensors = contents(place), copied(state)
+    go_on(state, 4)
+    target, name, broken = {
+        "tensors": (module, "save_file", fail),
+        "half the tensors": (module, "save_file", half_written),
+        "record": (module, "write_text", fail),
+        "flush": (module.replaced_folder.__globals__["os"], "fsync", fail),
+        "rename": (Path, "replace", fail),
+    }[crash]
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, broken)
+        with pytest.raises(OSError, match="No space"):
+            save_checkpoint(state, place)
+    assert contents(place) == before
+    assert [path.name for path in place.iterdir()] == [checkpoint.folder.name]
+    other = new_state()
+    load_checkpoint(other, checkpoints(place)[-1])
+    assert_same(other, tensors)
+    assert save_checkpoint(state, place).step == 4  # and once there is space, it goes on
+
+
+def test_what_a_killed_process_left_is_no_checkpoint(saved):
+    _, checkpoint = saved
+    place = checkpoint.folder.parent
+    shutil.copytree(checkpoint.folder, place / ".step-00000009.0123456789abcdef")
+    (place / "step-00000008").touch()
+    (place / "step-last").mkdir()
+    assert checkpoints(place) == [checkpoint]
+
+
+@pytest.mark.parametrize(
+    ("keep_last", "keep_every", "kept"),
+    [(2, 0, [6, 7]), (1, 3, [3, 6, 7]), (3, 2, [2, 4, 5, 6, 7]), (9, 0, [1, 2, 3, 4, 5, 6, 7])],
+)
+def test_the_last_few_and_every_so_many_are_kept(tmp_path, keep_last, keep_every, kept):
+    for step in range(1, 8):
+        (tmp_path / f"step-{step:08d}").mkdir()
+        (tmp_path / f"step-{step:08d}" / "state.json").touch()
+    prune_checkpoints(tmp_path, keep_last=keep_last, keep_every=keep_every)
+    assert [each.step for each in checkpoints(tmp_path)] == kept
+
+
+def test_checkpoints_are_sorted_by_number(tmp_path):
+    for name in ("step-100000000", "step-00000020", "step-99999999"):
+        (tmp_path / name).mkdir()
+    assert [each.step for each in checkpoints(tmp_path)] == [20, 99999999, 100000000]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["denoiser.network", "ema.network", "discriminator_optimizer"])
+def test_weights_that_are_not_finite_are_never_saved(saved, value, part):
+    state, checkpoint = saved
+    go_on(state, 4)
+    name = next(name for name in state.tensors() if name.startswith(part))
+    with torch.no_grad():
+        state.tensors()[name].view(-1)[0] = value
+    place = checkpoint.folder.parent
+    before = contents(place)
+    with pytest.raises(InputError, match=r"step 4: 1 tensors hold NaN or infinity") as caught:
+        save_checkpoint(state, place)
+    assert name in str(caught.value)
+    assert contents(place) == before
+
+
+def truncate(checkpoint):
+    whole = checkpoint.tensors.read_bytes()
+    checkpoint.tensors.write_bytes(whole[:-5])
+
+
+def rewrite(change):
+    def edit(checkpoint):
+        tensors = load_file(checkpoint.tensors)
+        change(tensors)
+        save_file(tensors, checkpoint.tensors)
+
+    return edit
+
+
+def text(name, value):
+    return lambda checkpoint: (checkpoint.folder / name).write_text(value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (truncate, r"state.safetensors is not a whole safetensors file.*earlier checkpoint"),
+        (text("state.safetensors", ""), r"not a whole safetensors file"),
+        (text("state.safetensors", "PK\x03\x04 a pickle, say"), r"not a whole safetensors file"),
+        (lambda checkpoint: checkpoint.tensors.unlink(), r"there is no file .*state.safetensors"),
+        (lambda c: (c.folder / "state.json").unlink(), r"state.json is not a checkpoint's record"),
+        (text("state.json", '{"step": 3,'), r"state.json is not a checkpoint's record"),
+        (text("state.json", "[3]"), r"expected an object"),
+        (text("state.json", '{"step": 3, "seed": 7}'), r"of seed 7, not 0"),
+        (
+            rewrite(lambda tensors: tensors.pop("ema.network.layers.0.weight")),
+            r"does not fit this model: missing ema.network.layers.0.weight$",
+        ),
+        (
+            rewrite(lambda tensors: tensors.pop("discriminator_optimizer.layers.0.bias.exp_avg")),
+            r"missing discriminator_optimizer.layers.0.bias.exp_avg$",
+        ),
+        (
+            rewrite(lambda tensors: tensors.update(other=torch.zeros(1))),
+            r"does not fit this model: surplus other$",
+        ),
+        (
+            rewrite(
+                lambda tensors: tensors.update({"denoiser.network.layers.0.bias": torch.zeros(9)})
+            ),
+            r"denoiser.network.layers.0.bias is \[9\], not \[4\]$",
+        ),
+    ],
+)
+def test_a_broken_or_foreign_checkpoint_is_refused_and_changes_nothing(saved, damage, told):
+    _, checkpoint = saved
+    damage(checkpoint)
+    state = go_on(new_state(), 2)
+    before = copied(state)
+    with pytest.raises(InputError, match=told):
+        load_checkpoint(state, checkpoint)
+    assert state.step == 2
+    assert_same(state, before)
+
+
+def test_another_model_is_refused_with_a_list_that_ends(saved):
+    _, checkpoint = saved
+    with pytest.raises(InputError, match=r"surplus discriminator\.layers.*; and \d+ more$") as told:
+        load_checkpoint(new_state(hybrid=False), checkpoint)
+    assert str(told.value).count("surplus") == 8
+    with pytest.raises(InputError, match=r"is \[4, 2\], not \[5, 2\]"):
+        load_checkpoint(new_state(width=5), checkpoint)
+
+
+def test_another_number_of_threads_is_reported(saved):
+    _, checkpoint = saved
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        told = load_checkpoint(new_state(), checkpoint)
+    finally:
+        torch.set_num_threads(threads)
+    assert told == [f"threads was {threads} and is {threads + 1}"]
+
+
+def test_another_torch_is_reported(saved):
+    _, checkpoint = saved
+    path = checkpoint.folder / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "torch": "1.0"}))
+    assert load_checkpoint(new_state(), checkpoint) == [f"torch was 1.0 and is {torch.__version__}"]
+
+
+def test_a_state_names_the_buffers_too():
+    state = new_state(hybrid=False)
+    state.denoiser.register_buffer("seen", torch.zeros(2))
+    assert isinstance(state.denoiser, nn.Module)
+    assert "denoiser.seen" in state.tensors()
+
+
+def test_text_is_replaced_whole(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_text(path, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="No space"):
+            write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    write_text(path, "σ")
+    assert path.read_bytes() == "σ".encode()
+
+
+def test_a_block_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), replaced_file(tmp_path / "file") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), replaced_folder(tmp_path / "folder") as temporary:
+        (temporary / "half").touch()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
