@@ -21,15 +21,16 @@ ALLOWED = {
     "noise": {"errors"},
     "schedule": {"errors"},
     "denoiser": {"errors"},
-    "sampling": {"errors", "noise", "schedule", "denoiser"},
+    "moves": {"errors", "schedule"},
+    "sampling": {"errors", "noise", "moves", "denoiser"},
     "losses": {"errors", "noise", "schedule", "denoiser"},
-    "theory": {"errors", "schedule", "denoiser", "sampling"},  # sampling for the record Move
+    "theory": {"errors", "schedule", "denoiser", "moves"},
     "networks": {"errors"},
     "datasets": {"errors", "files", "pixels", "noise"},
     "metrics": {"errors", "files", "pixels", "noise"},
     "training": BELOW | {"losses"},
     "experiments": BELOW
-    | {"sampling", "losses", "theory", "networks", "datasets", "metrics", "training"},
+    | {"moves", "sampling", "losses", "theory", "networks", "datasets", "metrics", "training"},
     "experiments.config": {"errors"},
     "experiments.presets": {"errors", "experiments.config"},
     "console": {"errors", "training"},  # training for the record Metrics

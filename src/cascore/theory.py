@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cascore.denoiser import broadcast_sigma
 from cascore.errors import InputError
-from cascore.sampling import Move
+from cascore.moves import Move
 from cascore.schedule import check_sigmas
 
 __all__ = [
@@ -112,7 +112,7 @@ def noise_std(moves: list[Move], *, start: float) -> NoiseStd:
     v <- (1 - eta)^2 v + 2 eta sigma_i^2.
 
     Args:
-        moves: `sampling.langevin_moves(...)` or `sampling.consistent_moves(...)`.
+        moves: `moves.langevin_moves(...)` or `moves.consistent_moves(...)`.
         start: the standard deviation of the first x around x0 (sigma_1).
     """
     variance, path = start**2, [start]
@@ -141,7 +141,7 @@ def gaussian_law(
     the pair (x, H_{i-1}) around the mean, since the second order looks one call back.
 
     Args:
-        moves: `sampling.langevin_moves(...)` or `sampling.consistent_moves(...)`.
+        moves: `moves.langevin_moves(...)` or `moves.consistent_moves(...)`.
         mean: of the data.
         std: of the data; 0 is a single datum.
         start_mean: of the first x.

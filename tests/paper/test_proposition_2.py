@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from cascore.sampling import consistent_annealed, consistent_moves
+from cascore.moves import consistent_moves
+from cascore.sampling import consistent_annealed
 from cascore.schedule import allowed_interval, geometric_sigmas, karras_sigmas, stretch
 from cascore.theory import EmpiricalDenoiser, noise_std
 

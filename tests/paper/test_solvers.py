@@ -8,7 +8,8 @@ import pytest
 import torch
 from reference import Replay, mixture_score, multistep_sde, normals
 
-from cascore.sampling import consistent_annealed, consistent_moves
+from cascore.moves import consistent_moves
+from cascore.sampling import consistent_annealed
 from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import GaussianMixtureDenoiser, gaussian_law
 

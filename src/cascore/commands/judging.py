@@ -1,5 +1,6 @@
 """`cascore evaluate`: a run's samples, or a folder of images, against real images."""
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def _report(
         results[name] = {
             "frechet_to_train": asdict(near),
             "frechet_to_test": asdict(far),
-            "memorisation_ratio": ratio,
+            "memorisation_ratio": ratio if math.isfinite(ratio) else None,
         }
     console = Console()
     console.print(table)

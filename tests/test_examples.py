@@ -1,0 +1,47 @@
+"""The examples run, and what they show is what the paper proves."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name):
+    specification = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_every_example_is_tested():
+    """A new script must come with a test here."""
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"exact_denoiser", "swiss_roll"}
+
+
+def test_exact_denoiser_shows_propositions_1_and_2(capsys):
+    """CAS within sampling error of sigma; ALS on the recursion of Proposition 1, above it."""
+    chains, levels, eta = 500, 6, 0.7
+    rows = example("exact_denoiser").main(levels=levels, chains=chains)
+    # 1000 numbers: the standard deviation has relative error 1 / sqrt(2000) = 0.022; five of those.
+    tolerance = 5 / math.sqrt(2 * 2 * chains)
+    variance = 10.0**2
+    for row in rows:
+        assert row.consistent == pytest.approx(row.sigma, rel=tolerance)
+        assert row.langevin == pytest.approx(math.sqrt(variance), rel=tolerance)
+        variance = (1 - eta) ** 2 * variance + 2 * eta * row.sigma**2
+    assert all(row.langevin > row.sigma for row in rows[1:])
+    assert len(capsys.readouterr().out.splitlines()) == levels + 2
+
+
+def test_swiss_roll_learns(capsys):
+    """Training brings samples nearer to the roll; an update count of 2 leaves them astray."""
+    roll = example("swiss_roll")
+    before = roll.main(steps=2, count=100, width=64)
+    after = roll.main(steps=150, count=100, width=64)
+    assert [row.calls for row in after] == [50, 25]
+    for early, late in zip(before, after, strict=True):
+        assert late.denoised < early.denoised / 2
+    assert "real points, held out" in capsys.readouterr().out

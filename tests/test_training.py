@@ -1,0 +1,545 @@
+"""The training loop against a literal transcription in float64, and what each step leaves alone."""
+
+import copy
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser
+from cascore.errors import InputError
+from cascore.losses import GAN_LOSSES, Corrupted, GanLoss, corrupt, dsm_loss, lsgan
+from cascore.networks import MLP, BigGANDiscriminator, ConditionalMLP, MLPDiscriminator
+from cascore.noise import KeyedNoise, Purpose
+from cascore.theory import EmpiricalDenoiser
+from cascore.training import (
+    Metrics,
+    PointBatches,
+    TrainingDivergedError,
+    TrainState,
+    Workers,
+    adam,
+    train,
+)
+from cascore.training.ema import update_ema, warmed_decay
+from cascore.training.step import discriminator_step, score_step
+
+ALONE = Workers()
+SIGMAS = torch.tensor([2.0, 0.5, 0.1], dtype=torch.float64)
+POINTS = torch.rand(11, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+SCORE_ADAM = {"learning_rate": 1e-2, "betas": (0.0, 0.9)}
+D_ADAM = {"learning_rate": 2e-2, "betas": (-0.5, 0.9)}
+
+
+def new_state(*, hybrid=False, seed=0, dtype=torch.float64, network=None):
+    torch.manual_seed(1)
+    denoiser = UnconditionalDenoiser(network or MLP(width=6, depth=2)).to(dtype)
+    state = TrainState(denoiser, adam(denoiser.parameters(), **SCORE_ADAM), seed)
+    if hybrid:
+        state.discriminator = MLPDiscriminator(width=5, depth=1).to(dtype)
+        state.discriminator_optimizer = adam(state.discriminator.parameters(), **D_ADAM)
+    return state
+
+
+def copied(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(module, before):
+    now = module.state_dict()
+    return {name for name in before if not torch.equal(now[name], before[name])}
+
+
+class LiteralAdam:
+    """Kingma & Ba (2015), Algorithm 1, in numpy."""
+
+    def __init__(self, *, learning_rate, betas):
+        self.alpha, (self.beta1, self.beta2) = learning_rate, betas
+        self.t, self.m, self.v = 0, {}, {}
+
+    def step(self, weights, gradients):
+        self.t += 1
+        for name, g in gradients.items():
+            m = self.m[name] = self.beta1 * self.m.get(name, 0.0) + (1 - self.beta1) * g
+            v = self.v[name] = self.beta2 * self.v.get(name, 0.0) + (1 - self.beta2) * g**2
+            m_hat, v_hat = m / (1 - self.beta1**self.t), v / (1 - self.beta2**self.t)
+            weights[name] = weights[name] - self.alpha * m_hat / (np.sqrt(v_hat) + 1e-8)
+
+
+@pytest.mark.parametrize("betas", [(-0.5, 0.9), (0.0, 0.9), (0.9, 0.999)])
+def test_adam_is_adam_also_with_a_negative_beta1(betas):
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0, 0.3], dtype=torch.float64))
+    optimizer = adam([parameter], learning_rate=0.05, betas=betas)
+    literal, weights = (
+        LiteralAdam(learning_rate=0.05, betas=betas),
+        {"w": parameter.detach().numpy()},
+    )
+    weights["w"] = weights["w"].copy()
+    for step in range(30):
+        optimizer.zero_grad()
+        ((parameter**4).sum() + math.sin(step) * parameter.sum()).backward()
+        literal.step(weights, {"w": 4 * weights["w"] ** 3 + math.sin(step)})
+        optimizer.step()
+        # 1e-12: 30 steps of float64.
+        np.testing.assert_allclose(parameter.detach().numpy(), weights["w"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "betas"),
+    [(0.0, (0.0, 0.9)), (-1.0, (0.0, 0.9)), (math.nan, (0.0, 0.9)), (0.1, (-1.0, 0.9)),
+     (0.1, (1.0, 0.9)), (0.1, (0.0, 1.0)), (0.1, (0.0, -0.1))],
+)  # fmt: skip
+def test_adam_refuses_what_does_not_converge(learning_rate, betas):
+    with pytest.raises(InputError, match="Adam needs learning rate > 0"):
+        adam([nn.Parameter(torch.zeros(1))], learning_rate=learning_rate, betas=betas)
+
+
+def literal_training(state, *, steps, d_steps, weight, clamp, ema_decay, warmup, gan):
+    """Sec. 5 of the paper written out: one loop, functional networks, Adam in numpy."""
+    d_steps = d_steps if state.discriminator is not None else 0
+    h_weights = {name: p.detach().numpy().copy() for name, p in state.denoiser.named_parameters()}
+    average = {name: value.copy() for name, value in h_weights.items()}
+    h_adam, d_adam = LiteralAdam(**SCORE_ADAM), LiteralAdam(**D_ADAM)
+    if d_steps:
+        d_weights = {
+            n: p.detach().numpy().copy() for n, p in state.discriminator.named_parameters()
+        }
+    batches = PointBatches(POINTS, 4, seed=state.seed)
+    records = []
+
+    def leaves(weights):
+        return {name: torch.tensor(value, requires_grad=True) for name, value in weights.items()}
+
+    def update(optimizer, weights, tensors, loss):
+        gradients = torch.autograd.grad(loss, list(tensors.values()))
+        optimizer.step(weights, dict(zip(tensors, (g.numpy() for g in gradients), strict=True)))
+
+    def denoise(tensors, x, sigma):
+        h = torch.func.functional_call(state.denoiser, tensors, (x, sigma))
+        return h, h if clamp is None else torch.minimum(torch.maximum(h, clamp[0]), clamp[1])
+
+    def judge(tensors, x):
+        return torch.func.functional_call(state.discriminator, tensors, (x,))
+
+    for step in range(steps):
+        x = batches.batch(step)
+
+        def draw(turn, x=x, step=step):
+            source = KeyedNoise(state.seed, indices=range(4)).at(step * (d_steps + 1) + turn)
+            sigma = SIGMAS[source.integers(4, high=3, purpose=Purpose.LEVEL)]
+            z = source.normal((4, 2), purpose=Purpose.CORRUPTION, dtype=torch.float64)
+            return x + sigma[:, None] * z, sigma
+
+        record = {"generator": None, "discriminator": None}
+        for turn in range(1, d_steps + 1):
+            d, h = leaves(d_weights), leaves(h_weights)
+            fake = denoise(h, *draw(turn))[1].detach()
+            loss = gan.discriminator(judge(d, x), judge(d, fake))
+            update(d_adam, d_weights, d, loss)
+            record["discriminator"] = float(loss.detach())
+        h = leaves(h_weights)
+        noisy, sigma = draw(0)
+        denoised, shown = denoise(h, noisy, sigma)
+        dsm = (((denoised - x) ** 2).sum(1) / (2 * sigma**2)).mean()
+        loss = dsm
+        if d_steps:
+            d = leaves(d_weights)
+            generator = gan.generator(judge(d, x), judge(d, shown))
+            loss = generator + weight * dsm
+            record["generator"] = float(generator.detach())
+        update(h_adam, h_weights, h, loss)
+        decay = min(ema_decay, (1 + step) / (10 + step)) if warmup else ema_decay
+        for name, value in h_weights.items():
+            average[name] = decay * average[name] + (1 - decay) * value
+        records.append(Metrics(step=step + 1, dsm=float(dsm.detach()), **record))
+    return h_weights, average, d_weights if d_steps else {}, records
+
+
+@pytest.mark.parametrize(
+    ("hybrid", "d_steps", "clamp", "warmup", "gan"),
+    [
+        (False, 1, (0.0, 1.0), False, "lsgan"),
+        (False, 5, None, True, "lsgan"),
+        (True, 1, (0.0, 1.0), False, "lsgan"),
+        (True, 3, (0.0, 1.0), True, "lsgan"),
+        (True, 2, None, False, "lsgan"),
+        (True, 2, (0.0, 1.0), False, "relativistic-average-hinge"),
+        (True, 1, None, True, "relativistic-standard"),
+    ],
+)
+def test_training_is_the_literal_transcription(hybrid, d_steps, clamp, warmup, gan):
+    state = new_state(hybrid=hybrid, seed=2**64 - 3)
+    limits = None if clamp is None else torch.tensor(clamp, dtype=torch.float64)
+    h, average, d, records = literal_training(
+        state, steps=12, d_steps=d_steps, weight=0.7, clamp=limits,
+        ema_decay=0.6, warmup=warmup, gan=GAN_LOSSES[gan],
+    )  # fmt: skip
+    told = list(
+        train(
+            state,
+            PointBatches(POINTS, 4, seed=state.seed),
+            SIGMAS,
+            steps=12,
+            ema_decay=0.6,
+            ema_warmup=warmup,
+            weight=0.7,
+            gan=GAN_LOSSES[gan],
+            discriminator_steps=d_steps,
+            clamp=clamp,
+        )  # fmt: skip
+    )
+    # 1e-9: rounding of float64, which Adam's division magnifies.
+    expected = [(state.denoiser, h), (state.average, average)]
+    for module, weights in expected + ([(state.discriminator, d)] if hybrid else []):
+        for name, parameter in module.named_parameters():
+            np.testing.assert_allclose(parameter.detach().numpy(), weights[name], rtol=0, atol=1e-9)
+    assert len(told) == 12
+    for mine, literal in zip(told, records, strict=True):
+        assert mine == pytest.approx(literal, rel=1e-9)
+
+
+def test_training_is_a_generator_that_goes_on_where_the_state_is():
+    def run(state, steps):
+        batches = PointBatches(POINTS, 4, seed=0)
+        return train(state, batches, SIGMAS, steps=steps, ema_decay=0.9, clamp=None)
+
+    whole, parts = new_state(hybrid=True), new_state(hybrid=True)
+    everything = list(run(whole, 9))
+    before = copied(parts.denoiser)
+    steps = run(parts, 9)
+    assert isinstance(steps, Iterator)
+    assert changed(parts.denoiser, before) == set()  # nothing happens before it is asked
+    told = [next(steps), next(steps)]
+    assert parts.step == 2
+    steps.close()
+    other = new_state(hybrid=True)
+    other.load_tensors(parts.tensors())
+    other.step = parts.step
+    told += list(run(other, 5))
+    told += list(run(other, 9))
+    assert told == everything
+    assert list(run(other, 9)) == []
+    for name, value in whole.tensors().items():
+        assert torch.equal(other.tensors()[name], value), name
+
+
+def test_the_state_names_everything_that_training_changes():
+    state = new_state(hybrid=True)
+    before = {name: value.clone() for name, value in state.tensors().items()}
+    for _ in train(state, PointBatches(POINTS, 4, seed=0), SIGMAS, steps=2, ema_decay=0.9):
+        pass
+    after = state.tensors()
+    assert before.keys() < after.keys()
+    assert [name for name in before if torch.equal(before[name], after[name])] == []
+    slots = {"step", "exp_avg", "exp_avg_sq"}
+    for module, prefix in (("denoiser", "optimizer"), ("discriminator", "discriminator_optimizer")):
+        for name, _ in getattr(state, module).named_parameters():
+            assert {f"{prefix}.{name}.{slot}" for slot in slots} <= after.keys()
+
+
+def test_training_draws_nothing_from_the_global_stream():
+    network = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+
+    def run(seed):
+        state = new_state(network=copy.deepcopy(network), seed=seed)
+        torch.manual_seed(99)
+        before = torch.random.get_rng_state()
+        batches = PointBatches(POINTS, 4, seed=seed)
+        losses = [each.dsm for each in train(state, batches, SIGMAS, steps=3, ema_decay=0.9)]
+        assert torch.equal(torch.random.get_rng_state(), before)
+        return losses
+
+    assert run(5) == run(5)
+    assert run(5) != run(6)
+
+
+def test_dropout_is_another_in_every_step():
+    masks = []
+
+    class Watched(nn.Dropout):
+        def forward(self, x):
+            out = super().forward(x)
+            masks.append(out != 0)
+            return out
+
+    network = nn.Sequential(nn.Linear(2, 30), nn.Sigmoid(), Watched(0.5), nn.Linear(30, 2))
+    state = new_state(network=network)
+    list(train(state, PointBatches(POINTS, 4, seed=0), SIGMAS, steps=4, ema_decay=0.9))
+    assert len(masks) == 4
+    assert not any(torch.equal(masks[0], each) for each in masks[1:])
+
+
+def images(seed, count=3):
+    return torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+class Affine(nn.Module):
+    """H(x, sigma) = a x + b, pixel by pixel."""
+
+    def __init__(self, a, b):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(a)), nn.Parameter(torch.tensor(b))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x, sigma):
+        if self.training:
+            self.calls += 1
+        return self.a * x + self.b
+
+
+def drawn(seed=0):
+    noise = KeyedNoise(seed, indices=range(3))
+    return corrupt(images(seed), torch.tensor([1.0, 0.1]), noise=noise)
+
+
+def test_the_score_step_leaves_the_discriminator_as_it_is():
+    torch.manual_seed(0)
+    d, h = BigGANDiscriminator(channels=1, size=8, width=2), Affine(0.5, 0.1)
+    d.train()
+    before, h_before = copied(d), copied(h)
+    gradients = {name: p.grad for name, p in d.named_parameters()}
+    optimizer = adam(h.parameters(), learning_rate=0.1, betas=(0.0, 0.9))
+    for seed in range(3):
+        score_step(h, optimizer, d, drawn(seed), weight=1.0, gan=lsgan, clamp=None, workers=ALONE)
+    assert changed(d, before) == set()
+    assert {name: p.grad for name, p in d.named_parameters()} == gradients
+    assert d.training
+    assert all(p.requires_grad for p in d.parameters())
+    assert {"a", "b"} <= changed(h, h_before)
+
+
+def test_the_discriminator_step_leaves_the_denoiser_as_it_is():
+    torch.manual_seed(0)
+    d, h = BigGANDiscriminator(channels=1, size=8, width=2), Affine(0.5, 0.1)
+    before, d_before = {n: p.detach().clone() for n, p in h.named_parameters()}, copied(d)
+    optimizer = adam(d.parameters(), learning_rate=0.1, betas=(-0.5, 0.9))
+    loss = discriminator_step(d, optimizer, h, drawn(), gan=lsgan, clamp=None, workers=ALONE)
+    assert all(torch.equal(p, before[name]) for name, p in h.named_parameters())
+    assert all(p.grad is None for p in h.parameters())
+    assert not loss.requires_grad
+    vectors = {name for name in d_before if name.endswith(("_u", "_v"))}
+    moved = changed(d, d_before)
+    assert vectors & moved  # the power iteration takes its step here
+    assert {name for name, _ in d.named_parameters()} <= moved
+
+
+class Recorder(nn.Module):
+    """D(x) = w times the mean pixel, keeping what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(1.0))
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(x.detach().clone())
+        return self.w * x.flatten(1).mean(1)
+
+
+@pytest.mark.parametrize("clamp", [(0.0, 1.0), None])
+def test_the_clamp_acts_on_what_the_discriminator_sees(clamp):
+    h, d, draw = Affine(3.0, -1.0), Recorder(), drawn()
+    expected = 3 * draw.noisy - 1
+    assert expected.min() < 0
+    assert expected.max() > 1
+    if clamp is not None:
+        expected = expected.clamp(0, 1)
+    settings = {"gan": lsgan, "clamp": clamp, "workers": ALONE}
+    discriminator_step(d, torch.optim.SGD(d.parameters(), lr=0.0), h, draw, **settings)
+    score_step(h, torch.optim.SGD(h.parameters(), lr=0.0), d, draw, weight=1.0, **settings)
+    both, real, fake = d.seen
+    assert torch.equal(both[:3], draw.clean)
+    assert torch.equal(both[3:], expected)
+    assert torch.equal(real, draw.clean)
+    assert torch.equal(fake, expected)
+
+
+class Free(nn.Module):
+    """H is a parameter: its gradient is that of the loss in H itself."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = nn.Parameter(values)
+
+    def forward(self, x, sigma):
+        return self.values
+
+
+@pytest.mark.parametrize("clamp", [(0.0, 1.0), None])
+def test_the_gradient_through_the_clamp_is_zero_outside(clamp):
+    values = torch.tensor([[-0.5, 0.25], [0.75, 1.5]])
+    h, d = Free(values.clone()), Recorder()
+    draw = Corrupted(clean=torch.zeros(2, 2), noisy=torch.zeros(2, 2), sigma=torch.ones(2))
+    gan = GanLoss(discriminator=lsgan.discriminator, generator=lambda real, fake: -fake.sum())
+    optimizer = torch.optim.SGD(h.parameters(), lr=1.0)
+    score_step(h, optimizer, d, draw, weight=0.0, gan=gan, clamp=clamp, workers=ALONE)
+    inside = torch.tensor([[0.0, 1.0], [1.0, 0.0]]) if clamp else torch.ones(2, 2)
+    assert torch.equal(h.values.detach(), values + inside / 2)  # -d(-mean)/dH, two coordinates
+    h = Free(values.clone())
+    optimizer = torch.optim.SGD(h.parameters(), lr=1.0)
+    losses = score_step(h, optimizer, d, draw, weight=2.0, gan=gan, clamp=clamp, workers=ALONE)
+    # The score matching term sees H itself: weight * (H - x) / sigma^2 / N = H.
+    assert torch.allclose(h.values.detach(), values + inside / 2 - values)
+    assert float(losses.dsm) == pytest.approx(float((values**2).sum() / 4))
+
+
+def test_plain_and_hybrid_training_share_the_loop():
+    """A generator loss of zero changes nothing: the first hybrid step is the plain one."""
+    nothing = GanLoss(
+        discriminator=lsgan.discriminator, generator=lambda real, fake: 0 * fake.sum()
+    )
+    plain, hybrid = new_state(), new_state(hybrid=True)
+    settings = {"steps": 1, "ema_decay": 0.5, "clamp": None}
+    (a,) = train(plain, PointBatches(POINTS, 4, seed=0), SIGMAS, **settings)
+    (b,) = train(hybrid, PointBatches(POINTS, 4, seed=0), SIGMAS, gan=nothing, **settings)
+    assert a.dsm == b.dsm
+    assert (a.generator, a.discriminator) == (None, None)
+    assert b.discriminator is not None
+    assert changed(plain.denoiser, copied(hybrid.denoiser)) == set()
+    assert changed(plain.average, copied(hybrid.average)) == set()
+
+
+def test_the_average_of_the_weights():
+    module, average = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    with torch.no_grad():
+        module.weight.fill_(2.0)
+        average.weight.fill_(4.0)
+    module.running_mean.fill_(7.0)
+    update_ema(average, module, decay=0.75)
+    assert average.weight.tolist() == [3.5] * 3  # 0.75 * 4 + 0.25 * 2
+    assert average.running_mean.tolist() == [7.0] * 3  # buffers are copied, not averaged
+    assert module.weight.tolist() == [2.0] * 3
+
+
+def test_the_average_starts_as_a_copy_and_takes_no_gradient():
+    state = new_state()
+    assert changed(state.average, copied(state.denoiser)) == set()
+    assert not any(p.requires_grad for p in state.average.parameters())
+    list(train(state, PointBatches(POINTS, 4, seed=0), SIGMAS, steps=2, ema_decay=0.9))
+    assert not any(p.requires_grad for p in state.average.parameters())
+
+
+def test_a_warmed_decay_forgets_first():
+    assert [warmed_decay(0.5, step) for step in (0, 1, 8, 100)] == [0.1, 2 / 11, 0.5, 0.5]
+    assert warmed_decay(0.9999, 89) == pytest.approx(90 / 99)
+
+
+def test_one_datum_and_an_affine_denoiser_reach_the_optimum():
+    """H(x, sigma) = x0 is the optimum, its loss 0, and an affine map can be it."""
+    clean = torch.tensor([[0.2, 0.9]])
+
+    class Map(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+
+        def forward(self, x, sigma):
+            return self.linear(x)
+
+    torch.manual_seed(0)
+    denoiser = Map()
+    optimizer = adam(denoiser.parameters(), learning_rate=0.03, betas=(0.9, 0.999))
+    state = TrainState(denoiser, optimizer, seed=0)
+    levels = torch.tensor([0.5], dtype=torch.float64)
+    losses = [
+        each.dsm
+        for each in train(state, PointBatches(clean, 64, seed=0), levels, steps=400, ema_decay=0.9)
+    ]
+    # Adam's last steps are about 1e-3 in a weight; the loss is quadratic in them.
+    assert sum(losses[-20:]) / 20 < 1e-3 * losses[0]
+    assert torch.allclose(denoiser.linear.bias, clean[0], atol=0.02)
+    assert torch.allclose(denoiser.linear.weight, torch.zeros(2, 2), atol=0.02)
+
+
+def test_a_small_network_approaches_the_loss_of_the_exact_optimum():
+    """No denoiser has a smaller expected loss than the closed form for the empirical data."""
+    data = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.3, 0.8]])
+    levels = torch.tensor([1.0, 0.4], dtype=torch.float64)
+    torch.manual_seed(0)
+    denoiser = ConditionalDenoiser(ConditionalMLP(width=48, depth=2))
+    optimizer = adam(denoiser.parameters(), learning_rate=5e-3, betas=(0.9, 0.999))
+    state = TrainState(denoiser, optimizer, seed=0)
+    test = corrupt(data.repeat(2000, 1), levels, noise=KeyedNoise(123, indices=range(6000)))
+
+    def loss(h):
+        with torch.no_grad():
+            return float(dsm_loss(h(test.noisy, test.sigma), test).mean())
+
+    before, best = loss(state.average), loss(EmpiricalDenoiser(data))
+    list(train(state, PointBatches(data, 256, seed=0), levels, steps=500, ema_decay=0.98))
+    assert before > 2 * best
+    # Within 3 % of the optimum; 6,000 draws can favour a network by about 1 %.
+    assert 0.99 * best < loss(state.average) < 1.03 * best
+
+
+class Poisoned:
+    """Batches whose row 2 is not finite at one step."""
+
+    batch_size = 4
+
+    def __init__(self, step, value=math.nan):
+        self.step, self.value, self.good = step, value, PointBatches(POINTS, 4, seed=0)
+
+    def batch(self, step):
+        clean = self.good.batch(step)
+        if step == self.step:
+            clean[2] = self.value
+        return clean
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(value):
+    state = new_state()
+    steps = train(state, Poisoned(5, value), SIGMAS, steps=9, ema_decay=0.9)
+    for _ in range(5):
+        next(steps)
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    level = KeyedNoise(0, indices=range(4)).at(5).integers(4, high=3, purpose=Purpose.LEVEL)[2]
+    with pytest.raises(TrainingDivergedError) as told:
+        next(steps)
+    assert str(told.value).startswith("step 6: the loss is not finite (worst sample: nan")
+    assert str(told.value).endswith(f"at sigma = {float(SIGMAS[level]):.4g})")
+    assert state.step == 5
+    assert all(torch.equal(before[name], tensor) for name, tensor in state.tensors().items())
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state.tensors().values())
+
+
+def test_the_worst_sample_is_the_one_named():
+    levels = torch.tensor([8.0, 4.0, 2.0, 1.0])
+    denoised = torch.tensor([[0.0, 0.0], [9.0, 0.0], [math.nan, 0.0], [5.0, 0.0]])
+    draw = Corrupted(clean=torch.zeros(4, 2), noisy=torch.zeros(4, 2), sigma=levels)
+    h = Free(denoised)
+    optimizer = torch.optim.SGD(h.parameters(), lr=1.0)
+    settings = {"weight": 1.0, "gan": lsgan, "clamp": None, "workers": ALONE}
+    with pytest.raises(TrainingDivergedError, match=r"worst sample: nan at sigma = 2\)"):
+        score_step(h, optimizer, None, draw, **settings)
+
+
+def test_hybrid_training_stops_too():
+    state = new_state(hybrid=True)
+    steps = train(state, Poisoned(2), SIGMAS, steps=9, ema_decay=0.9)
+    next(steps)
+    next(steps)
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    with pytest.raises(TrainingDivergedError, match="^step 3: the discriminator's loss is not fin"):
+        next(steps)
+    assert all(torch.equal(before[name], tensor) for name, tensor in state.tensors().items())
+
+
+def test_a_generator_loss_that_is_not_finite_stops_as_well():
+    state = new_state(hybrid=True)
+    broken = GanLoss(discriminator=lsgan.discriminator, generator=lambda real, fake: fake.sum() / 0)
+    with pytest.raises(TrainingDivergedError, match="^step 1: the loss is not finite"):
+        next(train(state, Poisoned(-1), SIGMAS, steps=9, gan=broken, ema_decay=0.9))
+
+
+def test_what_cannot_be_trained_is_refused():
+    state = new_state(hybrid=True)
+    batches = PointBatches(POINTS, 4, seed=0)
+    with pytest.raises(InputError, match="discriminator_steps must be at least 1, not 0"):
+        next(train(state, batches, SIGMAS, steps=1, ema_decay=0.9, discriminator_steps=0))
+    with pytest.raises(InputError, match="come together"):
+        TrainState(state.denoiser, state.optimizer, seed=0, discriminator=state.discriminator)
