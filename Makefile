@@ -34,5 +34,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# cosmic-ray changes the source in place, so it gets a copy. Hours on two cores.
+mutants: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutants]'
+	rm -rf build/mutants && mkdir -p build/mutants
+	cp -r src tests pyproject.toml cosmic-ray.toml build/mutants/
+	cd build/mutants && ../../$(BIN)/cosmic-ray init cosmic-ray.toml session.sqlite
+	cd build/mutants && ../../$(BIN)/cr-filter-operators session.sqlite cosmic-ray.toml
+	cd build/mutants && ../../$(BIN)/cosmic-ray exec cosmic-ray.toml session.sqlite
+	cd build/mutants && ../../$(BIN)/cr-report --show-diff --surviving-only session.sqlite
+
 clean:
 	rm -rf $(VENV) build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -69,7 +69,8 @@ def nearest_neighbours(
 def memorisation_ratio(samples: Tensor, train: Tensor, held_out: Tensor, *, seed: int) -> float:
     """Median distance to the nearest training image over that to the nearest held-out image.
 
-    About 1 for a model that generalises, towards 0 for one that repeats its training data. Both
+    About 1 for a model that generalises, towards 0 for one that repeats its training data, and
+    infinite if at least half of the samples are held-out images themselves. Both
     medians are over the samples. The larger of the two sets is cut by a random draw to the size
     of the smaller, because the nearest of more images is nearer by chance alone.
 
@@ -80,8 +81,7 @@ def memorisation_ratio(samples: Tensor, train: Tensor, held_out: Tensor, *, seed
         seed: Decides the draw.
 
     Raises:
-        InputError: An empty set, inputs that `nearest_neighbours` refuses, or samples half of
-            which are exact copies of held-out images, which leaves no ratio.
+        InputError: An empty set, or inputs that `nearest_neighbours` refuses.
     """
     for images, what in ((samples, "samples"), (train, "train"), (held_out, "held_out")):
         if len(images) == 0:
