@@ -198,7 +198,9 @@ def test_training_is_the_literal_transcription(hybrid, d_steps, clamp, warmup, g
             np.testing.assert_allclose(parameter.detach().numpy(), weights[name], rtol=0, atol=1e-9)
     assert len(told) == 12
     for mine, literal in zip(told, records, strict=True):
-        assert mine == pytest.approx(literal, rel=1e-9)
+        assert [value is None for value in mine] == [value is None for value in literal]
+        there = [value for value in literal if value is not None]
+        assert [value for value in mine if value is not None] == pytest.approx(there, rel=1e-9)
 
 
 def test_training_is_a_generator_that_goes_on_where_the_state_is():

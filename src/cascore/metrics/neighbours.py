@@ -1,7 +1,8 @@
 """Nearest neighbours in pixel space, exact, and the question whether a model repeats its data."""
 
-from __future__ import math
+from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
