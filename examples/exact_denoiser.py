@@ -37,11 +37,11 @@ class NoiseMeter:
         self.measured.append(float((x - self.datum).square().mean().sqrt()))
 
 
-def main(*, levels: int = 12, chains: int = 2000) -> list[Row]:
+def main(*, chains: int = 2000) -> list[Row]:
     """Run both samplers at the same step size and print the noise that each has at each level."""
     datum = torch.tensor([[0.25, 0.75]])
     denoiser = EmpiricalDenoiser(datum)
-    sigmas = geometric_sigmas(10.0, 0.01, levels)
+    sigmas = geometric_sigmas(10.0, 0.01, 12)
     noise = KeyedNoise(range(chains))
     start = datum + initial_noise((chains, 2), float(sigmas[0]), noise=noise)
 

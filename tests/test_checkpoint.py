@@ -295,11 +295,13 @@ def test_text_is_replaced_whole(tmp_path, monkeypatch):
     assert path.read_bytes() == "σ".encode()
 
 
-def test_a_block_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), replaced_file(tmp_path / "file") as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    with pytest.raises(RuntimeError), replaced_folder(tmp_path / "folder") as temporary:
-        (temporary / "half").touch()
-        raise RuntimeError
+@pytest.mark.parametrize("replaced", [replaced_file, replaced_folder])
+def test_a_block_that_fails_leaves_nothing(tmp_path, replaced):
+    def write():
+        with replaced(tmp_path / "target") as temporary:
+            (temporary / "half" if temporary.is_dir() else temporary).write_text("half")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write()
     assert list(tmp_path.iterdir()) == []

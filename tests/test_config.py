@@ -21,20 +21,42 @@ from cascore.experiments.presets import PRESETS, describe_preset
 
 EVERYTHING = Experiment(
     name="σ",
-    data=Data(name="folder:a b", root="r", size=16, crop="none", filter="box", mode="grey", flip=True),
+    data=Data(
+        name="folder:a b", root="r", size=16, crop="none", filter="box", mode="grey", flip=True
+    ),
     network=Network(
-        conditional=True, width=8, multipliers=(1, 2, 3), blocks=2,
-        attention=(False, True, True), dropout=0.1, unshuffle=2,
+        conditional=True,
+        width=8,
+        multipliers=(1, 2, 3),
+        blocks=2,
+        attention=(False, True, True),
+        dropout=0.1,
+        unshuffle=2,
     ),
     schedule=Schedule(first=50.0, last=0.02, levels=232),
     train=Train(
-        objective="hybrid", steps=7, batch_size=3, learning_rate=1e-5, betas=(-0.5, 0.99),
-        ema_decay=0.0, ema_warmup=False, seed=2**64 - 1, save_every=2, keep_last=3, keep_every=4,
+        objective="hybrid",
+        steps=7,
+        batch_size=3,
+        learning_rate=1e-5,
+        betas=(-0.5, 0.99),
+        ema_decay=0.0,
+        ema_warmup=False,
+        seed=2**64 - 1,
+        save_every=2,
+        keep_last=3,
+        keep_every=4,
     ),
     adversarial=Adversarial(
-        gan="hinge", width=4, steps=2, learning_rate=3e-4, betas=(0.0, 0.5), weight=0.25, clamp=False
+        gan="hinge",
+        width=4,
+        steps=2,
+        learning_rate=3e-4,
+        betas=(0.0, 0.5),
+        weight=0.25,
+        clamp=False,
     ),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -23,8 +23,8 @@ def test_every_example_is_tested():
 
 def test_exact_denoiser_shows_propositions_1_and_2(capsys):
     """CAS within sampling error of sigma; ALS on the recursion of Proposition 1, above it."""
-    chains, levels, eta = 500, 6, 0.7
-    rows = example("exact_denoiser").main(levels=levels, chains=chains)
+    chains, eta = 500, 0.7
+    rows = example("exact_denoiser").main(chains=chains)
     # 1000 numbers: the standard deviation has relative error 1 / sqrt(2000) = 0.022; five of those.
     tolerance = 5 / math.sqrt(2 * 2 * chains)
     variance = 10.0**2
@@ -33,7 +33,7 @@ def test_exact_denoiser_shows_propositions_1_and_2(capsys):
         assert row.langevin == pytest.approx(math.sqrt(variance), rel=tolerance)
         variance = (1 - eta) ** 2 * variance + 2 * eta * row.sigma**2
     assert all(row.langevin > row.sigma for row in rows[1:])
-    assert len(capsys.readouterr().out.splitlines()) == levels + 2
+    assert len(capsys.readouterr().out.splitlines()) == len(rows) + 2
 
 
 def test_swiss_roll_learns(capsys):

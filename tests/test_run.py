@@ -153,7 +153,7 @@ def test_a_broken_checkpoint_is_refused_and_the_one_before_serves(done, fault):
         tensors["ema.network.layers.0.bias"] = torch.zeros(3)
         save_file(tensors, newest.tensors)
     metrics = (done / "metrics.jsonl").read_bytes()
-    with pytest.raises(InputError, match="step-00000006|does not fit this model"):
+    with pytest.raises(InputError, match=r"step-00000006|does not fit this model"):
         go(with_train(steps=8), done)
     if fault != "record":  # the weights do not need it
         with pytest.raises(InputError, match="step-00000006"):
@@ -231,7 +231,7 @@ def test_a_diverging_run_names_step_sigma_and_the_last_good_checkpoint(tmp_path,
 
 def test_a_run_that_diverges_at_once_says_that_nothing_was_saved(tmp_path, monkeypatch):
     poison(monkeypatch, 0)
-    with pytest.raises(TrainingDivergedError, match="step 1: .* nothing was saved"):
+    with pytest.raises(TrainingDivergedError, match=r"step 1: .* nothing was saved"):
         go(TINY, tmp_path / "run")
     assert steps_in(tmp_path / "run") == []
 
@@ -261,8 +261,7 @@ def test_another_number_of_threads_is_told(done):
     finally:
         torch.set_num_threads(threads)
     assert told[1] == (
-        "not bit for bit the uninterrupted run:"
-        f" threads was {threads} and is {threads + 1}"
+        f"not bit for bit the uninterrupted run: threads was {threads} and is {threads + 1}"
     )
 
 

@@ -97,65 +97,60 @@ def test_adam_refuses_what_does_not_converge(learning_rate, betas):
         adam([nn.Parameter(torch.zeros(1))], learning_rate=learning_rate, betas=betas)
 
 
+def numpy_weights(module):
+    return {name: p.detach().numpy().copy() for name, p in module.named_parameters()}
+
+
+def leaves(weights):
+    return {name: torch.tensor(value, requires_grad=True) for name, value in weights.items()}
+
+
+def update(optimizer, weights, tensors, loss):
+    gradients = torch.autograd.grad(loss, list(tensors.values()))
+    optimizer.step(weights, dict(zip(tensors, (g.numpy() for g in gradients), strict=True)))
+
+
+def drawn_by_hand(x, seed, draw):
+    source = KeyedNoise(seed, indices=range(4)).at(draw)
+    sigma = SIGMAS[source.integers(4, high=3, purpose=Purpose.LEVEL)]
+    z = source.normal((4, 2), purpose=Purpose.CORRUPTION, dtype=torch.float64)
+    return x + sigma[:, None] * z, sigma
+
+
 def literal_training(state, *, steps, d_steps, weight, clamp, ema_decay, warmup, gan):
     """Sec. 5 of the paper written out: one loop, functional networks, Adam in numpy."""
-    d_steps = d_steps if state.discriminator is not None else 0
-    h_weights = {name: p.detach().numpy().copy() for name, p in state.denoiser.named_parameters()}
-    average = {name: value.copy() for name, value in h_weights.items()}
+    opponent, call = state.discriminator, torch.func.functional_call
+    d_steps = 0 if opponent is None else d_steps
+    h_weights, average = numpy_weights(state.denoiser), numpy_weights(state.denoiser)
+    d_weights = {} if opponent is None else numpy_weights(opponent)
     h_adam, d_adam = LiteralAdam(**SCORE_ADAM), LiteralAdam(**D_ADAM)
-    if d_steps:
-        d_weights = {
-            n: p.detach().numpy().copy() for n, p in state.discriminator.named_parameters()
-        }
-    batches = PointBatches(POINTS, 4, seed=state.seed)
+    low, high = (-math.inf, math.inf) if clamp is None else clamp
     records = []
-
-    def leaves(weights):
-        return {name: torch.tensor(value, requires_grad=True) for name, value in weights.items()}
-
-    def update(optimizer, weights, tensors, loss):
-        gradients = torch.autograd.grad(loss, list(tensors.values()))
-        optimizer.step(weights, dict(zip(tensors, (g.numpy() for g in gradients), strict=True)))
-
-    def denoise(tensors, x, sigma):
-        h = torch.func.functional_call(state.denoiser, tensors, (x, sigma))
-        return h, h if clamp is None else torch.minimum(torch.maximum(h, clamp[0]), clamp[1])
-
-    def judge(tensors, x):
-        return torch.func.functional_call(state.discriminator, tensors, (x,))
-
     for step in range(steps):
-        x = batches.batch(step)
-
-        def draw(turn, x=x, step=step):
-            source = KeyedNoise(state.seed, indices=range(4)).at(step * (d_steps + 1) + turn)
-            sigma = SIGMAS[source.integers(4, high=3, purpose=Purpose.LEVEL)]
-            z = source.normal((4, 2), purpose=Purpose.CORRUPTION, dtype=torch.float64)
-            return x + sigma[:, None] * z, sigma
-
-        record = {"generator": None, "discriminator": None}
+        x = PointBatches(POINTS, 4, seed=state.seed).batch(step)
+        generator = d_loss = None
         for turn in range(1, d_steps + 1):
-            d, h = leaves(d_weights), leaves(h_weights)
-            fake = denoise(h, *draw(turn))[1].detach()
-            loss = gan.discriminator(judge(d, x), judge(d, fake))
-            update(d_adam, d_weights, d, loss)
-            record["discriminator"] = float(loss.detach())
-        h = leaves(h_weights)
-        noisy, sigma = draw(0)
-        denoised, shown = denoise(h, noisy, sigma)
-        dsm = (((denoised - x) ** 2).sum(1) / (2 * sigma**2)).mean()
-        loss = dsm
-        if d_steps:
             d = leaves(d_weights)
-            generator = gan.generator(judge(d, x), judge(d, shown))
-            loss = generator + weight * dsm
-            record["generator"] = float(generator.detach())
+            noisy = drawn_by_hand(x, state.seed, step * (d_steps + 1) + turn)
+            fake = call(state.denoiser, leaves(h_weights), noisy).detach()
+            fake = torch.where(fake < low, low, torch.where(fake > high, high, fake))
+            loss = gan.discriminator(call(opponent, d, (x,)), call(opponent, d, (fake,)))
+            update(d_adam, d_weights, d, loss)
+            d_loss = float(loss.detach())
+        h = leaves(h_weights)
+        noisy, sigma = drawn_by_hand(x, state.seed, step * (d_steps + 1))
+        fake = call(state.denoiser, h, (noisy, sigma))
+        loss = dsm = (((fake - x) ** 2).sum(1) / (2 * sigma**2)).mean()
+        if opponent is not None:
+            d = leaves(d_weights)
+            fake = torch.where(fake < low, low, torch.where(fake > high, high, fake))
+            adversarial = gan.generator(call(opponent, d, (x,)), call(opponent, d, (fake,)))
+            loss, generator = adversarial + weight * dsm, float(adversarial.detach())
         update(h_adam, h_weights, h, loss)
         decay = min(ema_decay, (1 + step) / (10 + step)) if warmup else ema_decay
-        for name, value in h_weights.items():
-            average[name] = decay * average[name] + (1 - decay) * value
-        records.append(Metrics(step=step + 1, dsm=float(dsm.detach()), **record))
-    return h_weights, average, d_weights if d_steps else {}, records
+        average = {n: decay * average[n] + (1 - decay) * value for n, value in h_weights.items()}
+        records.append(Metrics(step + 1, float(dsm.detach()), generator, d_loss))
+    return h_weights, average, d_weights, records
 
 
 @pytest.mark.parametrize(
@@ -172,9 +167,8 @@ def literal_training(state, *, steps, d_steps, weight, clamp, ema_decay, warmup,
 )
 def test_training_is_the_literal_transcription(hybrid, d_steps, clamp, warmup, gan):
     state = new_state(hybrid=hybrid, seed=2**64 - 3)
-    limits = None if clamp is None else torch.tensor(clamp, dtype=torch.float64)
     h, average, d, records = literal_training(
-        state, steps=12, d_steps=d_steps, weight=0.7, clamp=limits,
+        state, steps=12, d_steps=d_steps, weight=0.7, clamp=clamp,
         ema_decay=0.6, warmup=warmup, gan=GAN_LOSSES[gan],
     )  # fmt: skip
     told = list(
@@ -189,7 +183,7 @@ def test_training_is_the_literal_transcription(hybrid, d_steps, clamp, warmup, g
             gan=GAN_LOSSES[gan],
             discriminator_steps=d_steps,
             clamp=clamp,
-        )  # fmt: skip
+        )
     )
     # 1e-9: rounding of float64, which Adam's division magnifies.
     expected = [(state.denoiser, h), (state.average, average)]
@@ -431,7 +425,7 @@ def test_a_warmed_decay_forgets_first():
 
 def test_one_datum_and_an_affine_denoiser_reach_the_optimum():
     """H(x, sigma) = x0 is the optimum, its loss 0, and an affine map can be it."""
-    clean = torch.tensor([[0.2, 0.9]])
+    clean = torch.tensor([[0.2, 0.9]]).repeat(64, 1)
 
     class Map(nn.Module):
         def __init__(self):
@@ -458,19 +452,19 @@ def test_one_datum_and_an_affine_denoiser_reach_the_optimum():
 
 def test_a_small_network_approaches_the_loss_of_the_exact_optimum():
     """No denoiser has a smaller expected loss than the closed form for the empirical data."""
-    data = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.3, 0.8]])
+    data = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.3, 0.8]]).repeat(90, 1)
     levels = torch.tensor([1.0, 0.4], dtype=torch.float64)
     torch.manual_seed(0)
     denoiser = ConditionalDenoiser(ConditionalMLP(width=48, depth=2))
     optimizer = adam(denoiser.parameters(), learning_rate=5e-3, betas=(0.9, 0.999))
     state = TrainState(denoiser, optimizer, seed=0)
-    test = corrupt(data.repeat(2000, 1), levels, noise=KeyedNoise(123, indices=range(6000)))
+    test = corrupt(data[:3].repeat(2000, 1), levels, noise=KeyedNoise(123, indices=range(6000)))
 
     def loss(h):
         with torch.no_grad():
             return float(dsm_loss(h(test.noisy, test.sigma), test).mean())
 
-    before, best = loss(state.average), loss(EmpiricalDenoiser(data))
+    before, best = loss(state.average), loss(EmpiricalDenoiser(data[:3]))
     list(train(state, PointBatches(data, 256, seed=0), levels, steps=500, ema_decay=0.98))
     assert before > 2 * best
     # Within 3 % of the optimum; 6,000 draws can favour a network by about 1 %.
@@ -526,7 +520,9 @@ def test_hybrid_training_stops_too():
     next(steps)
     next(steps)
     before = {name: tensor.clone() for name, tensor in state.tensors().items()}
-    with pytest.raises(TrainingDivergedError, match="^step 3: the discriminator's loss is not fin"):
+    with pytest.raises(
+        TrainingDivergedError, match=r"^step 3: the discriminator's loss is not fin"
+    ):
         next(steps)
     assert all(torch.equal(before[name], tensor) for name, tensor in state.tensors().items())
 
@@ -534,7 +530,7 @@ def test_hybrid_training_stops_too():
 def test_a_generator_loss_that_is_not_finite_stops_as_well():
     state = new_state(hybrid=True)
     broken = GanLoss(discriminator=lsgan.discriminator, generator=lambda real, fake: fake.sum() / 0)
-    with pytest.raises(TrainingDivergedError, match="^step 1: the loss is not finite"):
+    with pytest.raises(TrainingDivergedError, match=r"^step 1: the loss is not finite"):
         next(train(state, Poisoned(-1), SIGMAS, steps=9, gan=broken, ema_decay=0.9))
 
 

@@ -141,7 +141,7 @@ def _run(
     source = as_source(noise)
     # bfloat16 near 0.7 has spacing 0.004 and would lose sigma_L = 0.01.
     # A copy: a denoiser may work in place or ask for gradients of what it is given.
-    state = x.detach().to(torch.promote_types(x.dtype, torch.float32), copy=True)
+    state = x.to(torch.promote_types(x.dtype, torch.float32), copy=True)
     denoised = previous = x
     remember = any(move.lead for move in moves)
     with _evaluation_mode(denoiser):

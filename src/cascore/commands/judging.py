@@ -82,7 +82,7 @@ def _report(
     out: Path | None,
 ) -> None:
     table = Table(title=title, title_justify="left")
-    for column in ("", "to training images", "floor", "to held-out images", "floor", "copying"):
+    for column in ("", "to train", "floor", "to held-out", "floor", "copying"):
         table.add_column(column, justify="left" if not column else "right")
     results: dict[str, object] = {}
     for name, each in images.items():

@@ -1,9 +1,11 @@
 """`cascore train`: train or continue a run, or describe what would be trained."""
 
 import signal
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +22,8 @@ from cascore.training import Workers
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["describe", "parameter_count", "train", "use_threads"]
+
+TRIAL_STEPS = 6
 
 
 def train(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
@@ -88,13 +92,11 @@ def describe(experiment: Experiment, *, device: str, threads: int | None) -> int
     data = build.load_data(experiment.data, "train")
     shape = build.data_shape(data)
     state = build.build_state(experiment, shape, device=place)
-    steps = build.trial_steps(experiment, state, data, device=place)
+    steps = build.training_loop(experiment, state, data, device=place, workers=Workers())
     seconds = []
-    for _ in range(6):
-        started = time.perf_counter()
-        next(steps)
-        seconds.append(time.perf_counter() - started)
-    typical = sorted(seconds[1:])[2]
+    for _ in zip(range(TRIAL_STEPS), steps, strict=False):
+        seconds.append(time.perf_counter())
+    typical = statistics.median(b - a for a, b in pairwise(seconds)) if len(seconds) > 1 else 0.0
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(to_json(experiment), end="")
     console.print(f"data: {data.count} items of shape {list(shape)}, digest {data.digest[:16]}")

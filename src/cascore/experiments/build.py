@@ -39,8 +39,8 @@ __all__ = [
     "sampling_sigmas",
     "select_device",
     "settings_of",
+    "training_loop",
     "training_sigmas",
-    "trial_steps",
 ]
 
 
@@ -235,22 +235,27 @@ def network_calls(sampler: Sampler, schedule: Schedule) -> int:
     return levels * (sampler.n_sigma if sampler.method == "als" else 1)
 
 
-def trial_steps(
+def training_loop(
     experiment: Experiment,
     state: TrainState,
     data: ImageSet | PointSet,
     *,
     device: torch.device,
+    workers: Workers,
 ) -> Iterator[Metrics]:
-    """The training loop of an experiment on one process, without a run around it."""
+    """The training loop of an experiment, from the state's step to the settings' last."""
     settings, opponent = experiment.train, experiment.adversarial
+    in_pixels = isinstance(data, ImageSet)
     return train(
         state,
-        build_batches(data, experiment, device=device, workers=Workers()),
+        build_batches(data, experiment, device=device, workers=workers),
         training_sigmas(experiment.schedule),
-        steps=settings.steps + state.step,
+        steps=settings.steps,
         ema_decay=settings.ema_decay,
+        ema_warmup=settings.ema_warmup,
         weight=opponent.weight,
         gan=build_gan(opponent),
         discriminator_steps=opponent.steps,
+        clamp=(0.0, 1.0) if opponent.clamp and in_pixels else None,
+        workers=workers,
     )

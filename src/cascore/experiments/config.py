@@ -131,7 +131,9 @@ class Train:
         _require(self.keep_every >= 0, f"train: keep_every must be 0 or more: {self.keep_every}")
         _require(0 <= self.ema_decay < 1, f"train: ema_decay must be in [0, 1): {self.ema_decay}")
         _require(0 <= self.seed < 2**64, f"train: seed must be from 0 to 2^64 - 1: {self.seed}")
-        _require(self.learning_rate > 0, f"train: learning_rate must be positive: {self.betas}")
+        _require(
+            self.learning_rate > 0, f"train: learning_rate must be positive: {self.learning_rate}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

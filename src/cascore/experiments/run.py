@@ -13,7 +13,7 @@ from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Experiment, from_json, to_json
 from cascore.files import write_text
-from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers, train
+from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
     checkpoints,
     load_checkpoint,
@@ -67,10 +67,7 @@ def training_run(
     data = build.load_data(experiment.data, "train")
     shape = build.data_shape(data)
     state = build.build_state(experiment, shape, device=device)
-    gan = build.build_gan(experiment.adversarial)
-    sigmas = build.training_sigmas(experiment.schedule)
-    batches = build.build_batches(data, experiment, device=device, workers=workers)
-    clamp = (0.0, 1.0) if experiment.adversarial.clamp and len(shape) == 3 else None
+    steps = build.training_loop(experiment, state, data, device=device, workers=workers)
     lead = workers.rank == 0
     if lead:
         _prepare_folder(folder, experiment, shape)
@@ -79,19 +76,6 @@ def training_run(
         notify(message)
     if lead:
         _cut_metrics(folder / _METRICS, state.step)
-    steps = train(
-        state,
-        batches,
-        sigmas,
-        steps=experiment.train.steps,
-        ema_decay=experiment.train.ema_decay,
-        ema_warmup=experiment.train.ema_warmup,
-        weight=experiment.adversarial.weight,
-        gan=gan,
-        discriminator_steps=experiment.adversarial.steps,
-        clamp=clamp,
-        workers=workers,
-    )
     try:
         yield from _saved(steps, state, experiment, folder, workers, should_stop)
     except TrainingDivergedError as error:

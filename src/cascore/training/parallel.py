@@ -43,11 +43,8 @@ class Workers:
         if self.count == 1:
             return module
         device = next(module.parameters()).device
-        # Buffers follow from the weights alone and are the same everywhere already.
         return nn.parallel.DistributedDataParallel(
-            module,
-            device_ids=[device] if device.type == "cuda" else None,
-            broadcast_buffers=False,
+            module, device_ids=[device] if device.type == "cuda" else None
         )
 
     def gather(self, values: Tensor) -> Tensor:

@@ -1,0 +1,142 @@
+"""What torchrun starts: two processes train the cases of `test_parallel.py` in float64."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from cascore.denoiser import UnconditionalDenoiser
+from cascore.errors import InputError
+from cascore.losses import GAN_LOSSES
+from cascore.networks import MLP, BigGANDiscriminator, MLPDiscriminator
+from cascore.training import (
+    ImageBatches,
+    PointBatches,
+    TrainingDivergedError,
+    TrainState,
+    Workers,
+    adam,
+    train,
+)
+from cascore.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+
+CASES = {
+    "plain": None,
+    "images": "lsgan",
+    "average": "relativistic-average-standard",
+    "paired": "relativistic-hinge",
+}
+HALF, STEPS = 10, 20
+SIGMAS = torch.tensor([1.0, 0.3, 0.1], dtype=torch.float64)
+
+
+def new_state(case):
+    torch.manual_seed(7)
+    size = (1, 8, 8) if case == "images" else (2,)
+    if case == "images":
+        network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 1))
+        discriminator = BigGANDiscriminator(channels=1, size=8, width=2)
+    else:
+        network, discriminator = MLP(width=8, depth=2), MLPDiscriminator(width=8, depth=2)
+    denoiser = UnconditionalDenoiser(network).double()
+    state = TrainState(
+        denoiser, adam(denoiser.parameters(), learning_rate=1e-2, betas=(0.0, 0.9)), seed=11
+    )
+    if CASES[case] is not None:
+        state.discriminator = discriminator.double()
+        state.discriminator_optimizer = adam(
+            state.discriminator.parameters(), learning_rate=1e-2, betas=(-0.5, 0.9)
+        )
+    data = torch.rand(13, *size, generator=torch.Generator().manual_seed(5))
+    return state, data
+
+
+def go_on(state, data, case, *, steps, workers):
+    """The metrics of the steps up to `steps`, of a global batch of 6."""
+    settings = {"batch_size": 6, "seed": state.seed, "workers": workers}
+    if case == "images":
+        pixels = (255 * data).round().to(torch.uint8)
+        batches = ImageBatches(pixels, flip=True, dtype=torch.float64, **settings)
+    else:
+        batches = PointBatches(data.double(), **settings)
+    return list(
+        train(
+            state,
+            batches,
+            SIGMAS,
+            steps=steps,
+            ema_decay=0.9,
+            gan=GAN_LOSSES[CASES[case] or "lsgan"],
+            discriminator_steps=2,
+            clamp=(0.0, 1.0) if case == "images" else None,
+            workers=workers,
+        )
+    )
+
+
+def both_halves(folder, case, workers, *, given):
+    """From scratch with a checkpoint halfway, then from another's checkpoint; what was told."""
+    state, data = new_state(case)
+    told = go_on(state, data, case, steps=HALF, workers=workers)
+    if workers.rank == 0:
+        save_checkpoint(state, folder / case, processes=workers.count)
+    told += go_on(state, data, case, steps=STEPS, workers=workers)
+    if workers.rank == 0:
+        save_checkpoint(state, folder / case, processes=workers.count)
+    if given is not None:
+        resume(given, folder, case, workers)
+    return told
+
+
+def resume(given, folder, case, workers):
+    """Go on from the checkpoint halfway in `given`."""
+    state, data = new_state(case)
+    load_checkpoint(state, checkpoints(given / case)[0])
+    assert state.step == HALF
+    go_on(state, data, case, steps=STEPS, workers=workers)
+    if workers.rank == 0:
+        save_checkpoint(state, folder / f"{case}-resumed", processes=workers.count)
+
+
+def same_everywhere(state, workers):
+    """Whether all processes hold the same tensors, power iterations and moments too."""
+    flat = torch.cat([value.double().flatten() for value in state.tensors().values()])
+    return bool((workers.gather(flat[None]) == flat).all())
+
+
+def diverge(workers):
+    """The error that every process raises when one row, rank 1's, is not finite."""
+    state, data = new_state("plain")
+    data[:] = torch.nan if workers.rank == 1 else data
+    try:
+        go_on(state, data, "plain", steps=1, workers=workers)
+    except TrainingDivergedError as error:
+        return str(error)
+    return "nothing"
+
+
+def main():
+    folder, given = Path(sys.argv[1]), Path(sys.argv[2])
+    dist.init_process_group("gloo")
+    workers = Workers(rank=dist.get_rank(), count=dist.get_world_size())
+    lines = []
+    for case in CASES:
+        told = both_halves(folder, case, workers, given=given)
+        lines += [f"{case} {each!r}" for each in told]
+    state, data = new_state("images")
+    go_on(state, data, "images", steps=3, workers=workers)
+    lines.append(f"same {same_everywhere(state, workers)}")
+    lines.append(f"diverged {diverge(workers)}")
+    try:
+        workers.rows(7)
+    except InputError as error:
+        lines.append(f"refused {error}")
+    (folder / f"told-{workers.rank}.txt").write_text("\n".join(lines))
+    workers.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

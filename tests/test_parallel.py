@@ -1,0 +1,149 @@
+"""Two processes train the model that one trains."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import parallel_worker as worker
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import cascore
+from cascore.training import Metrics, Workers
+from cascore.training.checkpoint import checkpoints
+
+PROCESSES = 2
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(Path(cascore.__file__).parents[1]),
+    # Peers are met on this machine's own address, whatever its name resolves to.
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def torchrun(*arguments):
+    """Start two processes and wait for their clean end."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}",
+        "--master-addr=127.0.0.1", f"--master-port={free_port()}",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*command, *map(str, arguments)],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Runs of one process and of two, each also resumed from the other's checkpoint."""
+    place = tmp_path_factory.mktemp("parallel")
+    one, two = place / "one", place / "two"
+    one.mkdir()
+    two.mkdir()
+    told = {case: worker.both_halves(one, case, Workers(), given=None) for case in worker.CASES}
+    torchrun(worker.__file__, two, one)
+    for case in worker.CASES:
+        worker.resume(two, one, case, Workers())
+    return one, two, told
+
+
+def newest(folder):
+    checkpoint = checkpoints(folder)[-1]
+    assert checkpoint.step == worker.STEPS
+    record = json.loads((checkpoint.folder / "state.json").read_text())
+    return load_file(checkpoint.tensors), record["processes"]
+
+
+@pytest.mark.parametrize("case", worker.CASES)
+def test_two_processes_train_the_model_of_one(folders, case):
+    one, two, _ = folders
+    expected, alone = newest(one / case)
+    moved = load_file(checkpoints(one / case)[0].tensors)
+    assert alone == 1
+    weights = [name for name in expected if name.startswith(("denoiser.", "ema.", "optimizer."))]
+    assert not any(torch.equal(expected[name], moved[name]) for name in weights)
+    for folder, count in (
+        (two / case, 2),
+        (two / f"{case}-resumed", 2),
+        (one / f"{case}-resumed", 1),
+    ):
+        found, processes = newest(folder)
+        assert processes == count
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            # 1e-9: float64, sums in another order, 20 steps of Adam.
+            assert torch.allclose(found[name], value, rtol=1e-9, atol=1e-9), (folder.name, name)
+
+
+def lines_of(folder, rank, key):
+    lines = (folder / f"told-{rank}.txt").read_text().splitlines()
+    return [line.removeprefix(f"{key} ") for line in lines if line.startswith(f"{key} ")]
+
+
+@pytest.mark.parametrize("case", worker.CASES)
+def test_both_processes_tell_the_losses_of_the_global_batch(folders, case):
+    _, two, told = folders
+    assert lines_of(two, 0, case) == lines_of(two, 1, case)
+    found = [eval(line, {"Metrics": Metrics}) for line in lines_of(two, 0, case)]
+    assert len(found) == worker.STEPS
+    for mine, expected in zip(found, told[case], strict=True):
+        pairs = zip(mine, expected, strict=True)
+        assert all(a == b if b is None else a == pytest.approx(b, rel=1e-8) for a, b in pairs)
+
+
+def test_every_process_holds_the_same_state(folders):
+    _, two, _ = folders
+    assert lines_of(two, 0, "same") == lines_of(two, 1, "same") == ["True"]
+
+
+def test_a_loss_that_is_not_finite_in_one_process_stops_all(folders):
+    _, two, _ = folders
+    (told,) = lines_of(two, 0, "diverged")
+    assert told.startswith("step 1: the loss is not finite (worst sample: nan at sigma = ")
+    assert lines_of(two, 1, "diverged") == [told]
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_everywhere(folders):
+    _, two, _ = folders
+    for rank in (0, 1):
+        assert lines_of(two, rank, "refused") == [
+            "a batch of 7 cannot be shared by 2 processes: choose a multiple of 2"
+        ]
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-adversarial"])
+def test_the_command_trains_under_torchrun(name, tmp_path):
+    settings = (
+        "train", name, "--network.width", "8", "--adversarial.width", "2", "--device", "cpu",
+        "--train.batch-size", "16", "--train.steps", "4", "--threads", "1", "--out",
+    )  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "cascore", *settings, str(tmp_path / "one")],
+        env=ENVIRONMENT, capture_output=True, check=True, timeout=240,
+    )  # fmt: skip
+    done = torchrun("-m", "cascore", *settings, tmp_path / "two")
+    assert done.stderr.count("trained to step 4") == 1  # one process speaks for both
+    one, two = (
+        [json.loads(line) for line in (tmp_path / each / "metrics.jsonl").read_text().splitlines()]
+        for each in ("one", "two")
+    )
+    assert [each["step"] for each in two] == [1, 2, 3, 4]
+    for found, expected in zip(two, one, strict=True):
+        # 1e-3: float32, magnified by the first steps of Adam, which are sign(gradient).
+        assert found == pytest.approx(expected, rel=1e-3)
+    (checkpoint,) = (tmp_path / "two" / "checkpoints").iterdir()
+    assert json.loads((checkpoint / "state.json").read_text())["processes"] == 2

@@ -1,0 +1,169 @@
+"""Stopped anywhere and gone on with: bit for bit the run that was never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import cascore
+from cascore.experiments.config import Network
+from cascore.experiments.presets import PRESETS
+from cascore.experiments.run import training_run
+from cascore.training.checkpoint import checkpoints
+
+CPU = torch.device("cpu")
+FOREVER = 10**6
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(Path(cascore.__file__).parents[1]),
+}
+
+
+def tiny(name, **train):
+    """The experiment that `TINY` makes of a preset on the command line."""
+    preset = PRESETS[name]
+    return replace(
+        preset,
+        network=replace(preset.network, width=8),
+        adversarial=replace(preset.adversarial, width=2),
+        train=replace(preset.train, batch_size=8, save_every=3, **train),
+    )
+
+
+TINY = (
+    "--network.width", "8", "--adversarial.width", "2",
+    "--train.batch-size", "8", "--train.save-every", "3",
+)  # fmt: skip
+
+
+def go(experiment, folder, **settings):
+    return list(training_run(experiment, folder, device=CPU, **settings))
+
+
+def stopped_after(experiment, folder, steps):
+    """Train so many more steps, then stop as for a signal."""
+    left = iter([False] * (steps - 1) + [True])
+    return go(experiment, folder, should_stop=lambda: next(left))
+
+
+def whole_run(name, steps, folder):
+    go(tiny(name, steps=steps), folder)
+    return folder
+
+
+def assert_same_run(found, expected, step):
+    newest = [checkpoints(each / "checkpoints")[-1] for each in (found, expected)]
+    assert [each.step for each in newest] == [step, step]
+    a, b = (load_file(each.tensors) for each in newest)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    assert (found / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-adversarial"])
+def test_a_run_stopped_after_every_step_is_the_run_that_was_not(name, tmp_path):
+    expected = whole_run(name, 5, tmp_path / "whole")
+    tensors = load_file(checkpoints(expected / "checkpoints")[-1].tensors)
+    parts = {each.split(".")[0] for each in tensors}
+    opponent = {"discriminator", "discriminator_optimizer"} if "adversarial" in name else set()
+    assert parts == {"denoiser", "ema", "optimizer"} | opponent
+    power_iteration = [each for each in tensors if each.endswith("_u")]
+    assert bool(power_iteration) == bool(opponent)
+    for _ in range(5):
+        stopped_after(tiny(name, steps=5), tmp_path / "run", 1)
+    assert_same_run(tmp_path / "run", expected, 5)
+
+
+def test_dropout_flips_and_several_discriminator_steps_go_on_too(tmp_path):
+    experiment = tiny("digits-adversarial", steps=5)
+    experiment = replace(
+        experiment,
+        data=replace(experiment.data, flip=True),
+        network=replace(experiment.network, dropout=0.3),
+        adversarial=replace(experiment.adversarial, steps=2, gan="relativistic-average-hinge"),
+    )
+    go(experiment, tmp_path / "whole")
+    stopped_after(experiment, tmp_path / "run", 2)
+    torch.randn(7)  # what the process draws in between is no part of the run
+    go(experiment, tmp_path / "run")
+    assert_same_run(tmp_path / "run", tmp_path / "whole", 5)
+
+
+def test_points_and_a_conditional_network_go_on_too(tmp_path):
+    preset = PRESETS["swiss-roll-adversarial"]
+    network = Network(kind="mlp", conditional=True, width=8, multipliers=(1,), attention=(False,))
+    train = replace(preset.train, steps=9, batch_size=8)
+    experiment = replace(preset, network=network, train=train)
+    go(experiment, tmp_path / "whole")
+    stopped_after(experiment, tmp_path / "run", 4)
+    stopped_after(experiment, tmp_path / "run", 3)
+    go(experiment, tmp_path / "run")
+    assert_same_run(tmp_path / "run", tmp_path / "whole", 9)
+
+
+def test_lines_after_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
+    experiment = tiny("digits", steps=4)
+    expected = whole_run("digits", 6, tmp_path / "whole")
+    go(experiment, tmp_path / "run")
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 5, "dsm": 1.5}\n{"step": 6, "ds')
+    go(tiny("digits", steps=6), tmp_path / "run")
+    assert_same_run(tmp_path / "run", expected, 6)
+
+
+def started(name, folder, *more):
+    """`cascore train` in a process of its own, on its way past its first checkpoint."""
+    command = [sys.executable, "-m", "cascore", "train", name, *TINY, *more]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", "--threads", "1", "--out", str(folder)],
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    limit = time.monotonic() + 120
+    while not checkpoints(folder / "checkpoints"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit, "no checkpoint in two minutes"
+        time.sleep(0.005)
+    return process
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-adversarial"])
+def test_a_killed_process_is_gone_on_with(name, tmp_path):
+    folder = tmp_path / "run"
+    process = started(name, folder, "--train.steps", str(FOREVER))
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    saved = checkpoints(folder / "checkpoints")[-1].step
+    assert saved >= 3
+    assert saved % 3 == 0
+    last = saved + 2
+    told = []
+    metrics = go(tiny(name, steps=last), folder, notify=told.append)
+    assert [each.step for each in metrics] == [saved + 1, saved + 2]
+    assert len(told) == 1  # resumed, and nothing that differs
+    assert_same_run(folder, whole_run(name, last, tmp_path / "whole"), last)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("digits", signal.SIGTERM), ("digits-adversarial", signal.SIGINT)]
+)
+def test_a_signal_saves_and_stops(name, number, tmp_path):
+    folder = tmp_path / "run"
+    process = started(name, folder, "--train.steps", str(FOREVER))
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    saved = checkpoints(folder / "checkpoints")[-1].step
+    assert f"stopped and saved at step {saved}; the same command goes on" in told
+    assert "Traceback" not in told
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == saved
+    go(tiny(name, steps=saved + 2), folder)
+    assert_same_run(folder, whole_run(name, saved + 2, tmp_path / "whole"), saved + 2)
