@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -93,10 +93,8 @@ def describe(experiment: Experiment, *, device: str, threads: int | None) -> int
     shape = build.data_shape(data)
     state = build.build_state(experiment, shape, device=place)
     steps = build.training_loop(experiment, state, data, device=place, workers=Workers())
-    seconds = []
-    for _ in zip(range(TRIAL_STEPS), steps, strict=False):
-        seconds.append(time.perf_counter())
-    typical = statistics.median(b - a for a, b in pairwise(seconds)) if len(seconds) > 1 else 0.0
+    ends = [time.perf_counter() for _ in islice(steps, TRIAL_STEPS)]
+    typical = statistics.median(b - a for a, b in pairwise(ends)) if len(ends) > 1 else 0.0
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(to_json(experiment), end="")
     console.print(f"data: {data.count} items of shape {list(shape)}, digest {data.digest[:16]}")
