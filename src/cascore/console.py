@@ -36,7 +36,7 @@ class Display:
 
     def say(self, message: str) -> None:
         """One line."""
-        self.console.print(message, markup=False, highlight=False)
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def training(
         self, metrics: "Iterable[Metrics]", *, total: int, batch_size: int

@@ -111,8 +111,8 @@ def _saved(
                 )
             yield metrics
             if stopping:
-                workers.barrier()
-                return
+                break
+    workers.barrier()  # nobody looks for the last checkpoint before it is there
 
 
 def _device_of(state: TrainState) -> torch.device:
