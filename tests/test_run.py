@@ -238,7 +238,7 @@ def test_a_run_that_diverges_at_once_says_that_nothing_was_saved(tmp_path, monke
 
 def test_weights_that_a_finite_loss_broke_are_not_saved(tmp_path, monkeypatch):
     """A loss may be finite where its gradient is not."""
-    train = run.train
+    train = build.train
 
     def breaking(state, *args, **kwargs):
         for metrics in train(state, *args, **kwargs):
@@ -247,7 +247,7 @@ def test_weights_that_a_finite_loss_broke_are_not_saved(tmp_path, monkeypatch):
                     next(state.denoiser.parameters()).fill_(math.nan)
             yield metrics
 
-    monkeypatch.setattr(run, "train", breaking)
+    monkeypatch.setattr(build, "train", breaking)
     with pytest.raises(InputError, match=r"step 4: .*hold NaN.*not saved"):
         go(TINY, tmp_path / "run")
     assert steps_in(tmp_path / "run") == [2]
@@ -272,7 +272,7 @@ def test_images_are_clamped_for_the_discriminator_and_points_are_not(tmp_path, m
         seen.append(clamp)
         yield from ()
 
-    monkeypatch.setattr(run, "train", watched)
+    monkeypatch.setattr(build, "train", watched)
     digits = replace(TINY, data=Data(name="digits"), network=Network(width=8))
     clamping = Adversarial(clamp=True)
     go(replace(TINY, adversarial=clamping), tmp_path / "a")

@@ -269,6 +269,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return value in arguments
     if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
         kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         return len(kinds) == len(value) and all(map(_fits, value, kinds))
     if origin is not None or arguments:  # X | None
