@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import distributed as dist
 from torch import nn
 
 from cascore.denoiser import UnconditionalDenoiser
@@ -16,8 +15,8 @@ from cascore.training import (
     PointBatches,
     TrainingDivergedError,
     TrainState,
-    Workers,
     adam,
+    joined_processes,
     train,
 )
 from cascore.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
@@ -119,23 +118,21 @@ def diverge(workers):
 
 def main():
     folder, given = Path(sys.argv[1]), Path(sys.argv[2])
-    dist.init_process_group("gloo")
-    workers = Workers(rank=dist.get_rank(), count=dist.get_world_size())
-    lines = []
-    for case in CASES:
-        told = both_halves(folder, case, workers, given=given)
-        lines += [f"{case} {each!r}" for each in told]
-    state, data = new_state("images")
-    go_on(state, data, "images", steps=3, workers=workers)
-    lines.append(f"same {same_everywhere(state, workers)}")
-    lines.append(f"diverged {diverge(workers)}")
-    try:
-        workers.rows(7)
-    except InputError as error:
-        lines.append(f"refused {error}")
-    (folder / f"told-{workers.rank}.txt").write_text("\n".join(lines))
-    workers.barrier()
-    dist.destroy_process_group()
+    with joined_processes(torch.device("cpu")) as (_, workers):
+        lines = []
+        for case in CASES:
+            told = both_halves(folder, case, workers, given=given)
+            lines += [f"{case} {each!r}" for each in told]
+        state, data = new_state("images")
+        go_on(state, data, "images", steps=3, workers=workers)
+        lines.append(f"same {same_everywhere(state, workers)}")
+        lines.append(f"diverged {diverge(workers)}")
+        try:
+            workers.rows(7)
+        except InputError as error:
+            lines.append(f"refused {error}")
+        (folder / f"told-{workers.rank}.txt").write_text("\n".join(lines))
+        workers.barrier()
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ from types import FrameType
 
 import torch
 from rich.console import Console
-from torch import distributed as dist
 
 from cascore.console import Display
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Experiment, to_json
 from cascore.experiments.run import training_run
-from cascore.training import Workers
+from cascore.training import Workers, joined_processes
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["describe", "parameter_count", "train", "use_threads"]
@@ -29,7 +28,10 @@ TRIAL_STEPS = 6
 def train(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
     """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
     use_threads(threads)
-    with _joined(build.select_device(device)) as (place, workers), _asked_to_stop() as signals:
+    with (
+        joined_processes(build.select_device(device)) as (place, workers),
+        _asked_to_stop() as signals,
+    ):
         display = Display(None if workers.rank == 0 else Console(quiet=True))
         metrics = training_run(
             experiment,
@@ -67,22 +69,6 @@ def _asked_to_stop() -> Iterator[list[int]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-@contextmanager
-def _joined(device: torch.device) -> Iterator[tuple[torch.device, Workers]]:
-    """The processes that torchrun started, or this one alone."""
-    if not dist.is_torchelastic_launched():
-        yield device, Workers()
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        if device.type == "cuda":
-            device = torch.device("cuda", dist.get_node_local_rank())
-            torch.cuda.set_device(device)
-        yield device, Workers(rank=dist.get_rank(), count=dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
 
 
 def describe(experiment: Experiment, *, device: str, threads: int | None) -> int:

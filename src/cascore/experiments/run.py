@@ -19,6 +19,7 @@ from cascore.training.checkpoint import (
     load_checkpoint,
     prune_checkpoints,
     read_tensors,
+    require_finite,
     save_checkpoint,
 )
 from cascore.training.state import require_same_shapes
@@ -69,10 +70,13 @@ def training_run(
     state = build.build_state(experiment, shape, device=device)
     steps = build.training_loop(experiment, state, data, device=device, workers=workers)
     lead = workers.rank == 0
+    # Every process looks for itself, so that all of them refuse together; then one writes.
+    _require_fitting(folder, experiment)
+    workers.barrier()
     if lead:
         _prepare_folder(folder, experiment, shape)
     workers.barrier()
-    for message in _resume(state, folder):
+    for message in _resume(state, folder, workers):
         notify(message)
     if lead:
         _cut_metrics(folder / _METRICS, state.step)
@@ -101,14 +105,14 @@ def _saved(
             stopping = bool(workers.mean(asked) > 0)
             if lead:
                 _append(log, metrics)
-            if lead and (
-                stopping or state.step % settings.save_every == 0 or state.step == settings.steps
-            ):
-                log.flush()
-                save_checkpoint(state, place, processes=workers.count)
-                prune_checkpoints(
-                    place, keep_last=settings.keep_last, keep_every=settings.keep_every
-                )
+            if stopping or state.step % settings.save_every == 0 or state.step == settings.steps:
+                require_finite(state)  # by every process, so that all of them stop
+                if lead:
+                    log.flush()
+                    save_checkpoint(state, place, processes=workers.count)
+                    prune_checkpoints(
+                        place, keep_last=settings.keep_last, keep_every=settings.keep_every
+                    )
             yield metrics
             if stopping:
                 break
@@ -124,11 +128,14 @@ def _append(log: IO[str], metrics: Metrics) -> None:
     log.write(json.dumps(values) + "\n")
 
 
-def _prepare_folder(folder: Path, experiment: Experiment, shape: tuple[int, ...]) -> None:
+def _require_fitting(folder: Path, experiment: Experiment) -> None:
     if (folder / _EXPERIMENT).is_file():
         _require_same(read_experiment(folder), experiment, folder)
     elif folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no run: choose another folder")
+
+
+def _prepare_folder(folder: Path, experiment: Experiment, shape: tuple[int, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _CHECKPOINTS).mkdir(exist_ok=True)
     write_text(folder / _EXPERIMENT, to_json(experiment))
@@ -157,11 +164,11 @@ def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
 _FREE = ("steps", "save_every", "keep_last", "keep_every")
 
 
-def _resume(state: TrainState, folder: Path) -> list[str]:
+def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:
     saved = checkpoints(folder / _CHECKPOINTS)
     if not saved:
         return []
-    differences = load_checkpoint(state, saved[-1])
+    differences = load_checkpoint(state, saved[-1], processes=workers.count)
     messages = [f"resumed from {saved[-1].folder}"]
     if differences:
         messages.append(f"not bit for bit the uninterrupted run: {'; '.join(differences)}")

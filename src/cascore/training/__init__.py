@@ -2,7 +2,7 @@
 
 from cascore.training.batches import Batches, ImageBatches, PointBatches
 from cascore.training.loop import Metrics, train
-from cascore.training.parallel import Workers
+from cascore.training.parallel import Workers, joined_processes
 from cascore.training.state import TrainState, adam
 from cascore.training.step import TrainingDivergedError
 
@@ -15,5 +15,6 @@ __all__ = [
     "TrainingDivergedError",
     "Workers",
     "adam",
+    "joined_processes",
     "train",
 ]

@@ -22,6 +22,7 @@ __all__ = [
     "load_checkpoint",
     "prune_checkpoints",
     "read_tensors",
+    "require_finite",
     "save_checkpoint",
 ]
 
@@ -48,13 +49,8 @@ def save_checkpoint(state: TrainState, folder: Path, *, processes: int = 1) -> C
     Raises:
         InputError: a weight that is not finite; such a checkpoint is never written.
     """
+    require_finite(state)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors().items()}
-    broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
-    if broken:
-        raise InputError(
-            f"step {state.step}: {len(broken)} tensors hold NaN or infinity ({broken[0]}, ...);"
-            " this state is not saved, the last checkpoint stands"
-        )
     target = folder / f"{_PREFIX}{state.step:08d}"
     if target.is_dir():
         return Checkpoint(target, state.step)
@@ -65,7 +61,18 @@ def save_checkpoint(state: TrainState, folder: Path, *, processes: int = 1) -> C
     return Checkpoint(target, state.step)
 
 
-def load_checkpoint(state: TrainState, checkpoint: Checkpoint) -> list[str]:
+def require_finite(state: TrainState) -> None:
+    """Raise InputError if a tensor of the state holds NaN or infinity: it is not to be saved."""
+    tensors = state.tensors()
+    broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise InputError(
+            f"step {state.step}: {len(broken)} tensors hold NaN or infinity ({broken[0]}, ...);"
+            " this state is not saved, the last checkpoint stands"
+        )
+
+
+def load_checkpoint(state: TrainState, checkpoint: Checkpoint, *, processes: int = 1) -> list[str]:
     """Fill the state from a checkpoint.
 
     Returns:
@@ -82,7 +89,7 @@ def load_checkpoint(state: TrainState, checkpoint: Checkpoint) -> list[str]:
     state.step = checkpoint.step
     return [
         f"{name} was {record.get(name)} and is {now}"
-        for name, now in _surroundings().items()
+        for name, now in {"processes": processes, **_surroundings()}.items()
         if record.get(name) != now
     ]
 

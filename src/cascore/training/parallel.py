@@ -1,5 +1,8 @@
 """More than one process: who draws which rows, and what is shared between them."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +12,7 @@ from torch import distributed as dist
 
 from cascore.errors import InputError
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "joined_processes"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,25 @@ class Workers:
         """Wait for all processes."""
         if self.count > 1:
             dist.barrier()
+
+
+@contextmanager
+def joined_processes(device: torch.device) -> Iterator[tuple[torch.device, Workers]]:
+    """The processes that torchrun started, each with its device, or this one alone."""
+    if not dist.is_torchelastic_launched():
+        yield device, Workers()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        if device.type == "cuda":
+            device = torch.device("cuda", dist.get_node_local_rank())
+            torch.cuda.set_device(device)
+        yield device, Workers(rank=dist.get_rank(), count=dist.get_world_size())
+    finally:
+        # The wrapped modules are part of reference cycles that keep the group's threads alive; a
+        # process that ends with one of them running aborts.
+        gc.collect()
+        dist.destroy_process_group()
 
 
 class _Gather(torch.autograd.Function):
