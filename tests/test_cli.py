@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from cascore import cli
 from cascore.datasets import load_images
@@ -173,3 +174,18 @@ def test_every_mistake_is_one_clear_message_and_exit_code_2(trained, tmp_path, c
         assert "Traceback" not in told
     assert not (tmp_path / "runs" / "digits" / "checkpoints").exists()
     assert not list((trained / "samples").glob("*")) if (trained / "samples").exists() else True
+
+
+def test_a_full_disk_is_one_clear_message_and_leaves_nothing_half_written(
+    tmp_path, capsys, monkeypatch
+):
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr("cascore.training.checkpoint.save_file", full)
+    assert run("train", "digits", *TINY, "--out", tmp_path / "run") == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    monkeypatch.undo()  # with room again, the same command goes on
+    assert run("train", "digits", *TINY, "--out", tmp_path / "run") == 0

@@ -56,7 +56,10 @@ def save_checkpoint(state: TrainState, folder: Path, *, processes: int = 1) -> C
         return Checkpoint(target, state.step)
     record = {"step": state.step, "seed": state.seed, "processes": processes, **_surroundings()}
     with replaced_folder(target) as temporary:
-        save_file(tensors, temporary / _TENSORS)
+        try:
+            save_file(tensors, temporary / _TENSORS)
+        except SafetensorError as error:  # its word for a full disk and the like
+            raise OSError(f"cannot write {target}: {error}") from None
         write_text(temporary / _RECORD, json.dumps(record, indent=2) + "\n")
     return Checkpoint(target, state.step)
 
