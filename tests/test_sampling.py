@@ -550,3 +550,8 @@ def test_bad_steps_per_level_is_refused(n_sigma):
 def test_noise_keyed_for_another_batch_is_refused():
     with pytest.raises(InputError, match="keyed for 3 samples, not for 2"):
         consistent_annealed(shrink, start(2, 3), SIGMAS, noise=KeyedNoise([1, 2, 3]))
+
+
+def test_a_langevin_step_that_does_not_contract_says_what_does():
+    with pytest.raises(InputError, match=r"eta = 2.5 \(epsilon = 0.025\).*0 < epsilon < 0.02$"):
+        annealed_langevin(shrink, start(2, 3), geometric_sigmas(8, 0.1, 4), eta=2.5, noise=seeded())

@@ -1,5 +1,6 @@
 """Closed-form optima against gradients of the log density, brute force and enumeration."""
 
+import inspect
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cascore.errors import InputError
 from cascore.moves import Move, consistent_moves, langevin_moves
-from cascore.schedule import geometric_sigmas, karras_sigmas
+from cascore.schedule import geometric_sigmas, karras_sigmas, largest_distance
 from cascore.theory import (
     EmpiricalDenoiser,
     GaussianMixtureDenoiser,
@@ -276,3 +277,18 @@ def test_noise_std_by_hand():
     assert noise.before.tolist() == [4.0, math.sqrt(5)]
     assert noise.after.tolist() == [math.sqrt(5), 0.25]
     assert noise.before.dtype == torch.float64
+
+
+def test_a_mixture_needs_one_deviation_and_one_weight_for_each_mean():
+    means = torch.zeros(3, 2)
+    for stds, weights in ((2, 3), (3, 2), (3, 4), (4, 3)):
+        with pytest.raises(InputError, match="one entry per component"):
+            GaussianMixtureDenoiser(means, torch.ones(stds), torch.ones(weights))
+
+
+@pytest.mark.parametrize("function", [gaussian_law, noise_std, karras_sigmas, largest_distance])
+def test_settings_are_given_by_name(function):
+    kinds = {each.name: each.kind for each in inspect.signature(function).parameters.values()}
+    by_name = {"std", "start", "rho", "chunk"} & kinds.keys()
+    assert by_name
+    assert all(kinds[name] is inspect.Parameter.KEYWORD_ONLY for name in by_name)

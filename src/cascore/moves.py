@@ -82,8 +82,6 @@ def consistent_moves(
         keeps = _keeps_of_eta(eta, levels)
     else:
         keeps = _keeps_of_kappa(DEFAULT_KAPPA if kappa is None else kappa, levels)
-    if len(levels) == 1:
-        return [Move(sigma=float(levels[0]), keep=0.0, lead=0.0, spread=0.0)]
     sigma = levels.tolist()
     moves = []
     for i, keep in enumerate(keeps[:-1]):
@@ -101,7 +99,7 @@ def _keeps_of_eta(eta: float, levels: Tensor) -> list[float]:
     if len(levels) == 1:
         if not 0 < eta < 2:
             raise InputError(f"eta must be in (0, 2) on a schedule of one level, not {eta}")
-        return [1 - eta]
+        return [0.0]  # raw = H
     allowed = allowed_interval(levels)
     gamma = 1 - allowed.eta.low
     if not (1 - eta) ** 2 / gamma**2 <= 1 + EDGE:
@@ -122,7 +120,8 @@ def _keeps_of_kappa(kappa: float | Sequence[float], levels: Tensor) -> list[floa
         )
     each = given.expand(levels.shape).tolist()
     if len(levels) == 1:
-        return [1 - eta_from_kappa(each[0], 0.5)]  # refuses what is no kappa
+        eta_from_kappa(each[0], 0.5)  # refuses what is no kappa
+        return [0.0]  # raw = H
     gammas = (levels[1:] / levels[:-1]).tolist()
     pairs = zip(each, [*gammas, gammas[-1]], strict=True)  # gamma_L := gamma_{L-1}
     return [1 - eta_from_kappa(k, gamma) for k, gamma in pairs]
