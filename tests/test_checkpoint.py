@@ -94,6 +94,14 @@ def test_what_is_loaded_is_what_was_saved(saved):
     assert_same(other, state.tensors())
 
 
+def test_a_checkpoint_is_never_overwritten(saved):
+    state, checkpoint = saved
+    before = contents(checkpoint.folder)
+    with pytest.raises(InputError, match="is there already"):
+        save_checkpoint(state, checkpoint.folder.parent)
+    assert contents(checkpoint.folder) == before
+
+
 def test_a_state_before_its_first_step_can_be_saved_and_loaded(tmp_path):
     fresh = new_state()
     checkpoint = save_checkpoint(fresh, tmp_path)

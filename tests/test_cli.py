@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+import cascore
 from cascore import cli
 from cascore.datasets import load_images
 from cascore.pixels import save_png
@@ -107,6 +108,11 @@ def test_evaluate_judges_a_folder_of_real_images_at_the_floor(tmp_path, capsys):
     assert judged["at_floor"]
 
 
+def test_the_version_is_one_line(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"cascore {cascore.__version__}\n"
+
+
 def test_info_prints_what_a_run_is(trained, capsys):
     assert run("info", trained) == 0
     told = capsys.readouterr().out
@@ -125,6 +131,9 @@ def mistakes(trained, tmp_path):
     mixed.mkdir()
     save_png(torch.zeros(1, 8, 8, dtype=torch.uint8), mixed / "grey.png")
     save_png(torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8), mixed / "colour.png")
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    (twice / "record.json").write_text("{}")
     truncated = tmp_path / "truncated"
     shutil.copytree(trained, truncated)
     tensors = truncated / "checkpoints" / "step-00000003" / "state.safetensors"
@@ -159,6 +168,7 @@ def mistakes(trained, tmp_path):
         (("evaluate", mixed), "--data"),
         (("evaluate", mixed, "--data", "digits"), "grey.png"),
         (("evaluate", trained, "--count", "1"), "at least 2"),
+        (("evaluate", twice, "--data", "digits"), "samples of cascore twice"),
         (("info", empty), "not a run"),
     ]
 

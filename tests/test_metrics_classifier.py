@@ -150,7 +150,7 @@ def test_other_images_are_refused(images: torch.Tensor) -> None:
 
 def test_unknown_names_are_refused() -> None:
     for name in ("cifar10", "../weights/digits", ""):
-        with pytest.raises(InputError, match="expected one of digits, fashion-mnist, mnist"):
+        with pytest.raises(InputError, match="those with one are digits, fashion-mnist, mnist"):
             load_extractor(name)
 
 

@@ -50,7 +50,7 @@ def test_a_run_holds_its_settings_metrics_and_newest_checkpoints(tmp_path):
     metrics = go(TINY, tmp_path / "a" / "run")
     folder = tmp_path / "a" / "run"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoints", "experiment.json", "metrics.jsonl", "shape.json",
+        "checkpoints", "data.json", "experiment.json", "metrics.jsonl",
     ]  # fmt: skip
     assert read_experiment(folder) == TINY
     assert steps_in(folder) == [4, 6]
@@ -176,9 +176,24 @@ def test_what_is_no_run_is_no_model(tmp_path, done):
 
 @pytest.mark.parametrize("shape", ["", "{}", "[0]", "[2.5]", "[true]"])
 def test_a_shape_that_is_none_is_refused(done, shape):
-    (done / "shape.json").write_text(shape)
-    with pytest.raises(InputError, match=r"shape.json"):
+    (done / "data.json").write_text(f'{{"shape": {shape}}}')
+    with pytest.raises(InputError, match=r"data.json"):
         load_model(done, device=CPU)
+
+
+def test_a_run_does_not_go_on_with_other_data(done):
+    record = json.loads((done / "data.json").read_text())
+    record["digest"] = "0" * 64
+    (done / "data.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"was trained on other data: 10000 items with digest 0{16}"):
+        go(with_train(steps=9), done)
+    assert steps_in(done) == [4, 6]
+
+
+def test_a_run_beyond_the_steps_asked_for_is_left_alone(done):
+    with pytest.raises(InputError, match="at step 6 already, beyond the 4 steps"):
+        go(with_train(steps=4), done)
+    assert steps_in(done) == [4, 6]
 
 
 class Poisoned:

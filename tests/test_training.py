@@ -541,3 +541,6 @@ def test_what_cannot_be_trained_is_refused():
         next(train(state, batches, SIGMAS, steps=1, ema_decay=0.9, discriminator_steps=0))
     with pytest.raises(InputError, match="come together"):
         TrainState(state.denoiser, state.optimizer, seed=0, discriminator=state.discriminator)
+    for other in (torch.optim.SGD, lambda p: torch.optim.Adam(p, amsgrad=True)):
+        with pytest.raises(InputError, match="moments of Adam"):
+            TrainState(state.denoiser, other(state.denoiser.parameters()), seed=0)

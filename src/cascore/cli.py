@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from cascore import __version__
 from cascore.errors import InputError
 from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.presets import PRESETS, describe_preset
@@ -46,6 +47,8 @@ class Train:
     """Train a score model: a preset, with any setting overridden by name.
 
     Example: cascore train digits --train.steps 5000 --out runs/long
+
+    All settings of a preset: cascore train digits --help
     """
 
     experiment: Annotated[Preset, tyro.conf.arg(name="")]
@@ -90,7 +93,7 @@ class Evaluate:
     root: str | None = None
     """Folder of the real images' files, where they need one."""
     out: Path | None = None
-    """File for the record (default: evaluation.json beside the run's metrics, or none)."""
+    """File for the record (default: within the run's evaluations/; none for a folder of images)."""
     count: int = 1437
     """How many pictures to draw from a run."""
     seed: int = 0
@@ -115,12 +118,16 @@ Command = Quickstart | Train | Sample | Evaluate | Info
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; whatever a user can cause ends in one clear message and exit code 2."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given == ["--version"]:
+        sys.stdout.write(f"cascore {__version__}\n")
+        sys.exit(0)
     try:
         command = tyro.cli(
             Command,
             prog="cascore",
             description="Consistent annealed sampling and adversarial score matching.",
-            args=arguments,
+            args=given,
             config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
         )
         code = _run(command)
@@ -148,7 +155,9 @@ def _run(command: Command) -> int:
             experiment = command.experiment
             out = command.out or Path("runs") / experiment.name
             if command.dry_run:
-                return commands.describe(experiment, device=command.device, threads=command.threads)
+                return commands.describe(
+                    experiment, out, device=command.device, threads=command.threads
+                )
             return commands.train(experiment, out, device=command.device, threads=command.threads)
         case Sample():
             return commands.sample(

@@ -1,6 +1,7 @@
 """`cascore evaluate`: a run's samples, or a folder of images, against real images."""
 
 import math
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -46,12 +47,19 @@ def evaluate(
         if data is not None:
             settings = replace(settings, name=data)
         judge = _judge(replace(settings, root=root or settings.root), count)
+        _require_same_shape(judge, model.shape, settings.name)
         samples = draw(model, sampler, seeds, batch_size=batch_size, place=place)
         images = {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}
         record = provenance(path, model, sampler, nfe=samples.nfe) | {"first_seed": first_seed}
         title = f"{path}: {sampler.label}, {samples.nfe} calls, {count} images"
-        out = out or path / "evaluation.json"
+        name = f"{sampler.label} {samples.nfe} calls seed {first_seed} count {count}"
+        out = out or path / "evaluations" / (re.sub(r"[^a-z0-9.]+", "-", name.lower()) + ".json")
     else:
+        if (path / "record.json").is_file():
+            raise InputError(
+                f"{path} holds samples of cascore twice: judge {path / 'denoised'} or"
+                f" {path / 'raw'}"
+            )
         if data is None:
             raise InputError(
                 f"{path} is no run of cascore train; to judge a folder of images, name the real"
@@ -64,6 +72,15 @@ def evaluate(
         title = f"{path}: {loaded.count} images"
     _report(images, judge, title=title, record=record, out=out)
     return 0
+
+
+def _require_same_shape(judge: Judge, shape: tuple[int, ...], name: str) -> None:
+    """Before minutes of sampling, not after."""
+    if judge.train.shape != shape:
+        raise InputError(
+            f"the model makes images of shape {list(shape)}, {name} has {list(judge.train.shape)}:"
+            " they cannot be compared"
+        )
 
 
 def _judge(data: Data, count: int) -> Judge:
@@ -103,6 +120,7 @@ def _report(
         highlight=False,
     )
     if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
         whole = {
             **record,
             "metric": "frechet",

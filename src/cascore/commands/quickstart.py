@@ -180,14 +180,13 @@ def _distance(judged: Judged) -> Distance:
 
 def _headline(rows: Sequence[SamplerRow]) -> str:
     first, last = rows[0], rows[-1]
-    before, after = (row.to_train_denoised.value for row in (first, last))
-    comparison = (
-        f"Fréchet distance {after:.2f} at {last.nfe} network calls against {before:.2f} at"
-        f" {first.nfe}"
+    before, after = (row.to_train_denoised for row in (first, last))
+    ends = "closer to real digits than" if after.value <= before.value else "not as close as"
+    return (
+        f"Consistent sampling in {last.nfe} network calls comes {ends} annealed Langevin sampling"
+        f" in {first.nfe}: {after.value:.2f} against {before.value:.2f}, where real digits score"
+        f" {after.floor_mean:.2f}."
     )
-    if after <= before:
-        return f"{last.name} needs fewer calls than {first.name} and is closer: {comparison}."
-    return f"{first.name} is closer than {last.name}, at more calls: {comparison}."
 
 
 def _facts(
@@ -203,7 +202,7 @@ def _facts(
         ("Training time", f"{trained_seconds:.0f} s"),
         ("Machine", f"{device.type}, {torch.get_num_threads()} threads, {versions['machine']}"),
         ("Versions", f"cascore {versions['cascore']}, torch {versions['torch']}"),
-        ("Seeds", f"training {settings.seed}; pictures 0 to {scale.count - 1}"),
+        ("Seeds", f"one training (seed {settings.seed}), pictures 0 to {scale.count - 1}"),
     ]
 
 
@@ -246,7 +245,7 @@ def _losses(folder: Path) -> LossCurve:
 def _next_steps(folder: Path) -> list[tuple[str, str]]:
     return [
         (f"cascore sample {folder} --steps 25 --kappa 3", "more calls, more noise"),
-        ("cascore train digits --train.steps 6000 --out runs/long", "train four times longer"),
+        ("cascore train digits --train.steps 6000 --out runs/long", "train three times longer"),
         ("cascore train digits-adversarial", "add the discriminator of the hybrid objective"),
         (f"cascore evaluate {folder} --steps 8", "judge any sampler setting, with its record"),
     ]

@@ -1,5 +1,6 @@
 """`cascore sample`: pictures from a run."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,8 +33,9 @@ def sample(
     seeds = seeds_from(first_seed, count)
     place = build.select_device(device)
     model = load_model(run, device=place)
-    name = f"step-{model.step}-{sampler.label}-seed-{first_seed}-count-{count}"
-    folder = out or run / "samples" / "".join(c if c.isalnum() else "-" for c in name)
+    calls = build.network_calls(sampler, model.experiment.schedule)
+    name = f"{sampler.label} {calls} calls seed {first_seed} count {count} step {model.step}"
+    folder = out or run / "samples" / re.sub(r"[^a-z0-9.]+", "-", name.lower())
     require_new(folder)
     samples = draw(model, sampler, seeds, batch_size=batch_size, place=place)
     record = {

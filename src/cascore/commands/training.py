@@ -13,16 +13,20 @@ import torch
 from rich.console import Console
 
 from cascore.console import Display
+from cascore.datasets import ImageSet
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.config import Experiment, to_json
+from cascore.experiments.config import Experiment, Schedule, to_json
 from cascore.experiments.run import training_run
+from cascore.pixels import to_float
+from cascore.schedule import largest_distance, level_count
 from cascore.training import Workers, joined_processes
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["describe", "parameter_count", "train", "use_threads"]
 
 TRIAL_STEPS = 6
+ADVISED = 3000  # images that sigma_1 is compared with
 
 
 def train(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
@@ -71,7 +75,7 @@ def _asked_to_stop() -> Iterator[list[int]]:
             signal.signal(each, handler)
 
 
-def describe(experiment: Experiment, *, device: str, threads: int | None) -> int:
+def describe(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
     """Print the resolved experiment, parameter counts and a time estimate measured here."""
     use_threads(threads)
     place = build.select_device(device)
@@ -87,12 +91,30 @@ def describe(experiment: Experiment, *, device: str, threads: int | None) -> int
     console.print(f"score network: {parameter_count(state.denoiser):,} parameters")
     if state.discriminator is not None:
         console.print(f"discriminator: {parameter_count(state.discriminator):,} parameters")
-    total = typical * experiment.train.steps
+    if isinstance(data, ImageSet):
+        console.print(_levels_advice(data, experiment.schedule))
+    saved = checkpoints(folder / "checkpoints")
+    done = min(saved[-1].step if saved else 0, experiment.train.steps)
+    console.print(f"run: {folder}, {f'goes on from step {done}' if done else 'new'}")
+    total = typical * (experiment.train.steps - done)
     console.print(
         f"time: {typical * 1e3:.0f} ms a step on {place} with {torch.get_num_threads()} threads,"
-        f" about {_duration(total)} for {experiment.train.steps} steps"
+        f" about {_duration(total)} for {experiment.train.steps - done} steps"
     )
     return 0
+
+
+def _levels_advice(data: ImageSet, schedule: Schedule) -> str:
+    """Techniques 1 and 2 for these images, from at most a few thousand of them."""
+    looked = min(data.count, ADVISED)
+    pixels = to_float(data.images[torch.linspace(0, data.count - 1, looked).long()])
+    distance = largest_distance(pixels) if looked > 1 else 0.0
+    counted = f"levels between {schedule.first:g} and {schedule.last:g} by Technique 2: "
+    counted += str(level_count(pixels[0].numel(), schedule.first, schedule.last))
+    return (
+        f"sigma_1 is {schedule.first:g}; the largest distance among {looked} images (Technique 1)"
+        f" is {distance:.1f}; {counted}, {schedule.levels} are set"
+    )
 
 
 def parameter_count(module: torch.nn.Module) -> int:

@@ -1,14 +1,15 @@
 """A run: a folder with `experiment.json`, `metrics.jsonl` and `checkpoints/`; it resumes itself."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import torch
 from torch import nn
 
+from cascore.datasets import ImageSet, PointSet
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Experiment, from_json, to_json
@@ -27,7 +28,8 @@ from cascore.training.state import require_same_shapes
 __all__ = ["Model", "load_model", "read_experiment", "training_run"]
 
 ALONE = Workers()
-_EXPERIMENT, _METRICS, _CHECKPOINTS = "experiment.json", "metrics.jsonl", "checkpoints"
+_EXPERIMENT, _DATA, _METRICS = "experiment.json", "data.json", "metrics.jsonl"
+_CHECKPOINTS = "checkpoints"
 
 
 class Model(NamedTuple):
@@ -71,10 +73,11 @@ def training_run(
     steps = build.training_loop(experiment, state, data, device=device, workers=workers)
     lead = workers.rank == 0
     # Every process looks for itself, so that all of them refuse together; then one writes.
-    _require_fitting(folder, experiment)
+    described = _describe(data)
+    _require_fitting(folder, experiment, described)
     workers.barrier()
     if lead:
-        _prepare_folder(folder, experiment, shape)
+        _prepare_folder(folder, experiment, described)
     workers.barrier()
     for message in _resume(state, folder, workers):
         notify(message)
@@ -128,18 +131,36 @@ def _append(log: IO[str], metrics: Metrics) -> None:
     log.write(json.dumps(values) + "\n")
 
 
-def _require_fitting(folder: Path, experiment: Experiment) -> None:
+def _describe(data: ImageSet | PointSet) -> dict[str, Any]:
+    """What the training data are, for the run's record."""
+    return {
+        "name": data.name,
+        "shape": list(build.data_shape(data)),
+        "count": data.count,
+        "digest": data.digest,
+        "record": asdict(data.record),
+    }
+
+
+def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     if (folder / _EXPERIMENT).is_file():
         _require_same(read_experiment(folder), experiment, folder)
+        _require_same_data(_read_data(folder), data, folder)
+        saved, steps = checkpoints(folder / _CHECKPOINTS), experiment.train.steps
+        if saved and saved[-1].step > steps:
+            raise InputError(
+                f"{folder} is at step {saved[-1].step} already, beyond the {steps} steps asked for:"
+                f" ask for more, or choose another folder"
+            )
     elif folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no run: choose another folder")
 
 
-def _prepare_folder(folder: Path, experiment: Experiment, shape: tuple[int, ...]) -> None:
+def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _CHECKPOINTS).mkdir(exist_ok=True)
     write_text(folder / _EXPERIMENT, to_json(experiment))
-    write_text(folder / "shape.json", json.dumps(shape) + "\n")
+    write_text(folder / _DATA, json.dumps(data, indent=2) + "\n")
     (folder / _METRICS).touch()
 
 
@@ -159,6 +180,15 @@ def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
     ]
     what = "; ".join(changes) or f"its name was {found.name} and is {wanted.name}"
     raise InputError(f"{folder} holds another experiment ({what}): choose another folder")
+
+
+def _require_same_data(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    if found.get("digest") != wanted["digest"]:
+        raise InputError(
+            f"{folder} was trained on other data: {found.get('count')} items with digest"
+            f" {str(found.get('digest'))[:16]}, now {wanted['count']} with {wanted['digest'][:16]};"
+            " restore them, or choose another folder"
+        )
 
 
 _FREE = ("steps", "save_every", "keep_last", "keep_every")
@@ -213,7 +243,7 @@ def load_model(folder: Path, *, device: torch.device) -> Model:
     saved = checkpoints(folder / _CHECKPOINTS)
     if not saved:
         raise InputError(f"{folder} has no checkpoint yet: train it first")
-    shape = _read_shape(folder)
+    shape = tuple(_read_data(folder)["shape"])
     denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
     weights = read_tensors(saved[-1].tensors, prefix="ema.")
     require_same_shapes(denoiser.state_dict(), weights, what=str(saved[-1].tensors))
@@ -222,12 +252,14 @@ def load_model(folder: Path, *, device: torch.device) -> Model:
     return Model(denoiser, shape, experiment, saved[-1].step)
 
 
-def _read_shape(folder: Path) -> tuple[int, ...]:
-    path = folder / "shape.json"
+def _read_data(folder: Path) -> Mapping[str, Any]:
+    path = folder / _DATA
     try:
-        shape = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
-    if not (isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)):
+    shape = data.get("shape") if isinstance(data, dict) else None
+    if not (isinstance(shape, list) and shape and all(type(n) is int and n > 0 for n in shape)):
         raise InputError(f"{path} does not hold the shape of a datum: {shape!r}")
-    return tuple(shape)
+    checked: Mapping[str, Any] = data
+    return checked

@@ -167,8 +167,8 @@ def load_extractor(name: str) -> Classifier:
     shipped = sorted(path.stem for path in _WEIGHTS.glob("*.safetensors"))
     if name not in shipped:
         raise InputError(
-            f"no classifier ships for {name!r}; expected one of {', '.join(shipped)}, or train one "
-            "with tools/train_classifier.py and read it with read_extractor"
+            f"no classifier ships for {name!r}, so there are no features to compare; those with one"
+            f" are {', '.join(shipped)}. From Python, FeatureMoments.of takes features of your own"
         )
     return read_extractor(_WEIGHTS / f"{name}.safetensors")
 

@@ -47,13 +47,13 @@ def save_checkpoint(state: TrainState, folder: Path, *, processes: int = 1) -> C
     """Write `folder/step-N`, whole or not at all.
 
     Raises:
-        InputError: a weight that is not finite; such a checkpoint is never written.
+        InputError: a weight that is not finite, or a checkpoint of this step is there already.
     """
     require_finite(state)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors().items()}
     target = folder / f"{_PREFIX}{state.step:08d}"
     if target.is_dir():
-        return Checkpoint(target, state.step)
+        raise InputError(f"{target} is there already: save another state in another folder")
     record = {"step": state.step, "seed": state.seed, "processes": processes, **_surroundings()}
     with replaced_folder(target) as temporary:
         try:

@@ -44,7 +44,7 @@ def train(
     weight: float = 1.0,
     gan: GanLoss = lsgan,
     discriminator_steps: int = 1,
-    clamp: Clamp = (0.0, 1.0),
+    clamp: Clamp = None,
     workers: Workers = ALONE,
 ) -> Iterator[Metrics]:
     """Sec. 5: alternate updates of D (Eq. 4) and of the score network (Eq. 1 or 5) up to `steps`.
@@ -63,7 +63,8 @@ def train(
         gan: the pair of losses.
         discriminator_steps: updates of D for each of the score network; the same images with
             fresh noise.
-        clamp: the data range that H is clamped to before D sees it, or None.
+        clamp: the data range that H is clamped to before D sees it, (0, 1) for images as in the
+            authors' code; None for data without a range.
         workers: who else trains.
 
     Yields:

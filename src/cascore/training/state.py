@@ -59,6 +59,8 @@ class TrainState:
     def __post_init__(self) -> None:
         if (self.discriminator is None) != (self.discriminator_optimizer is None):
             raise InputError("a discriminator and its optimizer come together")
+        for optimizer in (self.optimizer, self.discriminator_optimizer):
+            _require_adam(optimizer)
         if self.ema is None:
             self.ema = copy.deepcopy(self.denoiser).requires_grad_(False)
 
@@ -121,6 +123,18 @@ class TrainState:
         yield "optimizer", self.denoiser, self.optimizer
         if self.discriminator is not None and self.discriminator_optimizer is not None:
             yield "discriminator_optimizer", self.discriminator, self.discriminator_optimizer
+
+
+def _require_adam(optimizer: torch.optim.Optimizer | None) -> None:
+    """Only Adam's moments are saved and restored, so no other optimizer may train here."""
+    if optimizer is None:
+        return
+    plain = isinstance(optimizer, torch.optim.Adam)
+    if not plain or any(group["amsgrad"] for group in optimizer.param_groups):
+        raise InputError(
+            f"a training state keeps the moments of Adam (or AdamW) without amsgrad, not of"
+            f" {type(optimizer).__name__}; make the optimizer with cascore.training.adam"
+        )
 
 
 def _new_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
