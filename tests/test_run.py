@@ -185,7 +185,9 @@ def test_a_run_does_not_go_on_with_other_data(done):
     record = json.loads((done / "data.json").read_text())
     record["digest"] = "0" * 64
     (done / "data.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match=r"was trained on other data: 10000 items with digest 0{16}"):
+    with pytest.raises(
+        InputError, match=r"was trained on other data: 10000 items with digest 0{16}"
+    ):
         go(with_train(steps=9), done)
     assert steps_in(done) == [4, 6]
 
