@@ -12,7 +12,14 @@ from cascore.denoiser import ConditionalDenoiser, Denoiser, UnconditionalDenoise
 from cascore.errors import InputError
 from cascore.experiments.config import Adversarial, Data, Experiment, Network, Sampler, Schedule
 from cascore.losses import GAN_LOSSES, GanLoss
-from cascore.networks import MLP, BigGANDiscriminator, ConditionalMLP, MLPDiscriminator
+from cascore.networks import (
+    MLP,
+    BigGANDiscriminator,
+    ConditionalMLP,
+    ConditionalUNet,
+    MLPDiscriminator,
+    UNet,
+)
 from cascore.noise import Noise
 from cascore.sampling import Callback, Samples, annealed_langevin, consistent_annealed
 from cascore.schedule import geometric_sigmas, karras_sigmas, stretch
@@ -68,9 +75,8 @@ def build_denoiser(network: Network, shape: tuple[int, ...], *, seed: int) -> nn
 
 
 def _require_kind(network: Network, shape: tuple[int, ...]) -> None:
-    fitting = "mlp" if len(shape) == 1 else "unet"
-    if network.kind != fitting:
-        what = "points" if fitting == "mlp" else "images"
+    what, fitting = ("points", "mlp") if len(shape) == 1 else ("images", "unet or ncsnv2")
+    if network.kind not in fitting.split(" or "):
         raise InputError(f"network.kind is {network.kind}, but the data are {what}: use {fitting}")
 
 
@@ -78,8 +84,8 @@ def _build_network(network: Network, shape: tuple[int, ...]) -> nn.Module:
     if network.kind == "mlp":
         points = ConditionalMLP if network.conditional else MLP
         return points(dimension=shape[0], width=network.width, depth=network.depth)
-    from cascore.networks import ConditionalUNet, UNet  # diffusers takes seconds to import
-
+    if network.kind == "ncsnv2":
+        return NCSNv2(channels=shape[0], width=network.width, multipliers=network.multipliers)
     images = ConditionalUNet if network.conditional else UNet
     return images(
         channels=shape[0],

@@ -51,14 +51,14 @@ class Data:
 class Network:
     """The score network."""
 
-    kind: Literal["unet", "mlp"] = "unet"
-    """unet for images, mlp for points."""
+    kind: Literal["unet", "ncsnv2", "mlp"] = "unet"
+    """unet or ncsnv2 for images, mlp for points."""
     conditional: bool = False
-    """Whether the network sees log sigma; the paper's do not."""
+    """unet, mlp: whether the network sees log sigma; the paper's do not."""
     width: int = 32
-    """Channels of the first level (unet), or hidden units (mlp)."""
+    """Channels of the first level (unet, ncsnv2), or hidden units (mlp)."""
     multipliers: tuple[int, ...] = (1, 2)
-    """unet: channels of each level, in units of the width."""
+    """unet, ncsnv2: channels of each level, in units of the width."""
     blocks: int = 1
     """unet: residual blocks of each level."""
     attention: tuple[bool, ...] = (False, True)
@@ -72,9 +72,13 @@ class Network:
 
     def __post_init__(self) -> None:
         _require(
-            len(self.multipliers) == len(self.attention),
+            self.kind != "unet" or len(self.multipliers) == len(self.attention),
             f"network: {len(self.multipliers)} multipliers but {len(self.attention)} attention"
             " flags; give one of each per level",
+        )
+        _require(
+            self.kind != "ncsnv2" or not self.conditional,
+            "network: ncsnv2 does not see the noise level; a conditional network is a unet or mlp",
         )
 
 

@@ -15,8 +15,9 @@ class BigGANDiscriminator(nn.Module):
     """BigGAN's residual discriminator: images [N, channels, size, size] -> D(x) [N], unbounded.
 
     Every weight is divided by its largest singular value (spectral normalization, Miyato et al.
-    2018) and starts orthogonal. The estimate of that value takes one power-iteration step in each
-    forward pass in training mode; its vectors are buffers and are saved with the weights.
+    2018) and starts as Glorot and Bengio (2010) have it, as in the paper's code. The estimate of
+    that value takes one power-iteration step in each forward pass in training mode; its vectors are
+    buffers and are saved with the weights.
 
     The layout follows from `size`, in units of `width` channels:
 
@@ -62,7 +63,7 @@ class BigGANDiscriminator(nn.Module):
                 f"[N, {self.channels}, {self.size}, {self.size}]; resize the images, or build it "
                 "with their channels and size"
             )
-        features = F.relu(self.blocks(2 * x - 1)).sum(dim=(2, 3))
+        features = F.relu(self.blocks(x)).sum(dim=(2, 3))
         return self.linear(features).squeeze(1)  # type: ignore[no-any-return]
 
 
@@ -112,6 +113,6 @@ class _Block(nn.Module):
 
 
 def _normalized(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    # Orthogonal first: spectral_norm prepares its singular vectors from the weight it is given.
-    nn.init.orthogonal_(layer.weight)
+    # Before spectral_norm, which prepares its singular vectors from the weight it is given.
+    nn.init.xavier_uniform_(layer.weight)
     return spectral_norm(layer)

@@ -1,14 +1,14 @@
 """The DDPM U-Net (Ho et al. 2020, arXiv 2006.11239), with and without the noise level.
 
-The layers are diffusers' `UNet2DModel`; this module chooses its settings as Ho et al. have them,
-initializes it as they do, and takes the noise level out for the unconditional network.
+The unconditional one is the paper's: the layers of Ho et al., their initialization, no embedding
+of the noise level; the strided convolutions pad on all sides, as the paper's code has them.
 """
 
+import math
+from collections.abc import Iterator
 from typing import ClassVar
 
-from diffusers.models.attention_processor import Attention
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.unets.unet_2d import UNet2DModel
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,10 +18,12 @@ __all__ = ["ConditionalUNet", "UNet"]
 
 # DDPM's sinusoids were made for timesteps 0 to 1000; log σ from log 0.01 to log 50 spans 850 here.
 _TIMESTEPS_PER_LOG_SIGMA = 100.0
+_LONGEST_PERIOD = 10_000.0
+_EPS = 1e-6
 
 
 class _DDPMUNet(nn.Module):
-    """What the two U-Nets share: construction, the pixel-unshuffle stem, the rescaling."""
+    """What the two U-Nets share: everything but the forward passes."""
 
     _sees_noise: ClassVar[bool]
 
@@ -48,26 +50,67 @@ class _DDPMUNet(nn.Module):
         self.channels = channels
         self.unshuffle = unshuffle
         self.divisor = unshuffle * 2 ** (len(multipliers) - 1)
-        self.backbone = UNet2DModel(
-            in_channels=channels * unshuffle**2,
-            out_channels=channels * unshuffle**2,
-            block_out_channels=tuple(width * m for m in multipliers),
-            layers_per_block=blocks,
-            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
-            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attention[::-1]),
-            downsample_padding=0,  # pads below and to the right only, as TensorFlow does
-            dropout=dropout,
-            attention_head_dim=None,  # one head
-            norm_num_groups=_group_count(width),
-            norm_eps=1e-6,
-            flip_sin_to_cos=False,
-            freq_shift=1,
-        )
-        if not self._sees_noise:
-            _remove_noise_level(self.backbone)
-        _initialize(self.backbone)
+        self.width = width
+        embedding = 4 * width if self._sees_noise else 0
+        self.embed = _embedding(width, embedding) if embedding else None
+        groups = _group_count(width)
+        widths = [width * m for m in multipliers]
+        last = len(widths) - 1
 
-    def _run(self, x: Tensor, timestep: Tensor) -> Tensor:
+        def block(inputs: int, outputs: int, *, attends: bool) -> _Block:
+            return _Block(
+                inputs,
+                outputs,
+                groups=groups,
+                dropout=dropout,
+                embedding=embedding,
+                attends=attends,
+            )
+
+        self.stem = nn.Conv2d(channels * unshuffle**2, width, 3, padding=1)
+        skips = [width]
+        inputs = width
+        down: list[nn.Module] = []
+        for level, outputs in enumerate(widths):
+            for _ in range(blocks):
+                down.append(block(inputs, outputs, attends=attention[level]))
+                skips.append(outputs)
+                inputs = outputs
+            if level < last:
+                down.append(nn.Conv2d(inputs, inputs, 3, stride=2, padding=1))
+                skips.append(inputs)
+        self.down = nn.ModuleList(down)
+        self.middle = nn.ModuleList(block(inputs, inputs, attends=first) for first in (True, False))
+        up: list[nn.Module] = []
+        for level in range(last, -1, -1):
+            for _ in range(blocks + 1):
+                up.append(block(inputs + skips.pop(), widths[level], attends=attention[level]))
+                inputs = widths[level]
+            if level > 0:
+                up.append(_Upsample(inputs))
+        self.up = nn.ModuleList(up)
+        self.norm = nn.GroupNorm(groups, width, eps=_EPS)
+        self.out = nn.Conv2d(width, channels * unshuffle**2, 3, padding=1)
+        _initialize(self)
+
+    def _run(self, x: Tensor, level: Tensor | None) -> Tensor:
+        self._check_images(x)
+        h = self.stem(F.pixel_unshuffle(x, self.unshuffle))
+        skips = [h]
+        for module in self.down:
+            h = module(h, level) if isinstance(module, _Block) else module(h)
+            skips.append(h)
+        for module in self.middle:
+            h = module(h, level)
+        for module in self.up:
+            if isinstance(module, _Block):
+                h = module(torch.cat([h, skips.pop()], dim=1), level)
+            else:
+                h = module(h)
+        h = self.out(F.silu(self.norm(h), inplace=True))
+        return F.pixel_shuffle(h, self.unshuffle)
+
+    def _check_images(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise InputError(
                 f"the U-Net got images of shape {list(x.shape)}, expected "
@@ -83,8 +126,6 @@ class _DDPMUNet(nn.Module):
                 f"{below + self.divisor}); pad or resize the images, or build it with fewer "
                 "multipliers or a smaller unshuffle"
             )
-        folded = F.pixel_unshuffle(2 * x - 1, self.unshuffle)
-        return F.pixel_shuffle(self.backbone(folded, timestep).sample, self.unshuffle)
 
 
 class UNet(_DDPMUNet):
@@ -92,7 +133,8 @@ class UNet(_DDPMUNet):
 
     f is the residual in H(x, σ) = x + σ f(x). It starts as f = 0: the last convolution begins at
     0, as does the last layer of each residual branch. The defaults are the paper's network for
-    CIFAR-10. The lowest resolution always has one attention layer in the middle of its path, and
+    CIFAR-10; with multipliers (1, 2, 2, 2, 4, 4) and two more attention flags it is the paper's for
+    64×64. The lowest resolution always has one attention layer in the middle of its path, and
     group normalization min(32, width / 4) groups.
 
     Args:
@@ -114,24 +156,124 @@ class UNet(_DDPMUNet):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return f(x), [N, C, H, W], for pixels in [0, 1] plus noise of any size."""
-        return self._run(x, x.new_zeros(()))  # diffusers wants a timestep; nothing reads it
+        return self._run(x, None)
 
 
 class ConditionalUNet(_DDPMUNet):
     """DDPM U-Net that sees σ: x [N, C, H, W], log σ -> f(x, σ) [N, C, H, W].
 
-    Takes the settings of `UNet`. 100 log σ takes the place of DDPM's timestep, so that the
-    levels from 0.01 to 50 spread over a range like its 1000 steps.
-
-    Raises:
-        InputError: as `UNet` does.
+    Takes the settings of `UNet` and raises what it raises. 100 log σ takes the place of DDPM's
+    timestep, so that the levels from 0.01 to 50 spread over a range like its 1000 steps.
     """
 
     _sees_noise = True
 
     def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
         """Return f(x, σ), [N, C, H, W]; `log_sigma` is the natural logarithm, a scalar or [N]."""
-        return self._run(x, _TIMESTEPS_PER_LOG_SIGMA * log_sigma.expand(x.shape[0]))
+        timestep = _TIMESTEPS_PER_LOG_SIGMA * log_sigma.expand(x.shape[0])
+        assert self.embed is not None
+        return self._run(x, self.embed(_sinusoids(timestep, self.width)))
+
+
+class _Block(nn.Module):
+    """Residual block: normalize, SiLU, convolve, twice; then self-attention where it is due."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        groups: int,
+        dropout: float,
+        embedding: int,
+        attends: bool,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, inputs, eps=_EPS)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.level = nn.Linear(embedding, outputs) if embedding else None
+        self.norm2 = nn.GroupNorm(groups, outputs, eps=_EPS)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.attention = _Attention(outputs, groups=groups) if attends else nn.Identity()
+
+    def forward(self, x: Tensor, level: Tensor | None) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x), inplace=True))
+        if self.level is not None:
+            h = h + self.level(level)[:, :, None, None]
+        h = self.conv2(self.dropout(F.silu(self.norm2(h), inplace=True)))
+        return self.attention(self.shortcut(x) + h)  # type: ignore[no-any-return]
+
+
+class _Attention(nn.Module):
+    """Self-attention of one head over all pixels, as a residual branch."""
+
+    def __init__(self, channels: int, *, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps=_EPS)
+        self.qkv = nn.ModuleList(nn.Linear(channels, channels) for _ in range(3))
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = self.norm(x).flatten(2).transpose(1, 2)  # [N, H W, C]
+        q, k, v = (project(pixels) for project in self.qkv)
+        h = self.out(F.scaled_dot_product_attention(q, k, v))
+        return x + h.transpose(1, 2).reshape(x.shape)  # type: ignore[no-any-return]
+
+
+class _Upsample(nn.Module):
+    """Each pixel repeated 2×2, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0))  # type: ignore[no-any-return]
+
+
+def _embedding(width: int, outputs: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(width, outputs), nn.SiLU(), nn.Linear(outputs, outputs), nn.SiLU()
+    )
+
+
+def _sinusoids(timestep: Tensor, width: int) -> Tensor:
+    """Sines, then cosines, of timesteps [N] at width / 2 frequencies from 1 down to 1e-4."""
+    half = width // 2
+    exponents = torch.arange(half, device=timestep.device, dtype=timestep.dtype) / (half - 1)
+    angles = timestep[:, None] * torch.exp(-math.log(_LONGEST_PERIOD) * exponents)
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2))
+
+
+def _initialize(unet: nn.Module) -> None:
+    # Ho et al.: uniform with variance 1 / fan_avg, zero where a residual branch ends.
+    for module in unet.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+    for layer in _last_of_branches(unet):
+        nn.init.zeros_(layer.weight)
+
+
+def _last_of_branches(unet: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
+    for module in unet.modules():
+        if isinstance(module, _Block):
+            yield module.conv2
+        elif isinstance(module, _Attention | _DDPMUNet):
+            yield module.out
+
+
+def _group_count(width: int) -> int:
+    groups = min(32, width // 4)  # at least 4 channels a group keeps their relative size
+    if groups < 1 or width % groups:
+        raise InputError(
+            f"the U-Net got width={width}, which does not split into {max(groups, 1)} equal "
+            "groups of at least 4 channels; choose a multiple of 4 below 128, or of 32 above"
+        )
+    return groups
 
 
 def _check_settings(
@@ -156,44 +298,3 @@ def _check_settings(
         )
     if not 0 <= dropout < 1:
         raise InputError(f"the U-Net got dropout={dropout}; choose a probability in [0, 1)")
-
-
-def _group_count(width: int) -> int:
-    groups = min(32, width // 4)  # at least 4 channels a group keeps their relative size
-    if groups < 1 or width % groups:
-        raise InputError(
-            f"the U-Net got width={width}, which does not split into {max(groups, 1)} equal "
-            "groups of at least 4 channels; choose a multiple of 4 below 128, or of 32 above"
-        )
-    return groups
-
-
-class _NoTimeEmbedding(nn.Module):
-    """Stands where diffusers embeds the timestep: there is none."""
-
-    def forward(self, timestep: Tensor) -> None:
-        return None
-
-
-def _remove_noise_level(unet: nn.Module) -> None:
-    # A constant timestep would leave each block a 4 × width vector that only acts as a second
-    # bias: useless weights, and Adam, moving all of them at once, would move that bias too fast.
-    unet.register_module("time_embedding", _NoTimeEmbedding())
-    for block in unet.modules():
-        if isinstance(block, ResnetBlock2D):
-            block.register_module("time_emb_proj", None)  # as if built with temb_channels=None
-
-
-def _initialize(unet: nn.Module) -> None:
-    # Ho et al.: uniform with variance 1 / fan_avg, zero where a residual branch ends.
-    for module in unet.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    for module in unet.modules():
-        if isinstance(module, ResnetBlock2D):
-            nn.init.zeros_(module.get_parameter("conv2.weight"))
-        elif isinstance(module, Attention):
-            nn.init.zeros_(module.get_parameter("to_out.0.weight"))
-    nn.init.zeros_(unet.get_parameter("conv_out.weight"))
