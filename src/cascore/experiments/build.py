@@ -18,6 +18,7 @@ from cascore.networks import (
     ConditionalMLP,
     ConditionalUNet,
     MLPDiscriminator,
+    NCSNv2,
     UNet,
 )
 from cascore.noise import Noise
