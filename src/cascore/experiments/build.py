@@ -170,6 +170,11 @@ def training_sigmas(schedule: Schedule) -> Tensor:
 def sampling_sigmas(sampler: Sampler, schedule: Schedule) -> Tensor:
     """The levels of a chain: its own count and spacing over the range of the training's."""
     count = schedule.levels if sampler.steps is None else sampler.steps
+    if count > 1 and schedule.levels == 1:
+        raise InputError(
+            f"the model was trained at the one level {schedule.first:g}, so a chain has one level,"
+            f" not {count}: sample with --method als --steps 1 --n-sigma 10 --eta 0.2"
+        )
     if count == 1:
         sigmas = geometric_sigmas(schedule.first, schedule.first, 1)
     elif sampler.spacing == "karras":

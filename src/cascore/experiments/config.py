@@ -94,11 +94,18 @@ class Schedule:
     """L (Technique 2)."""
 
     def __post_init__(self) -> None:
-        _require(
-            math.isfinite(self.first) and self.first > self.last > 0,
-            f"schedule: need first > last > 0, not {self.first} and {self.last}",
-        )
-        _require(self.levels >= 2, f"schedule: levels must be at least 2, not {self.levels}")
+        _require(self.levels >= 1, f"schedule: levels must be at least 1, not {self.levels}")
+        ends = f"not {self.first} and {self.last}"
+        if self.levels == 1:
+            _require(
+                math.isfinite(self.first) and self.first == self.last > 0,
+                f"schedule: one level needs first = last > 0, {ends}",
+            )
+        else:
+            _require(
+                math.isfinite(self.first) and self.first > self.last > 0,
+                f"schedule: need first > last > 0, {ends}",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,72 +1,220 @@
-"""Presets by name: data x network x objective x schedule."""
+"""Everything the paper trained and sampled, and small runs beside it, by name.
 
-from collections.abc import Mapping
+A training preset is data × schedule × network × objective; the tables below are those of the
+paper's Appendix B and of its published configurations. A sampling preset is one column of its
+Tables 1 to 4. `docs/fidelity.md` says where the paper and the configurations differ.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from cascore.experiments.config import Adversarial, Data, Experiment, Network, Schedule, Train
-
-__all__ = ["PRESETS", "describe_preset"]
-
-_SMALL_UNET = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
-_GREY_28_UNET = Network(
-    width=64, multipliers=(1, 2), blocks=1, attention=(False, True), unshuffle=2
-)
-_MLP = Network(kind="mlp", width=512, depth=3, multipliers=(1,), attention=(False,))
-
-_DIGITS = Experiment(
-    name="digits",
-    data=Data(name="digits"),
-    network=_SMALL_UNET,
-    schedule=Schedule(first=5.0, last=0.01, levels=28),  # Techniques 1 (4.81) and 2
-    train=Train(steps=2000, learning_rate=2e-3, ema_decay=0.999),
+from cascore.experiments.config import (
+    Adversarial,
+    Data,
+    Experiment,
+    Network,
+    Sampler,
+    Schedule,
+    Train,
 )
 
-_GREY_28 = Experiment(
-    name="fashion-mnist",
-    data=Data(name="fashion-mnist"),
-    network=_GREY_28_UNET,
-    schedule=Schedule(first=25.0, last=0.01, levels=110),
-    train=Train(steps=20_000, learning_rate=5e-4, ema_decay=0.999, save_every=1000),
-)
+__all__ = ["PRESETS", "PUBLISHED", "SAMPLERS", "describe_preset"]
 
-_POINTS = Experiment(
-    name="swiss-roll",
-    data=Data(name="swiss-roll"),
+# --- networks ------------------------------------------------------------------------------------
+
+_NCSNV2 = Network(kind="ncsnv2", width=128, multipliers=(1, 2, 2, 2))
+_NCSNV2_DEEPER = replace(_NCSNV2, multipliers=(1, 2, 2, 4, 4))
+_NCSNV2_DEEPEST = replace(_NCSNV2, multipliers=(1, 2, 2, 2, 4, 4))
+_UNET = Network(
+    width=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(False, True, False, False)
+)
+_UNET_DEEPER = replace(
+    _UNET,
+    multipliers=(1, 2, 2, 2, 4, 4),
+    attention=(False, True, False, False, False, False),
+)
+_UNET_8 = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
+_UNET_28 = replace(_UNET_8, width=64, unshuffle=2)
+_MLP = Network(kind="mlp", width=512, depth=3)
+
+# --- data, schedules, lengths --------------------------------------------------------------------
+
+# data set                              sigma_1  sigma_L    L   iterations  EMA
+_PAPER = (
+    (Data(name="cifar-10", flip=True), Schedule(first=50, last=0.01, levels=232), 300_000, 0.9999),
+    (
+        Data(name="lsun-church", flip=True),
+        Schedule(first=140, last=0.01, levels=788),
+        200_000,
+        0.999,
+    ),
+    (Data(name="stacked-mnist"), Schedule(first=50, last=0.01, levels=200), 200_000, 0.9999),
+)
+_CIFAR_10, _CHURCH, _STACKED_MNIST = (
+    Experiment(
+        data=data,
+        schedule=schedule,
+        train=Train(
+            steps=steps,
+            batch_size=128,
+            learning_rate=1e-4,
+            betas=(0.9, 0.999),
+            ema_decay=decay,
+            ema_warmup=False,
+            save_every=5000,
+        ),
+        adversarial=Adversarial(width=64),
+    )
+    for data, schedule, steps, decay in _PAPER
+)
+_FIGURE_2 = Experiment(
     network=_MLP,
-    schedule=Schedule(first=1.0, last=0.01, levels=10),  # Figure 2
+    schedule=Schedule(first=1.0, last=0.01, levels=10),
     train=Train(steps=5000, batch_size=256, learning_rate=1e-3, save_every=1000),
     adversarial=Adversarial(width=512, clamp=False),
 )
+_ONE_LEVEL = Schedule(first=0.1, last=0.1, levels=1)
 
-
-def _hybrid(plain: Experiment) -> Experiment:
-    train = replace(plain.train, objective="hybrid", betas=(0.0, 0.9))
-    return replace(plain, name=f"{plain.name}-adversarial", train=train)
-
-
-_PLAIN = (
+# sigma_1 and L of the small sets by Techniques 1 and 2.
+_DIGITS = Experiment(
+    data=Data(name="digits"),
+    network=_UNET_8,
+    schedule=Schedule(first=5.0, last=0.01, levels=28),
+    train=Train(steps=2000, learning_rate=2e-3),
+)
+_STACKED_DIGITS = replace(
     _DIGITS,
-    _GREY_28,
-    replace(_GREY_28, name="mnist", data=Data(name="mnist")),
-    _POINTS,
-    replace(_POINTS, name="25-gaussians", data=Data(name="25-gaussians")),
+    data=Data(name="stacked-digits"),
+    schedule=Schedule(first=8.0, last=0.01, levels=44),
+    train=Train(steps=6000, learning_rate=2e-3),
+)
+_GREY_28 = Experiment(
+    network=_UNET_28,
+    schedule=Schedule(first=25.0, last=0.01, levels=110),
+    train=Train(steps=20_000, learning_rate=5e-4, save_every=1000),
 )
 
-PRESETS: Mapping[str, Experiment] = MappingProxyType(
-    {each.name: each for plain in _PLAIN for each in (plain, _hybrid(plain))}
+_PLAIN: Mapping[str, Experiment] = {
+    # Tables 1 and 3, Figure 3
+    "cifar10-ncsnv2": replace(_CIFAR_10, network=_NCSNV2),
+    "cifar10-unet": replace(_CIFAR_10, network=_UNET),
+    # Table 2
+    "church-ncsnv2": replace(_CHURCH, network=_NCSNV2_DEEPER),
+    "church-unet": replace(_CHURCH, network=_UNET_DEEPER),
+    # Table 4
+    "stacked-mnist-ncsnv2": replace(_STACKED_MNIST, network=_NCSNV2),
+    # Figure 2
+    "25-gaussians": replace(_FIGURE_2, data=Data(name="25-gaussians")),
+    "swiss-roll": replace(_FIGURE_2, data=Data(name="swiss-roll")),
+    "25-gaussians-one-level": replace(
+        _FIGURE_2, data=Data(name="25-gaussians"), schedule=_ONE_LEVEL
+    ),
+    "swiss-roll-one-level": replace(_FIGURE_2, data=Data(name="swiss-roll"), schedule=_ONE_LEVEL),
+    # small enough for a laptop
+    "digits": _DIGITS,
+    "stacked-digits": _STACKED_DIGITS,
+    "fashion-mnist": replace(_GREY_28, data=Data(name="fashion-mnist")),
+    "mnist": replace(_GREY_28, data=Data(name="mnist")),
+}
+
+# --- objectives ----------------------------------------------------------------------------------
+
+_D_STEPS = {"cifar10-unet": 2}  # updates of the discriminator for one of the score network; else 1
+
+
+def _hybrid(name: str, plain: Experiment) -> Experiment:
+    return replace(
+        plain,
+        name=f"{name}-adversarial",
+        train=replace(plain.train, objective="hybrid", betas=(0.0, 0.9)),
+        adversarial=replace(plain.adversarial, steps=_D_STEPS.get(name, 1)),
+    )
+
+
+def _both() -> Iterator[Experiment]:
+    for name, plain in _PLAIN.items():
+        yield replace(plain, name=name)
+        yield _hybrid(name, plain)
+
+
+PRESETS: Mapping[str, Experiment] = MappingProxyType({each.name: each for each in _both()})
+"""What `cascore train` can start, by name."""
+
+# --- checkpoints that Song and Ermon (2020) published --------------------------------------------
+
+# name           data set         size   sigma_1    L   iterations  network
+_SONG_ERMON = (
+    ("cifar10", "cifar-10", 32, 50.0, 232, 300_000, _NCSNV2),
+    ("celeba", "celeba", 64, 90.0, 500, 210_000, _NCSNV2),
+    ("church", "lsun-church", 64, 140.0, 788, 200_000, _NCSNV2_DEEPER),
+    ("bedroom", "lsun-bedroom", 128, 190.0, 1086, 150_000, _NCSNV2_DEEPER),
+    ("tower", "lsun-tower", 128, 190.0, 1086, 150_000, _NCSNV2_DEEPER),
+    ("ffhq", "ffhq", 256, 348.0, 2311, 80_000, _NCSNV2_DEEPEST),
 )
-"""Every preset by name."""
+PUBLISHED: Mapping[str, tuple[Experiment, tuple[int, int, int]]] = MappingProxyType(
+    {
+        name: (PRESETS[name], (3, size, size))
+        for prefix, size in (("cifar10", 32), ("church", 64), ("stacked-mnist", 28))
+        for name in PRESETS
+        if name.startswith(prefix)
+    }
+    | {
+        f"song-ermon-{name}": (
+            Experiment(
+                name=f"song-ermon-{name}",
+                data=Data(name=data, flip=True),
+                network=network,
+                schedule=Schedule(first=first, last=0.01, levels=levels),
+                train=replace(_CIFAR_10.train, steps=steps, ema_decay=0.999),
+            ),
+            (3, size, size),
+        )
+        for name, data, size, first, levels, steps, network in _SONG_ERMON
+    }
+)
+"""Whose checkpoints `cascore convert` reads: the experiment, and the shape of its images."""
+
+# --- sampling ------------------------------------------------------------------------------------
+
+# tuned epsilon                CAS n_sigma=1  CAS n_sigma=5  ALS n_sigma=1  ALS n_sigma=5
+_EPSILON = {
+    "cifar10-ncsnv2": (5.6e-6, 1.1e-6, 1.8e-5, 3.6e-6),  # Table 1
+    "church-ncsnv2": (2.8e-6, 4.5e-7, 4.85e-6, 9.7e-7),  # Table 2
+    "cifar10-unet": (5.45e-6, 1.05e-6, 1.6e-5, 4e-6),  # Table 3
+}
+_COLUMNS = (("cas", 1), ("cas", 5), ("als", 1), ("als", 5))
+
+
+def _samplers() -> Iterator[tuple[str, Sampler]]:
+    for model, epsilons in _EPSILON.items():
+        for (method, n_sigma), epsilon in zip(_COLUMNS, epsilons, strict=True):
+            yield (
+                f"{model}-{method}-{n_sigma}",
+                Sampler(
+                    method="cas" if method == "cas" else "als",
+                    steps=None,
+                    order=1,
+                    n_sigma=n_sigma,
+                    epsilon=epsilon,
+                ),
+            )
+    # Table 4, not tuned; and Figure 2, where the authors tried eta from 0.01 to 0.2
+    yield "stacked-mnist-ncsnv2-cas-1", Sampler(steps=None, order=1, epsilon=5e-6)
+    yield "figure-2", Sampler(method="als", steps=None, n_sigma=10, eta=0.2)
+
+
+SAMPLERS: Mapping[str, Sampler] = MappingProxyType(dict(_samplers()))
+"""The settings of the paper's samples, by name; raw and denoised come from one chain."""
 
 
 def describe_preset(preset: Experiment) -> str:
     """A preset in one line."""
-    objective = "score matching and a discriminator" if _is_hybrid(preset) else "score matching"
+    hybrid = preset.train.objective == "hybrid"
+    objective = "score matching and a discriminator" if hybrid else "score matching"
+    levels = preset.schedule.levels
     return (
         f"{preset.data.name}, {preset.network.kind} of width {preset.network.width}, {objective},"
-        f" {preset.train.steps} steps of {preset.train.batch_size}"
+        f" {levels} level{'s' if levels > 1 else ''}, {preset.train.steps} steps of"
+        f" {preset.train.batch_size}"
     )
-
-
-def _is_hybrid(preset: Experiment) -> bool:
-    return preset.train.objective == "hybrid"
