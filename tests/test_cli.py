@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 import cascore
 from cascore import cli
 from cascore.datasets import load_images
+from cascore.experiments.presets import PRESETS, SAMPLERS
 from cascore.pixels import save_png
 
 TINY = ("--network.width", "8", "--train.batch-size", "16", "--train.steps", "3", "--device", "cpu")
@@ -65,6 +66,36 @@ def test_dry_run_prints_everything_and_writes_nothing(tmp_path, capsys, monkeypa
     assert "discriminator:" in told
     assert "ms a step" in told
     assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_describes_a_run_whose_data_are_not_here(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    narrow = ("--network.width", "4", "--adversarial.width", "2", "--train.batch-size", "4")
+    assert run("train", "cifar10-ncsnv2-adversarial", "--dry-run", *narrow) == 0
+    told = capsys.readouterr().out
+    assert "data: not here, so of shape [3, 32, 32] and random" in told
+    assert '"levels": 232' in told
+    assert "discriminator: " in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_presets_lists_every_preset_and_sampler(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run("presets", "--device", "cpu") == 0
+    told = capsys.readouterr().out
+    for name in (*PRESETS, *SAMPLERS):
+        assert name in told
+    assert "29,694,083" in told
+    assert "4,204,801 x 2" in told
+
+
+def test_the_papers_settings_are_taken_by_name(trained, tmp_path):
+    assert (
+        run("sample", trained, "--count", "2", "--like", "figure-2", "--out", tmp_path / "a") == 0
+    )
+    record = json.loads((tmp_path / "a" / "record.json").read_text())
+    assert record["nfe"] == 280  # ten calls at each of 28 levels
+    assert record["sampler"]["eta"] == 0.2
 
 
 def test_sample_writes_pictures_sheets_and_a_record(trained, tmp_path):
@@ -165,6 +196,9 @@ def mistakes(trained, tmp_path):
         (("sample", trained, "--eta", "0.5", "--kappa", "2"), "at most one"),
         (("sample", trained, "--kappa", "0.5"), "kappa"),
         (("sample", trained, "--steps", "0"), "steps"),
+        (("sample", trained, "--like", "figure-2", "--steps", "3"), "leave out the others"),
+        (("sample", trained, "--like", "figure-9"), "figure-2"),
+        (("train", "digits", "--network.kind", "mlp"), "use unet or ncsnv2"),
         (("evaluate", mixed), "--data"),
         (("evaluate", mixed, "--data", "digits"), "grey.png"),
         (("evaluate", trained, "--count", "1"), "at least 2"),

@@ -15,14 +15,16 @@ import tyro
 from cascore import __version__
 from cascore.errors import InputError
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS, describe_preset
+from cascore.experiments.presets import PRESETS, SAMPLERS, describe_preset
 
 __all__ = ["main"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 if TYPE_CHECKING:
     Preset = Experiment
+    SamplerName = str
 else:
+    SamplerName = Literal[tuple(SAMPLERS)]
     Preset = tyro.extras.subcommand_type_from_defaults(
         dict(PRESETS),
         {name: describe_preset(preset) for name, preset in PRESETS.items()},
@@ -77,6 +79,8 @@ class Sample:
     """Of the first picture; picture i has seed + i, and looks the same in any batch."""
     batch_size: int = 256
     """Pictures at a time."""
+    like: SamplerName | None = None
+    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
     sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
     device: Device = "auto"
     """Where to compute."""
@@ -100,9 +104,21 @@ class Evaluate:
     """Of the first picture."""
     batch_size: int = 256
     """Pictures at a time."""
+    like: SamplerName | None = None
+    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
     sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
     device: Device = "auto"
     """Where to compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presets:
+    """List what can be trained, with an estimate of its time here, and the paper's samplers."""
+
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int | None = None
+    """CPU threads (default: PyTorch's choice)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +129,7 @@ class Info:
     """Folder of a run."""
 
 
-Command = Quickstart | Train | Sample | Evaluate | Info
+Command = Quickstart | Train | Sample | Evaluate | Info | Presets
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -144,6 +160,16 @@ def _fail(error: Exception) -> "None":
     sys.exit(2)
 
 
+def _sampler(command: Sample | Evaluate) -> Sampler:
+    if command.like is None:
+        return command.sampler
+    if command.sampler != Sampler():
+        raise InputError(
+            f"--like {command.like} fixes every sampler setting: leave out the others, or --like"
+        )
+    return SAMPLERS[command.like]
+
+
 def _run(command: Command) -> int:
     # Torch is loaded here and not above: help and mistakes in arguments are answered at once.
     from cascore import commands
@@ -162,7 +188,7 @@ def _run(command: Command) -> int:
         case Sample():
             return commands.sample(
                 command.run,
-                command.sampler,
+                _sampler(command),
                 out=command.out,
                 first_seed=command.seed,
                 count=command.count,
@@ -172,7 +198,7 @@ def _run(command: Command) -> int:
         case Evaluate():
             return commands.evaluate(
                 command.path,
-                command.sampler,
+                _sampler(command),
                 data=command.data,
                 root=command.root,
                 out=command.out,
@@ -183,3 +209,5 @@ def _run(command: Command) -> int:
             )
         case Info():
             return commands.info(command.run)
+        case Presets():
+            return commands.presets(device=command.device, threads=command.threads)

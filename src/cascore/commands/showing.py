@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 
 from cascore.commands.quickstart import FULL, run_quickstart
-from cascore.commands.training import parameter_count, use_threads
+from cascore.commands.training import use_threads
 from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import to_json
@@ -27,7 +27,9 @@ def info(run: Path) -> int:
     console.print(f"checkpoints: {', '.join(str(each.step) for each in saved) or 'none yet'}")
     if saved:
         model = load_model(run, device=torch.device("cpu"))
-        console.print(f"score network: {parameter_count(model.denoiser):,} parameters")
+        console.print(
+            f"score network: {sum(p.numel() for p in model.denoiser.parameters()):,} parameters"
+        )
         console.print(f"datum: {list(model.shape)}; weights: {file_digest(saved[-1].tensors)}")
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     if lines:

@@ -5,7 +5,8 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice, pairwise
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -13,19 +14,23 @@ import torch
 from rich.console import Console
 
 from cascore.console import Display
-from cascore.datasets import ImageSet
+from cascore.datasets import DataRecord, ImageSet, PointSet
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.config import Experiment, Schedule, to_json
+from cascore.experiments.config import Data, Experiment, Schedule, to_json
+from cascore.experiments.cost import Cost, step_cost, training_speed
+from cascore.experiments.presets import SHAPES
 from cascore.experiments.run import training_run
 from cascore.pixels import to_float
 from cascore.schedule import largest_distance, level_count
 from cascore.training import Workers, joined_processes
 from cascore.training.checkpoint import checkpoints
 
-__all__ = ["describe", "parameter_count", "train", "use_threads"]
+__all__ = ["describe", "duration", "train", "use_threads"]
 
 TRIAL_STEPS = 6
+TRIAL_SECONDS = 2.0  # for one of them at most
+STAND_INS = 256  # random images in the place of data that are not here
 ADVISED = 3000  # images that sigma_1 is compared with
 
 
@@ -79,29 +84,61 @@ def describe(experiment: Experiment, folder: Path, *, device: str, threads: int 
     """Print the resolved experiment, parameter counts and a time estimate measured here."""
     use_threads(threads)
     place = build.select_device(device)
-    data = build.load_data(experiment.data, "train")
+    data, absent = _data_or_stand_in(experiment.data)
     shape = build.data_shape(data)
-    state = build.build_state(experiment, shape, device=place)
-    steps = build.training_loop(experiment, state, data, device=place, workers=Workers())
-    ends = [time.perf_counter() for _ in islice(steps, TRIAL_STEPS)]
-    typical = statistics.median(b - a for a, b in pairwise(ends)) if len(ends) > 1 else 0.0
+    cost = step_cost(experiment, shape)
+    build.build_gan(experiment.adversarial)  # refuses a name that is none
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(to_json(experiment), end="")
-    console.print(f"data: {data.count} items of shape {list(shape)}, digest {data.digest[:16]}")
-    console.print(f"score network: {parameter_count(state.denoiser):,} parameters")
-    if state.discriminator is not None:
-        console.print(f"discriminator: {parameter_count(state.discriminator):,} parameters")
-    if isinstance(data, ImageSet):
+    if absent:
+        console.print(f"data: not here, so of shape {list(shape)} and random for this. {absent}")
+    else:
+        console.print(f"data: {data.count} items of shape {list(shape)}, digest {data.digest[:16]}")
+    console.print(f"score network: {cost.parameters:,} parameters")
+    if experiment.train.objective == "hybrid":
+        console.print(f"discriminator: {cost.discriminator_parameters:,} parameters")
+    if isinstance(data, ImageSet) and not absent:
         console.print(_levels_advice(data, experiment.schedule))
     saved = checkpoints(folder / "checkpoints")
     done = min(saved[-1].step if saved else 0, experiment.train.steps)
     console.print(f"run: {folder}, {f'goes on from step {done}' if done else 'new'}")
-    total = typical * (experiment.train.steps - done)
+    rows, typical = _trial(experiment, data, cost, place)
+    left = experiment.train.steps - done
+    scaled = "" if rows == experiment.train.batch_size else f", measured on batches of {rows}"
     console.print(
-        f"time: {typical * 1e3:.0f} ms a step on {place} with {torch.get_num_threads()} threads,"
-        f" about {_duration(total)} for {experiment.train.steps - done} steps"
+        f"time: {typical * 1e3:,.0f} ms a step on {place} with {torch.get_num_threads()} threads"
+        f"{scaled}, about {duration(typical * left)} for {left} steps"
     )
     return 0
+
+
+def _data_or_stand_in(settings: Data) -> tuple[ImageSet | PointSet, str]:
+    """The training data, or random images of their shape with the reason why they are not here."""
+    try:
+        return build.load_data(settings, "train"), ""
+    except InputError as error:
+        if settings.name not in SHAPES:
+            raise
+        generator = torch.Generator().manual_seed(0)
+        size = (STAND_INS, *SHAPES[settings.name])
+        images = torch.randint(256, size, generator=generator, dtype=torch.uint8)
+        record = DataRecord(source="random numbers", split="none")
+        return ImageSet(settings.name, "train", images, None, record), str(error)
+
+
+def _trial(
+    experiment: Experiment, data: ImageSet | PointSet, cost: Cost, place: torch.device
+) -> tuple[int, float]:
+    """Seconds of a step, scaled up from as many rows as can be tried in a few seconds."""
+    settings = experiment.train
+    expected = cost.seconds(training_speed(place))
+    rows = max(1, min(settings.batch_size, int(settings.batch_size * TRIAL_SECONDS / expected)))
+    small = replace(experiment, train=replace(settings, batch_size=rows, steps=TRIAL_STEPS))
+    state = build.build_state(small, build.data_shape(data), device=place)
+    steps = build.training_loop(small, state, data, device=place, workers=Workers())
+    ends = [time.perf_counter() for _ in steps]
+    typical = statistics.median(b - a for a, b in pairwise(ends))
+    return rows, typical * settings.batch_size / rows
 
 
 def _levels_advice(data: ImageSet, schedule: Schedule) -> str:
@@ -117,15 +154,13 @@ def _levels_advice(data: ImageSet, schedule: Schedule) -> str:
     )
 
 
-def parameter_count(module: torch.nn.Module) -> int:
-    """How many numbers a module learns."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words, in the unit that a person would take."""
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 100 * 3600 else f"{seconds / 86400:,.0f} days"
 
 
 def use_threads(threads: int | None) -> None:

@@ -19,7 +19,7 @@ from cascore.experiments.config import (
     Train,
 )
 
-__all__ = ["PRESETS", "PUBLISHED", "SAMPLERS", "describe_preset"]
+__all__ = ["PRESETS", "PUBLISHED", "SAMPLERS", "SHAPES", "describe_preset"]
 
 # --- networks ------------------------------------------------------------------------------------
 
@@ -82,6 +82,7 @@ _DIGITS = Experiment(
     network=_UNET_8,
     schedule=Schedule(first=5.0, last=0.01, levels=28),
     train=Train(steps=2000, learning_rate=2e-3),
+    adversarial=Adversarial(width=16),
 )
 _STACKED_DIGITS = replace(
     _DIGITS,
@@ -92,8 +93,24 @@ _STACKED_DIGITS = replace(
 _GREY_28 = Experiment(
     network=_UNET_28,
     schedule=Schedule(first=25.0, last=0.01, levels=110),
-    train=Train(steps=20_000, learning_rate=5e-4, save_every=1000),
+    train=Train(steps=6000, learning_rate=5e-4, save_every=500),
+    adversarial=Adversarial(width=8),
 )
+
+SHAPES: Mapping[str, tuple[int, ...]] = {
+    "cifar-10": (3, 32, 32),
+    "lsun-church": (3, 64, 64),
+    "celeba": (3, 64, 64),
+    "stacked-mnist": (3, 28, 28),
+    "stacked-fashion-mnist": (3, 28, 28),
+    "stacked-digits": (3, 8, 8),
+    "digits": (1, 8, 8),
+    "fashion-mnist": (1, 28, 28),
+    "mnist": (1, 28, 28),
+    "25-gaussians": (2,),
+    "swiss-roll": (2,),
+}
+"""The shape of one datum of each data set with a fixed one."""
 
 _PLAIN: Mapping[str, Experiment] = {
     # Tables 1 and 3, Figure 3
