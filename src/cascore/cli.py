@@ -119,7 +119,8 @@ class Prepare:
 
     Example: cascore data prepare cifar-10 --source cifar-10-binary.tar.gz
 
-    A new name makes a set of a folder of images: cascore data prepare mine --source photos --size 32
+    A new name makes a set of a folder of images, brought to one shape:
+    cascore data prepare mine --source photos --size 32
     """
 
     name: tyro.conf.Positional[str]
@@ -237,16 +238,24 @@ def _run(command: Command) -> int:
             )
         case Info():
             return commands.info(command.run)
-        case DataSets(action=Prepare() as prepare):
+        case DataSets():
+            return _run_data(command.action)
+
+
+def _run_data(action: Prepare | Show) -> int:
+    from cascore import commands
+
+    match action:
+        case Prepare():
             return commands.prepare_data(
-                prepare.name,
-                source=prepare.source,
-                download=prepare.download,
-                root=prepare.root,
-                size=prepare.size,
-                crop=prepare.crop,
-                filter=prepare.filter,
-                mode=prepare.mode,
+                action.name,
+                source=action.source,
+                download=action.download,
+                root=action.root,
+                size=action.size,
+                crop=action.crop,
+                filter=action.filter,
+                mode=action.mode,
             )
-        case DataSets(action=Show() as show):
-            return commands.show_data(show.name, root=show.root, out=show.out)
+        case Show():
+            return commands.show_data(action.name, root=action.root, out=action.out)

@@ -1,5 +1,6 @@
 """`cascore data`: original files to prepared sets, and what a trainer needs to know of a set."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -97,8 +98,8 @@ def _download(name: str, folder: Path, display: Display) -> Path:
     """The folder or file that holds what was fetched."""
     if name not in downloads.DOWNLOADS:
         raise InputError(
-            f"{name} cannot be fetched by a program, only {', '.join(downloads.DOWNLOADS)} can; docs/data.md"
-            " says where to get the others by hand, then name the files with --source"
+            f"{name} cannot be fetched by a program, only {', '.join(downloads.DOWNLOADS)} can;"
+            " docs/data.md says where to get the others by hand; then name them with --source"
         )
     files, place = downloads.DOWNLOADS[name], folder / name.removeprefix("stacked-")
     with display.counting(f"fetching {name}, bytes", sum(f.size for f in files)) as advance:
@@ -168,11 +169,10 @@ def _levels(images: ImageSet, diameter: Diameter) -> Iterator[str]:
             f" {low:.2f} apart; by the triangle inequality no two are further than {high:.2f};"
             f" {diameter.compared:,} pairs were compared, all would take too long"
         )
-    for sigma_1 in dict.fromkeys((low, high)):
-        count = _level_count(images, sigma_1)
-        if count is not None:
+    for sigma_1 in dict.fromkeys(math.ceil(10 * each) / 10 for each in (low, high)):
+        if (count := _level_count(images, sigma_1)) is not None:
             yield (
-                f"levels by Technique 2 from {sigma_1:.2f} to {LAST}: {count}, in"
-                f" {_dimension(images)} dimensions"
+                f"levels by Technique 2 from {sigma_1:.1f} to {LAST:g} in {_dimension(images)}"
+                f" dimensions: {count}"
             )
             yield f"  --schedule.first {sigma_1:.1f} --schedule.levels {count}"

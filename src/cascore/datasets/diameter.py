@@ -108,10 +108,11 @@ def image_diameter(
 
 def _sorted(images: Tensor) -> _Sorted:
     total = torch.zeros(images.shape[1], dtype=torch.float64)
-    for block in images.split(_CHUNK):
+    blocks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+    for block in blocks:
         total += block.sum(dim=0, dtype=torch.float64)
     center = total / len(images)
-    radius = torch.cat([(block.double() - center).norm(dim=1) for block in images.split(_CHUNK)])
+    radius = torch.cat([(block.double() - center).norm(dim=1) for block in blocks])
     radius, order = radius.sort(descending=True, stable=True)
     return _Sorted(images, order, radius)
 

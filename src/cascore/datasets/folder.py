@@ -216,7 +216,8 @@ def _common_size(folder: Path, headers: Sequence[Header]) -> tuple[int, int]:
             raise InputError(
                 f"images in {folder} differ in size: {first.path} is {first.width} x"
                 f" {first.height}, {other.path} is {other.width} x {other.height};"
-                " give FolderOptions a size to bring them all to"
+                " give FolderOptions a size to bring them all to (on the command line --size, or"
+                " --data.size)"
             )
     return first.height, first.width
 
@@ -228,7 +229,8 @@ def _common_grey(folder: Path, headers: Sequence[Header]) -> bool:
             grey, colour = (other, first) if other.grey else (first, other)
             raise InputError(
                 f"{folder} mixes grey and colour: {grey.path} is grey, {colour.path} is not;"
-                ' convert them, or give FolderOptions mode="rgb" or mode="grey"'
+                ' convert them, or give FolderOptions mode="rgb" or mode="grey" (on the command'
+                " line --mode, or --data.mode)"
             )
     return first.grey
 

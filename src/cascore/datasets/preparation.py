@@ -27,13 +27,11 @@ NEEDS_PREPARATION = {
     ),
     "lsun-church": (
         "the folder of church_outdoor_train_lmdb and church_outdoor_val_lmdb",
-        "the downloader of github.com/fyu/lsun; it must be fetched by hand, because its server"
-        " promises no fixed bytes",
+        "github.com/fyu/lsun, by hand: two archives, 2.5 GB together, which have to be unpacked",
     ),
     "celeba": (
         "the folder of img_align_celeba.zip and list_eval_partition.txt",
-        "mmlab.ie.cuhk.edu.hk/projects/CelebA.html; they must be fetched by hand, because its"
-        " terms have to be accepted",
+        "mmlab.ie.cuhk.edu.hk/projects/CelebA.html, by hand: its terms are for a person to accept",
     ),
 }
 KNOWN = ("digits", *_IDX, *NEEDS_PREPARATION, *STACKED)
