@@ -167,7 +167,7 @@ def _levels(images: ImageSet, diameter: Diameter) -> Iterator[str]:
         yield (
             f"sigma_1 by Technique 1: from {low:.2f} to {high:.2f}. {pair.capitalize()} are"
             f" {low:.2f} apart; by the triangle inequality no two are further than {high:.2f};"
-            f" {diameter.compared:,} pairs were compared, all would take too long"
+            f" {diameter.compared:,} distances were computed, all would take too long"
         )
     for sigma_1 in dict.fromkeys(math.ceil(10 * each) / 10 for each in (low, high)):
         if (count := _level_count(images, sigma_1)) is not None:

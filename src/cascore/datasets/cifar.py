@@ -35,6 +35,7 @@ CLASSES = (
 _SIZE = 3 * 32 * 32
 _LARGEST = 128 * 2**20  # bytes of one batch; those of CIFAR-10 have 31 MB
 _OFFICIAL = (50_000, 10_000)
+_RULE = "official: the five training batches and the test batch"
 _STEMS = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
 _ADVICE = (
     "give as --source cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked, a"
@@ -77,8 +78,8 @@ def find_cifar10(source: Path) -> Originals:
                     folder, (form, found), file_facts(p for p in paths if p.is_file())
                 )
     if found_images := find_parquet(source, classes=CLASSES) or find_folders(source):
-        train, test, classes, what, files = found_images
-        return _originals(train, test, classes=classes, what=what, files=files)
+        train, test, classes, what, rule, files = found_images
+        return _originals(train, test, classes=classes, what=what, rule=rule, files=files)
     raise InputError(f"{source} holds no form of cifar-10; {_ADVICE}")
 
 
@@ -110,7 +111,9 @@ def _from_batches(
             read.append(form.read(contents[name], f"{name} of {path}"))
         pixels = np.concatenate([each for each, _ in read]).reshape(-1, 3, 32, 32)
         splits[split] = from_arrays(pixels, np.concatenate([each for _, each in read]))
-    return _originals(splits["train"], splits["test"], classes=CLASSES, what=form.what, files=files)
+    return _originals(
+        splits["train"], splits["test"], classes=CLASSES, what=form.what, rule=_RULE, files=files
+    )
 
 
 def _originals(
@@ -119,6 +122,7 @@ def _originals(
     *,
     classes: tuple[str, ...],
     what: str,
+    rule: str,
     files: tuple[FileFacts, ...],
 ) -> Originals:
     counts = counts_note(train.count, test.count, official=_OFFICIAL)
@@ -128,7 +132,7 @@ def _originals(
         test=test,
         record=DataRecord(
             source=f"CIFAR-10, A. Krizhevsky (2009), {what}; {counts}",
-            split="official: the five training batches and the test batch",
+            split=rule,
         ),
         classes=classes,
         files=files,

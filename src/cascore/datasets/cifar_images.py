@@ -24,12 +24,13 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class FoundImages(NamedTuple):
-    """Both splits, the names of the classes, what was read, and its files."""
+    """Both splits, the names of the classes, what was read, what split it, and its files."""
 
     train: Original
     test: Original
     classes: tuple[str, ...]
     what: str
+    rule: str
     files: tuple[FileFacts, ...]
 
 
@@ -50,7 +51,8 @@ def find_parquet(source: Path, *, classes: tuple[str, ...]) -> FoundImages | Non
             raise InputError(f"{source} holds no file {split}-*.parquet; get it too")
     train, test = (_parquet_split(paths[split], classes) for split in SPLITS)
     files = file_facts([*paths["train"], *paths["test"]], below=source)
-    return FoundImages(train, test, classes, "parquet files of the hub", files)
+    rule = "official: the files train-* and test-*"
+    return FoundImages(train, test, classes, "parquet files of the hub", rule, files)
 
 
 def find_folders(source: Path) -> FoundImages | None:
@@ -76,7 +78,8 @@ def find_folders(source: Path) -> FoundImages | None:
         labels = [classes.index(path.parts[0]) for path in paths[split]] if nested else None
         splits.append(_file_split(files, None if labels is None else np.array(labels)))
     facts = file_facts((source / s / path for s in SPLITS for path in paths[s]), below=source)
-    return FoundImages(splits[0], splits[1], classes, "folders of images", facts)
+    rule = "as found: the folders train and test"
+    return FoundImages(splits[0], splits[1], classes, "folders of images", rule, facts)
 
 
 def _file_split(files: Sequence[Path], labels: npt.NDArray[np.int64] | None) -> Original:

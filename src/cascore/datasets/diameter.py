@@ -28,7 +28,7 @@ class Diameter(NamedTuple):
         low: The largest distance found, attained by `pair`.
         high: No distance is larger; equal to low where it is exact.
         pair: The two images at the distance low.
-        compared: How many pairs were compared.
+        compared: How many distances were computed.
     """
 
     low: float

@@ -10,6 +10,7 @@ dictionaries come out of opcodes that call nothing.
 import io
 import math
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def unpickle_arrays(content: bytes, *, path: str | Path) -> object:
         InputError: It names anything but the parts of an array, or is damaged.
     """
     try:
+        _require_modest_memo(content)
         return _finished(_ArraysOnly(io.BytesIO(content), path).load())
     except InputError:
         raise
@@ -56,6 +58,29 @@ class _ArraysOnly(pickle.Unpickler):
                 " code, so it is refused; the file is not that of CIFAR-10: get it anew"
             )
         return found
+
+
+def _require_modest_memo(content: bytes) -> None:
+    """Refuse a memo of absurd size: the unpickler makes room for any index that is named."""
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
+            raise ValueError(f"it asks for room for {argument} values after {count} instructions")
+
+
+class _Part:
+    """What a pickle gets for a name: it can be called, and that is all."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., object]) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: object) -> object:
+        return self._make(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        """Refuse: without this method a pickle could set our attributes."""
+        raise ValueError("it sets the state of a function")
 
 
 class _Dtype:
@@ -111,12 +136,12 @@ def _encode(text: object, codec: object = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-_ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _encode,
+_ADMITTED = {
+    ("numpy", "ndarray"): _Part(_Array),
+    ("numpy", "dtype"): _Part(_Dtype),
+    ("_codecs", "encode"): _Part(_encode),
     **{
-        (f"numpy.{core}.{module}", name): made
+        (f"numpy.{core}.{module}", name): _Part(made)
         for core in ("core", "_core")
         for module, name, made in (
             ("multiarray", "_reconstruct", _reconstruct),
