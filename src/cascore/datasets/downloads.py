@@ -7,6 +7,7 @@ mnist.txt and fashion_mnist.txt), so they stand in a public place that is none o
 import hashlib
 import http.client
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,11 @@ __all__ = ["DOWNLOADS", "Download", "download"]
 
 _SECONDS = 30.0  # without a byte, and the server counts as gone
 _CHUNK = 2**18
+# Other OSErrors are of the disk, and say so themselves.
+_CONNECTION = (
+    *(urllib.error.URLError, http.client.HTTPException, ssl.SSLError),
+    *(ConnectionError, TimeoutError),
+)
 
 
 class Download(NamedTuple):
@@ -103,9 +109,7 @@ def download(
         part = folder / f"{file.name}.part"
         try:
             _fetch(file, part, progress=progress)
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            if isinstance(error, OSError) and error.filename is not None:
-                raise  # of the disk, not of the connection
+        except _CONNECTION as error:
             reason = getattr(error, "reason", None) or error
             raise InputError(
                 f"{file.url} cannot be fetched ({reason}); run the command again where there is a"
