@@ -85,12 +85,15 @@ def file_facts(paths: Iterable[Path], *, below: Path | None = None) -> tuple[Fil
 
 def from_sets(train: ImageSet, test: ImageSet, *, files: tuple[FileFacts, ...]) -> Originals:
     """A set that fits in memory, as the originals of its prepared form."""
+    source, other = train.record.source, test.record.source
+    if other != source:  # of IDX files the same credit, then the files
+        source = f"{source}; {other.rpartition('; ')[2]}"
     return Originals(
         name=train.name,
         train=from_arrays(train.images.numpy(), _labels(train)),
         test=from_arrays(test.images.numpy(), _labels(test)),
         record=DataRecord(
-            source=f"{train.record.source}; {test.record.source.rpartition('; ')[2]}",
+            source=source,
             split=train.record.split,
             preparation=train.record.preparation,
         ),
