@@ -1,4 +1,4 @@
-"""The command line: `cascore quickstart | train | sample | evaluate | info`.
+"""The command line: `cascore quickstart | train | sample | evaluate | info | data`.
 
 The settings are the frozen dataclasses of `experiments.config`; no torch is loaded until a command
 that needs it runs.
@@ -129,7 +129,63 @@ class Info:
     """Folder of a run."""
 
 
-Command = Quickstart | Train | Sample | Evaluate | Info | Presets
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Turn a data set's original files into one mapped file for each split.
+
+    Example: cascore data prepare cifar-10 --source cifar-10-binary.tar.gz
+
+    A new name makes a set of a folder of images, brought to one shape:
+    cascore data prepare mine --source photos --size 32
+    """
+
+    name: tyro.conf.Positional[str]
+    """A known data set, or a new name for a folder of images."""
+    source: Path | None = None
+    """Its original files: an archive or a folder; docs/data.md says which."""
+    download: bool = False
+    """Fetch the files first, where a program may."""
+    root: Path = Path("data")
+    """The data root, which gets a folder of the set's name."""
+    size: int | None = None
+    """Folder of images: height and width in pixels to bring every image to."""
+    crop: Literal["center", "none"] = "center"
+    """Folder of images, with a size: cut the middle square out first, or stretch."""
+    filter: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"
+    """Folder of images, with a size: the resampling filter."""
+    mode: Literal["auto", "rgb", "grey"] = "auto"
+    """Folder of images: take images as they are, or convert all to colour or to grey."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Draw a contact sheet of a data set and work out what a trainer needs to know of it."""
+
+    name: tyro.conf.Positional[str]
+    """A data set, or folder:PATH."""
+    root: Path | None = None
+    """The data root, or the folder of the original files (default: data)."""
+    out: Path | None = None
+    """Folder for sheet.png and numbers.json (default: data-sheets/NAME)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSets:
+    """Prepare data sets, and look at them."""
+
+    action: Prepare | Show
+    """What to do."""
+
+
+Command = (
+    Quickstart
+    | Train
+    | Sample
+    | Evaluate
+    | Info
+    | Presets
+    | Annotated[DataSets, tyro.conf.subcommand("data")]
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -211,3 +267,24 @@ def _run(command: Command) -> int:
             return commands.info(command.run)
         case Presets():
             return commands.presets(device=command.device, threads=command.threads)
+        case DataSets():
+            return _run_data(command.action)
+
+
+def _run_data(action: Prepare | Show) -> int:
+    from cascore import commands
+
+    match action:
+        case Prepare():
+            return commands.prepare_data(
+                action.name,
+                source=action.source,
+                download=action.download,
+                root=action.root,
+                size=action.size,
+                crop=action.crop,
+                filter=action.filter,
+                mode=action.mode,
+            )
+        case Show():
+            return commands.show_data(action.name, root=action.root, out=action.out)

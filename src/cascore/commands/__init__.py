@@ -1,9 +1,20 @@
 """What each command does: results to standard output, progress to standard error, an exit code."""
 
+from cascore.commands.data import prepare_data, show_data
 from cascore.commands.judging import evaluate
 from cascore.commands.presets import presets
 from cascore.commands.sampling import sample
 from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
 
-__all__ = ["describe", "evaluate", "info", "presets", "quickstart", "sample", "train"]
+__all__ = [
+    "describe",
+    "evaluate",
+    "info",
+    "prepare_data",
+    "presets",
+    "quickstart",
+    "sample",
+    "show_data",
+    "train",
+]

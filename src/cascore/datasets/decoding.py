@@ -1,6 +1,7 @@
 """Image files to uint8 pixels of one shape, in memory or in a mapped file."""
 
 import hashlib
+import io
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,11 @@ __all__ = [
     "Target",
     "decode",
     "decode_mapped",
+    "decode_one",
     "decoded_bytes",
+    "opened_image",
     "read_header",
+    "require_8_bits",
 ]
 
 Crop = Literal["center", "none"]
@@ -64,12 +68,8 @@ def read_header(folder: Path, path: PurePosixPath) -> Header:
     Raises:
         InputError: Not an image, too many pixels, or pixels of more than 8 bits.
     """
-    with _opened(folder / path) as image:
-        if image.mode not in _GREY + _COLOUR:
-            raise InputError(
-                f"{folder / path} has pixels of Pillow's mode {image.mode}; expected 8 bits a"
-                " channel: convert it to 8-bit grey or RGB"
-            )
+    with opened_image(folder / path, name=str(folder / path)) as image:
+        require_8_bits(image, name=str(folder / path))
         orientation = _orientation(image)
         width, height = image.size
         if orientation in _SIDEWAYS:
@@ -151,8 +151,18 @@ def _write_mapped(stored: Path, folder: Path, headers: Sequence[Header], *, targ
 
 def _fill(pixels: Pixels, folder: Path, headers: Sequence[Header], *, target: Target) -> None:
     for slot, header in zip(pixels, headers, strict=True):
-        with _opened(folder / header.path) as image:
-            slot[:] = _to_pixels(image, header, target=target)
+        slot[:] = decode_one(folder, header, target=target)
+
+
+def decode_one(folder: Path, header: Header, *, target: Target) -> Pixels:
+    """Pixels [C, H, W] of one image.
+
+    Raises:
+        InputError: The image is broken; the message names it.
+    """
+    path = folder / header.path
+    with opened_image(path, name=str(path)) as image:
+        return _to_pixels(image, header, target=target)
 
 
 def _to_pixels(image: Image.Image, header: Header, *, target: Target) -> Pixels:
@@ -176,24 +186,34 @@ def _to_pixels(image: Image.Image, header: Header, *, target: Target) -> Pixels:
     return pixels[None] if target.channels == 1 else pixels.transpose(2, 0, 1)
 
 
+def require_8_bits(image: Image.Image, *, name: str) -> None:
+    """Raise InputError for pixels of more than 8 bits a channel, or of no colour known here."""
+    if image.mode not in _GREY + _COLOUR:
+        raise InputError(
+            f"{name} has pixels of Pillow's mode {image.mode}; expected 8 bits a"
+            " channel: convert it to 8-bit grey or RGB"
+        )
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An open image; whatever goes wrong with it becomes an InputError that names the file."""
+def opened_image(content: Path | bytes, *, name: str) -> Iterator[Image.Image]:
+    """An open image; whatever goes wrong with it becomes an InputError that gives its name."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
+            stream = io.BytesIO(content) if isinstance(content, bytes) else content
+            with Image.open(stream, formats=_FORMATS) as image:
                 yield image
     except InputError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{path} claims more pixels than are safe to decode: {error};"
-            " make it smaller, or take it out of the folder"
+            f"{name} claims more pixels than are safe to decode: {error};"
+            " make it smaller, or take it out of the set"
         ) from error
     except Exception as error:  # Pillow's decoders raise anything at all on damaged bytes.
         raise InputError(
-            f"{path} cannot be read as an image: {error}; repair it, or take it out of the folder"
+            f"{name} cannot be read as an image: {error}; repair it, or take it out of the set"
         ) from error
 
 

@@ -1,11 +1,13 @@
 """A folder of images as a data set: which files, which split, which shape, which labels."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,14 +18,18 @@ from cascore.datasets.decoding import (
     Target,
     decode,
     decode_mapped,
+    decode_one,
     decoded_bytes,
     read_header,
 )
 from cascore.datasets.images import ImageSet
-from cascore.datasets.records import DataRecord, require_split
+from cascore.datasets.originals import Original, Originals, file_facts
+from cascore.datasets.records import SPLITS, DataRecord, require_split
 from cascore.errors import InputError
 
-__all__ = ["FolderOptions", "load_folder"]
+__all__ = ["FolderOptions", "Mode", "find_folder", "find_images", "load_folder"]
+
+Mode = Literal["auto", "rgb", "grey"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 _TEST_SHARE = 10  # one image in ten
@@ -49,7 +55,7 @@ class FolderOptions:
     size: int | None = None
     crop: Crop = "center"
     filter: Filter = "lanczos"
-    mode: Literal["auto", "rgb", "grey"] = "auto"
+    mode: Mode = "auto"
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 1:
@@ -57,7 +63,7 @@ class FolderOptions:
         for name, value, allowed in (
             ("crop", self.crop, get_args(Crop)),
             ("filter", self.filter, get_args(Filter)),
-            ("mode", self.mode, ("auto", "rgb", "grey")),
+            ("mode", self.mode, get_args(Mode)),
         ):
             if value not in allowed:
                 raise InputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
@@ -87,16 +93,10 @@ def load_folder(
     """
     if split != "all":
         require_split(split)
-    paths = _find_images(folder)
+    paths = find_images(folder)
     headers = [read_header(folder, path) for path in paths]
     target = _common_target(folder, headers, options)
-    chosen = [header for header in headers if split in ("all", _split_of(header.path))]
-    if not chosen:
-        raise InputError(
-            f"none of the {len(paths)} images in {folder} falls into the {split} split, which is"
-            f" decided by a hash of each image's path and gives the test about one in"
-            f" {_TEST_SHARE}; use the other split, or add images"
-        )
+    chosen = _chosen(folder, headers, split)
     if root is not None and decoded_bytes(len(chosen), target) > _MAPPED_ABOVE:
         pixels = decode_mapped(folder, chosen, target=target, cache=root)
     else:
@@ -112,7 +112,55 @@ def load_folder(
     )
 
 
-def _find_images(folder: Path) -> list[PurePosixPath]:
+def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals:
+    """A folder of images as the originals of a prepared set, the same images as `load_folder`.
+
+    Args:
+        folder: Where to look, recursively.
+        name: What the prepared set will be called.
+        options: Size, crop, filter and mode.
+
+    Raises:
+        InputError: As `load_folder`; both splits need an image.
+    """
+    paths = find_images(folder)
+    headers = [read_header(folder, path) for path in paths]
+    target = _common_target(folder, headers, options)
+    classes = _classes(paths)
+    parts = {split: _chosen(folder, headers, split) for split in SPLITS}
+    return Originals(
+        name=name,
+        train=_original(folder, parts["train"], target=target, classes=classes),
+        test=_original(folder, parts["test"], target=target, classes=classes),
+        record=_record(folder, headers, target=target, options=options),
+        classes=classes,
+        files=file_facts((folder / path for path in paths), below=folder),
+    )
+
+
+def _original(
+    folder: Path, headers: Sequence[Header], *, target: Target, classes: tuple[str, ...]
+) -> Original:
+    labels = _labels(headers, classes)
+
+    def blocks(start: int) -> Iterator[npt.NDArray[np.uint8]]:
+        for header in headers[start:]:
+            yield decode_one(folder, header, target=target)[None]
+
+    return Original(
+        count=len(headers),
+        shape=target[:3],
+        labels=None if labels is None else labels.numpy(),
+        blocks=blocks,
+    )
+
+
+def find_images(folder: Path) -> list[PurePosixPath]:
+    """The image files below a folder, relative to it, in the order of their paths.
+
+    Raises:
+        InputError: No folder, or no image.
+    """
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give folder:PATH the path of one")
     relative = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
@@ -132,6 +180,17 @@ def _split_of(path: PurePosixPath) -> str:
     """Which split an image is in, by SHA-256 of its relative path."""
     digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).digest()
     return "test" if int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0 else "train"
+
+
+def _chosen(folder: Path, headers: Sequence[Header], split: str) -> list[Header]:
+    chosen = [header for header in headers if split in ("all", _split_of(header.path))]
+    if not chosen:
+        raise InputError(
+            f"none of the {len(headers)} images in {folder} falls into the {split} split, which is"
+            f" decided by a hash of each image's path and gives the test about one in"
+            f" {_TEST_SHARE}; use the other split, or add images"
+        )
+    return chosen
 
 
 def _common_target(folder: Path, headers: Sequence[Header], options: FolderOptions) -> Target:
@@ -157,7 +216,8 @@ def _common_size(folder: Path, headers: Sequence[Header]) -> tuple[int, int]:
             raise InputError(
                 f"images in {folder} differ in size: {first.path} is {first.width} x"
                 f" {first.height}, {other.path} is {other.width} x {other.height};"
-                " give FolderOptions a size to bring them all to"
+                " give FolderOptions a size to bring them all to (on the command line --size, or"
+                " --data.size)"
             )
     return first.height, first.width
 
@@ -169,7 +229,8 @@ def _common_grey(folder: Path, headers: Sequence[Header]) -> bool:
             grey, colour = (other, first) if other.grey else (first, other)
             raise InputError(
                 f"{folder} mixes grey and colour: {grey.path} is grey, {colour.path} is not;"
-                ' convert them, or give FolderOptions mode="rgb" or mode="grey"'
+                ' convert them, or give FolderOptions mode="rgb" or mode="grey" (on the command'
+                " line --mode, or --data.mode)"
             )
     return first.grey
 

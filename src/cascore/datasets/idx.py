@@ -19,7 +19,7 @@ from cascore.datasets.images import ImageSet
 from cascore.datasets.records import DataRecord, require_split
 from cascore.errors import InputError
 
-__all__ = ["FASHION_MNIST", "MNIST", "IdxSource", "load_idx", "read_idx"]
+__all__ = ["FASHION_MNIST", "MNIST", "IdxSource", "find_files", "load_idx", "read_idx"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_RATIO = 1032  # deflate spends at least 2 bits on 258 bytes
@@ -84,7 +84,7 @@ def load_idx(source: IdxSource, split: str, *, root: Path | None = None) -> Imag
         InputError: A file is missing, broken, or not what its name says.
     """
     require_split(split)
-    image_path, label_path = _find_pair(source, split, root=root)
+    image_path, label_path = find_files(source, split, root=root)
     images = read_idx(image_path, item_shape=(28, 28))
     labels = read_idx(label_path, item_shape=())
     if len(images) != len(labels):
@@ -172,7 +172,7 @@ def _read_up_to(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytearray:
     return content
 
 
-def _find_pair(source: IdxSource, split: str, *, root: Path | None) -> tuple[Path, Path]:
+def find_files(source: IdxSource, split: str, *, root: Path | None) -> tuple[Path, Path]:
     """Images and labels of a split, both from the first folder that has both."""
     names = [f"{_PREFIXES[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
     places = [*([root] if root is not None else []), *source.places]

@@ -32,9 +32,10 @@ class Data:
     """What is learned."""
 
     name: str = "digits"
-    """digits, fashion-mnist, mnist, 25-gaussians, swiss-roll, or folder:PATH."""
+    """digits, fashion-mnist, mnist, cifar-10, lsun-church, celeba, stacked-digits, stacked-mnist,
+    stacked-fashion-mnist, 25-gaussians, swiss-roll, folder:PATH, or a prepared set's own name."""
     root: str | None = None
-    """Folder of the IDX files, or for the decoded pixels of a large image folder."""
+    """Folder of prepared sets (default: data), of the IDX files, or for a large folder's pixels."""
     size: int | None = None
     """For folder:PATH: height and width in pixels to bring every image to."""
     crop: Literal["center", "none"] = "center"

@@ -55,15 +55,18 @@ class ImageBatches:
     def batch(self, step: int) -> Tensor:
         """The rows of `step`, each epoch in a new order."""
         rows = self.workers.rows(self.batch_size)
-        chosen = self.images[batch_rows(len(self.images), self.batch_size, step, self.seed)[rows]]
-        clean = to_float(chosen.to(self.device)).to(self.dtype)
-        if self.flip:
+        count = len(self.images)
+        # index_select copies whole images; indexing with [...] takes six times as long.
+        chosen = self.images.index_select(
+            0, batch_rows(count, self.batch_size, step, self.seed)[rows]
+        ).to(self.device)
+        if self.flip:  # while a pixel is one byte, not four
             source = KeyedNoise(self.seed, indices=rows).at(step)
-            side = source.integers(
-                len(rows), high=2, purpose=Purpose.FLIP, device=clean.device
-            ).bool()
-            clean = torch.where(side[:, None, None, None], clean.flip(-1), clean)
-        return clean
+            side = source.integers(len(rows), high=2, purpose=Purpose.FLIP, device=chosen.device)
+            both = torch.cat([chosen, chosen.flip(-1)])
+            here = torch.arange(len(rows), device=chosen.device)
+            chosen = both.index_select(0, here + side * len(rows))
+        return to_float(chosen).to(self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +96,11 @@ def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:
         raise InputError(f"need at least one item and one row, not {count} and {batch_size}")
     position = torch.arange(step * batch_size, (step + 1) * batch_size)
     epochs = position // count
-    orders = [_epoch_order(count, e, seed) for e in range(int(epochs[0]), int(epochs[-1]) + 1)]
-    return torch.stack(orders)[epochs - epochs[0], position % count]
+    parts = [
+        _epoch_order(count, epoch, seed)[position[epochs == epoch] % count]
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)
+    ]
+    return torch.cat(parts)
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,128 @@
+"""Archives read member by member: nothing is written to the disk, and no name is trusted.
+
+A member whose name is absolute or holds `..`, and a link, condemns its archive: no archive of a
+data set has one, so the file is not what it says.
+"""
+
+import gzip
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from cascore.errors import InputError
+
+__all__ = ["opened_zip", "read_tar", "read_zip_member"]
+
+_LARGEST_READ = 256 * 2**20  # no header or member of a data set comes near
+
+
+def read_tar(
+    path: Path, wanted: Callable[[str], int | None]
+) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """The wanted members of a .tar.gz file, in its order, as (name, content).
+
+    Args:
+        path: The archive.
+        wanted: Given the last part of a member's name, the most bytes it may have; None passes it
+            over.
+
+    Raises:
+        InputError: Not such an archive, damaged, a name that leads out of it, a link, or a member
+            that is larger than it may be.
+    """
+    try:
+        with (
+            gzip.open(path, "rb") as unpacked,
+            tarfile.open(fileobj=_Bounded(unpacked, path), mode="r:") as archive,  # type: ignore[call-overload]
+        ):
+            for member in archive:
+                name = _safe_name(member.name, path)
+                if not (member.isfile() or member.isdir()):
+                    raise InputError(
+                        f"{path} holds {member.name!r}, which is a link or a device; the archive"
+                        " is not what it says: get it anew"
+                    )
+                limit = wanted(name.name) if member.isfile() else None
+                if limit is None:
+                    continue
+                stream = archive.extractfile(member)
+                assert stream is not None
+                yield name, _whole(stream.read(limit + 1), member.size, limit, path, name)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read as .tar.gz: {error}; get it anew") from error
+
+
+@contextmanager
+def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An open zip archive, once the names of all its members are known to be harmless.
+
+    Raises:
+        InputError: Not a zip archive, damaged, a name that leads out of it, or a link.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _safe_name(member.filename, path)
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise InputError(
+                        f"{path} holds {member.filename!r}, which is a link; the archive is not"
+                        " what it says: get it anew"
+                    )
+            yield archive
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path} cannot be read as .zip: {error}; get it anew") from error
+
+
+def read_zip_member(archive: zipfile.ZipFile, name: str, *, path: Path, limit: int) -> bytes:
+    """The content of one member of at most `limit` bytes.
+
+    Raises:
+        InputError: Larger, damaged or encrypted.
+    """
+    try:
+        with archive.open(name) as stream:
+            content = stream.read(limit + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise InputError(f"{name} in {path} cannot be read: {error}; get {path} anew") from error
+    size = archive.getinfo(name).file_size
+    return _whole(content, size, limit, path, PurePosixPath(name))
+
+
+def _whole(content: bytes, size: int, limit: int, path: Path, name: PurePosixPath) -> bytes:
+    if len(content) > limit:
+        raise InputError(f"{name} in {path} has more than {limit} bytes; get the archive anew")
+    if len(content) != size:
+        raise InputError(f"{path} ends inside {name}; it is truncated: get it anew")
+    return content
+
+
+def _safe_name(name: str, path: Path) -> PurePosixPath:
+    parsed = PurePosixPath(name.replace("\\", "/"))
+    if parsed.is_absolute() or ".." in parsed.parts or ":" in name.partition("/")[0]:
+        raise InputError(
+            f"{path} holds {name!r}, a name that leads out of the archive; it is not what it says:"
+            " get it anew"
+        )
+    return parsed
+
+
+class _Bounded:
+    """A stream that gives no single read of absurd size: tar headers claim sizes of their own."""
+
+    def __init__(self, stream: gzip.GzipFile, path: Path) -> None:
+        self._stream, self._path = stream, path
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _LARGEST_READ:
+            raise InputError(f"{self._path} claims a header of {size} bytes: get it anew")
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()

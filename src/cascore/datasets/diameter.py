@@ -1,0 +1,133 @@
+"""Technique 1 for whole data sets: the largest distance between two uint8 images.
+
+Distances to the mean, r, bound every pair: d(x, y) <= r_x + r_y. So images far from the mean are
+compared first, and once the bound of what is left falls to the largest distance found, that one is
+exact. Where the work would exceed a budget, what is left is bounded instead of compared: the answer
+is an interval that holds the largest distance for certain.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+
+__all__ = ["Diameter", "image_diameter"]
+
+_CHUNK = 512
+_ROUNDING = 1e-9  # of r, which is a float64 root of sums; distances are whole numbers squared
+
+
+class Diameter(NamedTuple):
+    """The largest distance between two images, pixels in [0, 1].
+
+    Attributes:
+        low: The largest distance found, attained by `pair`.
+        high: No distance is larger; equal to low where it is exact.
+        pair: The two images at the distance low.
+        compared: How many distances were computed.
+    """
+
+    low: float
+    high: float
+    pair: tuple[int, int]
+    compared: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether low is the largest distance of the whole set."""
+        return self.low == self.high
+
+
+class _Sorted(NamedTuple):
+    """Images by falling distance to the mean."""
+
+    images: Tensor  # uint8 [N, D]
+    order: Tensor  # int64 [N]
+    radius: Tensor  # float64 [N], in units of 1 / 255
+
+    def block(self, start: int) -> tuple[Tensor, Tensor]:
+        """Images of a block, float64 [n, D] about 0, and their squared norms [n]."""
+        chosen = self.images[self.order[start : start + _CHUNK]].double().sub_(128)
+        return chosen, chosen.square().sum(dim=1)
+
+
+def image_diameter(
+    images: Tensor,
+    *,
+    largest_work: float = 2e12,
+    progress: Callable[[int], None] = lambda more: None,
+) -> Diameter:
+    """The largest Euclidean distance between two images, exact unless that is too much work.
+
+    Args:
+        images: uint8 [N, ...], N >= 2, in memory or mapped.
+        largest_work: Multiplications of pixels to spend on comparing pairs; the default takes
+            minutes on one core.
+        progress: Called with how many more images are settled, N in all.
+
+    Raises:
+        InputError: Not uint8, or fewer than two images.
+    """
+    if images.dtype != torch.uint8 or len(images) < 2:
+        raise InputError(
+            f"the largest distance needs at least 2 uint8 images, not {images.dtype} of shape"
+            f" {tuple(images.shape)}"
+        )
+    far = _sorted(images.reshape(len(images), -1))
+    radius, count, dimension = far.radius, len(images), far.images.shape[1]
+    squared, pair, compared = 0.0, (0, 1), 0
+    for start in range(0, count, _CHUNK):
+        # Of a pair that is left, one image at least is this far out or less, the other no further.
+        if start + 1 >= count or _below(radius[start] + radius[start + 1], squared):
+            progress(count - start)
+            break
+        rows, row_norms = far.block(start)
+        for other in range(start, count, _CHUNK):
+            bound = radius[start] + radius[other]
+            if _below(bound, squared):
+                break
+            if compared * dimension > largest_work:
+                later = radius[start + _CHUNK : start + _CHUNK + 2].sum()
+                high = float(torch.maximum(bound, later))
+                return _answer(far, squared, pair, compared, high=high)
+            columns, column_norms = far.block(other)
+            # Whole numbers below 2^53 in float64: exact in any order of summation.
+            distances = row_norms[:, None] + column_norms - 2 * rows @ columns.T
+            compared += distances.numel()
+            found = int(distances.argmax())
+            if float(distances.view(-1)[found]) > squared:
+                squared = float(distances.view(-1)[found])
+                pair = (start + found // len(columns), other + found % len(columns))
+        progress(len(rows))
+    return _answer(far, squared, pair, compared, high=None)
+
+
+def _sorted(images: Tensor) -> _Sorted:
+    total = torch.zeros(images.shape[1], dtype=torch.float64)
+    blocks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+    for block in blocks:
+        total += block.sum(dim=0, dtype=torch.float64)
+    center = total / len(images)
+    radius = torch.cat([(block.double() - center).norm(dim=1) for block in blocks])
+    radius, order = radius.sort(descending=True, stable=True)
+    return _Sorted(images, order, radius)
+
+
+def _below(bound: Tensor, squared: float) -> bool:
+    return float(bound) * (1 + _ROUNDING) < math.sqrt(squared)
+
+
+def _answer(
+    far: _Sorted, squared: float, pair: tuple[int, int], compared: int, *, high: float | None
+) -> Diameter:
+    low = math.sqrt(squared) / 255
+    return Diameter(
+        low=low,
+        high=low if high is None else max(low, high / 255),
+        pair=(int(far.order[pair[0]]), int(far.order[pair[1]])),
+        compared=compared,
+    )

@@ -1,0 +1,331 @@
+"""CIFAR-10 in each of its forms, made small here by other libraries, and hostile ones."""
+
+import gzip
+import io
+import pickle
+import struct
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from cascore.datasets import archives, cifar_images
+from cascore.datasets.cifar import CLASSES, find_cifar10
+from cascore.errors import InputError, MissingExtraError
+
+EACH = 4  # images of a batch; 60,000 / 6 in the real set
+GENERATOR = np.random.default_rng(17)
+PIXELS = GENERATOR.integers(0, 256, (6 * EACH, 3, 32, 32), dtype=np.uint8)
+LABELS = GENERATOR.integers(0, 10, 6 * EACH)
+STEMS = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+
+
+def batch(number):
+    part = slice(EACH * number, EACH * (number + 1))
+    return PIXELS[part], LABELS[part]
+
+
+def binary(number):
+    """Records of a label, then the red, the green and the blue values row by row."""
+    records = []
+    for image, label in zip(*batch(number), strict=True):
+        records.append(
+            bytes([label]) + image[0].tobytes() + image[1].tobytes() + image[2].tobytes()
+        )
+    return b"".join(records)
+
+
+def pickled(number):
+    images, labels = batch(number)
+    rows = images.reshape(EACH, 3072)
+    return pickle.dumps({b"data": rows, b"labels": labels.tolist()}, protocol=2)
+
+
+BINARY = {f"cifar-10-batches-bin/{stem}.bin": binary(n) for n, stem in enumerate(STEMS)}
+PYTHON = {f"cifar-10-batches-py/{stem}": pickled(n) for n, stem in enumerate(STEMS)}
+
+
+def write_tar(path, members):
+    """Members are name -> bytes, or a TarInfo of no content."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return path
+
+
+def write_folder(path, members):
+    for name, content in members.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def png(image):
+    stream = io.BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def write_parquet(path, images, labels, *, column="img"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"bytes": content, "path": "x.png"} for content in images]
+    parquet.write_table(pa.table({column: rows, "label": labels}), path, row_group_size=3)
+
+
+def hub(root, **options):
+    """The hub's two files, in its folder; three rows a group, so that groups are crossed."""
+    encoded = [png(image) for image in PIXELS]
+    cut = 5 * EACH
+    for split, part in (("train", slice(0, cut)), ("test", slice(cut, None))):
+        path = root / "plain_text" / f"{split}-00000-of-00001.parquet"
+        write_parquet(path, encoded[part], LABELS[part].tolist(), **options)
+    return root
+
+
+def image_folders(root):
+    """Labels by subfolder; names so that the order of paths is that of PIXELS within a class."""
+    for number, (image, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
+        split = "train" if number < 5 * EACH else "test"
+        for name in CLASSES:  # both splits have every class, if only by an empty image
+            (root / split / name).mkdir(parents=True, exist_ok=True)
+        (root / split / CLASSES[label] / f"{number:02d}.png").write_bytes(png(image))
+    return root
+
+
+def everything(original, start=0):
+    blocks = [*original.blocks(start)]
+    return np.concatenate(blocks) if blocks else np.empty((0, 3, 32, 32))
+
+
+FORMS = {
+    "binary archive": lambda root: write_tar(root / "cifar-10-binary.tar.gz", BINARY),
+    "binary folder": lambda root: write_folder(root, BINARY),
+    "inner binary folder": lambda root: write_folder(root, BINARY) / "cifar-10-batches-bin",
+    "python archive": lambda root: write_tar(root / "cifar-10-python.tar.gz", PYTHON),
+    "python folder": lambda root: write_folder(root, PYTHON),
+    "parquet folder": hub,
+    "parquet file": lambda root: hub(root) / "plain_text" / "train-00000-of-00001.parquet",
+    "parquet, image": lambda root: hub(root, column="image"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_holds_the_same_images_and_labels(form, tmp_path):
+    found = find_cifar10(FORMS[form](tmp_path))
+    assert (found.name, found.classes) == ("cifar-10", CLASSES)
+    cut = 5 * EACH
+    for original, part in ((found.train, slice(0, cut)), (found.test, slice(cut, None))):
+        assert original.count == len(LABELS[part])
+        assert np.array_equal(original.labels, LABELS[part])
+        assert np.array_equal(everything(original), PIXELS[part])
+        assert np.array_equal(everything(original, 3), PIXELS[part][3:])
+    assert "20 + 4 images, where the official set has 50,000 + 10,000" in found.record.source
+
+
+def test_folders_of_images_hold_them_in_the_order_of_paths(tmp_path):
+    names = [*CLASSES]
+    assert names == sorted(names)  # so that alphabetical labels are the official ones
+    root = image_folders(tmp_path)
+    (root / "train" / "notes.txt").write_text("no image")
+    cut = 5 * EACH
+    for split in ("train", "test"):  # every class in both, as in the real set
+        for name in CLASSES:
+            (root / split / name / "99.png").write_bytes(png(PIXELS[0]))
+    found = find_cifar10(root)
+    assert found.classes == CLASSES
+    for original, part in ((found.train, range(cut)), (found.test, range(cut, 6 * EACH))):
+        expected = []
+        for label in range(10):
+            expected += [(label, PIXELS[i]) for i in part if LABELS[i] == label]
+            expected.append((label, PIXELS[0]))
+        assert original.labels.tolist() == [label for label, _ in expected]
+        assert np.array_equal(everything(original), np.stack([pixels for _, pixels in expected]))
+
+
+def test_folders_without_classes_have_no_labels(tmp_path):
+    for split in ("train", "test"):
+        write_folder(tmp_path / split, {"a.png": png(PIXELS[0]), "b.png": png(PIXELS[1])})
+    found = find_cifar10(tmp_path)
+    assert found.classes == ()
+    assert found.train.labels is None
+    assert np.array_equal(everything(found.test), PIXELS[:2])
+
+
+def member(name, kind, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def without(members, part):
+    return {name: content for name, content in members.items() if part not in name}
+
+
+FIRST = "cifar-10-batches-bin/data_batch_1.bin"
+HOSTILE_ARCHIVES = {
+    "a name upwards": ({"../evil.bin": b"x", **BINARY}, r"'\.\./evil\.bin', a name that leads out"),
+    "a name upwards, inside": ({"a/../../evil": b"x", **BINARY}, "leads out of the archive"),
+    "an absolute name": ({"/etc/evil": b"x", **BINARY}, "'/etc/evil', a name that leads out"),
+    "a name of Windows": ({"..\\evil": b"x", **BINARY}, "leads out of the archive"),
+    "a drive": ({"C:/evil": b"x", **BINARY}, "leads out of the archive"),
+    "a link": (
+        {"l": member("l", tarfile.SYMTYPE, "/etc/passwd"), **BINARY},
+        "'l', which is a link",
+    ),
+    "a hard link": ({"h": member("h", tarfile.LNKTYPE, FIRST), **BINARY}, "'h', which is a link"),
+    "a device": ({"d": member("d", tarfile.CHRTYPE), **BINARY}, "'d', which is a link or a device"),
+    "a batch too few": (without(BINARY, "data_batch_3"), "lacks data_batch_3.bin"),
+    "nothing of cifar-10": ({"a.txt": b"hello"}, "no batches of cifar-10; give as --source"),
+    "a batch twice": ({**BINARY, "b/test_batch.bin": b"x"}, "test_batch.bin twice"),
+    "half a record": (BINARY | {FIRST: BINARY[FIRST][:-1]}, "no number of records of 3073"),
+    "an empty batch": (BINARY | {FIRST: b""}, "no number of records"),
+    "a label of ten": (BINARY | {FIRST: b"\x0a" + BINARY[FIRST][1:]}, "label 10; expected 0 to 9"),
+    "a pickle with code": (
+        PYTHON | {"cifar-10-batches-py/data_batch_2": b"cos\nsystem\n(S'touch evil'\ntR."},
+        r"data_batch_2 of .* asks for \w+\.system, .* refused",
+    ),
+    "a pickle of nothing": (
+        PYTHON | {"cifar-10-batches-py/data_batch_2": pickle.dumps([1, 2])},
+        "holds as data no array",
+    ),
+    "a pickle of other rows": (
+        PYTHON | {"cifar-10-batches-py/test_batch": pickle.dumps({"data": PIXELS[0, 0]})},
+        r"holds as data \(32, 32\); expected uint8 \[N, 3072\]",
+    ),
+    "a pickle without labels": (
+        PYTHON
+        | {"cifar-10-batches-py/test_batch": pickle.dumps({"data": PIXELS.reshape(-1, 3072)})},
+        "no list of labels",
+    ),
+    "a pickle of fewer labels": (
+        PYTHON
+        | {
+            "cifar-10-batches-py/test_batch": pickle.dumps(
+                {"data": PIXELS.reshape(-1, 3072), "labels": [1]}
+            )
+        },
+        "24 images but 1 labels",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE_ARCHIVES)
+def test_a_hostile_archive_is_an_error_that_names_it(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    members, message = HOSTILE_ARCHIVES[case]
+    path = write_tar(tmp_path / "cifar.tar.gz", members)
+    with pytest.raises(InputError, match=message) as caught:
+        find_cifar10(path)
+    assert str(path) in str(caught.value)
+    assert [*tmp_path.iterdir()] == [path]  # nothing was extracted and nothing was run
+
+
+def test_an_archive_that_ends_too_early_is_truncated(tmp_path):
+    path = write_tar(tmp_path / "cifar.tar.gz", BINARY)
+    whole = path.read_bytes()
+    for content in (whole[:-100], whole[:40], b"", b"\x1f\x8b", b"not gzip at all" * 50):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"cannot be read as \.tar\.gz"):
+            find_cifar10(path)
+    path.write_bytes(gzip.compress(gzip.decompress(whole)[:2000]))  # whole gzip, half a tar
+    with pytest.raises(InputError, match=r"truncated|cannot be read|no batches"):
+        find_cifar10(path)
+
+
+def test_a_member_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("cascore.datasets.cifar._LARGEST", 1000)
+    with pytest.raises(InputError, match="more than 1000 bytes"):
+        find_cifar10(write_tar(tmp_path / "cifar.tar.gz", BINARY))
+
+
+def test_a_header_that_claims_gigabytes_is_not_believed(tmp_path):
+    """A long name of 3 GB: tarfile would read it whole, and gzip makes it cheap to send."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 3 * 2**30
+    path = tmp_path / "cifar.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + b"a" * 2**20))
+    with pytest.raises(InputError, match="claims a header of 3221225472 bytes"):
+        find_cifar10(path)
+    assert archives._LARGEST_READ < 2**29
+
+
+def flat(root):
+    write_folder(root / "train", {"cat/a.png": png(PIXELS[0])})
+    write_folder(root / "test", {"dog/a.png": png(PIXELS[0])})
+
+
+def large(root):
+    write_folder(root / "train", {"a.png": png(np.zeros((3, 31, 32), dtype=np.uint8))})
+    write_folder(root / "test", {"a.png": png(PIXELS[0])})
+
+
+def half_hub(root):
+    write_parquet(root / "train-0.parquet", [png(PIXELS[0])], [1])
+
+
+def hub_with(root, images, labels, **options):
+    for split in ("train", "test"):
+        write_parquet(root / f"{split}-0.parquet", images, labels, **options)
+
+
+HOSTILE_IMAGES = {
+    "classes that differ": (flat, "cat, dog is in one only"),
+    "another size": (large, "is 32 x 31; the images of cifar-10 are 32 x 32"),
+    "no test": (half_hub, r"no file test-\*\.parquet"),
+    "a label of eleven": (
+        lambda root: hub_with(root, [png(PIXELS[0])], [11]),
+        "label 11; expected 0 to 9",
+    ),
+    "a missing label": (lambda root: hub_with(root, [png(PIXELS[0])], [None]), "label None"),
+    "an image of text": (
+        lambda root: hub_with(root, [b"hello"], [1]),
+        "cannot be read as an image",
+    ),
+    "a missing image": (lambda root: hub_with(root, [None], [1]), "no bytes of images"),
+    "another column": (
+        lambda root: hub_with(root, [png(PIXELS[0])], [1], column="photo"),
+        "columns photo, label; expected img and label",
+    ),
+    "no parquet": (
+        lambda root: write_folder(root, {"train-0.parquet": b"x" * 99, "test-0.parquet": b"PAR1"}),
+        "cannot be read as parquet",
+    ),
+    "nothing": (lambda root: None, "no form of cifar-10; give as --source"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE_IMAGES)
+def test_broken_image_forms_are_errors_that_name_the_file(case, tmp_path):
+    make, message = HOSTILE_IMAGES[case]
+    make(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        everything(find_cifar10(tmp_path).train)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_truncated_parquet_file_is_named(tmp_path):
+    path = hub(tmp_path) / "plain_text" / "test-00000-of-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputError, match=r"test-00000-of-00001\.parquet cannot be read as parquet"):
+        find_cifar10(tmp_path)
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pyarrow.*cascore\[data\]"):
+        find_cifar10(hub(tmp_path))
+
+
+def test_a_path_that_is_neither_is_refused(tmp_path):
+    path = tmp_path / "cifar.npz"
+    path.write_bytes(struct.pack("<I", 3))
+    for source in (path, tmp_path / "missing"):
+        with pytest.raises(InputError, match="cifar-10 cannot be read from"):
+            find_cifar10(source)
+    assert cifar_images.find_folders(tmp_path) is None

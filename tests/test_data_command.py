@@ -1,0 +1,162 @@
+"""`cascore data` as a user meets it: prepare, show, train, and one clear line for every mistake."""
+
+import functools
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial.distance import pdist
+
+from cascore import cli
+from cascore.commands import data as command
+from cascore.datasets import downloads, load_images
+from cascore.datasets.diameter import image_diameter
+from cascore.schedule import level_count
+
+GENERATOR = np.random.default_rng(43)
+
+
+def run(*arguments):
+    """Exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Sixty 12 x 8 photos in photos/, and the folder above as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(60):
+        pixels = GENERATOR.integers(0, 256, (12, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    return tmp_path
+
+
+def test_prepare_show_and_train_a_folder_of_images(photos, capsys):
+    assert run("data", "prepare", "mine", "--source", "photos", "--size", 8, "--crop", "none") == 0
+    captured = capsys.readouterr()
+    assert captured.out == "data/mine\n"
+    assert "preparing mine 60/60" in captured.err
+    assert "look at it: cascore data show mine\n" in captured.err
+    assert run("data", "show", "mine") == 0
+    told = capsys.readouterr().out
+    train = load_images("mine", "train")
+    numbers = json.loads((photos / "data-sheets" / "mine" / "numbers.json").read_text())
+    assert numbers["splits"]["train"]["count"] == train.count
+    assert numbers["splits"]["train"]["digest"] == train.digest
+    assert numbers["dimension"] == 192
+    largest = pdist(train.images.flatten(1).double().numpy() / 255).max()
+    assert math.isclose(numbers["sigma_1"], largest, rel_tol=1e-12)
+    assert numbers["levels"] == level_count(192, largest, 0.01)
+    assert f"sigma_1 by Technique 1: {largest:.2f}, exact" in told
+    assert train.digest in told
+    first = math.ceil(10 * largest) / 10
+    assert f"--schedule.first {first:.1f} --schedule.levels {level_count(192, first, 0.01)}" in told
+    sheet = np.asarray(Image.open(photos / "data-sheets" / "mine" / "sheet.png"))
+    assert sheet.shape[2] == 3
+    # The first image, each pixel drawn 8 x 8, after a line of two.
+    shown = sheet[2 : 2 + 64 : 8, 2 : 2 + 64 : 8].transpose(2, 0, 1)
+    assert np.array_equal(shown, train.images[0].numpy())
+    tiny = ("--network.width", 8, "--train.batch-size", 8, "--train.steps", 2, "--device", "cpu")
+    assert run("train", "digits", "--data.name", "mine", "--data.flip", *tiny, "--out", "run") == 0
+    data = json.loads((photos / "run" / "data.json").read_text())
+    assert (data["name"], data["digest"]) == ("mine", train.digest)
+
+
+def test_show_names_the_classes_and_counts_them(photos, capsys):
+    assert run("data", "show", "digits", "--out", "sheets") == 0
+    numbers = json.loads((photos / "sheets" / "numbers.json").read_text())
+    counts = load_images("digits", "train").labels.bincount().tolist()
+    assert numbers["splits"]["train"]["labels"] == counts
+    assert round(numbers["sigma_1"], 2) == 4.81
+    assert "train: 1,437 images, 1 x 8 x 8, 10 classes" in capsys.readouterr().out
+    assert run("data", "show", "folder:photos", "--out", "other") == 0
+    assert (photos / "other" / "sheet.png").is_file()
+    assert "no labels" in capsys.readouterr().out
+
+
+def test_show_gives_an_interval_where_all_pairs_are_too_many(photos, capsys, monkeypatch):
+    hasty = functools.partial(image_diameter, largest_work=0.0)
+    monkeypatch.setattr(command, "image_diameter", hasty)
+    assert run("data", "show", "digits") == 0
+    told = capsys.readouterr().out
+    numbers = json.loads((photos / "data-sheets" / "digits" / "numbers.json").read_text())
+    found = numbers["largest_distance"]
+    assert found["low"] <= 4.8138 <= found["high"]
+    assert found["exact"] is False
+    assert numbers["sigma_1"] == found["high"]
+    assert f"from {found['low']:.2f} to {found['high']:.2f}" in told
+    assert "all would take too long" in told
+
+
+def test_download_goes_to_the_downloads_of_the_root(photos, monkeypatch, capsys):
+    """The fetching itself has its own tests; here, where to and what then."""
+    fetched = []
+
+    def pretend(files, folder, *, progress):
+        fetched.append((tuple(file.name for file in files), folder))
+        folder.mkdir(parents=True)
+        for file in files:
+            kind, count = (1, 20) if "labels" in file.name else (3, 20)
+            size = count * (784 if kind == 3 else 1)
+            header = bytes([0, 0, 8, kind]) + count.to_bytes(4, "big")
+            header += (28).to_bytes(4, "big") * 2 if kind == 3 else b""
+            (folder / file.name.removesuffix(".gz")).write_bytes(header + bytes(size))
+            progress(file.size)
+
+    monkeypatch.setattr(downloads, "download", pretend)
+    assert run("data", "prepare", "mnist", "--download", "--root", "store") == 0
+    files, folder = fetched[0]
+    assert len(files) == 4
+    assert str(folder) == "store/downloads/mnist"
+    assert load_images("mnist", "train", root="store").count == 20
+    assert "cascore data show mnist --root store" in capsys.readouterr().err
+
+
+def mistakes():
+    """Arguments, and words that the message must hold."""
+    return [
+        (("prepare", "cifar-10"), "--source PATH"),
+        (("prepare", "cifar-10", "--source", "nowhere"), "there is no nowhere"),
+        (("prepare", "cifar-10", "--source", "photos"), "no form of cifar-10"),
+        (("prepare", "lsun-church", "--source", "photos"), "church_outdoor_train_lmdb/data.mdb"),
+        (("prepare", "celeba", "--source", "photos"), "img_align_celeba.zip"),
+        (("prepare", "celeba", "--download"), "cannot be fetched by a program"),
+        (("prepare", "mnist", "--download", "--source", "photos"), "not both"),
+        (("prepare", "cifar10", "--source", "photos"), "reads like 'cifar-10'"),
+        (("prepare", "../x", "--source", "photos"), "cannot name a prepared set"),
+        (("prepare", "mine", "--source", "photos", "--size", "0"), "size is 0"),
+        (("prepare", "mine", "--source", "photos", "--filter", "best"), "--filter"),
+        (("prepare", "digits", "--source", "photos"), "leave --source out"),
+        (("prepare", "swiss-roll"), "nothing to prepare"),
+        (("prepare", "mine", "--source", "photos", "--root", "/dev/full"), "/dev/full"),
+        (("show", "cifar-10"), "cascore data prepare cifar-10 --source PATH"),
+        (("show", "swiss-roll"), "set of points"),
+        (("show", "nothing"), "there is no data set"),
+        (("show", "digits", "--out", "/dev/full/x"), "/dev/full"),
+        (("shows", "digits"), "show"),
+    ]
+
+
+def test_every_mistake_is_one_clear_message_and_exit_code_2(photos, capsys):
+    for arguments, words in mistakes():
+        assert run("data", *arguments) == 2, arguments
+        captured = capsys.readouterr()
+        told = " ".join((captured.err + captured.out).replace("│", " ").split())
+        assert words in told, (arguments, told)
+        assert "Traceback" not in told
+    assert not list((photos / "data").glob("*")) if (photos / "data").exists() else True
+
+
+def test_offline_is_one_clear_line(photos, capsys, monkeypatch):
+    gone = downloads.Download("http://127.0.0.1:9/cifar.tar.gz", 10, "0" * 64)  # nobody listens
+    monkeypatch.setattr(downloads, "DOWNLOADS", {"cifar-10": (gone,)})
+    assert run("data", "prepare", "cifar-10", "--download") == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(told) == 1
+    assert "cannot be fetched" in told[0]
+    assert "--source" in told[0]

@@ -1,0 +1,82 @@
+"""The largest distance of a set. Oracle: every pair, by scipy; and bounds when there is no time."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import pdist, squareform
+
+from cascore.datasets import load_images
+from cascore.datasets.diameter import image_diameter
+from cascore.errors import InputError
+from cascore.schedule import largest_distance
+
+GENERATOR = np.random.default_rng(37)
+
+
+def images(count, kind, size=6):
+    shape = (count, 3, size, size)
+    if kind == "noise":  # all at about one distance from the mean: nothing can be left out
+        pixels = GENERATOR.integers(0, 256, shape)
+    elif kind == "extremes":  # black and white alone: many ties
+        pixels = 255 * GENERATOR.integers(0, 2, shape)
+    else:  # a few far out among many near the middle
+        scale = GENERATOR.exponential(12, (count, 1, 1, 1))
+        pixels = 128 + scale * GENERATOR.standard_normal(shape)
+    return torch.from_numpy(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["noise", "extremes", "few far out"])
+@pytest.mark.parametrize("count", [2, 3, 513, 1500])
+def test_it_is_that_of_all_pairs(kind, count):
+    drawn = images(count, kind)
+    distances = squareform(pdist(drawn.reshape(count, -1).double().numpy() / 255))
+    found = image_diameter(drawn)
+    assert found.exact
+    # The square is a whole number; its root and the division round once each.
+    assert math.isclose(found.low, distances.max(), rel_tol=1e-14)
+    assert math.isclose(distances[found.pair], found.low, rel_tol=1e-14)
+
+
+def test_it_is_that_of_the_other_implementation():
+    digits = load_images("digits", "train").images
+    assert math.isclose(image_diameter(digits).low, largest_distance(digits / 255), rel_tol=1e-6)
+
+
+def test_images_near_the_mean_are_left_out():
+    found = image_diameter(images(4000, "few far out"))
+    assert found.exact
+    assert found.compared < 4000**2 / 4
+
+
+@pytest.mark.parametrize("kind", ["noise", "extremes", "few far out"])
+@pytest.mark.parametrize("work", [0.0, 1e7, 5e7, 1e8])
+def test_out_of_time_the_interval_still_holds_the_largest_distance(kind, work):
+    drawn = images(1500, kind)
+    distances = pdist(drawn.reshape(1500, -1).double().numpy() / 255)
+    found = image_diameter(drawn, largest_work=work)
+    assert found.low <= distances.max() * (1 + 1e-12)
+    assert found.high >= distances.max() * (1 - 1e-12)
+    # One block of pairs more than the budget, at most.
+    assert found.compared * 108 <= work + 512**2 * 108
+    if kind == "noise":
+        assert not found.exact
+
+
+def test_equal_images_are_at_no_distance():
+    found = image_diameter(torch.full((700, 1, 4, 4), 9, dtype=torch.uint8))
+    assert (found.low, found.exact) == (0.0, True)
+
+
+@pytest.mark.parametrize("kind", ["noise", "few far out"])
+def test_progress_adds_up_to_the_count(kind):
+    seen = []
+    image_diameter(images(1300, kind), progress=seen.append)
+    assert sum(seen) == 1300
+
+
+def test_floats_and_single_images_are_refused():
+    for wrong in (torch.zeros(4, 1, 2, 2), torch.zeros(1, 1, 2, 2, dtype=torch.uint8)):
+        with pytest.raises(InputError, match="at least 2 uint8 images"):
+            image_diameter(wrong)

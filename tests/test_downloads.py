@@ -1,0 +1,158 @@
+"""Fetching files, from a server inside this process; the only address is 127.0.0.1."""
+
+import hashlib
+import re
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from cascore.datasets import downloads
+from cascore.datasets.downloads import DOWNLOADS, Download, download
+from cascore.errors import InputError
+
+CONTENT = bytes(range(256)) * 4000  # a megabyte, several chunks
+
+
+class _Server(ThreadingHTTPServer):
+    """Serves CONTENT, notes the ranges that were asked for, and can be made to misbehave."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.content, self.asked = CONTENT, []
+        self.ranges, self.cut, self.status = True, None, None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        asked = self.headers["Range"]
+        server.asked.append(asked)
+        if server.status is not None:
+            self.send_error(server.status)
+            return
+        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if server.ranges else 0
+        body = server.content[start:]
+        self.send_response(206 if server.ranges else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if server.cut is None else body[: server.cut])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def serving():
+    server = _Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def server():
+    with serving() as each:
+        yield each
+
+
+def file_of(server, content=CONTENT):
+    address = f"http://127.0.0.1:{server.server_address[1]}/data.gz"
+    return Download(address, len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_a_file_is_fetched_checked_and_not_fetched_again(server, tmp_path):
+    seen = []
+    for _ in range(2):
+        download([file_of(server)], tmp_path / "new", progress=seen.append)
+    assert (tmp_path / "new" / "data.gz").read_bytes() == CONTENT
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["data.gz"]
+    assert sum(seen) == 2 * len(CONTENT)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_interrupted_download_goes_on(server, tmp_path, ranges):
+    server.cut = 300_000
+    with pytest.raises(InputError, match="run the command again where there is a connection"):
+        download([file_of(server)], tmp_path)
+    part = tmp_path / "data.gz.part"
+    assert part.read_bytes() == CONTENT[:300_000]
+    server.cut, server.ranges = None, ranges  # a server may know no ranges and send all of it
+    seen = []
+    download([file_of(server)], tmp_path, progress=seen.append)
+    assert (tmp_path / "data.gz").read_bytes() == CONTENT
+    assert server.asked[-1] == "bytes=300000-"
+    assert sum(seen) == len(CONTENT)
+    assert not part.exists()
+
+
+def test_other_bytes_are_thrown_away(server, tmp_path):
+    server.content = CONTENT[:-1] + b"?"
+    with pytest.raises(InputError, match=r"gives other bytes than those with SHA-256 [0-9a-f]{64}"):
+        download([file_of(server)], tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_server_that_never_stops_is_left(server, tmp_path):
+    server.content = CONTENT * 3
+    with pytest.raises(InputError, match="other bytes"):
+        download([file_of(server)], tmp_path)
+
+
+def test_a_file_that_is_there_but_wrong_is_fetched_anew(server, tmp_path):
+    (tmp_path / "data.gz").write_bytes(b"an old version")
+    download([file_of(server)], tmp_path)
+    assert (tmp_path / "data.gz").read_bytes() == CONTENT
+
+
+def test_a_whole_part_that_was_never_checked_is_checked(server, tmp_path):
+    (tmp_path / "data.gz.part").write_bytes(CONTENT)
+    download([file_of(server)], tmp_path)
+    assert (tmp_path / "data.gz").read_bytes() == CONTENT
+    assert server.asked == []
+
+
+def test_offline_is_one_clear_sentence(tmp_path):
+    with serving() as gone:
+        file = file_of(gone)
+    with pytest.raises(InputError) as caught:
+        download([file], tmp_path)
+    told = str(caught.value)
+    assert "\n" not in told
+    for part in (file.url, "Connection refused", "data.gz", "--source"):
+        assert part in told
+
+
+def test_a_server_that_refuses_is_one_clear_sentence(server, tmp_path):
+    server.status = 404
+    with pytest.raises(InputError, match=r"data\.gz cannot be fetched \(Not Found\)"):
+        download([file_of(server)], tmp_path)
+
+
+def test_a_full_disk_is_not_blamed_on_the_connection(server, tmp_path, monkeypatch):
+    def full(number):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        download([file_of(server)], tmp_path)
+    assert not isinstance(caught.value, InputError)
+
+
+def test_every_file_has_an_address_a_size_and_a_sum():
+    for name, files in DOWNLOADS.items():
+        for file in files:
+            assert re.fullmatch(r"https://\S+/[\w.-]+", file.url), name
+            assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
+            assert file.size > 1000
+        assert len({file.sha256 for file in files}) == len(files)
+    assert downloads._SECONDS <= 60  # a server that is silent is given up

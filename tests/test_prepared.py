@@ -1,0 +1,365 @@
+"""Prepared sets: what is written is what was read, in one step, and goes on where it stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cascore.datasets import FolderOptions, ImageSet, find_originals, load, load_images, prepare
+from cascore.datasets.originals import Original, Originals
+from cascore.datasets.prepared import read_record
+from cascore.datasets.records import DataRecord, array_digest
+from cascore.errors import InputError
+
+GENERATOR = np.random.default_rng(41)
+COUNTS = {"train": 30, "test": 7}
+
+
+class Source:
+    """Originals of random images in blocks of four, which note what was asked and may break."""
+
+    def __init__(self, name="pictures", *, labels=True, files=()):
+        self.asked, self.break_at, self.error = [], None, KeyboardInterrupt
+        self.pixels = {
+            split: GENERATOR.integers(0, 256, (count, 3, 5, 4), dtype=np.uint8)
+            for split, count in COUNTS.items()
+        }
+        self.labels = {
+            split: np.arange(count) % 3 if labels else None for split, count in COUNTS.items()
+        }
+        self.originals = Originals(
+            name=name,
+            train=self._original("train"),
+            test=self._original("test"),
+            record=DataRecord(source="drawn", split="as drawn", preparation=("none", "at all")),
+            classes=("a", "b", "c") if labels else (),
+            files=files,
+        )
+
+    def _original(self, split):
+        def blocks(start):
+            self.asked.append((split, start))
+            for first in range(start, COUNTS[split], 4):
+                if self.break_at == (split, first):
+                    raise self.error
+                yield self.pixels[split][first : first + 4]
+
+        return Original(COUNTS[split], (3, 5, 4), self.labels[split], blocks)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_prepared_set_loads_as_it_was_read(labels, tmp_path):
+    source, seen = Source(labels=labels), []
+    assert prepare(source.originals, root=tmp_path, progress=seen.append) == tmp_path / "pictures"
+    assert sum(seen) == 37
+    for split in COUNTS:
+        loaded = load("pictures", split, root=tmp_path)
+        assert isinstance(loaded, ImageSet)
+        assert np.array_equal(loaded.images.numpy(), source.pixels[split])
+        assert loaded.digest == array_digest(source.pixels[split], source.labels[split])
+        assert loaded.record == source.originals.record
+        assert loaded.classes == source.originals.classes
+        if labels:
+            assert loaded.labels.tolist() == source.labels[split].tolist()
+        else:
+            assert loaded.labels is None
+    record = json.loads((tmp_path / "pictures" / "record.json").read_text())
+    assert (
+        record["splits"]["train"]["digest"]
+        == load_images("pictures", "train", root=tmp_path).digest
+    )
+    assert record["splits"]["test"]["count"] == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_the_pixels_are_mapped_and_the_map_is_private(tmp_path):
+    source = Source()
+    prepare(source.originals, root=tmp_path)
+    loaded = load_images("pictures", "train", root=tmp_path)
+    # A map of the file: numpy reads it as one, and torch takes its memory over.
+    assert isinstance(np.load(tmp_path / "pictures" / "train.npy", mmap_mode="c"), np.memmap)
+    loaded.images.zero_()
+    assert np.array_equal(
+        load_images("pictures", "train", root=tmp_path).images.numpy(), source.pixels["train"]
+    )
+
+
+def test_loading_a_large_set_takes_no_memory(tmp_path):
+    """150 MB of pixels: loading them must not touch them."""
+    blocks = np.zeros((1000, 3, 32, 32), dtype=np.uint8)
+    original = Original(49_000, (3, 32, 32), None, lambda start: iter([blocks] * 49))
+    record = DataRecord(source="zeros", split="none")
+    test = Original(1000, (3, 32, 32), None, lambda start: iter([blocks]))
+    prepare(Originals("zeros", original, test, record, (), ()), root=tmp_path)
+
+    def resident():
+        with open("/proc/self/statm") as stream:  # noqa: PTH123
+            return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    if not os.path.exists("/proc/self/statm"):  # noqa: PTH110
+        pytest.skip("no /proc here")
+    before = resident()
+    loaded = load_images("zeros", "train", root=tmp_path)
+    assert resident() - before < 20 * 2**20
+    assert int(loaded.images[::7000].sum()) == 0
+
+
+@pytest.mark.parametrize("at", [("train", 0), ("train", 12), ("test", 0), ("test", 4)])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError("image 12 is broken")])
+def test_an_interrupted_preparation_goes_on_where_it_was(at, error, tmp_path):
+    source, told = Source(), []
+    source.break_at, source.error = at, error
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        prepare(source.originals, root=tmp_path)
+    assert not (tmp_path / "pictures").exists()  # nothing that could be taken for a whole set
+    with pytest.raises(InputError, match="there is no data set 'pictures'"):
+        load("pictures", "train", root=tmp_path)
+    source.break_at, source.asked = None, []
+    seen = []
+    prepare(source.originals, root=tmp_path, progress=seen.append, notify=told.append)
+    split, first = at
+    expected = [("train", first), ("test", 0)] if split == "train" else [("train", 30), at]
+    assert source.asked == expected
+    assert sum(seen) == 37
+    done = first if split == "train" else 30 + first
+    assert told == ([f"going on after {done} images of an interrupted preparation"] if done else [])
+    for each in COUNTS:
+        assert np.array_equal(
+            load_images("pictures", each, root=tmp_path).images.numpy(), source.pixels[each]
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_other_files_do_not_go_on_with_the_pixels_of_the_first(tmp_path):
+    first, second = Source(files=(("a", 1, 1),)), Source(files=(("a", 1, 2),))
+    first.break_at = ("train", 16)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(first.originals, root=tmp_path)
+    prepare(second.originals, root=tmp_path)
+    assert second.asked == [("train", 0), ("test", 0)]
+    loaded = load_images("pictures", "train", root=tmp_path)
+    assert np.array_equal(loaded.images.numpy(), second.pixels["train"])
+
+
+def test_pixels_that_are_fewer_than_was_noted_are_read_anew(tmp_path):
+    source = Source()
+    source.break_at = ("train", 16)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source.originals, root=tmp_path)
+    part = tmp_path / ".pictures.partial" / "train.npy"
+    part.write_bytes(part.read_bytes()[:200])
+    source.break_at, source.asked = None, []
+    prepare(source.originals, root=tmp_path)
+    assert source.asked[0] == ("train", 0)
+    loaded = load_images("pictures", "train", root=tmp_path)
+    assert np.array_equal(loaded.images.numpy(), source.pixels["train"])
+
+
+def test_pixels_beyond_what_was_noted_are_written_again(tmp_path):
+    """A machine that lost power may have kept more of the file than of the note, and garbled."""
+    source = Source()
+    source.break_at = ("train", 16)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source.originals, root=tmp_path)
+    part = tmp_path / ".pictures.partial" / "train.npy"
+    part.write_bytes(part.read_bytes() + bytes(10_000))
+    source.break_at = None
+    prepare(source.originals, root=tmp_path)
+    loaded = load_images("pictures", "train", root=tmp_path)
+    assert np.array_equal(loaded.images.numpy(), source.pixels["train"])
+
+
+def test_a_killed_process_goes_on(tmp_path):
+    """SIGKILL in the middle, in a process of its own; then the same set as without."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(400):
+        Image.fromarray(GENERATOR.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+            folder / f"{number:03d}.png"
+        )
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from cascore.datasets import find_originals, prepare, prepared\n"
+        "prepared._NOTE_SECONDS = 0.0\n"
+        "def slowly(more):\n"
+        "    time.sleep(0.01)\n"
+        "prepare(find_originals('photos', Path(sys.argv[1])), root=Path(sys.argv[2]),"
+        " progress=slowly)\n"
+    )
+    note = tmp_path / "root" / ".photos.partial" / "progress.json"
+    arguments = [sys.executable, "-c", script, str(folder), str(tmp_path / "root")]
+    with subprocess.Popen(arguments) as process:
+        deadline = time.monotonic() + 60
+        while not (note.is_file() and json.loads(note.read_text())["done"]["train"] > 20):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    told = []
+    originals = find_originals("photos", folder)
+    prepare(originals, root=tmp_path / "root", notify=told.append)
+    assert len(told) == 1
+    assert told[0].startswith("going on after")
+    for split in COUNTS:
+        found = load_images("photos", split, root=tmp_path / "root")
+        assert found.digest == load_images(f"folder:{folder}", split).digest
+
+
+def test_prepared_again_it_is_left_as_it_is(tmp_path):
+    source, told = Source(), []
+    prepare(source.originals, root=tmp_path)
+    before = (tmp_path / "pictures" / "record.json").stat().st_mtime_ns
+    source.asked = []
+    prepare(source.originals, root=tmp_path, notify=told.append)
+    assert source.asked == []
+    assert "was prepared before" in told[0]
+    assert (tmp_path / "pictures" / "record.json").stat().st_mtime_ns == before
+
+
+def test_a_set_of_other_files_and_a_folder_of_something_else_are_not_overwritten(tmp_path):
+    prepare(Source(files=(("a", 1, 1),)).originals, root=tmp_path)
+    with pytest.raises(InputError, match="prepared from other files or in another way"):
+        prepare(Source(files=(("a", 2, 1),)).originals, root=tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="holds no prepared set"):
+        prepare(Source("mine").originals, root=tmp_path)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def changed(name, old, new):
+    def change(folder):
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def saved(name, array):
+    return lambda folder: np.save(folder / name, array)
+
+
+DAMAGE = {
+    "truncated pixels": lambda f: (f / "train.npy").write_bytes(
+        (f / "train.npy").read_bytes()[:-1]
+    ),
+    "no pixels": lambda f: (f / "train.npy").unlink(),
+    "pixels of another shape": saved("train.npy", np.zeros((30, 3, 4, 5), dtype=np.uint8)),
+    "pixels of another kind": saved("train.npy", np.zeros((30, 3, 5, 4), dtype=np.float32)),
+    "pixels that are a pickle": saved("train.npy", np.array([object], dtype=object)),
+    "labels beyond the classes": saved("train-labels.npy", np.full(30, 3)),
+    "labels below zero": saved("train-labels.npy", np.full(30, -1)),
+    "no labels": lambda f: (f / "train-labels.npy").unlink(),
+    "a record of text": lambda f: (f / "record.json").write_text("hello"),
+    "a record of a list": lambda f: (f / "record.json").write_text("[]"),
+    "a record of bytes": lambda f: (f / "record.json").write_bytes(b"\xff\xfe"),
+    "a record of no images": changed("record.json", '"count": 30', '"count": 0'),
+    "a record of no digest": changed("record.json", '"digest"', '"sum"'),
+    "a record of no source": changed("record.json", '"source": "drawn"', '"source": 3'),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_set_is_an_error_that_says_what_to_do(case, tmp_path):
+    folder = prepare(Source().originals, root=tmp_path)
+    DAMAGE[case](folder)
+    with pytest.raises(InputError, match=f"delete {folder} and prepare it anew"):
+        load("pictures", "train", root=tmp_path)
+
+
+def test_a_folder_prepares_as_it_loads(tmp_path):
+    folder = tmp_path / "animals"
+    for number in range(60):
+        (folder / ("cat" if number % 2 else "dog")).mkdir(parents=True, exist_ok=True)
+        pixels = GENERATOR.integers(0, 256, (9, 12 + number % 3, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / ("cat" if number % 2 else "dog") / f"{number}.png")
+    options = FolderOptions(size=8, filter="box", mode="grey")
+    prepare(find_originals("animals", folder, folder=options), root=tmp_path / "root")
+    for split in COUNTS:
+        direct = load_images(f"folder:{folder}", split, folder=options)
+        prepared = load_images("animals", split, root=tmp_path / "root")
+        assert prepared.digest == direct.digest
+        assert prepared.classes == direct.classes == ("cat", "dog")
+        assert prepared.record.preparation[-1] == direct.record.preparation[-1]
+    with pytest.raises(InputError, match="'animals' has one fixed form"):
+        load_images("animals", "train", root=tmp_path / "root", folder=options)
+
+
+def test_sets_of_the_package_need_no_files(tmp_path):
+    for name in ("digits", "stacked-digits"):
+        expected = load_images(name, "test").digest
+        prepare(find_originals(name, None), root=tmp_path)
+        assert load_images(name, "test", root=tmp_path).digest == expected
+        assert torch.equal(
+            load_images(name, "test", root=tmp_path).labels, load_images(name, "test").labels
+        )
+        with pytest.raises(InputError, match="leave --source out"):
+            find_originals(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar-10", "lsun-church", "celeba"])
+def test_a_set_that_is_not_prepared_says_how_to(name, tmp_path, monkeypatch):
+    with pytest.raises(InputError) as caught:
+        load(name, "train", root=tmp_path)
+    told = str(caught.value)
+    assert f"cascore data prepare {name} --source PATH --root {tmp_path}" in told
+    assert "from" in told
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=rf"not prepared in data; .*prepare {name} --source PATH,"):
+        load(name, "train")
+
+
+def test_the_root_is_data_unless_told_otherwise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = Source()
+    prepare(source.originals, root=tmp_path / "data")
+    assert np.array_equal(load_images("pictures", "test").images.numpy(), source.pixels["test"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../up", "cannot name a prepared set"),
+        ("a/b", "cannot name a prepared set"),
+        (".hidden", "cannot name a prepared set"),
+        ("folder:x", "cannot name a prepared set"),
+        ("", "cannot name a prepared set"),
+        ("swiss-roll", "drawn when it is loaded"),
+        ("cifar10", "reads like 'cifar-10'"),
+        ("lsun_church", "reads like 'lsun-church'"),
+        ("mnist", "say where they are with --source"),
+        ("photos", "say where they are with --source"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(name, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        find_originals(name, None if "say" in message else tmp_path)
+
+
+def test_a_name_that_leads_out_of_the_root_is_no_prepared_set(tmp_path):
+    prepare(Source().originals, root=tmp_path)
+    (tmp_path / "root").mkdir()
+    with pytest.raises(InputError, match="there is no data set"):
+        load("../pictures", "train", root=tmp_path / "root")
+
+
+def test_a_missing_source_and_options_for_a_fixed_set_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"there is no .*nowhere; give --source"):
+        find_originals("photos", tmp_path / "nowhere")
+    with pytest.raises(InputError, match="'celeba' has one fixed form"):
+        find_originals("celeba", tmp_path, folder=FolderOptions(size=8))
+
+
+def test_the_record_names_the_version_and_the_preparation(tmp_path):
+    record = read_record(prepare(Source().originals, root=tmp_path))
+    assert record["cascore"]
+    assert record["preparation"] == ["none", "at all"]
+    assert record["source"] == "drawn"
