@@ -36,7 +36,8 @@ ALLOWED = {
     "console": {"errors", "training"},  # training for the record Metrics
     "commands": BELOW | {"console", "sampling", "datasets", "experiments", "metrics", "training"},
     "__main__": {"cli"},
-    "cli": {"errors", "commands", "experiments.config", "experiments.presets"},
+    "arguments": {"experiments.config", "experiments.presets"},
+    "cli": {"errors", "arguments", "commands", "experiments.config", "experiments.presets"},
 }
 """What each room may import beside itself. A longer name has the rule of its own file."""
 
@@ -44,7 +45,7 @@ WITHOUT_TORCH = ("cascore", "cascore.errors", "cascore.cli", "cascore.experiment
 ONLY_IN = {
     "diffusers": set(),
     "argparse": {"cli"},
-    "tyro": {"cli"},
+    "tyro": {"arguments", "cli"},
     "rich": {"console", "commands"},
     "lmdb": {"datasets.lsun"},
     "pyarrow": {"datasets.cifar_images"},

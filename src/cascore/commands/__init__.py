@@ -1,5 +1,6 @@
 """What each command does: results to standard output, progress to standard error, an exit code."""
 
+from cascore.commands.choosing import choose, fit_length
 from cascore.commands.data import prepare_data, show_data
 from cascore.commands.judging import evaluate
 from cascore.commands.presets import presets
@@ -8,8 +9,10 @@ from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
 
 __all__ = [
+    "choose",
     "describe",
     "evaluate",
+    "fit_length",
     "info",
     "prepare_data",
     "presets",

@@ -22,6 +22,7 @@ from cascore.datasets import (
 from cascore.datasets.decoding import Crop, Filter
 from cascore.datasets.diameter import Diameter, image_diameter
 from cascore.datasets.folder import Mode
+from cascore.datasets.survey import fitting_options, survey_folder
 from cascore.errors import InputError
 from cascore.experiments.outputs import write_record
 from cascore.pixels import grid, save_png
@@ -65,7 +66,12 @@ def prepare_data(
 
 def show_data(name: str, *, root: Path | None, out: Path | None) -> int:
     """Write a contact sheet and the numbers, and print them."""
-    train, test = (load_images(name, split, root=root) for split in ("train", "test"))
+    options = FolderOptions()
+    if name.startswith("folder:"):
+        options = fitting_options(survey_folder(Path(name.removeprefix("folder:"))))
+    train, test = (
+        load_images(name, split, root=root, folder=options) for split in ("train", "test")
+    )
     folder = out or Path("data-sheets") / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
     display = Display()
     with display.counting("largest distance", train.count) as advance:

@@ -87,7 +87,7 @@ _DIGITS = Experiment(
 _STACKED_DIGITS = replace(
     _DIGITS,
     data=Data(name="stacked-digits"),
-    schedule=Schedule(first=8.0, last=0.01, levels=44),
+    schedule=Schedule(first=8.0, last=0.01, levels=48),
     train=Train(steps=6000, learning_rate=2e-3),
 )
 _GREY_28 = Experiment(

@@ -25,7 +25,7 @@ from cascore.training.checkpoint import (
 )
 from cascore.training.state import require_same_shapes
 
-__all__ = ["Model", "load_model", "read_experiment", "training_run"]
+__all__ = ["Model", "is_run", "load_model", "read_experiment", "training_run"]
 
 ALONE = Workers()
 _EXPERIMENT, _DATA, _METRICS = "experiment.json", "data.json", "metrics.jsonl"
@@ -143,7 +143,7 @@ def _describe(data: ImageSet | PointSet) -> dict[str, Any]:
 
 
 def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
-    if (folder / _EXPERIMENT).is_file():
+    if is_run(folder):
         _require_same(read_experiment(folder), experiment, folder)
         _require_same_data(_read_data(folder), data, folder)
         saved, steps = checkpoints(folder / _CHECKPOINTS), experiment.train.steps
@@ -216,6 +216,11 @@ def _cut_metrics(path: Path, step: int) -> None:
             break
         kept.append(line + "\n")
     write_text(path, "".join(kept))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, whatever its state."""
+    return (folder / _EXPERIMENT).is_file()
 
 
 def read_experiment(folder: Path) -> Experiment:

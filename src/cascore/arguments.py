@@ -1,0 +1,217 @@
+"""What the command line takes: one frozen dataclass for each command, whose docs are its help.
+
+No torch is loaded here: help and mistakes in arguments are answered at once.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from cascore.experiments.config import Experiment, Sampler
+from cascore.experiments.presets import PRESETS, SAMPLERS, describe_preset
+
+__all__ = [
+    "Command",
+    "DataSets",
+    "Evaluate",
+    "Info",
+    "Prepare",
+    "Presets",
+    "Quickstart",
+    "Sample",
+    "Show",
+    "Train",
+    "TrainFolder",
+]
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+if TYPE_CHECKING:
+    Preset = Experiment
+    SamplerName = str
+else:
+    SamplerName = Literal[tuple(SAMPLERS)]
+    Preset = tyro.extras.subcommand_type_from_defaults(
+        dict(PRESETS),
+        {name: describe_preset(preset) for name, preset in PRESETS.items()},
+        prefix_names=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quickstart:
+    """Train on real handwritten digits, sample, judge, and write a page to look at (minutes)."""
+
+    out: Path = Path("quickstart")
+    """Folder of the run and of the page; run again to go on where it stopped."""
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int = 1
+    """CPU threads; for networks this small more gain little, and lose much on a busy machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a score model: a preset, with any setting overridden by name.
+
+    Example: cascore train digits --train.steps 5000 --out runs/long
+
+    All settings of a preset: cascore train digits --help
+
+    A folder of your own: cascore train folder:PATH --minutes 30
+    """
+
+    experiment: Annotated[Preset, tyro.conf.arg(name="")]
+    """Where to start from."""
+    out: Path | None = None
+    """Folder of the run (default: runs/PRESET); one that holds the same run is continued."""
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int | None = None
+    """CPU threads (default: PyTorch's choice); 1 is the fastest where the machine is shared."""
+    dry_run: bool = False
+    """Print the resolved experiment, parameter counts and a time estimate; train nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFolder:
+    """Train on a folder of images: everything that is not given is chosen for it, and said."""
+
+    path: tyro.conf.Positional[str]
+    """folder:PATH."""
+    minutes: float = 30.0
+    """How long to train here; decides image size, width of the network and steps."""
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = field(default_factory=Experiment)
+    """What is chosen; any setting may be given by name instead."""
+    out: Path | None = None
+    """Folder of the run (default: runs/folder-NAME); one that holds a run is continued."""
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int | None = None
+    """CPU threads (default: PyTorch's choice); 1 is the fastest where the machine is shared."""
+    dry_run: bool = False
+    """Print what was chosen, parameter counts and a time estimate; train nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Draw pictures from a trained run: PNGs, sheets and a record."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a run of `cascore train`."""
+    out: Path | None = None
+    """New folder for the pictures (default: within the run)."""
+    count: int = 64
+    """How many pictures."""
+    seed: int = 0
+    """Of the first picture; picture i has seed + i, and looks the same in any batch."""
+    batch_size: int = 256
+    """Pictures at a time."""
+    like: SamplerName | None = None
+    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
+    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
+    device: Device = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Judge a run, or a folder of images from any program, against real images."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder of a run, or of images."""
+    data: str | None = None
+    """Real images to compare with (default: the run's own); needed for a folder of images."""
+    root: str | None = None
+    """Folder of the real images' files, where they need one."""
+    out: Path | None = None
+    """File for the record (default: within the run's evaluations/; none for a folder of images)."""
+    count: int = 1437
+    """How many pictures to draw from a run."""
+    seed: int = 0
+    """Of the first picture."""
+    batch_size: int = 256
+    """Pictures at a time."""
+    like: SamplerName | None = None
+    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
+    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
+    device: Device = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presets:
+    """List what can be trained, with an estimate of its time here, and the paper's samplers."""
+
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int | None = None
+    """CPU threads (default: PyTorch's choice)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Print what a run is: its settings, parameters, checkpoints and last losses."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Turn a data set's original files into one mapped file for each split.
+
+    Example: cascore data prepare cifar-10 --source cifar-10-binary.tar.gz
+
+    A new name makes a set of a folder of images, brought to one shape:
+    cascore data prepare mine --source photos --size 32
+    """
+
+    name: tyro.conf.Positional[str]
+    """A known data set, or a new name for a folder of images."""
+    source: Path | None = None
+    """Its original files: an archive or a folder; docs/data.md says which."""
+    download: bool = False
+    """Fetch the files first, where a program may."""
+    root: Path = Path("data")
+    """The data root, which gets a folder of the set's name."""
+    size: int | None = None
+    """Folder of images: height and width in pixels to bring every image to."""
+    crop: Literal["center", "none"] = "center"
+    """Folder of images, with a size: cut the middle square out first, or stretch."""
+    filter: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"
+    """Folder of images, with a size: the resampling filter."""
+    mode: Literal["auto", "rgb", "grey"] = "auto"
+    """Folder of images: take images as they are, or convert all to colour or to grey."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Draw a contact sheet of a data set and work out what a trainer needs to know of it."""
+
+    name: tyro.conf.Positional[str]
+    """A data set, or folder:PATH."""
+    root: Path | None = None
+    """The data root, or the folder of the original files (default: data)."""
+    out: Path | None = None
+    """Folder for sheet.png and numbers.json (default: data-sheets/NAME)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSets:
+    """Prepare data sets, and look at them."""
+
+    action: Prepare | Show
+    """What to do."""
+
+
+Command = (
+    Quickstart
+    | Train
+    | Sample
+    | Evaluate
+    | Info
+    | Presets
+    | Annotated[DataSets, tyro.conf.subcommand("data")]
+)

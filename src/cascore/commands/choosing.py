@@ -1,0 +1,63 @@
+"""`cascore train folder:PATH`: everything that is not given is chosen, with the reason in words."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from cascore.commands.training import use_threads
+from cascore.console import Display
+from cascore.datasets import ImageSet
+from cascore.datasets.survey import survey_folder
+from cascore.errors import InputError
+from cascore.experiments import build
+from cascore.experiments.choose import choose_levels, choose_network
+from cascore.experiments.config import Experiment
+from cascore.experiments.cost import step_cost, training_speed
+from cascore.experiments.run import is_run, read_experiment
+
+__all__ = ["choose", "fit_length"]
+
+
+def choose(
+    given: Experiment, out: Path, *, minutes: float, device: str, threads: int | None
+) -> Experiment:
+    """An experiment for the folder that the data settings name; a run in `out` goes on as it is."""
+    display = Display()
+    use_threads(threads)
+    if is_run(out):
+        display.say(f"{out} holds a run: it goes on with its settings")
+        return read_experiment(out)
+    path = Path(given.data.name.removeprefix("folder:"))
+    speed = training_speed(build.select_device(device))
+    choice = choose_network(given.data, survey_folder(path), minutes=minutes, speed=speed)
+    images = build.load_data(choice.experiment.data, "train")
+    assert isinstance(images, ImageSet)
+    if images.count < 2:
+        raise InputError(f"{path} has {images.count} image to train on; expected at least 2")
+    with display.counting("largest distance", images.count) as advance:
+        schedule, reason = choose_levels(images, progress=advance)
+    for each in (*choice.reasons, reason, "every choice can be given instead: --help lists them"):
+        display.say(f"chosen: {each}")
+    return replace(choice.experiment, name=f"folder-{path.name}", schedule=schedule)
+
+
+def fit_length(
+    experiment: Experiment, chosen: Experiment, *, minutes: float, device: str
+) -> Experiment:
+    """The steps that fit the minutes, if the network was given and the steps were not."""
+    settings = experiment.train
+    same = (
+        experiment.network,
+        settings.batch_size,
+        settings.objective,
+        experiment.adversarial,
+    ) == (
+        chosen.network,
+        chosen.train.batch_size,
+        chosen.train.objective,
+        chosen.adversarial,
+    )
+    if same or settings.steps != chosen.train.steps:
+        return experiment
+    shape = build.data_shape(build.load_data(experiment.data, "train"))
+    seconds = step_cost(experiment, shape).seconds(training_speed(build.select_device(device)))
+    return replace(experiment, train=replace(settings, steps=max(1, int(60 * minutes / seconds))))
