@@ -7,10 +7,10 @@ or a missing kind of texture; it cannot tell a face from a scrambled face of the
 it for tests, to see training go forward, and beside another extractor; do not report it alone.
 
 The weights are integers of a keyed Philox draw, scaled: the same on every machine and for every
-version of PyTorch. Raw, the features would differ a hundredfold in scale and would all rise with
-brightness, so a distance would be one of brightness. They are therefore whitened, by a map fixed
-once from random images whose spectrum falls off as one over frequency, as that of photographs does
-(Field, 1987).
+version of PyTorch. Raw, the features vary most with brightness, and half of their variance lies in
+three directions, so a distance would be one of those. They are therefore whitened, by a map fixed
+from random images whose spectrum falls off as one over frequency, as that of photographs does
+(Field, 1987), so that directions count alike down to a hundredth of the largest variance.
 """
 
 from __future__ import annotations
@@ -109,11 +109,12 @@ def random_convolution(device: torch.device | str = "cpu") -> RandomConvolution:
 
 @cache
 def _on_the_cpu() -> RandomConvolution:
-    digest = hashlib.sha256(
-        f"{_NAME}: stages {_WIDTHS} with kernels {_KERNELS}, replicated borders, ReLU, means over"
-        f" {_QUARTERS}×{_QUARTERS} parts, halving; seed {_SEED}, offsets {_OFFSET}; whitened with"
-        f" ridge {_RIDGE} on {_CALIBRATION} images of spectrum 1/f".encode()
+    definition = (
+        f"{_NAME} 1: stages {_WIDTHS}, kernels {_KERNELS} times √(6 / fan-in), offsets times"
+        f" {_OFFSET}, replicated borders, ReLU, means over {_QUARTERS}×{_QUARTERS} parts, halving;"
+        f" whitened with ridge {_RIDGE} on {_CALIBRATION} images of spectrum 1/f; seed {_SEED}"
     )
+    digest = hashlib.sha256(definition.encode())
     kernels, offsets = [], []
     for stage, ((inputs, outputs), side) in enumerate(
         zip(pairwise(_WIDTHS), _KERNELS, strict=True)
@@ -162,7 +163,8 @@ def _calibration_images() -> Tensor:
     frequency = (rows.square() + columns.square()).sqrt().clamp(min=1 / side)
     image = torch.fft.irfft2(torch.fft.rfft2(white) / frequency, s=(side, side))
     image = image + 2 * image.mean(dim=1, keepdim=True)  # colours of photographs go together
-    return (0.5 + 0.25 * image / image.std()).clamp(0, 1)
+    pixels: Tensor = (0.5 + 0.25 * image / image.std()).clamp(0, 1)
+    return pixels
 
 
 def _uniform(count: int, *, stream: int) -> Tensor:
@@ -170,5 +172,5 @@ def _uniform(count: int, *, stream: int) -> Tensor:
     blocks = torch.arange(-(-count // 4))
     zeros = torch.zeros_like(blocks)
     counter = torch.stack([blocks, zeros + stream, zeros, zeros])
-    words: Tensor = philox(counter, torch.tensor([_SEED, 0])[:, None]).T.flatten()[:count]
-    return words.bitwise_right_shift(16).float().add(0.5).div(2**15).sub(1)
+    words = philox(counter, torch.tensor([_SEED, 0])[:, None]).T.flatten()[:count]
+    return ((words >> 16).float() + 0.5) / 2**15 - 1
