@@ -202,8 +202,14 @@ def test_random_convolution_sees_noise_blur_and_colour() -> None:
 def test_random_convolution_needs_eight_pixels() -> None:
     with pytest.raises(InputError, match="H and W at least 8"):
         random_convolution()(uint8(1, 1, 7, 9, seed=5))
-    with pytest.raises(InputError, match="cannot use the device"):
-        random_convolution("nowhere")
+
+
+@pytest.mark.parametrize("name", ["digits", "random-convolution"])
+def test_a_device_that_is_not_there(name: str) -> None:
+    for device in ("nowhere", "cuda:99"):
+        with pytest.raises(InputError, match=f"cannot compute on the device '{device}'.*try cpu"):
+            load_extractor(name, device=device)
+    assert load_extractor(name, device="cpu").identity.name == name
 
 
 def test_a_module_sees_prepared_images() -> None:

@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cascore.errors import InputError
-from cascore.metrics.features import in_batches, require_images
+from cascore.metrics.features import in_batches, require_images, usable_device
 from cascore.metrics.moments import ExtractorIdentity
 from cascore.pixels import to_float
 
@@ -166,14 +166,14 @@ def load_classifier(name: str, *, device: torch.device | str = "cpu") -> Classif
     """The classifier that ships with cascore for the data set `name`.
 
     Raises:
-        InputError: No classifier of that name ships, or its files are damaged.
+        InputError: No classifier of that name ships, its files are damaged, or no such device.
     """
     if name not in classifier_names():
         raise InputError(
             f"no classifier ships for {name!r}; those with one are {', '.join(classifier_names())}"
         )
     classifier = read_classifier(_WEIGHTS / f"{name}.safetensors")
-    classifier.network.to(device)
+    classifier.network.to(usable_device(device))
     return classifier
 
 

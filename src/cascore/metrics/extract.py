@@ -215,13 +215,13 @@ class _Store:
         )
 
     def _read(self, path: Path) -> Any:
-        try:
-            rows = np.load(path, mmap_mode="r+", allow_pickle=False)
+        try:  # read-only first: NumPy would lengthen a file that is cut off to write to it
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise self.conflict(f"that cannot be read ({error})") from error
         if rows.shape != self.shape or rows.dtype != np.float32:
             raise self.conflict(f"{rows.dtype} of shape {rows.shape}, not float32 of {self.shape}")
-        return rows
+        return rows if path == self.path else np.load(path, mmap_mode="r+", allow_pickle=False)
 
 
 def _features(extractor: FeatureExtractor, batch: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ __all__ = [
     "module_extractor",
     "require_images",
     "state_digest",
+    "usable_device",
 ]
 
 
@@ -268,6 +269,19 @@ def in_batches(
             part = images[start : start + batch_size].to(device)
             rows.append(features(part).float().cpu())
     return torch.cat(rows)
+
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """The device of that name, if this machine and this build of PyTorch have it.
+
+    Raises:
+        InputError: They have not.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"cannot compute on the device {device!r}: {reason}; try cpu") from error
 
 
 def module_device(module: nn.Module) -> torch.device:

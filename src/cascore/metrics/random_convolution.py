@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascore.errors import InputError
-from cascore.metrics.features import as_colour, in_batches, require_images
+from cascore.metrics.features import as_colour, in_batches, require_images, usable_device
 from cascore.metrics.moments import ExtractorIdentity
 from cascore.noise import philox
 from cascore.pixels import to_float
@@ -94,17 +93,14 @@ def random_convolution(device: torch.device | str = "cpu") -> RandomConvolution:
     Raises:
         InputError: No such device.
     """
-    extractor = _on_the_cpu()
-    try:
-        return RandomConvolution(
-            identity=extractor.identity,
-            kernels=tuple(kernel.to(device) for kernel in extractor.kernels),
-            offsets=tuple(offset.to(device) for offset in extractor.offsets),
-            mean=extractor.mean.to(device),
-            whitening=extractor.whitening.to(device),
-        )
-    except RuntimeError as error:
-        raise InputError(f"cannot use the device {device}: {error}") from error
+    extractor, place = _on_the_cpu(), usable_device(device)
+    return RandomConvolution(
+        identity=extractor.identity,
+        kernels=tuple(kernel.to(place) for kernel in extractor.kernels),
+        offsets=tuple(offset.to(place) for offset in extractor.offsets),
+        mean=extractor.mean.to(place),
+        whitening=extractor.whitening.to(place),
+    )
 
 
 @cache
