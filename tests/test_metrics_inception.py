@@ -14,7 +14,7 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.metrics import Inception, download_inception, inception_file, load_inception
 from cascore.metrics.extractors import load_extractor
-from cascore.metrics.inception import resize_like_tensorflow
+from cascore.metrics.inception import prepared, resize_like_tensorflow
 
 ROOT = Path(__file__).parents[1]
 IMAGES = range(4)
@@ -111,8 +111,7 @@ def test_features_and_logits_are_those_of_torch_fidelity(
 def test_resize_and_scaling_are_those_of_torch_fidelity(
     index: int, reference: dict[str, np.ndarray], tool: ModuleType
 ) -> None:
-    image = torch.from_numpy(reference[f"image_{index}"])[None].float()
-    pixels = (resize_like_tensorflow(image, side=299) - 128) / 128
+    pixels = prepared(torch.from_numpy(reference[f"image_{index}"])[None])
     # The same float32 operations in the same order. The mean may be summed in another order.
     ours, theirs = tool.sampled(pixels.expand(1, 3, -1, -1)), reference[f"layer_{index}/pixels"]
     np.testing.assert_array_equal(ours[2:], theirs[2:])

@@ -20,7 +20,7 @@ from cascore.metrics.inception_file import INCEPTION_SHA256, find_inception, sha
 from cascore.metrics.inception_network import FEATURES, SIDE, InceptionNetwork
 from cascore.metrics.moments import ExtractorIdentity
 
-__all__ = ["Inception", "load_inception", "resize_like_tensorflow"]
+__all__ = ["Inception", "load_inception", "prepared", "resize_like_tensorflow"]
 
 _BATCH = 32  # 350 MB of activations
 _EPSILON = 0.001  # of the batch normalisations
@@ -75,8 +75,7 @@ class Inception:
         return F.linear(features.float().cpu(), self.network.fc.weight.cpu())
 
     def _features(self, images: Tensor) -> Tensor:
-        resized = resize_like_tensorflow(images.float(), side=SIDE)
-        features: Tensor = self.network(as_colour((resized - 128) / 128))
+        features: Tensor = self.network(as_colour(prepared(images)))
         return features
 
 
@@ -120,6 +119,11 @@ def load_inception(
     return Inception(identity=ExtractorIdentity(name=name, digest=digest), network=network)
 
 
+def prepared(images: Tensor) -> Tensor:
+    """What the network is given: float32 [N, C, 299, 299] in [-1, 1) of uint8 [N, C, H, W]."""
+    return resize_like_tensorflow(images.float(), side=SIDE).sub_(128).div_(128)
+
+
 def resize_like_tensorflow(images: Tensor, *, side: int) -> Tensor:
     """TensorFlow 1's bilinear resize, without aligned corners or half-pixel centres.
 
@@ -145,8 +149,15 @@ def _interpolated(images: Tensor, side: int, *, dim: int) -> Tensor:
     upper = (lower + 1).clamp(max=size - 1)
     weight = (position - lower).to(images.dtype)
     weight = weight if dim == 3 else weight[:, None]
-    low = images.index_select(dim, lower)
-    return images.index_select(dim, upper).sub_(low).mul_(weight).add_(low)
+    low = _picked(images, lower, dim=dim)
+    return _picked(images, upper, dim=dim).sub_(low).mul_(weight).add_(low)
+
+
+def _picked(images: Tensor, index: Tensor, *, dim: int) -> Tensor:
+    """index_select; for single columns, gather does the same in a quarter of the time."""
+    if dim == 2:
+        return images.index_select(2, index)
+    return images.gather(3, index.expand(*images.shape[:3], len(index)))
 
 
 def _read_state(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
