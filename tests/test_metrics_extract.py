@@ -153,6 +153,15 @@ def test_an_interrupted_extraction_goes_on(limit: int, as_parts: bool, tmp_path:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_an_interrupted_extraction_goes_on_at_another_batch_size(tmp_path: Path) -> None:
+    images, path = uint8(24, 1, 4, 3, seed=20), tmp_path / "features.npy"
+    with pytest.raises(KeyboardInterrupt):
+        save_features(Sums(8), images, path, batch_size=4)
+    second = Sums()
+    assert torch.equal(save_features(second, images, path, batch_size=5), sums(images))
+    assert second.batches == [5, 5, 5, 1]
+
+
 def test_a_resumed_extraction_is_the_uninterrupted_one_to_the_bit(tmp_path: Path) -> None:
     images, extractor = uint8(40, 3, 10, 10, seed=7), random_convolution()
 

@@ -212,21 +212,30 @@ def test_a_device_that_is_not_there(name: str) -> None:
     assert load_extractor(name, device="cpu").identity.name == name
 
 
-def test_a_module_sees_prepared_images() -> None:
-    seen: list[Tensor] = []
+class Spy(nn.Module):
+    """Means of the channels; keeps what it was given, and the precision it was called in."""
 
-    class Spy(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            seen.append(x)
-            return x.mean(dim=(2, 3))
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+        self.coarse: list[bool] = []
 
-    images = uint8(9, 3, 20, 30, seed=6)
-    extractor = summary(Spy().eval(), dimension=3)
-    features = extractor(images)
-    assert [len(x) for x in seen] == [7, 2]
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x)
+        self.coarse.append(torch.backends.cudnn.allow_tf32 or torch.is_autocast_enabled("cpu"))
+        return x.mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("stripes", [False, True])
+def test_a_module_sees_prepared_images(stripes: bool) -> None:
+    images, spy = uint8(9, 3, 20, 30, seed=6), Spy().eval()
+    if stripes:  # enlarged edges, where bicubic overshoots; Pillow clips after each direction
+        images = (images[:, :, :1, :4] // 128 * 255).expand(-1, -1, 5, -1).contiguous()
+    features = summary(spy, dimension=3)(images)
+    assert [len(x) for x in spy.seen] == [7, 2]
     # Pillow's bicubic resize, which rounds to 8 bits: an error of half a step of 1 / 255, and a
     # little for its fixed-point weights.
-    for image, x, row in zip(images, torch.cat(seen), features, strict=True):
+    for image, x, row in zip(images, torch.cat(spy.seen), features, strict=True):
         resized = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((12, 12), Image.BICUBIC)
         pixels = np.asarray(resized).transpose(2, 0, 1) / 255
         mean, deviation = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.4])
@@ -293,11 +302,13 @@ def test_modules_that_cannot_serve() -> None:
 
 
 def test_extraction_is_not_lowered_in_precision_by_the_caller() -> None:
-    extractor, images = random_convolution(), uint8(4, 3, 16, 16, seed=9)
+    extractor, images, spy = random_convolution(), uint8(4, 3, 16, 16, seed=9), Spy().eval()
     expected = extractor(images)
     before = torch.backends.cudnn.allow_tf32
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(extractor(images), expected)
+        summary(spy, dimension=3)(images)
+    assert spy.coarse == [False]
     assert torch.backends.cudnn.allow_tf32 == before
 
 

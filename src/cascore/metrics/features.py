@@ -142,8 +142,9 @@ def module_extractor(
 ) -> ModuleExtractor:
     """An extractor from any module that turns prepared images into vectors.
 
-    Images are resized to side × side (bicubic with antialiasing, clamped to [0, 1]), grey ones are
-    repeated where three channels are expected, and become (x / 255 - mean) / deviation.
+    Images are resized to side × side (bicubic with antialiasing as in Pillow, but in float32 and
+    clamped to [0, 1] at the end only), grey ones are repeated where three channels are expected,
+    and become (x / 255 - mean) / deviation.
 
     DINOv2, for example, of which cascore ships nothing; torch.hub downloads *and runs* the code of
     that repository, so decide whether you trust it:
