@@ -21,7 +21,7 @@ from cascore.metrics import (
     module_extractor,
     random_convolution,
 )
-from cascore.metrics.random_convolution import _calibration_images
+from cascore.metrics.random_network import _calibration_images
 from cascore.pixels import to_float, to_uint8
 
 

@@ -3,7 +3,7 @@
 from cascore.metrics.classifier import Classifier, load_classifier, read_classifier
 from cascore.metrics.extract import extract_features, feature_moments, save_features
 from cascore.metrics.extractors import extractor_names, load_extractor
-from cascore.metrics.features import ModuleExtractor, Pixels, module_extractor
+from cascore.metrics.features import Pixels
 from cascore.metrics.floor import Floor, at_floor, real_floor
 from cascore.metrics.frechet import frechet_distance
 from cascore.metrics.inception import Inception, load_inception
@@ -11,7 +11,8 @@ from cascore.metrics.inception_file import download_inception
 from cascore.metrics.modes import ModeCoverage, mode_coverage
 from cascore.metrics.moments import ExtractorIdentity, FeatureExtractor, FeatureMoments
 from cascore.metrics.neighbours import Neighbours, memorisation_ratio, nearest_neighbours
-from cascore.metrics.random_convolution import RandomConvolution, random_convolution
+from cascore.metrics.random_network import RandomConvolution, random_convolution
+from cascore.metrics.user_module import ModuleExtractor, module_extractor
 
 __all__ = [
     "Classifier",

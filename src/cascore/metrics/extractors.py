@@ -22,7 +22,7 @@ from cascore.metrics.classifier import classifier_names, load_classifier
 from cascore.metrics.features import Pixels
 from cascore.metrics.inception import load_inception
 from cascore.metrics.moments import FeatureExtractor
-from cascore.metrics.random_convolution import random_convolution
+from cascore.metrics.random_network import random_convolution
 
 __all__ = ["extractor_names", "load_extractor"]
 
