@@ -27,6 +27,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/feeding.py
+	$(BIN)/python benchmarks/extraction.py
 
 # The virtual environment is the project's own: one that is active is neither used nor changed.
 $(STAMP): pyproject.toml constraints.txt

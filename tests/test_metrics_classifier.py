@@ -16,9 +16,9 @@ from cascore.errors import InputError
 from cascore.metrics import (
     feature_moments,
     frechet_distance,
-    load_extractor,
+    load_classifier,
     mode_coverage,
-    read_extractor,
+    read_classifier,
     real_floor,
 )
 from cascore.metrics.classifier import ConvNet
@@ -44,7 +44,7 @@ def tool() -> ModuleType:
 def test_what_ships_is_what_its_card_says(name: str) -> None:
     weights = (WEIGHTS / f"{name}.safetensors").read_bytes()
     card = json.loads((WEIGHTS / f"{name}.json").read_text())
-    extractor = load_extractor(name)
+    extractor = load_classifier(name)
     assert len(weights) < 1_000_000
     assert extractor.identity.name == name
     assert extractor.identity.digest == card["digest"] == hashlib.sha256(weights).hexdigest()
@@ -60,7 +60,7 @@ def test_the_digits_are_classified_as_the_card_says() -> None:
     card = json.loads((WEIGHTS / "digits.json").read_text())
     train, test = load_images("digits", "train"), load_images("digits", "test")
     assert (train.digest, test.digest) == (card["train_digest"], card["test_digest"])
-    labels = load_extractor("digits").classify(test.images)
+    labels = load_classifier("digits").classify(test.images)
     assert labels.dtype == torch.int64
     correct = int((labels == test.labels).sum())
     # Another processor may round one image across a boundary.
@@ -69,7 +69,7 @@ def test_the_digits_are_classified_as_the_card_says() -> None:
 
 
 def test_features_are_whitened_over_the_training_images() -> None:
-    moments = feature_moments(load_extractor("digits"), load_images("digits", "train").images)
+    moments = feature_moments(load_classifier("digits"), load_images("digits", "train").images)
     # λ / (λ + λ_max / 100): 1 / 1.01 at most, and the directions stay uncorrelated.
     values = moments.covariance.diagonal()
     assert float(values.max()) == pytest.approx(1 / 1.01, rel=1e-4)
@@ -89,7 +89,7 @@ def test_whitening_by_hand() -> None:
 
 
 def test_features_of_an_image_do_not_depend_on_its_company() -> None:
-    extractor, images = load_extractor("digits"), load_images("digits", "test").images
+    extractor, images = load_classifier("digits"), load_images("digits", "test").images
     together = extractor(images)
     assert len(images) > 256  # more than one internal batch
     alone = torch.cat([extractor(images[i : i + 1]) for i in (0, 100, 300)])
@@ -99,7 +99,7 @@ def test_features_of_an_image_do_not_depend_on_its_company() -> None:
 
 
 def test_the_distance_grows_with_noise_and_starts_at_the_floor() -> None:
-    extractor = load_extractor("digits")
+    extractor = load_classifier("digits")
     train, test = (load_images("digits", split).images for split in ("train", "test"))
     reference = feature_moments(extractor, train)
     floor = real_floor(
@@ -123,7 +123,7 @@ def test_the_distance_grows_with_noise_and_starts_at_the_floor() -> None:
 
 
 def test_no_image_has_no_features() -> None:
-    extractor = load_extractor("digits")
+    extractor = load_classifier("digits")
     nothing = torch.empty(0, 1, 8, 8, dtype=torch.uint8)
     assert extractor(nothing).shape == (0, extractor.dimension)
     assert extractor.classify(nothing).shape == (0,)
@@ -142,7 +142,7 @@ def test_no_image_has_no_features() -> None:
     ],
 )
 def test_other_images_are_refused(images: torch.Tensor) -> None:
-    extractor = load_extractor("digits")
+    extractor = load_classifier("digits")
     for use in (extractor, extractor.classify):
         with pytest.raises(InputError, match=r"takes torch.uint8 of shape \[N, 1, 8, 8\]"):
             use(images)
@@ -151,7 +151,7 @@ def test_other_images_are_refused(images: torch.Tensor) -> None:
 def test_unknown_names_are_refused() -> None:
     for name in ("cifar10", "../weights/digits", ""):
         with pytest.raises(InputError, match="those with one are digits, fashion-mnist, mnist"):
-            load_extractor(name)
+            load_classifier(name)
 
 
 def copy_of_digits(folder: Path) -> Path:
@@ -171,12 +171,12 @@ def rewrite(path: Path, weights: bytes, **changes: object) -> None:
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     path = copy_of_digits(tmp_path)
     images = load_images("digits", "test").images
-    assert torch.equal(read_extractor(path)(images), load_extractor("digits")(images))
+    assert torch.equal(read_classifier(path)(images), load_classifier("digits")(images))
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(InputError, match="do not belong together"):
-        read_extractor(path)
+        read_classifier(path)
 
 
 def test_missing_and_malformed_files_are_refused(tmp_path: Path) -> None:
@@ -184,21 +184,21 @@ def test_missing_and_malformed_files_are_refused(tmp_path: Path) -> None:
     weights, card = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
     rewrite(path, b"not safetensors")
     with pytest.raises(InputError, match="do not describe a classifier"):
-        read_extractor(path)
+        read_classifier(path)
     for change in ({"widths": [32, 65]}, {"widths": []}, {"image_shape": [1, 8]}):
         rewrite(path, weights, **card | change)
         with pytest.raises(InputError, match="do not describe a classifier"):
-            read_extractor(path)
+            read_classifier(path)
     rewrite(path, safetensors.torch.save({"head.weight": torch.zeros(10, 64)}))
     with pytest.raises(InputError, match="do not describe a classifier"):
-        read_extractor(path)
+        read_classifier(path)
     for text in (b"{}", b"[]", b"{", b"\xff\xfe\x00"):
         path.with_suffix(".json").write_bytes(text)
         with pytest.raises(InputError, match="do not describe a classifier"):
-            read_extractor(path)
+            read_classifier(path)
     path.with_suffix(".json").unlink()
     with pytest.raises(InputError, match="cannot read the classifier"):
-        read_extractor(path)
+        read_classifier(path)
 
 
 def test_training_is_repeatable(tool: ModuleType) -> None:

@@ -27,7 +27,7 @@ from cascore.experiments.report import (
     write_report,
 )
 from cascore.experiments.run import Model, load_model, training_run
-from cascore.metrics import load_extractor, nearest_neighbours
+from cascore.metrics import load_classifier, nearest_neighbours
 from cascore.pixels import to_float, to_uint8
 
 __all__ = ["FULL", "Scale", "run_quickstart"]
@@ -78,9 +78,8 @@ def run_quickstart(folder: Path, *, scale: Scale, device: torch.device, display:
     trained = time.monotonic() - started
     model = load_model(folder, device=device)
     train, test = (load_images(experiment.data.name, split) for split in ("train", "test"))
-    judge = new_judge(
-        extractor=load_extractor(experiment.data.name), train=train, test=test, count=scale.count
-    )
+    classifier = load_classifier(experiment.data.name)
+    judge = new_judge(extractor=classifier, train=train, test=test, count=scale.count)
     rows = [
         _sampled(model, sampler, judge, folder, device=device, display=display)
         for sampler in scale.samplers
@@ -95,8 +94,8 @@ def run_quickstart(folder: Path, *, scale: Scale, device: torch.device, display:
         memorisation_ratio=judge.memorisation(rows[-1].images_denoised),
         film=_film(model, scale.samplers[-1], device),
         losses=_losses(folder),
-        extractor=f"{judge.extractor.dimension} features of a classifier of the digits"
-        f" ({judge.extractor.accuracy:.1%} right on held-out images) that comes with cascore",
+        extractor=f"{classifier.dimension} features of a classifier of the digits"
+        f" ({classifier.accuracy:.1%} right on held-out images) that comes with cascore",
         next_steps=_next_steps(folder),
     )
     # The page shows a sheet of each sampler, not all the pictures that were judged.

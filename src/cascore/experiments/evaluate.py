@@ -8,7 +8,7 @@ from torch import Tensor
 from cascore.datasets import ImageSet
 from cascore.errors import InputError
 from cascore.metrics import (
-    Classifier,
+    FeatureExtractor,
     FeatureMoments,
     Floor,
     at_floor,
@@ -54,7 +54,7 @@ class Judge:
         test_floor: of `count` images against as many as test has.
     """
 
-    extractor: Classifier
+    extractor: FeatureExtractor
     train: ImageSet
     test: ImageSet
     train_moments: FeatureMoments
@@ -84,7 +84,7 @@ class Judge:
         return FeatureMoments.of(self.extractor(images), extractor=self.extractor.identity)
 
 
-def new_judge(*, extractor: Classifier, train: ImageSet, test: ImageSet, count: int) -> Judge:
+def new_judge(*, extractor: FeatureExtractor, train: ImageSet, test: ImageSet, count: int) -> Judge:
     """A judge of `count` images; measures the floors once.
 
     Raises:

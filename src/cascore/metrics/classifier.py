@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,10 +27,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cascore.errors import InputError
+from cascore.metrics.features import in_batches, require_images, usable_device
 from cascore.metrics.moments import ExtractorIdentity
 from cascore.pixels import to_float
 
-__all__ = ["Classifier", "ConvNet", "load_extractor", "read_extractor"]
+__all__ = ["Classifier", "ConvNet", "classifier_names", "load_classifier", "read_classifier"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _BATCH = 256  # fixed: a convolution's rounding may depend on the batch size
@@ -125,55 +126,58 @@ class Classifier:
     accuracy: float
     network: ConvNet
 
-    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Features float32 [N, dimension], on the CPU, of images uint8 [N, C, H, W].
 
         Raises:
             InputError: Images of another type or shape.
         """
-        rows = [self.network.features(pixels).cpu() for pixels in self._batches(images)]
-        return torch.cat(rows) if rows else torch.empty(0, self.dimension)
+        return self._applied(self.network.features, images, dimension=self.dimension)
 
-    @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
         """Labels int64 [N], on the CPU, of images uint8 [N, C, H, W].
 
         Raises:
             InputError: Images of another type or shape.
         """
-        rows = [self.network(pixels).argmax(dim=1).cpu() for pixels in self._batches(images)]
-        return torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)
+        classes = self.network.head.out_features
+        return self._applied(self.network, images, dimension=classes).argmax(dim=1)
 
-    def _batches(self, images: Tensor) -> Iterator[Tensor]:
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.image_shape:
-            shape = ", ".join(map(str, self.image_shape))
-            raise InputError(
-                f"images are {images.dtype} of shape {tuple(images.shape)}; {self.identity.name!r} "
-                f"takes torch.uint8 of shape [N, {shape}] (cascore.pixels turns float pixels in "
-                "[0, 1] into uint8)"
-            )
-        device = self.network.head.weight.device
-        for start in range(0, len(images), _BATCH):
-            yield to_float(images[start : start + _BATCH].to(device))
+    def _applied(
+        self, output: Callable[[Tensor], Tensor], images: Tensor, *, dimension: int
+    ) -> Tensor:
+        channels, height, width = self.image_shape
+        require_images(images, self.identity.name, channels=(channels,), size=(height, width))
+        return in_batches(
+            lambda part: output(to_float(part)),
+            images,
+            device=self.network.head.weight.device,
+            batch_size=_BATCH,
+            dimension=dimension,
+        )
 
 
-def load_extractor(name: str) -> Classifier:
-    """The classifier that ships with cascore for the data set `name`, on the CPU.
+def classifier_names() -> tuple[str, ...]:
+    """The data sets whose classifiers ship with cascore."""
+    return tuple(sorted(path.stem for path in _WEIGHTS.glob("*.safetensors")))
+
+
+def load_classifier(name: str, *, device: torch.device | str = "cpu") -> Classifier:
+    """The classifier that ships with cascore for the data set `name`.
 
     Raises:
-        InputError: No classifier of that name ships, or its files are damaged.
+        InputError: No classifier of that name ships, its files are damaged, or no such device.
     """
-    shipped = sorted(path.stem for path in _WEIGHTS.glob("*.safetensors"))
-    if name not in shipped:
+    if name not in classifier_names():
         raise InputError(
-            f"no classifier ships for {name!r}, so there are no features to compare; those with one"
-            f" are {', '.join(shipped)}. From Python, FeatureMoments.of takes features of your own"
+            f"no classifier ships for {name!r}; those with one are {', '.join(classifier_names())}"
         )
-    return read_extractor(_WEIGHTS / f"{name}.safetensors")
+    classifier = read_classifier(_WEIGHTS / f"{name}.safetensors")
+    classifier.network.to(usable_device(device))
+    return classifier
 
 
-def read_extractor(path: Path) -> Classifier:
+def read_classifier(path: Path) -> Classifier:
     """A classifier from `<name>.safetensors` and the `<name>.json` beside it.
 
     Raises:

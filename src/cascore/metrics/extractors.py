@@ -1,0 +1,81 @@
+"""Feature extractors by name: `load_extractor(name)`.
+
+| name | features | of images |
+| --- | --- | --- |
+| `digits`, `mnist`, `fashion-mnist` | 64 of a small classifier that ships | of that data set |
+| `pixels` | the pixels | of one shape |
+| `random-convolution` | 256 of a random network | any, sides from 8 |
+| `inception` | 2,048 of the FID's network, whose file you bring | any |
+
+From Python, `module_extractor` makes one of any module.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import torch
+
+from cascore.errors import InputError
+from cascore.metrics.classifier import classifier_names, load_classifier
+from cascore.metrics.features import Pixels
+from cascore.metrics.inception import load_inception
+from cascore.metrics.moments import FeatureExtractor
+from cascore.metrics.random_network import random_convolution
+
+__all__ = ["extractor_names", "load_extractor"]
+
+
+def extractor_names() -> tuple[str, ...]:
+    """The names that `load_extractor` knows."""
+    return (*classifier_names(), "pixels", "random-convolution", "inception")
+
+
+def load_extractor(
+    name: str,
+    *,
+    image_shape: tuple[int, int, int] | None = None,
+    root: Path | str = "data",
+    device: torch.device | str = "cpu",
+) -> FeatureExtractor:
+    """The extractor of that name.
+
+    Args:
+        name: One of `extractor_names()`.
+        image_shape: Channels, height and width of the images that it will be given; one that does
+            not take them is refused now rather than later. `pixels` must know it.
+        root: The data folder; `inception` looks for its weights in ROOT/inception.
+        device: Where the work is to be done.
+
+    Raises:
+        InputError: No such name, images that it does not take, or files that are missing or
+            damaged.
+    """
+    extractor: FeatureExtractor
+    if name in classifier_names():
+        extractor = load_classifier(name, device=device)
+    elif name == "pixels":
+        if image_shape is None:
+            raise InputError("'pixels' has as many features as an image has; give image_shape")
+        return Pixels(image_shape)
+    elif name == "random-convolution":
+        extractor = random_convolution(device)
+    elif name == "inception":
+        extractor = load_inception(root=root, device=device)
+    else:
+        raise InputError(_unknown(name))
+    if image_shape is not None:
+        extractor(torch.empty(0, *image_shape, dtype=torch.uint8))
+    return extractor
+
+
+def _unknown(name: str) -> str:
+    known = extractor_names()
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return (
+        f"there is no extractor {name!r}; known are {', '.join(known)}{hint}. A data set without"
+        " a classifier of its own can be seen by random-convolution or inception; from Python,"
+        " module_extractor makes an extractor of any module"
+    )

@@ -1,0 +1,331 @@
+import hashlib
+import importlib.util
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+from cascore.metrics import Inception, download_inception, inception_file, load_inception
+from cascore.metrics.extractors import load_extractor
+from cascore.metrics.inception import prepared, resize_like_tensorflow
+
+ROOT = Path(__file__).parents[1]
+IMAGES = range(4)
+PUBLISHED = "weights-inception-2015-12-05-6726825d.pth"
+OTHER = "pt_inception-2015-12-05-6726825d.pth"
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    path = ROOT / "tools" / "inception_reference.py"
+    spec = importlib.util.spec_from_file_location("inception_reference", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, np.ndarray]:
+    with np.load(ROOT / "tests" / "data" / "inception_reference.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def state(tool: ModuleType, reference: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """The tensors of torch-fidelity's file, by its names, with the numbers of the reference."""
+    shapes = {
+        name: tuple(map(int, shape.split()))
+        for name, shape in zip(
+            reference["names"].tolist(), reference["shapes"].tolist(), strict=True
+        )
+    }
+    counters = {name for name in shapes if name.endswith("num_batches_tracked")}
+    numbers = tool.filled({name: shapes[name] for name in shapes if name not in counters})
+    return {name: torch.tensor(0) if name in counters else numbers[name] for name in shapes}
+
+
+@pytest.fixture(scope="module")
+def path(state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("inception") / "random.pth"
+    torch.save(state, path)
+    yield path
+    path.unlink()  # pytest keeps its folders, and this file has 96 MB
+
+
+@pytest.fixture(scope="module")
+def inception(path: Path) -> Inception:
+    return load_inception(path)
+
+
+def relative_error(ours: np.ndarray | Tensor, theirs: np.ndarray) -> float:
+    return float(np.linalg.norm(np.asarray(ours) - theirs) / np.linalg.norm(theirs))
+
+
+def uint8(*shape: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, shape, generator=generator).to(torch.uint8)
+
+
+@pytest.mark.parametrize("index", IMAGES)
+def test_every_layer_is_that_of_torch_fidelity(
+    index: int, inception: Inception, reference: dict[str, np.ndarray], tool: ModuleType
+) -> None:
+    image = torch.from_numpy(reference[f"image_{index}"])[None]
+    found = tool.layers(inception.network, inception, image)
+    assert len(found) == 94 + 11  # convolutions and blocks
+    expected = {
+        key.partition("/")[2]: values
+        for key, values in reference.items()
+        if key.startswith(f"layer_{index}/")
+    }
+    assert found.keys() == expected.keys() - {"pixels"}
+    for name, values in found.items():
+        # Single activations after up to 48 convolutions in float32; 5e-6 was measured.
+        assert relative_error(values, expected[name]) < 1e-4, name
+
+
+@pytest.mark.parametrize("index", IMAGES)
+def test_features_and_logits_are_those_of_torch_fidelity(
+    index: int, inception: Inception, reference: dict[str, np.ndarray]
+) -> None:
+    features = inception(torch.from_numpy(reference[f"image_{index}"])[None])
+    assert features.shape == (1, 2048)
+    # 3e-7 was measured, 1e-4 is what is asked for; the images' features differ by 0.1 and more.
+    assert relative_error(features[0], reference[f"features_{index}"]) < 1e-5
+    unbiased = inception.unbiased_logits(features)
+    assert unbiased.shape == (1, 1008)
+    assert relative_error(unbiased[0], reference[f"unbiased_logits_{index}"]) < 1e-5
+    assert relative_error(inception.logits(features)[0], reference[f"logits_{index}"]) < 1e-5
+
+
+@pytest.mark.parametrize("index", IMAGES)
+def test_resize_and_scaling_are_those_of_torch_fidelity(
+    index: int, reference: dict[str, np.ndarray], tool: ModuleType
+) -> None:
+    pixels = prepared(torch.from_numpy(reference[f"image_{index}"])[None])
+    # The same float32 operations in the same order. The mean may be summed in another order.
+    ours, theirs = tool.sampled(pixels.expand(1, 3, -1, -1)), reference[f"layer_{index}/pixels"]
+    np.testing.assert_array_equal(ours[2:], theirs[2:])
+    np.testing.assert_allclose(ours[:2], theirs[:2], rtol=1e-5)
+
+
+def literal_resize(image: np.ndarray, side: int) -> np.ndarray:
+    """TensorFlow 1's rule, pixel by pixel in float64."""
+    height, width = image.shape
+    out = np.empty((side, side))
+    for i in range(side):
+        for j in range(side):
+            y, x = i * height / side, j * width / side
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            dy, dx = y - top, x - left
+            upper = image[top, left] * (1 - dx) + image[top, right] * dx
+            lower = image[bottom, left] * (1 - dx) + image[bottom, right] * dx
+            out[i, j] = upper * (1 - dy) + lower * dy
+    return out
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"), [((5, 3), 16), ((3, 5), 16), ((40, 23), 16), ((7, 7), 7)]
+)
+def test_resize_by_hand(shape: tuple[int, int], side: int) -> None:
+    image = uint8(1, 1, *shape, seed=0).float()
+    kept = image.clone()
+    ours = resize_like_tensorflow(image, side=side)[0, 0]
+    assert torch.equal(image, kept)
+    # Positions round to 24 bits, up to 40 of them: 40 × 6e-8 of a difference of 255, twice.
+    np.testing.assert_allclose(ours, literal_resize(image[0, 0].numpy(), side), atol=2e-3, rtol=0)
+
+
+def test_grey_is_repeated(inception: Inception) -> None:
+    grey = uint8(1, 1, 20, 20, seed=1)
+    assert torch.equal(inception(grey), inception(grey.expand(-1, 3, -1, -1).contiguous()))
+
+
+def test_features_across_batch_sizes(inception: Inception) -> None:
+    images = uint8(5, 3, 16, 16, seed=2)
+    whole, again = inception(images), inception(images)
+    assert torch.equal(whole, again)
+    alone = torch.cat([inception(image[None]) for image in images])
+    assert float(((alone - whole).norm(dim=1) / whole.norm(dim=1)).max()) < 1e-5
+    assert inception(images[:0]).shape == (0, 2048)
+    assert not whole.requires_grad
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 2, 8, 8), (3, 8, 8), (2, 3, 0, 8)])
+def test_other_images_are_refused(shape: tuple[int, ...], inception: Inception) -> None:
+    images = torch.zeros(shape) if shape == (2, 3, 8, 8) else torch.zeros(shape, dtype=torch.uint8)
+    with pytest.raises(InputError, match=r"takes torch.uint8 of shape \[N, 1 or 3, H, W\]"):
+        inception(images)
+
+
+def test_logits_need_features(inception: Inception) -> None:
+    with pytest.raises(InputError, match=r"\(2, 64\).*\[N, 2048\]"):
+        inception.logits(torch.zeros(2, 64))
+
+
+def test_loading_draws_nothing_and_names_the_weights(path: Path) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    extractor = load_inception(path)
+    assert torch.equal(torch.rand(3), expected)
+    assert extractor.identity.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert extractor.identity.name == "inception with other weights"
+    assert not extractor.network.training
+
+
+def test_a_file_without_step_counters_is_the_same(
+    state: dict[str, Tensor], tmp_path: Path, inception: Inception
+) -> None:
+    """pytorch-fid's file has been published without them, torch-fidelity's module has them."""
+    path = tmp_path / "without.pth"
+    torch.save({n: t for n, t in state.items() if "tracked" not in n}, path)
+    images = uint8(1, 3, 8, 8, seed=3)
+    assert torch.equal(load_inception(path)(images), inception(images))
+    path.unlink()
+
+
+def test_files_that_do_not_fit(state: dict[str, Tensor], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pth"
+
+    def refused(content: object, match: str) -> None:
+        torch.save(content, bad)
+        with pytest.raises(InputError, match=match):
+            load_inception(bad)
+        bad.unlink()
+
+    small = {name: tensor for name, tensor in state.items() if tensor.numel() < 10_000}
+    refused(small, r"Conv2d_2b_3x3.conv.weight.* more missing")
+    renamed = {name.replace("fc.", "head."): tensor for name, tensor in state.items()}
+    refused(renamed, r"fc.weight, fc.bias missing; head.weight, head.bias surplus$")
+    thousand = state | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+    refused(thousand, r"fc.weight \[1000, 2048\] instead of \[1008, 2048\], fc.bias .* of another")
+    refused(state | {"fc.bias": torch.zeros(1008, dtype=torch.int64)}, "fc.bias not floating point")
+    refused([1, 2], "does not hold a dictionary of tensors")
+    refused({"fc.weight": 1}, "does not hold a dictionary of tensors")
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"fc.weight": Malicious()}, tmp_path / "bad.pth")
+    with pytest.raises(InputError, match="cannot be read as a PyTorch file of weights alone"):
+        load_inception(tmp_path / "bad.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*nowhere\.pth: No such file"):
+        load_inception(tmp_path / "nowhere.pth")
+    for content in (b"", b"nonsense", path.read_bytes()[:100_000]):
+        (tmp_path / "cut.pth").write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read as a PyTorch file"):
+            load_inception(tmp_path / "cut.pth")
+
+
+def test_without_the_file_the_message_says_all(tmp_path: Path) -> None:
+    for load in (
+        lambda: load_inception(root=tmp_path),
+        lambda: load_extractor("inception", root=tmp_path),
+    ):
+        with pytest.raises(InputError) as caught:
+            load()
+        message = str(caught.value)
+        assert f"{tmp_path / 'inception'}" in message
+        assert "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2" in message
+        assert f"github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED}" in message
+        assert f"github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{OTHER}" in message
+        assert "95.6 MB" in message
+
+
+@pytest.fixture
+def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Gives any file the role of the published one, at a file:// address."""
+
+    def play(file: Path) -> None:
+        addresses = {PUBLISHED: file.as_uri(), OTHER: "none:"}
+        monkeypatch.setattr(inception_file, "INCEPTION_FILES", addresses)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        for module in ("cascore.metrics.inception_file", "cascore.metrics.inception"):
+            monkeypatch.setattr(f"{module}.INCEPTION_SHA256", digest)
+
+    return play
+
+
+@pytest.fixture
+def megabytes(tmp_path: Path, publish: Callable[[Path], None]) -> Path:
+    """Three megabytes and a bit, published."""
+    file = tmp_path / "published"
+    file.write_bytes(bytes(range(256)) * 12_289)
+    publish(file)
+    return file
+
+
+@pytest.mark.parametrize("name", [PUBLISHED, OTHER])
+def test_the_file_is_found_under_both_names(
+    name: str, path: Path, publish: Callable[[Path], None], tmp_path: Path
+) -> None:
+    publish(path)
+    (tmp_path / "inception").mkdir()
+    (tmp_path / "inception" / name).symlink_to(path)
+    found = load_extractor("inception", root=tmp_path, image_shape=(1, 28, 28))
+    assert found.identity.name == "inception"
+    assert found.dimension == 2048
+    assert download_inception(tmp_path) == tmp_path / "inception" / name
+    with pytest.raises(InputError, match="1 or 3"):
+        load_extractor("inception", root=tmp_path, image_shape=(4, 28, 28))
+
+
+def test_another_file_in_its_place_is_refused(megabytes: Path, tmp_path: Path) -> None:
+    place = tmp_path / "inception" / PUBLISHED
+    place.parent.mkdir()
+    place.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="damaged or another file"):
+        load_inception(root=tmp_path)
+    assert download_inception(tmp_path) == place  # puts the right one there
+    assert place.read_bytes() == megabytes.read_bytes()
+
+
+def test_download_counts_and_verifies(
+    megabytes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    found = download_inception(tmp_path / "a", progress=lambda done, total: counted.append(done))
+    assert found.read_bytes() == megabytes.read_bytes()
+    assert counted == sorted(counted)
+    assert counted[-1] == megabytes.stat().st_size
+    monkeypatch.setattr(inception_file, "INCEPTION_SHA256", "0" * 64)
+    with pytest.raises(
+        InputError, match=r"is not the published one; nothing was kept.*put it into"
+    ):
+        download_inception(tmp_path / "b")
+    assert list((tmp_path / "b" / "inception").iterdir()) == []
+    monkeypatch.setattr(inception_file, "_SIZE", 2**20)
+    with pytest.raises(InputError, match="is not the published one"):
+        download_inception(tmp_path / "c", progress=lambda done, total: counted.append(done))
+    assert counted[-1] == 2 * 2**20  # what is longer than it may be is not received to its end
+
+
+def test_offline_the_message_says_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(address: str, timeout: float) -> None:
+        assert address.startswith("https://")
+        raise URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    with pytest.raises(InputError, match=r"cannot download https.*name resolution.*put it into"):
+        download_inception(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot download"):
+        download_inception(tmp_path / "file")
