@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.metrics.checks import checked_features
 
 __all__ = ["ExtractorIdentity", "FeatureExtractor", "FeatureMoments", "feature_moments"]
 
@@ -74,23 +75,12 @@ class FeatureMoments:
         """Moments of features [N, D], two passes in float64; N may be 0.
 
         Raises:
-            InputError: Not floating point, not [N, D], or not finite.
+            InputError: Not a tensor, not floating point, not [N, D], or not finite.
         """
-        if features.ndim != 2 or not features.is_floating_point():
-            raise InputError(
-                f"features are {features.dtype} of shape {tuple(features.shape)}; expected "
-                "floating point [N, D], one row per image"
-            )
+        features = checked_features(features, "features")
         count, dimension = features.shape
         if count == 0:
             return cls.empty(dimension, extractor=extractor)
-        features = features.detach().to(device="cpu", dtype=torch.float64)
-        broken = int((~features.isfinite()).any(dim=1).sum())
-        if broken:
-            raise InputError(
-                f"{broken} of {count} feature vectors hold NaN or infinity; look at the images "
-                "they come from: one such vector would make the whole distance meaningless"
-            )
         mean = features.mean(dim=0)
         deviations = features - mean
         return cls(count=count, mean=mean, scatter=deviations.T @ deviations, extractor=extractor)
