@@ -37,8 +37,8 @@ def checked_features(features: Tensor, what: str, *, least: int = 0) -> Tensor:
     broken = int((~features.isfinite()).any(dim=1).sum())
     if broken:
         raise InputError(
-            f"{what}: {broken} of {len(features)} feature vectors hold NaN or infinity; look at the "
-            "images they come from: one such vector would make the whole result meaningless"
+            f"{what}: {broken} of {len(features)} feature vectors hold NaN or infinity; look at "
+            "the images they come from: one such vector would make the whole result meaningless"
         )
     return features
 

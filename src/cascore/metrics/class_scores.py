@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -49,11 +50,11 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Inception
         InputError: Not floating point [N, classes], NaN or +inf, a row without a possible class,
             splits out of range.
     """
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
-        what = f"{logits.dtype} of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else (
-            type(logits).__name__
+    if logits.ndim != 2 or not logits.is_floating_point():
+        raise InputError(
+            f"logits are {logits.dtype} of shape {tuple(logits.shape)}; expected floating point "
+            "[N, classes]"
         )
-        raise InputError(f"logits are {what}; expected floating point [N, classes]")
     if not 1 <= splits <= len(logits):
         raise InputError(f"splits is {splits}; expected 1 to {len(logits)}, the number of images")
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
@@ -64,7 +65,8 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Inception
             f"{broken} of {len(logits)} rows of logits have no softmax; expected at least one "
             "class, no NaN, no +inf, and in each row one value above -inf"
         )
-    scores = torch.stack([_score(part) for part in probabilities.tensor_split(splits)])
+    edges = [part * len(logits) // splits for part in range(splits + 1)]
+    scores = torch.stack([_score(probabilities[a:b]) for a, b in pairwise(edges)])
     return InceptionScore(
         value=float(scores.mean()),
         spread=float(scores.std(correction=0)),
@@ -77,4 +79,5 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Inception
 def _score(probabilities: Tensor) -> Tensor:
     """exp(H(mean p) - mean H(p)), the mean divergence from the mean written as two entropies."""
     entropy = torch.special.entr(probabilities).sum(dim=1).mean()
-    return (torch.special.entr(probabilities.mean(dim=0)).sum() - entropy).exp()
+    score: Tensor = (torch.special.entr(probabilities.mean(dim=0)).sum() - entropy).exp()
+    return score

@@ -90,7 +90,9 @@ def frechet_extrapolated(
     sizes = _sizes(counts, total=projected.count, dimension=reference.dimension)
     design = torch.stack([torch.ones_like(sizes), 1 / sizes], dim=1)
     root = sizes.sqrt()
-    solution = torch.linalg.pinv(design * root[:, None]) * root  # [2, points]: values to limit, slope
+    solution = (
+        torch.linalg.pinv(design * root[:, None]) * root
+    )  # [2, points]: values to limit, slope
     generator = torch.Generator().manual_seed(seed)
     points, derivative = [], torch.zeros(projected.count, dtype=torch.float64)
     for size, weight in zip(sizes.tolist(), solution[0].tolist(), strict=True):

@@ -169,7 +169,7 @@ class Projected:
         return len(self.features)
 
     def distance(self, rows: Tensor) -> float:
-        """Fréchet distance between the rows chosen, each as often as it is named, and the reference.
+        """Fréchet distance of the rows, each as often as it is named, to the reference.
 
         Eigenvalues of a matrix that is not graded: the rounding error may reach 1e-6 of the traces,
         against standard errors of 1e-3.
@@ -195,7 +195,8 @@ class Projected:
         squared = deviations.square().sum(dim=1)
         transported = self._transported(rows)
         shift = 2 * deviations @ mean
-        return shift + (squared - squared.mean()) - (transported - transported.mean())
+        moved: Tensor = shift + (squared - squared.mean()) - (transported - transported.mean())
+        return moved
 
     def _deviations(self, rows: Tensor) -> Tensor:
         chosen = self.products[rows]
@@ -204,9 +205,9 @@ class Projected:
     def _gram(self, rows: Tensor) -> Tensor:
         """Fᵀ A F, or, where there are fewer rows than dimensions, the smaller matrix like it."""
         deviations = self._deviations(rows)
-        if len(deviations) < deviations.shape[1]:
-            return deviations @ deviations.T
-        return deviations.T @ deviations
+        wide = len(deviations) < deviations.shape[1]
+        gram: Tensor = deviations @ deviations.T if wide else deviations.T @ deviations
+        return gram
 
     def _transported(self, rows: Tensor) -> Tensor:
         """(x - m)ᵀ T (x - m) of each row, with T = F (Fᵀ A F)^-½ Fᵀ on the span of the rows."""
@@ -215,7 +216,7 @@ class Projected:
         kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1:].clamp(min=0)
         roots, vectors = values[kept].sqrt(), vectors[:, kept]
         if len(deviations) < deviations.shape[1]:
-            quadratic = vectors.square() @ roots
+            quadratic: Tensor = vectors.square() @ roots
         else:
             quadratic = (deviations @ vectors).square() @ (1 / roots)
         return quadratic * (len(rows) - 1)

@@ -74,23 +74,20 @@ def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) 
     require_chunk(chunk)
     generated, reference = checked_pair(generated, reference, least=2)
     n, m = len(generated), len(reference)
-    inner = _sums(generated, generated, chunk)
-    outer = _sums(reference, reference, chunk)
-    cross = _sums(generated, reference, chunk)
-    own_n = inner.rows - _kernel_of_itself(generated)
-    own_m = outer.rows - _kernel_of_itself(reference)
-    seen_from_n = own_n / (n - 1) - cross.rows / m
-    seen_from_m = own_m / (m - 1) - cross.columns / n
-    once = 4 * float(seen_from_n.var()) / n + 4 * float(seen_from_m.var()) / m
+    inner = _means(generated, generated, chunk).without_diagonal(_kernel_of_itself(generated))
+    outer = _means(reference, reference, chunk).without_diagonal(_kernel_of_itself(reference))
+    cross = _means(generated, reference, chunk)
+    once = (
+        4 * float((inner.rows - cross.rows).var()) / n
+        + 4 * float((outer.rows - cross.columns).var()) / m
+    )
     twice = (
         2 * inner.unexplained / n**2
         + 4 * cross.unexplained / (n * m)
         + 2 * outer.unexplained / m**2
     )
     return KernelDistance(
-        value=float(
-            own_n.sum() / (n * (n - 1)) + own_m.sum() / (m * (m - 1)) - 2 * cross.rows.mean() / m
-        ),
+        value=float(inner.rows.mean() + outer.rows.mean() - 2 * cross.rows.mean()),
         error=max(once - twice, twice) ** 0.5,
         count=n,
         reference_count=m,
@@ -150,29 +147,39 @@ def subset_kernel_distance(
 
 
 @dataclass(frozen=True, eq=False)
-class _Sums:
-    """Sums of a kernel matrix [n, m]: its rows, its columns, and its unexplained variance.
-
-    The last is the mean square of k - row mean - column mean + mean, never negative.
-    """
+class _Means:
+    """Means of a kernel matrix's rows [n], columns [m] and squares."""
 
     rows: Tensor
     columns: Tensor
-    unexplained: float
+    square: float
+
+    @property
+    def unexplained(self) -> float:
+        """The mean square of k - row mean - column mean + mean."""
+        explained = self.rows.square().mean() + self.columns.square().mean()
+        return max(0.0, self.square - float(explained - self.rows.mean() ** 2))
+
+    def without_diagonal(self, diagonal: Tensor) -> _Means:
+        """The means over the other entries of a square matrix."""
+        n = len(diagonal)
+        return _Means(
+            rows=(n * self.rows - diagonal) / (n - 1),
+            columns=(n * self.columns - diagonal) / (n - 1),
+            square=(n * self.square - float(diagonal.square().mean())) / (n - 1),
+        )
 
 
-def _sums(first: Tensor, second: Tensor, chunk: int) -> _Sums:
-    rows, columns = first.new_zeros(len(first)), first.new_zeros(len(second))
-    squares = 0.0
-    for i in range(0, len(first), chunk):
-        for j in range(0, len(second), chunk):
-            kernel = _kernel(first[i : i + chunk] @ second[j : j + chunk].T, first.shape[1])
-            rows[i : i + chunk] += kernel.sum(dim=1)
-            columns[j : j + chunk] += kernel.sum(dim=0)
-            squares += float(kernel.square().sum())
+def _means(first: Tensor, second: Tensor, chunk: int) -> _Means:
     n, m = len(first), len(second)
-    explained = (rows / m).square().mean() + (columns / n).square().mean() - (rows.mean() / m) ** 2
-    return _Sums(rows, columns, unexplained=max(0.0, squares / (n * m) - float(explained)))
+    rows, columns, square = first.new_zeros(n), first.new_zeros(m), 0.0
+    for i in range(0, n, chunk):
+        for j in range(0, m, chunk):
+            kernel = _kernel(first[i : i + chunk] @ second[j : j + chunk].T, first.shape[1])
+            rows[i : i + chunk] += kernel.sum(dim=1) / m
+            columns[j : j + chunk] += kernel.sum(dim=0) / n
+            square += float(kernel.square().sum()) / (n * m)
+    return _Means(rows, columns, square)
 
 
 def _kernel(products: Tensor, dimension: int) -> Tensor:

@@ -9,6 +9,7 @@ images has high precision and low recall.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ class DensityCoverage:
             distributions, above it where samples crowd.
         density_error: Standard error over the generated images, the real ones being fixed.
         coverage: Share of real balls that hold a generated image, from 0 to 1. For equal
-            distributions and equally many images it is expected at 1 - C(N, k) / C(2 N - 1, k),
+            distributions and equally many images it is expected at 1 - C(N - 1, k) / C(2 N - 1, k),
             about 1 - 2⁻ᵏ, not at 1.
         coverage_error: Standard error over the real images, the generated ones being fixed.
         neighbours: k.
@@ -206,4 +207,4 @@ def _binomial_error(hits: Tensor) -> float:
     """Standard error of a share: that of a binomial with two hits and two misses more."""
     count = len(hits) + 4
     share = (float(hits.sum()) + 2) / count
-    return (share * (1 - share) / count) ** 0.5
+    return math.sqrt(share * (1 - share) / count)
