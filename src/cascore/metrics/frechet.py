@@ -25,8 +25,9 @@ def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
         b: Moments of the other; the distance is symmetric.
 
     Returns:
-        A number >= 0, in squared units of the features; its rounding error is below 1e-8 of the
-        sum of the traces.
+        A number >= 0, in squared units of the features. Its rounding error is below 1e-8 of the
+        sum of the traces; a direction whose variance is less than D times 2e-16 of the largest
+        cannot be told from a constant and counts as one.
 
     Raises:
         InputError: Moments of different extractors or dimensions, or of fewer than 2 images.

@@ -6,6 +6,7 @@ would change is not in the error. Neither removes the bias; `frechet_extrapolate
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -200,7 +201,7 @@ class Projected:
 
     def _deviations(self, rows: Tensor) -> Tensor:
         chosen = self.products[rows]
-        return (chosen - chosen.mean(dim=0)) / (len(rows) - 1) ** 0.5
+        return (chosen - chosen.mean(dim=0)) / math.sqrt(len(rows) - 1)
 
     def _gram(self, rows: Tensor) -> Tensor:
         """Fᵀ A F, or, where there are fewer rows than dimensions, the smaller matrix like it."""

@@ -33,8 +33,8 @@ class Memorisation:
     Attributes:
         ratio: About 1 for a model that generalises, towards 0 for one that repeats its training
             data, infinite if at least half of the samples are held-out images themselves.
-        error: Its standard error over the samples, the real images being fixed; infinite where the
-            ratio is at the edge of being so.
+        error: Its standard error over the samples, the real images being fixed; infinite for a
+            single sample, and where resampling can make the ratio infinite.
         count: Samples.
         references: Training images, and held-out images, that they were compared with.
     """
@@ -128,9 +128,10 @@ def memorisation_ratio(
         ],
         dtype=torch.float64,
     )
+    known = count > 1 and bool(ratios.isfinite().all())
     return Memorisation(
         ratio=_ratio(to_train, to_held_out),
-        error=float(ratios.std()) if bool(ratios.isfinite().all()) else math.inf,
+        error=float(ratios.std()) if known else math.inf,
         count=count,
         references=size,
     )
