@@ -15,7 +15,7 @@ def covariance_factor(covariance: Tensor) -> Tensor:
 
     The Cholesky factor where the covariance has full rank to rounding, the pivoted Cholesky factor
     otherwise: its columns end where what remains is below D times the rounding error of the largest
-    variance. At D = 2048 an eigendecomposition takes 25 times as long as the first and 3 to 8 times
+    variance. At D = 2048 an eigendecomposition takes 12 times as long as the first and 2 to 8 times
     as long as the second.
 
     Args:
