@@ -165,11 +165,12 @@ def test_spectra_that_fall_by_many_powers_of_ten(power: int, against: str) -> No
         assert frechet_distance(first, second) == pytest.approx(expected, abs=1e-8 * traces(a, b))
 
 
+@pytest.mark.parametrize("smallest", [-5, -10])
 @pytest.mark.parametrize("order", ["growing", "shuffled"])
-def test_features_whose_scales_differ_in_any_order(order: str) -> None:
-    # Scales over 12 powers of ten, mixed by rotations before they are applied: the eigenvalues of
-    # Lᵀ B L without sorting the features are off by 1e-7 of the traces here.
-    scales = torch.logspace(-10, 0, 200).double()
+def test_features_whose_scales_differ_in_any_order(order: str, smallest: int) -> None:
+    # Scales over many powers of ten, mixed by rotations before they are applied: 1e-5 still has
+    # full rank to rounding, 1e-10 has not. Without sorting the features, the first is off by 1e-8.
+    scales = torch.logspace(smallest, 0, 200).double()
     if order == "shuffled":
         scales = scales[torch.randperm(200, generator=torch.Generator().manual_seed(0))]
     p, q = (scales[:, None] * torch.linalg.qr(normal(200, 200, seed=seed)).Q for seed in (0, 1))
@@ -195,3 +196,9 @@ def test_duplicated_and_constant_features() -> None:
     doubled = [torch.cat([f, f, torch.full((len(f), 3), 7.0).double()], dim=1) for f in (x, y)]
     expected = 2 * frechet_distance(observed(x), observed(y))
     assert frechet_distance(*map(observed, doubled)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_variance_below_rounding_is_none() -> None:
+    assert covariance_factor(torch.tensor([1, 1e-20]).double().diag()).shape == (2, 1)
+    assert covariance_factor(torch.tensor([1e-20, 1e-10]).double().diag()).shape == (2, 2)
+    assert covariance_factor(torch.zeros(3, 3).double()).shape == (3, 0)

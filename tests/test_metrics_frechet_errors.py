@@ -64,6 +64,32 @@ def test_the_error_is_that_of_leaving_out_every_image(count: int, tolerance: flo
     assert (found.count, found.reference_count, found.extractor) == (count, 300, MADE_BY)
 
 
+def weighted(features: Tensor, weights: Tensor) -> FeatureMoments:
+    """Moments of weighted images; equal weights give the unbiased covariance."""
+    count = len(features)
+    mean = weights @ features
+    deviations = features - mean
+    scatter = count * (deviations.T * weights) @ deviations
+    return FeatureMoments(count=count, mean=mean, scatter=scatter, extractor=MADE_BY)
+
+
+@pytest.mark.parametrize("count", [3, DIMENSION, DIMENSION + 1, 20])
+def test_the_error_is_that_of_numerical_derivatives(count: int) -> None:
+    features, reference = 1.4 * normal(count, seed=20) + 0.3, observed(normal(50, seed=21))
+    weights, step = torch.full((count,), 1 / count, dtype=torch.float64), 1e-5
+    total = 0.0
+    for towards in torch.eye(count, dtype=torch.float64) - weights:
+        up, down = (
+            frechet_distance(weighted(features, weights + sign * step * towards), reference)
+            for sign in (1, -1)
+        )
+        total += ((up - down) / (2 * step)) ** 2
+    # Rounding of 1e-14 over the step, and the step squared.
+    assert frechet_estimate(features, reference).error == pytest.approx(
+        total**0.5 / count, rel=1e-6
+    )
+
+
 def test_the_error_of_a_distance_that_is_a_square_of_a_mean() -> None:
     # In one dimension the distance is (m - 0)² + (s - 1)²: its error by hand, from the influence
     # of x on m and on s, (x - m) and ((x - m)² - s²) / 2 s.
@@ -216,3 +242,10 @@ def test_constant_features_have_a_distance_and_no_error() -> None:
     found = frechet_estimate(torch.ones(10, DIMENSION), standard_normal())
     assert found.value == pytest.approx(2 * DIMENSION)
     assert found.error == 0
+
+
+def test_rounding_makes_no_point_negative() -> None:
+    for seed in range(20):
+        features = normal(30, seed=seed)
+        found = frechet_extrapolated(features, observed(features), counts=(10, 15), seed=0)
+        assert 0 <= found.value < 1e-6

@@ -71,6 +71,27 @@ def test_torch_fidelity(name: str) -> None:
     assert kernel_distance(generated, real[:40]).value == pytest.approx(expected, rel=1e-11)
 
 
+def test_the_error_by_its_formula() -> None:
+    """Kernel matrices written out; the diagonal of a set with itself is left out of its means."""
+    x, y = normal(12, 3, seed=7) + 0.3, normal(9, 3, seed=8)
+    p, q = x.numpy(), y.numpy()
+    n, m = len(p), len(q)
+    k_xx, k_yy, k_xy = ((a @ b.T / 3 + 1) ** 3 for a, b in ((p, p), (q, q), (p, q)))
+    off_n, off_m = (~np.eye(size, dtype=bool) for size in (n, m))
+    row_xx, row_yy = (
+        (k * off).sum(axis=1) / (len(k) - 1) for k, off in ((k_xx, off_n), (k_yy, off_m))
+    )
+    row_xy, column_xy = k_xy.mean(axis=1), k_xy.mean(axis=0)
+    zeta_xx = (k_xx[off_n] ** 2).mean() - 2 * (row_xx**2).mean() + row_xx.mean() ** 2
+    zeta_yy = (k_yy[off_m] ** 2).mean() - 2 * (row_yy**2).mean() + row_yy.mean() ** 2
+    zeta_xy = ((k_xy - row_xy[:, None] - column_xy + k_xy.mean()) ** 2).mean()
+    once = 4 * (row_xx - row_xy).var(ddof=1) / n + 4 * (row_yy - column_xy).var(ddof=1) / m
+    twice = 2 * zeta_xx / n**2 + 4 * zeta_xy / (n * m) + 2 * zeta_yy / m**2
+    assert once > 2 * twice > 0
+    expected = np.sqrt(once - twice)
+    assert kernel_distance(x, y, chunk=4).error == pytest.approx(expected, rel=1e-12)
+
+
 # torchmetrics warns that it keeps all features.
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
 def test_torchmetrics_with_all_images_in_one_subset() -> None:

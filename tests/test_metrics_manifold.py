@@ -68,6 +68,13 @@ def test_brute_force(k: int, chunk: int) -> None:
         assert (record.neighbours, record.count, record.reference_count) == (k, 40, 60)
 
 
+def test_features_far_from_zero() -> None:
+    # The squares are 1e14 times those of the distances: without centring no digit would be left.
+    generated, real = 1.3 * normal(40, 5, seed=4) + 0.2, normal(60, 5, seed=5)
+    moved = precision_recall(generated + 1e7, real + 1e7)
+    assert moved == precision_recall(generated, real)
+
+
 def test_density_and_coverage_of_equal_distributions() -> None:
     # A new point is within the k-th neighbour of a ball among N with probability k / N, whatever
     # the distribution: the density is 1 on average. That none of N is, among N - 1 others, has

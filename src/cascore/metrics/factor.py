@@ -71,7 +71,7 @@ def _pivoted(covariance: Tensor) -> Tensor:
             if float(variances[pivot]) <= tolerance:
                 return factor[:, :k]
             column = remainder[:, pivot] - factor[:, start:k] @ factor[pivot, start:k]
-            column = (column / variances[pivot].sqrt()).masked_fill(used, 0)
+            column /= variances[pivot].sqrt()
             factor[:, k] = column
             used[pivot] = True
             variances = (variances - column.square()).masked_fill(used, 0)

@@ -45,7 +45,7 @@ def frechet_estimate(features: Tensor, reference: FeatureMoments) -> FrechetEsti
 
     The distance's derivative with respect to the weight of image x is its influence
 
-        2 (m - m_r)·(x - m) + |x - m|² - tr(A) - (x - m)ᵀ T (x - m) + tr(T A),
+        2 (m - m_r)·(x - m) + N / (N - 1) (q(x) - mean of q),  q(x) = |x - m|² - (x - m)ᵀ T (x - m)
 
     with T the optimal transport map between the two Gaussians, T A T = B. The standard error is
     the root of the sum of squared influences, over N. Far from the reference it is that of any
@@ -195,9 +195,8 @@ class Projected:
         deviations = chosen - mean
         squared = deviations.square().sum(dim=1)
         transported = self._transported(rows)
-        shift = 2 * deviations @ mean
-        moved: Tensor = shift + (squared - squared.mean()) - (transported - transported.mean())
-        return moved
+        spread = (squared - squared.mean()) - (transported - transported.mean())
+        return 2 * deviations @ mean + spread * len(rows) / (len(rows) - 1)
 
     def _deviations(self, rows: Tensor) -> Tensor:
         chosen = self.products[rows]

@@ -153,8 +153,14 @@ def feature_moments(
         batch_size: Bounds the memory; moves the result by rounding only.
 
     Raises:
-        InputError: batch_size below 1, or whatever the extractor refuses.
+        InputError: batch_size below 1, images that are not one tensor, or whatever the extractor
+            refuses.
     """
+    if not isinstance(images, Tensor):
+        raise InputError(
+            f"images are a {type(images).__name__}; expected one uint8 tensor [N, C, H, W]. Images "
+            "of mixed sizes must be brought to one size first, as the data set folder:PATH does"
+        )
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; expected at least 1")
     moments = FeatureMoments.empty(extractor.dimension, extractor=extractor.identity)
