@@ -54,6 +54,8 @@ def test_inputs_without_neighbours() -> None:
     broken[1, 1] = float("nan")
     with pytest.raises(InputError, match=r"references are torch.uint8.*to_float"):
         nearest_neighbours(good, torch.zeros(3, 4, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"queries are a list.*mixed sizes"):
+        nearest_neighbours([torch.zeros(3, 4), torch.zeros(3, 5)], good)
     with pytest.raises(InputError, match="queries hold NaN"):
         nearest_neighbours(broken, good)
     with pytest.raises(InputError, match="differ after the first"):

@@ -53,8 +53,8 @@ def frechet_estimate(features: Tensor, reference: FeatureMoments) -> FrechetEsti
     not in the sample, and the error is too large, by up to √2: it errs on the careful side.
 
     At D = 2048 it costs one symmetric eigenproblem with vectors and two products of [N, D] with
-    [D, D]: about 20 s for 10,000 images on one thread, and three times the memory of the features
-    in float64.
+    [D, D]: about 24 s for 10,000 images on one thread, and at the peak seven times the memory of
+    the features in float64.
 
     Args:
         features: Features [N, D] of the generated images, N >= 2.

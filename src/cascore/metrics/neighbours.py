@@ -170,6 +170,11 @@ def _draw(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _check(values: Tensor, what: str) -> None:
+    if not isinstance(values, Tensor):
+        raise InputError(
+            f"{what} are a {type(values).__name__}; expected one floating point tensor [N, ...] "
+            "(images of mixed sizes must be brought to one size first)"
+        )
     if not values.is_floating_point() or values.ndim < 2:
         raise InputError(
             f"{what} are {values.dtype} of shape {tuple(values.shape)}; expected floating point "
