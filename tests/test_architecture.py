@@ -13,10 +13,11 @@ import cascore
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cascore"
 
-BELOW = {"errors", "files", "pixels", "noise", "schedule", "denoiser"}
+BELOW = {"errors", "files", "fetching", "pixels", "noise", "schedule", "denoiser"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
+    "fetching": {"errors", "files"},
     "pixels": {"errors", "files"},
     "noise": {"errors"},
     "schedule": {"errors"},
@@ -26,8 +27,8 @@ ALLOWED = {
     "losses": {"errors", "noise", "schedule", "denoiser"},
     "theory": {"errors", "schedule", "denoiser", "moves"},
     "networks": {"errors"},
-    "datasets": {"errors", "files", "pixels", "noise"},
-    "metrics": {"errors", "files", "pixels", "noise"},
+    "datasets": {"errors", "files", "fetching", "pixels", "noise"},
+    "metrics": {"errors", "files", "fetching", "pixels", "noise"},
     "training": BELOW | {"losses"},
     "experiments": BELOW
     | {"moves", "sampling", "losses", "theory", "networks", "datasets", "metrics", "training"},
@@ -49,7 +50,7 @@ ONLY_IN = {
     "rich": {"console", "commands"},
     "lmdb": {"datasets.lsun"},
     "pyarrow": {"datasets.cifar_images"},
-    "urllib": {"datasets.downloads"},
+    "urllib": {"fetching"},
 }
 EXECUTES_WHAT_IT_LOADS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 MAY_UNPICKLE = {"datasets.unpickling"}

@@ -11,8 +11,9 @@ from scipy.spatial.distance import pdist
 
 from cascore import cli
 from cascore.commands import data as command
-from cascore.datasets import downloads, load_images
+from cascore.datasets import load_images
 from cascore.datasets.diameter import image_diameter
+from cascore.fetching import Download
 from cascore.schedule import level_count
 
 GENERATOR = np.random.default_rng(43)
@@ -97,7 +98,8 @@ def test_download_goes_to_the_downloads_of_the_root(photos, monkeypatch, capsys)
     """The fetching itself has its own tests; here, where to and what then."""
     fetched = []
 
-    def pretend(files, folder, *, progress):
+    def pretend(files, folder, *, advice, progress):
+        assert "--source" in advice
         fetched.append((tuple(file.name for file in files), folder))
         folder.mkdir(parents=True)
         for file in files:
@@ -108,7 +110,7 @@ def test_download_goes_to_the_downloads_of_the_root(photos, monkeypatch, capsys)
             (folder / file.name.removesuffix(".gz")).write_bytes(header + bytes(size))
             progress(file.size)
 
-    monkeypatch.setattr(downloads, "download", pretend)
+    monkeypatch.setattr(command, "download", pretend)
     assert run("data", "prepare", "mnist", "--download", "--root", "store") == 0
     files, folder = fetched[0]
     assert len(files) == 4
@@ -153,8 +155,8 @@ def test_every_mistake_is_one_clear_message_and_exit_code_2(photos, capsys):
 
 
 def test_offline_is_one_clear_line(photos, capsys, monkeypatch):
-    gone = downloads.Download("http://127.0.0.1:9/cifar.tar.gz", 10, "0" * 64)  # nobody listens
-    monkeypatch.setattr(downloads, "DOWNLOADS", {"cifar-10": (gone,)})
+    gone = Download("http://127.0.0.1:9/cifar.tar.gz", 10, "0" * 64)  # nobody listens
+    monkeypatch.setattr(command, "DOWNLOADS", {"cifar-10": (gone,)})
     assert run("data", "prepare", "cifar-10", "--download") == 2
     told = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(told) == 1

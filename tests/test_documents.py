@@ -16,8 +16,12 @@ from cascore.experiments.run import training_run
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md"),
-    *("docs/paper.md", "docs/fidelity.md", "docs/data.md"),
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/evaluation.md",
+    "docs/paper.md",
+    "docs/fidelity.md",
 )
 
 

@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cascore.datasets import downloads
-from cascore.datasets.downloads import DOWNLOADS, Download, download
+from cascore import fetching
+from cascore.datasets.downloads import DOWNLOADS
 from cascore.errors import InputError
+from cascore.fetching import Download, download
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte, several chunks
 
@@ -72,7 +73,7 @@ def file_of(server, content=CONTENT):
 def test_a_file_is_fetched_checked_and_not_fetched_again(server, tmp_path):
     seen = []
     for _ in range(2):
-        download([file_of(server)], tmp_path / "new", progress=seen.append)
+        download([file_of(server)], tmp_path / "new", advice="or wait", progress=seen.append)
     assert (tmp_path / "new" / "data.gz").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["data.gz"]
     assert sum(seen) == 2 * len(CONTENT)
@@ -83,12 +84,12 @@ def test_a_file_is_fetched_checked_and_not_fetched_again(server, tmp_path):
 def test_an_interrupted_download_goes_on(server, tmp_path, ranges):
     server.cut = 300_000
     with pytest.raises(InputError, match="run the command again where there is a connection"):
-        download([file_of(server)], tmp_path)
+        download([file_of(server)], tmp_path, advice="or wait")
     part = tmp_path / "data.gz.part"
     assert part.read_bytes() == CONTENT[:300_000]
     server.cut, server.ranges = None, ranges  # a server may know no ranges and send all of it
     seen = []
-    download([file_of(server)], tmp_path, progress=seen.append)
+    download([file_of(server)], tmp_path, advice="or wait", progress=seen.append)
     assert (tmp_path / "data.gz").read_bytes() == CONTENT
     assert server.asked[-1] == "bytes=300000-"
     assert sum(seen) == len(CONTENT)
@@ -98,25 +99,25 @@ def test_an_interrupted_download_goes_on(server, tmp_path, ranges):
 def test_other_bytes_are_thrown_away(server, tmp_path):
     server.content = CONTENT[:-1] + b"?"
     with pytest.raises(InputError, match=r"gives other bytes than those with SHA-256 [0-9a-f]{64}"):
-        download([file_of(server)], tmp_path)
+        download([file_of(server)], tmp_path, advice="or wait")
     assert [*tmp_path.iterdir()] == []
 
 
 def test_a_server_that_never_stops_is_left(server, tmp_path):
     server.content = CONTENT * 3
     with pytest.raises(InputError, match="other bytes"):
-        download([file_of(server)], tmp_path)
+        download([file_of(server)], tmp_path, advice="or wait")
 
 
 def test_a_file_that_is_there_but_wrong_is_fetched_anew(server, tmp_path):
     (tmp_path / "data.gz").write_bytes(b"an old version")
-    download([file_of(server)], tmp_path)
+    download([file_of(server)], tmp_path, advice="or wait")
     assert (tmp_path / "data.gz").read_bytes() == CONTENT
 
 
 def test_a_whole_part_that_was_never_checked_is_checked(server, tmp_path):
     (tmp_path / "data.gz.part").write_bytes(CONTENT)
-    download([file_of(server)], tmp_path)
+    download([file_of(server)], tmp_path, advice="or wait")
     assert (tmp_path / "data.gz").read_bytes() == CONTENT
     assert server.asked == []
 
@@ -125,17 +126,17 @@ def test_offline_is_one_clear_sentence(tmp_path):
     with serving() as gone:
         file = file_of(gone)
     with pytest.raises(InputError) as caught:
-        download([file], tmp_path)
+        download([file], tmp_path, advice="or wait")
     told = str(caught.value)
     assert "\n" not in told
-    for part in (file.url, "Connection refused", "data.gz", "--source"):
+    for part in (file.url, "Connection refused", "data.gz", "or wait"):
         assert part in told
 
 
 def test_a_server_that_refuses_is_one_clear_sentence(server, tmp_path):
     server.status = 404
     with pytest.raises(InputError, match=r"data\.gz cannot be fetched \(Not Found\)"):
-        download([file_of(server)], tmp_path)
+        download([file_of(server)], tmp_path, advice="or wait")
 
 
 def test_a_full_disk_is_not_blamed_on_the_connection(server, tmp_path, monkeypatch):
@@ -144,7 +145,7 @@ def test_a_full_disk_is_not_blamed_on_the_connection(server, tmp_path, monkeypat
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left on device") as caught:
-        download([file_of(server)], tmp_path)
+        download([file_of(server)], tmp_path, advice="or wait")
     assert not isinstance(caught.value, InputError)
 
 
@@ -155,4 +156,4 @@ def test_every_file_has_an_address_a_size_and_a_sum():
             assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
             assert file.size > 1000
         assert len({file.sha256 for file in files}) == len(files)
-    assert downloads._SECONDS <= 60  # a server that is silent is given up
+    assert fetching._SECONDS <= 60  # a server that is silent is given up

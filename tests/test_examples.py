@@ -18,7 +18,11 @@ def example(name):
 
 def test_every_example_is_tested():
     """A new script must come with a test here."""
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"exact_denoiser", "swiss_roll"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "exact_denoiser",
+        "judge_samples",
+        "swiss_roll",
+    }
 
 
 def test_exact_denoiser_shows_propositions_1_and_2(capsys):
@@ -45,3 +49,23 @@ def test_swiss_roll_learns(capsys):
     for early, late in zip(before, after, strict=True):
         assert late.denoised < early.denoised / 2
     assert "real points, held out" in capsys.readouterr().out
+
+
+def test_judge_samples_tells_generators_apart(capsys):
+    """What docs/evaluation.md says of the table, with at least three standard errors between."""
+    rows = {row.name: row for row in example("judge_samples").main()}
+    perfect, flawed, few = (rows[name] for name in ("perfect", "flawed", "perfect, few"))
+    assert flawed.frechet.value > perfect.frechet.value + 3 * flawed.frechet.error
+    assert few.frechet.value > flawed.frechet.value + 3 * few.frechet.error  # the bias
+    assert abs(perfect.kernel.value) < 3 * perfect.kernel.error
+    assert abs(few.kernel.value) < 3 * few.kernel.error
+    assert flawed.kernel.value > 3 * flawed.kernel.error
+    collapsed = rows["collapsed"]
+    assert collapsed.share.precision > 0.8
+    assert collapsed.share.recall < 0.05
+    assert collapsed.filled.coverage < 0.2
+    copying = rows["copying"]
+    assert copying.frechet.value < perfect.frechet.value - 3 * perfect.frechet.error
+    assert copying.kernel.value < -3 * copying.kernel.error
+    assert copying.share.precision == copying.share.recall == 1
+    assert len(capsys.readouterr().out.splitlines()) == len(rows) + 1

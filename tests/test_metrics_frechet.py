@@ -9,6 +9,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from cascore.errors import InputError
 from cascore.metrics import ExtractorIdentity, FeatureMoments, frechet_distance
+from cascore.metrics.factor import covariance_factor
 
 MADE_BY = ExtractorIdentity(name="test", digest="0" * 64)
 
@@ -143,3 +144,61 @@ def test_what_is_not_comparable() -> None:
     for count in (0, 1):
         with pytest.raises(InputError, match=f"these moments count {count}"):
             frechet_distance(ours, observed(normal(count, 3, seed=14)))
+
+
+def rotated(spectrum: Tensor, *, seed: int) -> FeatureMoments:
+    rotation = torch.linalg.qr(normal(len(spectrum), len(spectrum), seed=seed)).Q
+    covariance = rotation @ spectrum.diag() @ rotation.T
+    return gaussian(torch.zeros_like(spectrum), (covariance + covariance.T) / 2)
+
+
+@pytest.mark.parametrize("power", [1, 3, 5, 6])
+@pytest.mark.parametrize("against", ["itself", "its reverse", "flat"])
+def test_spectra_that_fall_by_many_powers_of_ten(power: int, against: str) -> None:
+    # Commuting covariances have the exact answer. At power 6 the smallest variance is 4e-15 of the
+    # largest, below 256 times the rounding error, and counts as 0 in part.
+    p = torch.arange(1, 257).double() ** -power
+    q = {"itself": 2 * p, "its reverse": p.flip(0), "flat": torch.ones_like(p)}[against]
+    a, b = rotated(p, seed=0), rotated(q, seed=0)
+    expected = float((p.sqrt() - q.sqrt()).square().sum())
+    for first, second in ((a, b), (b, a)):
+        assert frechet_distance(first, second) == pytest.approx(expected, abs=1e-8 * traces(a, b))
+
+
+@pytest.mark.parametrize("smallest", [-5, -10])
+@pytest.mark.parametrize("order", ["growing", "shuffled"])
+def test_features_whose_scales_differ_in_any_order(order: str, smallest: int) -> None:
+    # Scales over many powers of ten, mixed by rotations before they are applied: 1e-5 still has
+    # full rank to rounding, 1e-10 has not. Without sorting the features, the first is off by 1e-8.
+    scales = torch.logspace(smallest, 0, 200).double()
+    if order == "shuffled":
+        scales = scales[torch.randperm(200, generator=torch.Generator().manual_seed(0))]
+    p, q = (scales[:, None] * torch.linalg.qr(normal(200, 200, seed=seed)).Q for seed in (0, 1))
+    q = q * torch.linspace(0.5, 2, 200).double()
+    a, b = (gaussian(torch.zeros(200).double(), f @ f.T) for f in (p, q))
+    expected = traces(a, b) - 2 * float(torch.linalg.svdvals(p.T @ q).sum())
+    assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-11 * traces(a, b))
+
+
+@pytest.mark.parametrize("rank", [1, 5, 127, 128, 129, 255, 300])
+def test_factors_of_any_rank(rank: int) -> None:
+    """Around the block size of the pivoted factorisation, and below the 300 dimensions."""
+    columns = normal(300, rank, seed=rank) * torch.logspace(0, -3, rank).double()
+    covariance = columns @ columns.T
+    factor = covariance_factor(covariance)
+    assert factor.shape == (300, rank)
+    torch.testing.assert_close(factor @ factor.T, covariance, rtol=0, atol=1e-11)
+
+
+def test_duplicated_and_constant_features() -> None:
+    # Neither adds a dimension: the distance is that of the features kept, each counted twice.
+    x, y = normal(80, 6, seed=15), 1.5 * normal(90, 6, seed=16) + 0.3
+    doubled = [torch.cat([f, f, torch.full((len(f), 3), 7.0).double()], dim=1) for f in (x, y)]
+    expected = 2 * frechet_distance(observed(x), observed(y))
+    assert frechet_distance(*map(observed, doubled)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_variance_below_rounding_is_none() -> None:
+    assert covariance_factor(torch.tensor([1, 1e-20]).double().diag()).shape == (2, 1)
+    assert covariance_factor(torch.tensor([1e-20, 1e-10]).double().diag()).shape == (2, 2)
+    assert covariance_factor(torch.zeros(3, 3).double()).shape == (3, 0)

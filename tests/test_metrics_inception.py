@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from urllib.error import URLError
+from urllib.request import Request
 
 import numpy as np
 import pytest
@@ -257,6 +258,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     def play(file: Path) -> None:
         addresses = {PUBLISHED: file.as_uri(), OTHER: "none:"}
         monkeypatch.setattr(inception_file, "INCEPTION_FILES", addresses)
+        monkeypatch.setattr(inception_file, "_SIZE", file.stat().st_size)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         for module in ("cascore.metrics.inception_file", "cascore.metrics.inception"):
             monkeypatch.setattr(f"{module}.INCEPTION_SHA256", digest)
@@ -302,30 +304,22 @@ def test_download_counts_and_verifies(
     megabytes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
-    found = download_inception(tmp_path / "a", progress=lambda done, total: counted.append(done))
+    found = download_inception(tmp_path / "a", progress=counted.append)
     assert found.read_bytes() == megabytes.read_bytes()
-    assert counted == sorted(counted)
-    assert counted[-1] == megabytes.stat().st_size
+    assert sum(counted) == megabytes.stat().st_size
     monkeypatch.setattr(inception_file, "INCEPTION_SHA256", "0" * 64)
-    with pytest.raises(
-        InputError, match=r"is not the published one; nothing was kept.*put it into"
-    ):
+    with pytest.raises(InputError, match=r"gives other bytes .*thrown away.*put it into"):
         download_inception(tmp_path / "b")
     assert list((tmp_path / "b" / "inception").iterdir()) == []
-    monkeypatch.setattr(inception_file, "_SIZE", 2**20)
-    with pytest.raises(InputError, match="is not the published one"):
-        download_inception(tmp_path / "c", progress=lambda done, total: counted.append(done))
-    assert counted[-1] == 2 * 2**20  # what is longer than it may be is not received to its end
 
 
 def test_offline_the_message_says_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(address: str, timeout: float) -> None:
-        assert address.startswith("https://")
+    def offline(request: Request, timeout: float) -> None:
+        assert request.full_url.startswith("https://")
         raise URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
 
     monkeypatch.setattr("urllib.request.urlopen", offline)
-    with pytest.raises(InputError, match=r"cannot download https.*name resolution.*put it into"):
+    with pytest.raises(
+        InputError, match=r"https.*cannot be fetched .*name resolution.*put it into"
+    ):
         download_inception(tmp_path)
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot download"):
-        download_inception(tmp_path / "file")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cascore.errors import InputError
-from cascore.metrics import mode_coverage
+from cascore.metrics import mode_coverage, published_kl, stacked_labels
 
 
 def test_counts_by_hand() -> None:
@@ -15,11 +15,13 @@ def test_counts_by_hand() -> None:
 
 
 def test_extremes() -> None:
-    assert mode_coverage(torch.arange(1000).repeat(3), 1000) == (1000, 0.0)
+    even = mode_coverage(torch.arange(1000).repeat(3), 1000)
+    assert (even.covered, even.kl, even.count, even.modes) == (1000, 0.0, 3000, 1000)
     one = mode_coverage(torch.full((7,), 999), 1000)
     assert one.covered == 1
     assert one.kl == pytest.approx(math.log(1000), rel=1e-14)
-    assert mode_coverage(torch.tensor([0]), 1) == (1, 0.0)
+    single = mode_coverage(torch.tensor([0]), 1)
+    assert (single.covered, single.kl, single.kl_error) == (1, 0.0, 0.0)
 
 
 def test_divides_by_the_number_of_labels_given() -> None:
@@ -62,3 +64,77 @@ def test_labels_that_cannot_be_counted(labels: torch.Tensor, message: str) -> No
 def test_there_must_be_modes() -> None:
     with pytest.raises(InputError, match="modes is 0"):
         mode_coverage(torch.tensor([0]), 0)
+
+
+def test_errors_by_hand() -> None:
+    # Counts 4, 1, 1 of 5 modes: two classes were hit once, 5/6 (2 - 4/6) = 10/9. The variance of
+    # log 5q is that of log 4 with probability 4/6: (log 4)² 2/9, over N; noise 2 / (2 · 36).
+    found = mode_coverage(torch.tensor([0, 0, 1, 2, 0, 0]), 5)
+    assert found.covered_error == pytest.approx(math.sqrt(10 / 9))
+    assert found.kl_error == pytest.approx(math.sqrt(math.log(4) ** 2 * 2 / 9 / 6 - 1 / 36))
+    assert found.kl_floor == pytest.approx(4 / 12)
+
+
+@pytest.mark.parametrize("power", [0, 1, 3])
+def test_errors_are_the_spread_over_new_samples(power: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.arange(1, 101).double() ** power
+    found = [
+        mode_coverage(torch.multinomial(weights, 2000, replacement=True, generator=generator), 100)
+        for _ in range(300)
+    ]
+    values = torch.tensor([each.kl for each in found])
+    errors = torch.tensor([each.kl_error for each in found])
+    # 300 draws know a spread to 4 %; the estimate's own bias is of order modes / N = 5 %.
+    assert float(errors.square().mean().sqrt()) == pytest.approx(float(values.std()), rel=0.15)
+    covered = torch.tensor([each.covered for each in found], dtype=torch.float64)
+    jackknife = torch.tensor([each.covered_error for each in found]).square().mean().sqrt()
+    assert float(covered.std()) <= float(jackknife) * 1.1 + 1e-9  # never on the careless side
+
+
+def test_stacked_digits() -> None:
+    digits = torch.tensor([[0, 0, 0], [0, 0, 9], [1, 2, 3], [9, 9, 9]], dtype=torch.uint8)
+    labels = stacked_labels(digits)
+    assert labels.tolist() == [0, 9, 123, 999]
+    assert labels.dtype == torch.int64
+    assert stacked_labels(digits[:0]).shape == (0,)
+    every = torch.cartesian_prod(*[torch.arange(10)] * 3)
+    assert mode_coverage(stacked_labels(every), 1000).covered == 1000
+
+
+@pytest.mark.parametrize(
+    ("digits", "message"),
+    [
+        (torch.zeros(3, dtype=torch.int64), r"shape \(3,\)"),
+        (torch.zeros(3, 2, dtype=torch.int64), r"expected integers \[N, 3\]"),
+        (torch.zeros(3, 3), "torch.float32"),
+        (torch.tensor([[0, 10, 0]]), "digits span 0 to 10"),
+        (torch.tensor([[0, -1, 0]]), "digits span -1 to 0"),
+    ],
+)
+def test_digits_that_cannot_be_stacked(digits: torch.Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        stacked_labels(digits)
+
+
+@pytest.mark.parametrize(("batch", "batches", "total"), [(5000, 5, 26000), (10, 3, 40)])
+def test_the_published_arithmetic(batch: int, batches: int, total: int) -> None:
+    """What the authors' evaluation does: one histogram, every batch added twice, a fixed total."""
+    labels = torch.randint(7, (batches, batch), generator=torch.Generator().manual_seed(2))
+    histogram = [0] * 10
+    for row in labels.tolist():
+        for _ in range(2):
+            for label in row:
+                histogram[label] += 1
+    printed = sum(n / total * math.log(10 * n / total) for n in histogram if n)
+    kl = mode_coverage(labels.flatten(), 10).kl
+    assert published_kl(kl, counted=batch * batches, total=total) == pytest.approx(printed)
+
+
+def test_what_table_4_means() -> None:
+    # NOTES: a perfect sampler prints 1.30, and 1.36 and 1.49 are divergences of 0.053 and 0.121.
+    for kl, printed in ((999 / 50_000, 1.30), (0.053, 1.36), (0.121, 1.49)):
+        assert published_kl(kl, counted=25_000, total=26_000) == pytest.approx(printed, abs=5e-3)
+    for kl, counted, total in ((-0.1, 1, 1), (math.nan, 1, 1), (0.0, 0, 1), (0.0, 1, 0)):
+        with pytest.raises(InputError, match="expected a divergence of at least 0"):
+            published_kl(kl, counted=counted, total=total)

@@ -93,7 +93,8 @@ def test_broken_features_are_counted_and_refused(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "features", [torch.zeros(3), torch.zeros(2, 3, 1), torch.zeros(2, 3, dtype=torch.uint8)]
+    "features",
+    [torch.zeros(3), torch.zeros(2, 3, 1), torch.zeros(2, 0), torch.zeros(2, 3, dtype=torch.uint8)],
 )
 def test_features_of_another_form_are_refused(features: torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"expected floating point \[N, D\]"):
@@ -145,3 +146,6 @@ def test_feature_moments_of_nothing_and_of_bad_batches() -> None:
     assert feature_moments(Halves(), torch.zeros(0, 1, 4, 4, dtype=torch.uint8)).count == 0
     with pytest.raises(InputError, match="batch_size is 0"):
         feature_moments(Halves(), torch.zeros(1, 1, 4, 4, dtype=torch.uint8), batch_size=0)
+    mixed = [torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(1, 5, 5, dtype=torch.uint8)]
+    with pytest.raises(InputError, match=r"mixed sizes: \[4, 4\], then \[5, 5\]"):
+        feature_moments(Halves(), mixed)

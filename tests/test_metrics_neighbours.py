@@ -54,6 +54,8 @@ def test_inputs_without_neighbours() -> None:
     broken[1, 1] = float("nan")
     with pytest.raises(InputError, match=r"references are torch.uint8.*to_float"):
         nearest_neighbours(good, torch.zeros(3, 4, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"queries are a list.*mixed sizes"):
+        nearest_neighbours([torch.zeros(3, 4), torch.zeros(3, 5)], good)
     with pytest.raises(InputError, match="queries hold NaN"):
         nearest_neighbours(broken, good)
     with pytest.raises(InputError, match="differ after the first"):
@@ -70,14 +72,15 @@ def test_memorisation_ratio_by_hand() -> None:
     train = samples + torch.tensor([[0.1], [0.2], [0.2], [0.1]])
     held_out = samples + torch.tensor([[0.3], [0.4], [0.2], [0.1]])
     # Medians of four: (0.1, 0.1, 0.2, 0.2) is 0.15, (0.1, 0.2, 0.3, 0.4) is 0.25.
-    ratio = memorisation_ratio(samples, train, held_out, seed=0)
-    assert ratio == pytest.approx(0.15 / 0.25, rel=1e-5)
+    found = memorisation_ratio(samples, train, held_out, seed=0)
+    assert found.ratio == pytest.approx(0.15 / 0.25, rel=1e-5)
+    assert (found.count, found.references) == (4, 4)
 
 
 def test_memorisation_ratio_tells_copying_from_generalising() -> None:
     train, held_out, fresh = (uniform(n, 16, seed=5 + n) for n in (800, 200, 400))
     noise = uniform(200, 16, seed=5) * 0.01
-    generalises = memorisation_ratio(fresh, train, held_out, seed=0)
+    generalises = memorisation_ratio(fresh, train, held_out, seed=0).ratio
     # The medians of 400 nearest distances, whose spread is about 10 %, agree to a per cent or two.
     assert generalises == pytest.approx(1, abs=0.05)
     # With all 800 training images the nearest is nearer by chance: sizes must be made equal.
@@ -86,18 +89,45 @@ def test_memorisation_ratio_tells_copying_from_generalising() -> None:
     ]
     assert float(distances[0] / distances[1]) < 0.95
     copies = train[:200] + noise
-    assert memorisation_ratio(copies, train[:200], held_out, seed=0) < 0.1
+    found = memorisation_ratio(copies, train[:200], held_out, seed=0)
+    assert found.ratio < 0.1
+    assert found.error < 0.01
 
 
 def test_memorisation_ratio_depends_on_the_seed_alone() -> None:
     train, held_out, samples = (uniform(n, 3, seed=n) for n in (90, 30, 20))
-    ratios = [memorisation_ratio(samples, train, held_out, seed=seed) for seed in (1, 1, 2)]
-    assert ratios[0] == ratios[1] != ratios[2]
+    found = [memorisation_ratio(samples, train, held_out, seed=seed) for seed in (1, 1, 2)]
+    assert found[0] == found[1]
+    assert found[0].ratio != found[2].ratio
+    assert found[0].references == 30
+
+
+def test_the_error_of_the_memorisation_ratio_is_its_spread_over_new_samples() -> None:
+    train, held_out = uniform(200, 8, seed=8), uniform(200, 8, seed=9)
+    found = [
+        memorisation_ratio(uniform(300, 8, seed=10 + s), train, held_out, seed=s)
+        for s in range(100)
+    ]
+    spread = float(torch.tensor([each.ratio for each in found]).std())
+    errors = torch.tensor([each.error for each in found])
+    # 100 draws know the spread to 7 %; the bootstrap of a median overstates a little.
+    assert float(errors.square().mean().sqrt()) == pytest.approx(spread, rel=0.25)
+
+
+def test_one_sample_has_a_ratio_and_nothing_to_resample() -> None:
+    found = memorisation_ratio(
+        uniform(1, 3, seed=1), *(uniform(9, 3, seed=s) for s in (2, 3)), seed=0
+    )
+    assert found.ratio > 0
+    assert found.error == math.inf
 
 
 def test_memorisation_ratio_without_a_ratio() -> None:
     images = uniform(5, 4, seed=6)
-    assert memorisation_ratio(images, uniform(5, 4, seed=7), images, seed=0) == math.inf
+    found = memorisation_ratio(images, uniform(5, 4, seed=7), images, seed=0)
+    assert found.ratio == found.error == math.inf
+    with pytest.raises(InputError, match="repeats is 1"):
+        memorisation_ratio(images, images, images, repeats=1, seed=0)
     for name, sets in {
         "samples": (images[:0], images, images),
         "train": (images, images[:0], images),

@@ -1,5 +1,6 @@
 """Writes that are whole or not at all: beside the old file, flushed to the disk, then renamed."""
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replaced_file", "replaced_folder", "write_text"]
+__all__ = ["file_digest", "replaced_file", "replaced_folder", "write_text"]
 
 
 @contextmanager
@@ -44,3 +45,9 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with replaced_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

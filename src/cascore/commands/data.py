@@ -14,17 +14,18 @@ from cascore.datasets import (
     DATA_ROOT,
     FolderOptions,
     ImageSet,
-    downloads,
     find_originals,
     load_images,
     prepare,
 )
 from cascore.datasets.decoding import Crop, Filter
 from cascore.datasets.diameter import Diameter, image_diameter
+from cascore.datasets.downloads import DOWNLOADS
 from cascore.datasets.folder import Mode
 from cascore.datasets.survey import fitting_options, survey_folder
 from cascore.errors import InputError
 from cascore.experiments.outputs import write_record
+from cascore.fetching import download
 from cascore.pixels import grid, save_png
 from cascore.schedule import level_count
 
@@ -102,14 +103,19 @@ def _out() -> Console:
 
 def _download(name: str, folder: Path, display: Display) -> Path:
     """The folder or file that holds what was fetched."""
-    if name not in downloads.DOWNLOADS:
+    if name not in DOWNLOADS:
         raise InputError(
-            f"{name} cannot be fetched by a program, only {', '.join(downloads.DOWNLOADS)} can;"
+            f"{name} cannot be fetched by a program, only {', '.join(DOWNLOADS)} can;"
             " docs/data.md says where to get the others by hand; then name them with --source"
         )
-    files, place = downloads.DOWNLOADS[name], folder / name.removeprefix("stacked-")
+    files, place = DOWNLOADS[name], folder / name.removeprefix("stacked-")
     with display.counting(f"fetching {name}, bytes", sum(f.size for f in files)) as advance:
-        downloads.download(files, place, progress=advance)
+        download(
+            files,
+            place,
+            advice="or get the file by hand and name it with --source",
+            progress=advance,
+        )
     return place / files[0].name if len(files) == 1 else place
 
 

@@ -11,8 +11,9 @@ from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import Sampler
 from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.outputs import file_digest, require_new, write_samples
+from cascore.experiments.outputs import require_new, write_samples
 from cascore.experiments.run import Model, load_model
+from cascore.files import file_digest
 from cascore.sampling import Samples
 from cascore.training.checkpoint import checkpoints
 

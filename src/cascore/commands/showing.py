@@ -11,8 +11,8 @@ from cascore.commands.training import use_threads
 from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import to_json
-from cascore.experiments.outputs import file_digest
 from cascore.experiments.run import load_model, read_experiment
+from cascore.files import file_digest
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["info", "quickstart"]

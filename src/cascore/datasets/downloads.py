@@ -1,44 +1,15 @@
-"""Files that a program may fetch, with their sizes and SHA-256; how one is fetched.
+"""The files of data sets that a program may fetch, with their sizes and SHA-256.
 
 The sums are those of the checksum lists of tensorflow/datasets (url_checksums/cifar10.txt,
 mnist.txt and fashion_mnist.txt), so they stand in a public place that is none of the servers'.
 """
 
-import hashlib
-import http.client
-import os
-import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
-from cascore.errors import InputError
+from cascore.fetching import Download
 
-__all__ = ["DOWNLOADS", "Download", "download"]
-
-_SECONDS = 30.0  # without a byte, and the server counts as gone
-_CHUNK = 2**18
-# Other OSErrors are of the disk, and say so themselves.
-_CONNECTION = (
-    *(urllib.error.URLError, http.client.HTTPException, ssl.SSLError),
-    *(ConnectionError, TimeoutError),
-)
-
-
-class Download(NamedTuple):
-    """A file on a server: its address, its bytes and their SHA-256 in hexadecimal."""
-
-    url: str
-    size: int
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """The last part of the address, which the file keeps."""
-        return self.url.rpartition("/")[2]
+__all__ = ["DOWNLOADS"]
 
 
 def _four(address: str, *facts: tuple[int, str]) -> tuple[Download, ...]:
@@ -80,76 +51,3 @@ DOWNLOADS: Mapping[str, tuple[Download, ...]] = MappingProxyType(
     }
 )
 """The files of each data set that a program may fetch."""
-
-
-def download(
-    files: Sequence[Download],
-    folder: Path,
-    *,
-    progress: Callable[[int], None] = lambda more: None,
-) -> None:
-    """Fetch what `folder` does not hold yet; a file takes its name when its SHA-256 is right.
-
-    Until then it is NAME.part, which an interrupted download leaves and a later one goes on with.
-
-    Args:
-        files: What to fetch.
-        folder: Where to; made if absent.
-        progress: Called with how many more bytes are there.
-
-    Raises:
-        InputError: No connection, or the server has other bytes.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        target = folder / file.name
-        if target.is_file() and _digest(target) == file.sha256:
-            progress(file.size)
-            continue
-        part = folder / f"{file.name}.part"
-        try:
-            _fetch(file, part, progress=progress)
-        except _CONNECTION as error:
-            reason = getattr(error, "reason", None) or error
-            raise InputError(
-                f"{file.url} cannot be fetched ({reason}); run the command again where there is a"
-                f" connection, or put {file.name} somewhere and name it with --source"
-            ) from None
-        if _digest(part) != file.sha256:
-            part.unlink()
-            raise InputError(
-                f"{file.url} gives other bytes than those with SHA-256 {file.sha256}; they were"
-                f" thrown away: run the command again, or get {file.name} elsewhere and name it"
-                " with --source"
-            )
-        part.replace(target)
-
-
-def _fetch(file: Download, part: Path, *, progress: Callable[[int], None]) -> None:
-    """Bring NAME.part to the full size, from where it is."""
-    start = part.stat().st_size if part.is_file() else 0
-    if start >= file.size:  # whole but never checked, or something else: the sum will tell
-        progress(file.size)
-        return
-    request = urllib.request.Request(file.url, headers={"Range": f"bytes={start}-"})
-    with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-        goes_on = answer.status == http.client.PARTIAL_CONTENT
-        if not goes_on:
-            start = 0
-        progress(start)
-        with part.open("ab" if goes_on else "wb") as stream:
-            # Never more than one byte too many, whatever the server would like to send.
-            left = file.size + 1 - start
-            while left and (chunk := answer.read(min(_CHUNK, left))):
-                stream.write(chunk)
-                left -= len(chunk)
-                progress(len(chunk))
-            stream.flush()
-            os.fsync(stream.fileno())
-    if left > 1:
-        raise http.client.IncompleteRead(b"", left - 1)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

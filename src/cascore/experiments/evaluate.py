@@ -74,7 +74,7 @@ class Judge:
     def memorisation(self, images: Tensor) -> float:
         """Median pixel distance to the nearest training image over that to held-out images."""
         sets = (images, self.train.images, self.test.images)
-        return memorisation_ratio(*map(to_float, sets), seed=0)
+        return memorisation_ratio(*map(to_float, sets), seed=0).ratio
 
     def _moments(self, images: Tensor) -> FeatureMoments:
         if len(images) != self.count:

@@ -1,6 +1,5 @@
 """What samples leave on the disk: PNGs, sheets and a record, written as one folder."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from cascore.files import replaced_folder, write_text
 from cascore.pixels import grid, save_png, to_uint8
 from cascore.sampling import Samples
 
-__all__ = ["file_digest", "require_new", "software", "write_record", "write_samples"]
+__all__ = ["require_new", "software", "write_record", "write_samples"]
 
 SHEET = 256  # pictures on a sheet at most
 
@@ -68,9 +67,3 @@ def software() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

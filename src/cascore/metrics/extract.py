@@ -248,7 +248,14 @@ def _batches(images: Images, batch_size: int, *, cut: int = 0) -> Iterator[Tenso
     waiting: list[Tensor] = []
     wanted = min(batch_size, cut) or batch_size
     given = 0
+    shape: torch.Size | None = None
     for part in (images,) if isinstance(images, Tensor) else images:
+        shape = part.shape[1:] if shape is None else shape
+        if part.shape[1:] != shape:
+            raise InputError(
+                f"images of mixed sizes: {list(shape)}, then {list(part.shape[1:])}; bring them to"
+                " one size first, as the data set folder:PATH does"
+            )
         while len(part):
             have = sum(map(len, waiting))
             waiting.append(part[: wanted - have])

@@ -7,14 +7,12 @@ unasked.
 
 from __future__ import annotations
 
-import hashlib
-import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
 
 from cascore.errors import InputError
-from cascore.files import replaced_file
+from cascore.fetching import Download, download
+from cascore.files import file_digest
 
 __all__ = [
     "INCEPTION_FILES",
@@ -38,8 +36,6 @@ INCEPTION_FILES = {
 """The two names of the file, and the address of each."""
 
 _SIZE = 95_628_359
-_CHUNK = 2**20
-_TIMEOUT = 60.0  # seconds without a byte
 
 
 def find_inception(root: Path | str = "data") -> Path:
@@ -59,13 +55,13 @@ def find_inception(root: Path | str = "data") -> Path:
 def download_inception(
     root: Path | str = "data",
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] = lambda more: None,
 ) -> Path:
     """Download the weights file to ROOT/inception, unless it is there and whole; its path.
 
     Args:
         root: The data folder.
-        progress: Called with the bytes that have come and with all that will.
+        progress: Called with how many more of its bytes have come.
 
     Raises:
         InputError: No connection, or what came is not the published file.
@@ -75,18 +71,8 @@ def download_inception(
         if (folder / name).is_file() and sha256_of(folder / name) == INCEPTION_SHA256:
             return folder / name
     name, address = next(iter(INCEPTION_FILES.items()))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replaced_file(folder / name) as part:
-            _receive(address, part, progress)
-            digest = sha256_of(part)
-            if digest != INCEPTION_SHA256:
-                raise InputError(
-                    f"{address} sent a file of SHA-256 {digest}, which is not the published one;"
-                    f" nothing was kept. {_advice(folder)}"
-                )
-    except (OSError, HTTPException) as error:  # URLError is an OSError
-        raise InputError(f"cannot download {address}: {error}. {_advice(folder)}") from error
+    wanted = Download(address, _SIZE, INCEPTION_SHA256)
+    download([wanted], folder, advice=f"or fetch it by hand. {_advice(folder)}", progress=progress)
     return folder / name
 
 
@@ -97,20 +83,9 @@ def sha256_of(path: Path) -> str:
         InputError: The file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _receive(address: str, part: Path, progress: Callable[[int, int], None] | None) -> None:
-    received = 0
-    with urllib.request.urlopen(address, timeout=_TIMEOUT) as source, part.open("wb") as target:
-        while received <= _SIZE and (chunk := source.read(_CHUNK)):
-            target.write(chunk)
-            received += len(chunk)
-            if progress is not None:
-                progress(received, _SIZE)
 
 
 def _advice(folder: Path) -> str:

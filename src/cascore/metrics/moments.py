@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.metrics.checks import checked_features
 
-__all__ = ["ExtractorIdentity", "FeatureExtractor", "FeatureMoments", "feature_moments"]
+__all__ = ["ExtractorIdentity", "FeatureExtractor", "FeatureMoments"]
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,12 @@ class FeatureMoments:
         """Moments of features [N, D], two passes in float64; N may be 0.
 
         Raises:
-            InputError: Not floating point, not [N, D], or not finite.
+            InputError: Not a tensor, not floating point, not [N, D], or not finite.
         """
-        if features.ndim != 2 or not features.is_floating_point():
-            raise InputError(
-                f"features are {features.dtype} of shape {tuple(features.shape)}; expected "
-                "floating point [N, D], one row per image"
-            )
+        features = checked_features(features, "features")
         count, dimension = features.shape
         if count == 0:
             return cls.empty(dimension, extractor=extractor)
-        features = features.detach().to(device="cpu", dtype=torch.float64)
-        broken = int((~features.isfinite()).any(dim=1).sum())
-        if broken:
-            raise InputError(
-                f"{broken} of {count} feature vectors hold NaN or infinity; look at the images "
-                "they come from: one such vector would make the whole distance meaningless"
-            )
         mean = features.mean(dim=0)
         deviations = features - mean
         return cls(count=count, mean=mean, scatter=deviations.T @ deviations, extractor=extractor)
@@ -150,24 +140,3 @@ def require_comparable(a: FeatureMoments, b: FeatureMoments) -> None:
             f"features of {a.dimension} and of {b.dimension} dimensions cannot meet, "
             f"although both claim to come from {a.extractor}"
         )
-
-
-def feature_moments(
-    extractor: FeatureExtractor, images: Tensor, *, batch_size: int = 256
-) -> FeatureMoments:
-    """Moments of the features of images, extracted `batch_size` images at a time.
-
-    Args:
-        extractor: For example `load_extractor("digits")`.
-        images: uint8 [N, C, H, W] as the extractor expects them; N may be 0.
-        batch_size: Bounds the memory; moves the result by rounding only.
-
-    Raises:
-        InputError: batch_size below 1, or whatever the extractor refuses.
-    """
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; expected at least 1")
-    moments = FeatureMoments.empty(extractor.dimension, extractor=extractor.identity)
-    for start in range(0, len(images), batch_size):
-        moments = moments.update(extractor(images[start : start + batch_size]))
-    return moments

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = ["Neighbours", "memorisation_ratio", "nearest_neighbours"]
+__all__ = ["Memorisation", "Neighbours", "memorisation_ratio", "nearest_neighbours"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,25 @@ class Neighbours:
 
     distance: Tensor
     index: Tensor
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """Whether samples lie nearer to the training images than to images the model never saw.
+
+    Attributes:
+        ratio: About 1 for a model that generalises, towards 0 for one that repeats its training
+            data, infinite if at least half of the samples are held-out images themselves.
+        error: Its standard error over the samples, the real images being fixed; infinite for a
+            single sample, and where resampling can make the ratio infinite.
+        count: Samples.
+        references: Training images, and held-out images, that they were compared with.
+    """
+
+    ratio: float
+    error: float
+    count: int
+    references: int
 
 
 def nearest_neighbours(
@@ -67,34 +86,61 @@ def nearest_neighbours(
     )
 
 
-def memorisation_ratio(samples: Tensor, train: Tensor, held_out: Tensor, *, seed: int) -> float:
+def memorisation_ratio(
+    samples: Tensor, train: Tensor, held_out: Tensor, *, repeats: int = 200, seed: int
+) -> Memorisation:
     """Median distance to the nearest training image over that to the nearest held-out image.
 
-    About 1 for a model that generalises, towards 0 for one that repeats its training data, and
-    infinite if at least half of the samples are held-out images themselves. Both
-    medians are over the samples. The larger of the two sets is cut by a random draw to the size
-    of the smaller, because the nearest of more images is nearer by chance alone.
+    Both medians are over the samples. The larger of the two sets is cut by a random draw to the
+    size of the smaller, because the nearest of more images is nearer by chance alone.
+
+    The error is the bootstrap's: samples are drawn with replacement, each with both its distances,
+    and the ratio of the medians is taken anew. Training and held-out images stay as they are.
 
     Args:
         samples: Generated images [N, ...], floating-point pixels in [0, 1], N >= 1.
         train: Images that the model was trained on.
         held_out: Images of the same distribution that it never saw.
-        seed: Decides the draw.
+        repeats: Resampled sets for the error, at least 2.
+        seed: Decides the draws.
 
     Raises:
-        InputError: An empty set, or inputs that `nearest_neighbours` refuses.
+        InputError: An empty set, repeats below 2, or inputs that `nearest_neighbours` refuses.
     """
     for images, what in ((samples, "samples"), (train, "train"), (held_out, "held_out")):
         if len(images) == 0:
             raise InputError(f"{what} holds no image; a memorisation ratio needs at least 1")
+    if repeats < 2:
+        raise InputError(f"repeats is {repeats}; a standard deviation takes at least 2")
     size = min(len(train), len(held_out))
     generator = torch.Generator().manual_seed(seed)
     to_train, to_held_out = (
-        float(nearest_neighbours(samples, _draw(images, size, generator)).distance.quantile(0.5))
+        nearest_neighbours(samples, _draw(images, size, generator)).distance[:, 0]
         for images in (train, held_out)
     )
+    count = len(samples)
+    ratios = torch.tensor(
+        [
+            _ratio(to_train[rows], to_held_out[rows])
+            for rows in (
+                torch.randint(count, (count,), generator=generator) for _ in range(repeats)
+            )
+        ],
+        dtype=torch.float64,
+    )
+    known = count > 1 and bool(ratios.isfinite().all())
+    return Memorisation(
+        ratio=_ratio(to_train, to_held_out),
+        error=float(ratios.std()) if known else math.inf,
+        count=count,
+        references=size,
+    )
+
+
+def _ratio(to_train: Tensor, to_held_out: Tensor) -> float:
+    numerator, denominator = float(to_train.quantile(0.5)), float(to_held_out.quantile(0.5))
     # Half of the samples are held-out images themselves: a folder of real images, not a copyist.
-    return to_train / to_held_out if to_held_out else math.inf
+    return numerator / denominator if denominator else math.inf
 
 
 def _nearest(queries: Tensor, references: Tensor, k: int, chunk: int) -> Neighbours:
@@ -124,6 +170,11 @@ def _draw(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _check(values: Tensor, what: str) -> None:
+    if not isinstance(values, Tensor):
+        raise InputError(
+            f"{what} are a {type(values).__name__}; expected one floating point tensor [N, ...] "
+            "(images of mixed sizes must be brought to one size first)"
+        )
     if not values.is_floating_point() or values.ndim < 2:
         raise InputError(
             f"{what} are {values.dtype} of shape {tuple(values.shape)}; expected floating point "

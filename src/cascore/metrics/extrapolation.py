@@ -1,0 +1,146 @@
+"""The Fréchet distance of infinitely many generated images, by its law in 1/N."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+from cascore.metrics.frechet_errors import Projected
+from cascore.metrics.moments import ExtractorIdentity, FeatureMoments
+
+__all__ = ["FrechetExtrapolation", "FrechetPoint", "frechet_extrapolated"]
+
+
+@dataclass(frozen=True)
+class FrechetPoint:
+    """The mean distance of disjoint sets of one size.
+
+    Attributes:
+        count: Images in each set.
+        value: Mean distance.
+        error: Its standard error over the generated images.
+        sets: Disjoint sets of that size that there were.
+    """
+
+    count: int
+    value: float
+    error: float
+    sets: int
+
+
+@dataclass(frozen=True)
+class FrechetExtrapolation:
+    """The fit value(N) = limit + slope / N to distances at several sample sizes.
+
+    Attributes:
+        value: The distance of all generated images.
+        value_error: Its standard error.
+        limit: The fit's value at infinite N; slightly negative where the truth is 0.
+        limit_error: Its standard error over the generated images; the reference is fixed, and that
+            the law itself holds is taken for granted: compare `misfit`.
+        slope: The bias times N.
+        misfit: Root mean square distance of the points from the fit. Beyond `limit_error`, the
+            smallest counts are too small for the law.
+        points: What was fitted, by growing count; the last has all images.
+        reference_count: Images of the reference. Its own share of the bias is not removed.
+        extractor: What made the features.
+    """
+
+    value: float
+    value_error: float
+    limit: float
+    limit_error: float
+    slope: float
+    misfit: float
+    points: tuple[FrechetPoint, ...]
+    reference_count: int
+    extractor: ExtractorIdentity
+
+
+def frechet_extrapolated(
+    features: Tensor, reference: FeatureMoments, *, counts: Sequence[int], seed: int
+) -> FrechetExtrapolation:
+    """Fréchet distance at infinite N, after Chong & Forsyth (2020): a line in 1/N, read at 0.
+
+    At every count the images are dealt into as many disjoint sets as there are, so that each point
+    has the smallest noise possible. Points weigh as their counts do, for the variance that remains
+    is proportional to 1/count. The points share their images, so the scatter about the line says
+    nothing of the limit's error; that is the infinitesimal jackknife of the limit itself, a
+    weighted sum of distances whose influences `frechet_estimate` defines.
+
+    The law is the first term of a series in D/N, so counts must exceed the dimension D, and several
+    times D is better: with unit Gaussians the next term is D/(8 N) of the first. A count costs, per
+    set, what `frechet_estimate` costs for that many images, at D = 2048 about 10 s on one thread.
+
+    Args:
+        features: Features [N, D] of the generated images.
+        reference: Moments of the reference, from the same extractor.
+        counts: At least two different sample sizes below N, each above D; N itself is added.
+        seed: Decides who is in which set.
+
+    Raises:
+        InputError: Counts that are too few, too small or too large, or what `frechet_estimate`
+            refuses.
+    """
+    projected = Projected.of(features, reference)
+    sizes = _sizes(counts, total=projected.count, dimension=reference.dimension)
+    design = torch.stack([torch.ones_like(sizes), 1 / sizes], dim=1)
+    root = sizes.sqrt()
+    solution = (
+        torch.linalg.pinv(design * root[:, None]) * root
+    )  # [2, points]: values to limit, slope
+    generator = torch.Generator().manual_seed(seed)
+    points, derivative = [], torch.zeros(projected.count, dtype=torch.float64)
+    for size, weight in zip(sizes.tolist(), solution[0].tolist(), strict=True):
+        point, share = _point(projected, int(size), generator)
+        points.append(point)
+        derivative += weight * share
+    values = torch.tensor([point.value for point in points], dtype=torch.float64)
+    line = solution @ values
+    return FrechetExtrapolation(
+        value=points[-1].value,
+        value_error=points[-1].error,
+        limit=float(line[0]),
+        limit_error=float(derivative.square().sum().sqrt()),
+        slope=float(line[1]),
+        misfit=float((design @ line - values).square().mean().sqrt()),
+        points=tuple(points),
+        reference_count=reference.count,
+        extractor=reference.extractor,
+    )
+
+
+def _point(
+    projected: Projected, size: int, generator: torch.Generator
+) -> tuple[FrechetPoint, Tensor]:
+    """The mean distance of disjoint sets of one size, and its derivative by each image's weight."""
+    sets = projected.count // size
+    derivative = torch.zeros(projected.count, dtype=torch.float64)
+    distances = []
+    order = torch.randperm(projected.count, generator=generator)
+    for rows in order[: sets * size].view(sets, size):
+        distances.append(projected.distance(rows))
+        derivative[rows] = projected.influence(rows) / (sets * size)
+    point = FrechetPoint(
+        count=size,
+        value=sum(distances) / sets,
+        error=float(derivative.square().sum().sqrt()),
+        sets=sets,
+    )
+    return point, derivative
+
+
+def _sizes(counts: Sequence[int], *, total: int, dimension: int) -> Tensor:
+    """The sample sizes to fit, growing and with the total at the end, float64."""
+    smaller = sorted(set(counts))
+    if len(smaller) < 2 or smaller[0] <= dimension or smaller[-1] >= total:
+        raise InputError(
+            f"counts are {list(counts)}; expected at least two different ones above {dimension}, "
+            f"the features' dimension, and below {total}, the number of images. The bias falls as "
+            "1/N only where there are more images than dimensions: generate more if there are not"
+        )
+    return torch.tensor([*smaller, total], dtype=torch.float64)

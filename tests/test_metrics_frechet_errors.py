@@ -1,0 +1,251 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+from cascore.metrics import (
+    ExtractorIdentity,
+    FeatureMoments,
+    frechet_bootstrap,
+    frechet_distance,
+    frechet_estimate,
+    frechet_extrapolated,
+)
+
+MADE_BY = ExtractorIdentity(name="test", digest="0" * 64)
+DIMENSION = 6
+
+
+def normal(count: int, dimension: int = DIMENSION, *, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, dimension, generator=generator, dtype=torch.float64)
+
+
+def observed(features: Tensor) -> FeatureMoments:
+    return FeatureMoments.of(features, extractor=MADE_BY)
+
+
+def standard_normal(dimension: int = DIMENSION) -> FeatureMoments:
+    """Moments of infinitely many images whose features are standard normal."""
+    count = 10**9
+    return FeatureMoments(
+        count=count,
+        mean=torch.zeros(dimension, dtype=torch.float64),
+        scatter=torch.eye(dimension, dtype=torch.float64) * (count - 1),
+        extractor=MADE_BY,
+    )
+
+
+def rms(values: list[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).square().mean().sqrt())
+
+
+def spread(values: list[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).std())
+
+
+def jackknife(features: Tensor, reference: FeatureMoments) -> float:
+    """Tukey's standard error, by leaving out every image in turn."""
+    count = len(features)
+    kept = [torch.cat([features[:i], features[i + 1 :]]) for i in range(count)]
+    values = [frechet_distance(observed(each), reference) for each in kept]
+    return spread(values) * (count - 1) / count**0.5
+
+
+@pytest.mark.parametrize(("count", "tolerance"), [(1000, 0.01), (100, 0.1), (5, 0.5)])
+def test_the_error_is_that_of_leaving_out_every_image(count: int, tolerance: float) -> None:
+    # The derivative and the difference of 1/N part at order D/N; with 5 images in 6 dimensions,
+    # where every image spans a direction of its own, they only share the order of magnitude.
+    features, reference = 1.4 * normal(count, seed=0) + 0.3, observed(normal(300, seed=1))
+    found = frechet_estimate(features, reference)
+    assert found.error == pytest.approx(jackknife(features, reference), rel=tolerance)
+    assert found.value == frechet_distance(observed(features), reference)
+    assert (found.count, found.reference_count, found.extractor) == (count, 300, MADE_BY)
+
+
+def weighted(features: Tensor, weights: Tensor) -> FeatureMoments:
+    """Moments of weighted images; equal weights give the unbiased covariance."""
+    count = len(features)
+    mean = weights @ features
+    deviations = features - mean
+    scatter = count * (deviations.T * weights) @ deviations
+    return FeatureMoments(count=count, mean=mean, scatter=scatter, extractor=MADE_BY)
+
+
+@pytest.mark.parametrize("count", [3, DIMENSION, DIMENSION + 1, 20])
+def test_the_error_is_that_of_numerical_derivatives(count: int) -> None:
+    features, reference = 1.4 * normal(count, seed=20) + 0.3, observed(normal(50, seed=21))
+    weights, step = torch.full((count,), 1 / count, dtype=torch.float64), 1e-5
+    total = 0.0
+    for towards in torch.eye(count, dtype=torch.float64) - weights:
+        up, down = (
+            frechet_distance(weighted(features, weights + sign * step * towards), reference)
+            for sign in (1, -1)
+        )
+        total += ((up - down) / (2 * step)) ** 2
+    # Rounding of 1e-14 over the step, and the step squared.
+    assert frechet_estimate(features, reference).error == pytest.approx(
+        total**0.5 / count, rel=1e-6
+    )
+
+
+def test_the_error_of_a_distance_that_is_a_square_of_a_mean() -> None:
+    # In one dimension the distance is (m - 0)² + (s - 1)²: its error by hand, from the influence
+    # of x on m and on s, (x - m) and ((x - m)² - s²) / 2 s.
+    x = 2 * normal(500, 1, seed=2) + 3
+    m, s = x.mean(), x.std(correction=0)
+    influence = 2 * m * (x - m) + 2 * (s - 1) * ((x - m).square() - s**2) / (2 * s)
+    expected = float(influence.square().sum().sqrt()) / 500
+    assert frechet_estimate(x, standard_normal(1)).error == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize(("shift", "scale", "count"), [(0.3, 1.3, 100), (0.5, 0.7, 30)])
+def test_errors_are_the_spread_over_new_images(shift: float, scale: float, count: int) -> None:
+    # 200 sets: the spread is known to 5 %, the mean of the bootstraps of 30 repeats to 3 %. The
+    # bootstrap's own bias at these counts is up to 10 %.
+    estimates, bootstraps, values = [], [], []
+    for seed in range(200):
+        features = scale * normal(count, seed=seed) + shift
+        estimates.append(frechet_estimate(features, standard_normal()).error)
+        values.append(frechet_estimate(features, standard_normal()).value)
+        if seed < 40:
+            found = frechet_bootstrap(features, standard_normal(), repeats=30, seed=seed)
+            bootstraps.append(found.error)
+    assert rms(estimates) == pytest.approx(spread(values), rel=0.2)
+    assert rms(bootstraps) == pytest.approx(spread(values), rel=0.25)
+
+
+def test_errors_of_a_perfect_generator_are_too_large_by_known_factors() -> None:
+    # The distance is then quadratic in the images' noise: the jackknife counts its variance twice,
+    # the bootstrap three times. 200 sets know the spread to 5 %, 40 bootstraps of 30 to 3 %.
+    estimates, bootstraps, values = [], [], []
+    for seed in range(200):
+        features = normal(200, seed=seed)
+        estimates.append(frechet_estimate(features, standard_normal()).error)
+        values.append(frechet_estimate(features, standard_normal()).value)
+        if seed < 40:
+            found = frechet_bootstrap(features, standard_normal(), repeats=30, seed=seed)
+            bootstraps.append(found.error)
+    assert rms(estimates) / spread(values) == pytest.approx(2**0.5, rel=0.15)
+    assert rms(bootstraps) / spread(values) == pytest.approx(3**0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("count", [4, 50])
+def test_the_bootstrap_is_that_of_moments_computed_anew(count: int) -> None:
+    features, reference = 1.2 * normal(count, seed=3) + 0.4, observed(normal(100, seed=4))
+    generator = torch.Generator().manual_seed(7)
+    rows = [torch.randint(count, (count,), generator=generator) for _ in range(5)]
+    values = [frechet_distance(observed(features[each]), reference) for each in rows]
+    found = frechet_bootstrap(features, reference, repeats=5, seed=7)
+    # Up to 1e-6 of the traces, of which these are about 20.
+    assert found.error == pytest.approx(spread(values), abs=2e-5)
+    assert found.value == frechet_distance(observed(features), reference)
+    assert found == frechet_bootstrap(features, reference, repeats=5, seed=7)
+    assert found != frechet_bootstrap(features, reference, repeats=5, seed=8)
+
+
+def test_the_limit_is_the_distance_of_the_distributions() -> None:
+    # 0.6² + 6 · 0.3² = 0.9, and (D (D + 1) / 4 + D) / N = 16.5 / N too much for unit Gaussians.
+    limits, errors, values, slopes = [], [], [], []
+    for seed in range(100):
+        features = 1.3 * normal(200, seed=seed)
+        features[:, 0] += 0.6
+        found = frechet_extrapolated(features, standard_normal(), counts=(50, 100), seed=seed)
+        limits.append(found.limit)
+        errors.append(found.limit_error)
+        values.append(found.value)
+        slopes.append(found.slope)
+    of_mean = spread(limits) / 10
+    assert sum(limits) / 100 == pytest.approx(0.9, abs=4 * of_mean)
+    # The distance of 200 images itself is away by more than that.
+    assert sum(values) / 100 > 0.9 + 5 * of_mean
+    # 100 sets know the spread to 7 %; three of those.
+    assert rms(errors) == pytest.approx(spread(limits), rel=0.21)
+
+
+def test_the_limit_of_a_perfect_generator_is_zero_and_the_slope_is_known() -> None:
+    # Unit Gaussians in D dimensions: the mean is away by D / N, the roots of the eigenvalues of the
+    # covariance by D (D + 1) / (4 N), next order D / (8 N) of it.
+    found = [
+        frechet_extrapolated(normal(400, seed=seed), standard_normal(), counts=(100, 200), seed=0)
+        for seed in range(60)
+    ]
+    limits, slopes = [each.limit for each in found], [each.slope for each in found]
+    assert sum(limits) / 60 == pytest.approx(0, abs=4 * spread(limits) / 60**0.5)
+    assert sum(slopes) / 60 == pytest.approx(16.5, abs=4 * spread(slopes) / 60**0.5)
+    # On the careful side, by √2 as the error of each distance.
+    assert spread(limits) < rms([each.limit_error for each in found]) < 2 * spread(limits)
+
+
+def test_points_and_fit() -> None:
+    features, reference = 1.2 * normal(100, seed=5), observed(normal(300, seed=6))
+    found = frechet_extrapolated(features, reference, counts=(50, 20), seed=0)
+    assert [(point.count, point.sets) for point in found.points] == [(20, 5), (50, 2), (100, 1)]
+    whole = frechet_estimate(features, reference)
+    last = found.points[-1]
+    assert (found.value, found.value_error) == (last.value, last.error)
+    assert found.value == pytest.approx(whole.value, rel=1e-9)
+    assert found.value_error == pytest.approx(whole.error, rel=1e-9)
+    # numpy's weighted least squares; its weights multiply the residuals.
+    counts, values = zip(*((point.count, point.value) for point in found.points), strict=True)
+    inverse = [1 / count for count in counts]
+    slope, limit = np.polyfit(inverse, values, 1, w=np.sqrt(counts))
+    assert (found.slope, found.limit) == pytest.approx((slope, limit), rel=1e-9)
+    residuals = [v - limit - slope * i for v, i in zip(values, inverse, strict=True)]
+    assert found.misfit == pytest.approx(rms(residuals), rel=1e-6)
+    again = frechet_extrapolated(features, reference, counts=(20, 50), seed=0)
+    assert again == found
+    assert frechet_extrapolated(features, reference, counts=(20, 50), seed=1) != found
+
+
+def test_sets_of_a_point_are_disjoint() -> None:
+    # Of equal images but one, exactly one of the sets that share them can hold it.
+    features = torch.zeros(40, 1, dtype=torch.float64)
+    features[17] = 100
+    found = frechet_extrapolated(features, standard_normal(1), counts=(4, 10), seed=0)
+    # Nine sets of 4 zeros are at (0 - 1)²; one has mean 25 and deviation 50.
+    assert found.points[0].value == pytest.approx((9 + 25**2 + 49**2) / 10, rel=1e-6)
+
+
+@pytest.mark.parametrize("counts", [(), (20,), (20, 20), (6, 20), (20, 100), (20, 101)])
+def test_counts_that_cannot_be_fitted(counts: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"two different ones above 6.*below 100"):
+        frechet_extrapolated(normal(100, seed=7), standard_normal(), counts=counts, seed=0)
+
+
+def test_features_without_an_error() -> None:
+    reference = standard_normal()
+    broken = normal(10, seed=8)
+    broken[3, 2] = float("nan")
+    for features, message in (
+        (normal(0, seed=8), "hold 0 feature vectors; expected at least 2"),
+        (normal(1, seed=8), "hold 1 feature vectors"),
+        (broken, "1 of 10 feature vectors hold NaN"),
+        (normal(10, 4, seed=8), "4 dimensions, the reference 6"),
+        (normal(10, seed=8).int(), "expected floating point"),
+        ([normal(3, seed=8)], "are a list.*mixed sizes"),
+    ):
+        with pytest.raises(InputError, match=message):
+            frechet_estimate(features, reference)
+        with pytest.raises(InputError, match=message):
+            frechet_bootstrap(features, reference, repeats=2, seed=0)
+        with pytest.raises(InputError, match=message):
+            frechet_extrapolated(features, reference, counts=(7, 8), seed=0)
+    with pytest.raises(InputError, match="repeats is 1"):
+        frechet_bootstrap(normal(10, seed=8), reference, repeats=1, seed=0)
+    with pytest.raises(InputError, match="these moments count 1"):
+        frechet_estimate(normal(10, seed=8), observed(normal(1, seed=8)))
+
+
+def test_constant_features_have_a_distance_and_no_error() -> None:
+    found = frechet_estimate(torch.ones(10, DIMENSION), standard_normal())
+    assert found.value == pytest.approx(2 * DIMENSION)
+    assert found.error == 0
+
+
+def test_rounding_makes_no_point_negative() -> None:
+    for seed in range(20):
+        features = normal(30, seed=seed)
+        found = frechet_extrapolated(features, observed(features), counts=(10, 15), seed=0)
+        assert 0 <= found.value < 1e-6

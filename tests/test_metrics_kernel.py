@@ -1,0 +1,180 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from cascore.errors import InputError
+from cascore.metrics import kernel_distance, subset_kernel_distance
+
+REFERENCE = np.load(Path(__file__).parent / "data" / "torch_fidelity.npz")
+
+
+def normal(count: int, dimension: int, *, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, dimension, generator=generator, dtype=torch.float64)
+
+
+def by_pairs(x: Tensor, y: Tensor) -> float:
+    """The definition, pair by pair in Python floats."""
+
+    def kernel(a: list[float], b: list[float]) -> float:
+        return (sum(s * t for s, t in zip(a, b, strict=True)) / len(a) + 1) ** 3
+
+    p, q = x.tolist(), y.tolist()
+    n, m = len(p), len(q)
+    inner = sum(kernel(a, b) for i, a in enumerate(p) for j, b in enumerate(p) if i != j)
+    outer = sum(kernel(a, b) for i, a in enumerate(q) for j, b in enumerate(q) if i != j)
+    cross = sum(kernel(a, b) for a in p for b in q)
+    return inner / (n * (n - 1)) + outer / (m * (m - 1)) - 2 * cross / (n * m)
+
+
+class Precomputed(nn.Module):
+    """A feature network for torchmetrics: images are numbers of rows of a table of features."""
+
+    num_features = 4
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.table[images[:, 0, 0, 0].long()]
+
+
+def torchmetrics_distance(x: Tensor, y: Tensor, **settings: int) -> tuple[float, float]:
+    oracle = KernelInceptionDistance(feature=Precomputed(torch.cat([x, y])), **settings)
+    oracle.set_dtype(torch.float64)
+    rows = torch.arange(len(x) + len(y), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    oracle.update(rows[: len(x)], real=False)
+    oracle.update(rows[len(x) :], real=True)
+    mean, deviation = oracle.compute()
+    return float(mean), float(deviation)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (9, 5), (7, 20)])
+@pytest.mark.parametrize("chunk", [1, 4, 1024])
+def test_the_definition(n: int, m: int, chunk: int) -> None:
+    x, y = normal(n, 3, seed=0) + 0.5, normal(m, 3, seed=1)
+    found = kernel_distance(x, y, chunk=chunk)
+    assert found.value == pytest.approx(by_pairs(x, y), rel=1e-12)
+    assert (found.count, found.reference_count) == (n, m)
+    assert found.error == pytest.approx(kernel_distance(x, y).error, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["similar", "collapsed", "wide", "far"])
+def test_torch_fidelity(name: str) -> None:
+    generated, real = (torch.from_numpy(REFERENCE[key]) for key in (name, "real"))
+    expected = float(REFERENCE[f"{name}_kernel_distance"])
+    assert kernel_distance(generated, real[:40]).value == pytest.approx(expected, rel=1e-11)
+
+
+def test_the_error_by_its_formula() -> None:
+    """Kernel matrices written out; the diagonal of a set with itself is left out of its means."""
+    x, y = normal(12, 3, seed=7) + 0.3, normal(9, 3, seed=8)
+    p, q = x.numpy(), y.numpy()
+    n, m = len(p), len(q)
+    k_xx, k_yy, k_xy = ((a @ b.T / 3 + 1) ** 3 for a, b in ((p, p), (q, q), (p, q)))
+    off_n, off_m = (~np.eye(size, dtype=bool) for size in (n, m))
+    row_xx, row_yy = (
+        (k * off).sum(axis=1) / (len(k) - 1) for k, off in ((k_xx, off_n), (k_yy, off_m))
+    )
+    row_xy, column_xy = k_xy.mean(axis=1), k_xy.mean(axis=0)
+    zeta_xx = (k_xx[off_n] ** 2).mean() - 2 * (row_xx**2).mean() + row_xx.mean() ** 2
+    zeta_yy = (k_yy[off_m] ** 2).mean() - 2 * (row_yy**2).mean() + row_yy.mean() ** 2
+    zeta_xy = ((k_xy - row_xy[:, None] - column_xy + k_xy.mean()) ** 2).mean()
+    once = 4 * (row_xx - row_xy).var(ddof=1) / n + 4 * (row_yy - column_xy).var(ddof=1) / m
+    twice = 2 * zeta_xx / n**2 + 4 * zeta_xy / (n * m) + 2 * zeta_yy / m**2
+    assert once > 2 * twice > 0
+    expected = np.sqrt(once - twice)
+    assert kernel_distance(x, y, chunk=4).error == pytest.approx(expected, rel=1e-12)
+
+
+# torchmetrics warns that it keeps all features.
+@pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
+def test_torchmetrics_with_all_images_in_one_subset() -> None:
+    x, y = 1.2 * normal(60, 4, seed=2) + 0.2, normal(60, 4, seed=3)
+    expected, _ = torchmetrics_distance(x, y, subsets=1, subset_size=60)
+    assert kernel_distance(x, y).value == pytest.approx(expected, rel=1e-9)
+    found = subset_kernel_distance(x, y, subset_size=60, subsets=2, seed=0)
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    assert found.spread == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
+def test_torchmetrics_with_random_subsets() -> None:
+    x, y = 1.2 * normal(60, 4, seed=4) + 0.2, normal(90, 4, seed=5)
+    torch.manual_seed(0)
+    mean, deviation = torchmetrics_distance(x, y, subsets=400, subset_size=20)
+    found = subset_kernel_distance(x, y, subset_size=20, subsets=400, seed=0)
+    # Given the images, subsets are independent draws: each mean is known to deviation / 20, their
+    # difference to √2 of that, each deviation to about 1 / √800 = 4 % if near normal.
+    assert found.value == pytest.approx(mean, abs=4 * 2**0.5 * deviation / 20)
+    assert found.spread == pytest.approx(deviation, rel=0.25)
+    # Both estimate what all pairs give.
+    assert found.value == pytest.approx(kernel_distance(x, y).value, abs=4 * deviation / 20)
+    assert found == subset_kernel_distance(x, y, subset_size=20, subsets=400, seed=0)
+    assert found != subset_kernel_distance(x, y, subset_size=20, subsets=400, seed=1)
+
+
+@pytest.mark.parametrize(("shift", "n", "m"), [(0.4, 60, 90), (1.0, 60, 30)])
+def test_no_bias_and_the_spread_that_is_promised(shift: float, n: int, m: int) -> None:
+    # In closed form for two points each: E k(x, y) of independent normals. Here the oracle is a
+    # single pair of sets a hundred times as large.
+    truth = kernel_distance(normal(6000, 4, seed=0) + shift, normal(6000, 4, seed=1))
+    found = [
+        kernel_distance(normal(n, 4, seed=2 * s) + shift, normal(m, 4, seed=2 * s + 1))
+        for s in range(1, 301)
+    ]
+    values = torch.tensor([each.value for each in found])
+    errors = torch.tensor([each.error for each in found])
+    tolerance = 4 * float(values.std()) / 300**0.5 + 4 * truth.error
+    assert float(values.mean()) == pytest.approx(truth.value, abs=tolerance)
+    # 300 draws of a skewed value: the spread is known to about 6 %.
+    assert float(errors.square().mean().sqrt()) == pytest.approx(float(values.std()), rel=0.18)
+
+
+def test_equal_distributions_score_zero_on_average_with_a_careful_error() -> None:
+    found = [
+        kernel_distance(normal(50, 4, seed=2 * s), normal(80, 4, seed=2 * s + 1))
+        for s in range(300)
+    ]
+    values = torch.tensor([each.value for each in found])
+    ratio = torch.tensor([each.error for each in found]).square().mean().sqrt() / values.std()
+    assert float(values.mean()) == pytest.approx(0, abs=4 * float(values.std()) / 300**0.5)
+    assert values.min() < 0  # unbiased: not clamped
+    # Noise can only raise the estimated variance here: by half at most, in the deviation a quarter.
+    assert 0.9 < float(ratio) < 1.3
+
+
+def test_features_without_a_kernel_distance() -> None:
+    good, broken = normal(5, 4, seed=6), normal(5, 4, seed=6)
+    broken[2, 2] = float("inf")
+    for generated, reference, message in (
+        (good[:0], good, "generated features hold 0"),
+        (good, good[:1], "reference features hold 1 feature vectors; expected at least 2"),
+        (broken, good, "generated features: 1 of 5 .* NaN"),
+        (good, broken, "reference features: 1 of 5 .* NaN"),
+        (good, good[:, :3], "4 dimensions, reference features 3"),
+        (good.long(), good, "torch.int64"),
+        (good, list(good), "reference features are a list"),
+    ):
+        with pytest.raises(InputError, match=message):
+            kernel_distance(generated, reference)
+        with pytest.raises(InputError, match=message):
+            subset_kernel_distance(generated, reference, subset_size=2, seed=0)
+    with pytest.raises(InputError, match="chunk is 0"):
+        kernel_distance(good, good, chunk=0)
+    with pytest.raises(InputError, match="subset_size is 1000, but one side has 5"):
+        subset_kernel_distance(good, good, seed=0)
+    for subset_size, subsets in ((1, 5), (2, 0)):
+        with pytest.raises(InputError, match=f"subset_size is {subset_size}, subsets {subsets}"):
+            subset_kernel_distance(good, good, subset_size=subset_size, subsets=subsets, seed=0)
+
+
+def test_constant_features() -> None:
+    # All kernels are (1 + 1)³.
+    found = kernel_distance(torch.ones(4, 3), torch.ones(6, 3))
+    assert (found.value, found.error) == pytest.approx((0, 0), abs=1e-6)

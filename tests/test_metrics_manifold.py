@@ -1,0 +1,176 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+from cascore.metrics import density_coverage, precision_recall
+
+REFERENCE = np.load(Path(__file__).parent / "data" / "torch_fidelity.npz")
+
+
+def normal(count: int, dimension: int, *, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, dimension, generator=generator, dtype=torch.float64)
+
+
+def balls(points: Tensor, centres: Tensor, k: int) -> np.ndarray:
+    """Which points lie in which balls, [points, centres], by every distance there is."""
+    p, c = points.numpy(), centres.numpy()
+    among = np.sqrt(((c[:, None] - c[None]) ** 2).sum(axis=2))
+    np.fill_diagonal(among, np.inf)  # nobody is its own neighbour
+    radii = np.sort(among, axis=1)[:, k - 1]
+    return np.sqrt(((p[:, None] - c[None]) ** 2).sum(axis=2)) <= radii
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("name", ["similar", "collapsed", "wide", "far"])
+def test_torch_fidelity(name: str, k: int) -> None:
+    generated, real = (torch.from_numpy(REFERENCE[key]) for key in (name, "real"))
+    precision, recall = REFERENCE[f"{name}_precision_recall_{k}"]
+    found = precision_recall(generated, real, neighbours=k)
+    # The reference's means of 0 and 1 are in float32.
+    assert (found.precision, found.recall) == pytest.approx((precision, recall), rel=1e-6)
+
+
+def test_a_collapsed_generator_is_precise_and_forgets() -> None:
+    real = normal(300, 8, seed=0)
+    collapsed = 0.1 * normal(200, 8, seed=1)
+    found = precision_recall(collapsed, real)
+    assert found.precision > 0.95
+    assert found.recall < 0.05
+    scattered = precision_recall(3 * normal(200, 8, seed=2), real)
+    assert scattered.precision < 0.05
+    assert scattered.recall > 0.95
+    filled = density_coverage(collapsed, real)
+    assert filled.density > 2
+    assert filled.coverage < density_coverage(normal(200, 8, seed=3), real).coverage - 0.2
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1024])
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_brute_force(k: int, chunk: int) -> None:
+    generated, real = 1.3 * normal(40, 5, seed=4) + 0.2, normal(60, 5, seed=5)
+    in_real, in_generated = balls(generated, real, k), balls(real, generated, k)
+    share = precision_recall(generated, real, neighbours=k, chunk=chunk)
+    assert share.precision == in_real.any(axis=1).mean()
+    assert share.recall == in_generated.any(axis=1).mean()
+    filled = density_coverage(generated, real, neighbours=k, chunk=chunk)
+    assert filled.density == pytest.approx(in_real.sum() / (k * 40), rel=1e-14)
+    assert filled.coverage == in_real.any(axis=0).mean()
+    assert filled.density_error == pytest.approx(
+        in_real.sum(axis=1).std(ddof=1) / k / math.sqrt(40), rel=1e-12
+    )
+    for record in (share, filled):
+        assert (record.neighbours, record.count, record.reference_count) == (k, 40, 60)
+
+
+def test_features_far_from_zero() -> None:
+    # The squares are 1e14 times those of the distances: without centring no digit would be left.
+    generated, real = 1.3 * normal(40, 5, seed=4) + 0.2, normal(60, 5, seed=5)
+    moved = precision_recall(generated + 1e7, real + 1e7)
+    assert moved == precision_recall(generated, real)
+
+
+def test_density_and_coverage_of_equal_distributions() -> None:
+    # A new point is within the k-th neighbour of a ball among N with probability k / N, whatever
+    # the distribution: the density is 1 on average. That none of N is, among N - 1 others, has
+    # probability C(N - 1, k) / C(2 N - 1, k).
+    found = [
+        density_coverage(normal(60, 3, seed=2 * s), normal(60, 3, seed=2 * s + 1))
+        for s in range(200)
+    ]
+    density = torch.tensor([each.density for each in found])
+    coverage = torch.tensor([each.coverage for each in found])
+    expected = 1 - math.comb(59, 5) / math.comb(119, 5)
+    assert float(density.mean()) == pytest.approx(1, abs=4 * float(density.std()) / 200**0.5)
+    assert float(coverage.mean()) == pytest.approx(
+        expected, abs=4 * float(coverage.std()) / 200**0.5
+    )
+
+
+def test_errors_are_the_spread_of_what_they_cover() -> None:
+    # Real images fixed and generated ones drawn anew for precision and density, the reverse for
+    # recall; 300 draws know a spread to 4 %, and the errors vary little.
+    fixed = normal(80, 4, seed=6)
+    as_real = [0.8 * normal(100, 4, seed=s) + 0.5 for s in range(300)]
+    shares = [precision_recall(generated, fixed) for generated in as_real]
+    filled = [density_coverage(generated, fixed) for generated in as_real]
+    recalls = [precision_recall(fixed, real) for real in as_real]
+    for values, errors in (
+        ([s.precision for s in shares], [s.precision_error for s in shares]),
+        ([f.density for f in filled], [f.density_error for f in filled]),
+        ([r.recall for r in recalls], [r.recall_error for r in recalls]),
+    ):
+        spread = float(torch.tensor(values).std())
+        assert sum(errors) / 300 == pytest.approx(spread, rel=0.16)
+
+
+def test_the_error_of_a_share_by_hand() -> None:
+    # Agresti & Coull: 2 more hits and 2 more misses. Far away no sample is in any ball: 2 of 104.
+    found = precision_recall(normal(100, 3, seed=7) + 50, normal(80, 3, seed=8))
+    assert (found.precision, found.recall) == (0, 0)
+    assert found.precision_error == pytest.approx(math.sqrt(2 / 104 * 102 / 104 / 104))
+    assert found.recall_error == pytest.approx(math.sqrt(2 / 84 * 82 / 84 / 84))
+    filled = density_coverage(normal(100, 3, seed=7) + 50, normal(80, 3, seed=8))
+    assert (filled.density, filled.coverage) == (0, 0)
+    assert filled.coverage_error == found.recall_error
+
+
+def test_equal_features_are_in_each_others_balls() -> None:
+    # Radius 0; an expansion of the squared distance would decide by its rounding. Far from 0, too.
+    constant = torch.full((20, 33), 1e4 / 3)
+    found = precision_recall(constant, constant)
+    assert (found.precision, found.recall) == (1, 1)
+    assert density_coverage(constant, constant).coverage == 1
+    copies = normal(30, 33, seed=9).repeat_interleave(5, dim=0) + 1000
+    found = precision_recall(copies, copies)
+    assert (found.precision, found.recall) == (1, 1)
+    # Each sample lies in the balls of all five copies, k = 3 being fewer than the other four.
+    assert density_coverage(copies, copies, neighbours=3).density == pytest.approx(5 / 3)
+    apart = precision_recall(constant + 1, constant)
+    assert (apart.precision, apart.recall) == (0, 0)
+
+
+def test_memory_is_bounded_by_the_chunk() -> None:
+    """No intermediate has more elements than the features themselves."""
+    largest = 0
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    x, y = normal(3000, 4, seed=10), normal(2000, 4, seed=11)
+    with Watch():
+        precision_recall(x, y, chunk=50)
+        density_coverage(x, y, chunk=50)
+    assert largest <= 3000 * 4  # a full matrix of distances would have 6 million
+
+
+def test_features_without_a_manifold() -> None:
+    good, broken = normal(8, 4, seed=12), normal(8, 4, seed=12)
+    broken[2, 2] = float("nan")
+    for measure in (precision_recall, density_coverage):
+        for generated, reference, message in (
+            (good[:0], good, "0 generated images have no 3 neighbours.*at least 4"),
+            (good, good[:1], "1 reference images"),
+            (good, good[:3], "3 reference images"),
+            (broken, good, "generated features: 1 of 8 .* NaN"),
+            (good, broken, "reference features: 1 of 8 .* NaN"),
+            (good, good[:, :3], "4 dimensions, reference features 3"),
+            (good.long(), good, "torch.int64"),
+            (list(good), good, "generated features are a list"),
+        ):
+            with pytest.raises(InputError, match=message):
+                measure(generated, reference, neighbours=3)
+        with pytest.raises(InputError, match="neighbours is 0"):
+            measure(good, good, neighbours=0)
+        with pytest.raises(InputError, match="chunk is 0"):
+            measure(good, good, chunk=0)
