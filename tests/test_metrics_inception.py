@@ -269,7 +269,8 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 @pytest.fixture
 def megabytes(tmp_path: Path, publish: Callable[[Path], None]) -> Path:
     """Three megabytes and a bit, published."""
-    file = tmp_path / "published"
+    file = tmp_path / "server" / PUBLISHED
+    file.parent.mkdir()
     file.write_bytes(bytes(range(256)) * 12_289)
     publish(file)
     return file
