@@ -78,7 +78,7 @@ def _train_folder(given: Sequence[str]) -> int:
         threads=first.threads,
     )
     command = _parse_folder(given, replace(first, experiment=chosen))
-    experiment = commands.fit_length(
+    experiment = commands.fit_rest(
         command.experiment, chosen, minutes=command.minutes, device=command.device
     )
     act = commands.describe if command.dry_run else commands.train

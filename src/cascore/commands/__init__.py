@@ -1,6 +1,6 @@
 """What each command does: results to standard output, progress to standard error, an exit code."""
 
-from cascore.commands.choosing import choose, fit_length
+from cascore.commands.choosing import choose, fit_rest
 from cascore.commands.data import prepare_data, show_data
 from cascore.commands.judging import evaluate
 from cascore.commands.presets import presets
@@ -12,7 +12,7 @@ __all__ = [
     "choose",
     "describe",
     "evaluate",
-    "fit_length",
+    "fit_rest",
     "info",
     "prepare_data",
     "presets",

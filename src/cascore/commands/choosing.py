@@ -1,5 +1,6 @@
 """`cascore train folder:PATH`: everything that is not given is chosen, with the reason in words."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from cascore.experiments.choose import choose_levels, choose_network
 from cascore.experiments.config import Experiment
 from cascore.experiments.cost import step_cost, training_speed
 from cascore.experiments.run import is_run, read_experiment
+from cascore.schedule import level_count
 
-__all__ = ["choose", "fit_length"]
+__all__ = ["choose", "fit_rest"]
 
 
 def choose(
@@ -40,24 +42,24 @@ def choose(
     return replace(choice.experiment, name=f"folder-{path.name}", schedule=schedule)
 
 
-def fit_length(
+def fit_rest(
     experiment: Experiment, chosen: Experiment, *, minutes: float, device: str
 ) -> Experiment:
-    """The steps that fit the minutes, if the network was given and the steps were not."""
-    settings = experiment.train
-    same = (
-        experiment.network,
-        settings.batch_size,
-        settings.objective,
-        experiment.adversarial,
-    ) == (
-        chosen.network,
-        chosen.train.batch_size,
-        chosen.train.objective,
-        chosen.adversarial,
-    )
-    if same or settings.steps != chosen.train.steps:
+    """Let what was not given follow what was: levels a sigma_1, the number of steps a network."""
+    if experiment == chosen:
         return experiment
     shape = build.data_shape(build.load_data(experiment.data, "train"))
-    seconds = step_cost(experiment, shape).seconds(training_speed(build.select_device(device)))
-    return replace(experiment, train=replace(settings, steps=max(1, int(60 * minutes / seconds))))
+    schedule, settings = experiment.schedule, experiment.train
+    if schedule != chosen.schedule and schedule.levels == chosen.schedule.levels:
+        levels = level_count(math.prod(shape), schedule.first, schedule.last)
+        schedule = replace(schedule, levels=levels)
+    if settings.steps == chosen.train.steps and _work(experiment) != _work(chosen):
+        seconds = step_cost(experiment, shape).seconds(training_speed(build.select_device(device)))
+        settings = replace(settings, steps=max(1, int(60 * minutes / seconds)))
+    return replace(experiment, schedule=schedule, train=settings)
+
+
+def _work(experiment: Experiment) -> tuple[object, ...]:
+    """What the time of a step depends on, the data apart."""
+    settings = experiment.train
+    return experiment.network, experiment.adversarial, settings.batch_size, settings.objective

@@ -1,0 +1,180 @@
+"""A folder of one's own: what is chosen for it, why, and that what is given stands."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cascore import cli
+from cascore.datasets.survey import FolderSurvey, fitting_options, fitting_sizes, survey_folder
+from cascore.errors import InputError
+from cascore.experiments.choose import LEAST_STEPS, choose_levels, choose_network
+from cascore.experiments.config import Data
+from cascore.experiments.cost import step_cost
+from cascore.experiments.run import read_experiment
+from cascore.pixels import save_png, to_float
+from cascore.schedule import largest_distance, level_count
+
+COLOUR_32 = FolderSurvey(images=100, smallest=32, one_size=(32, 32), grey=0)
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+def draw(folder, sizes, *, channels=3, start=0):
+    """Random images; by the hash of their names some are held out."""
+    folder.mkdir(exist_ok=True)
+    for i, (height, width) in enumerate(sizes, start=start):
+        pixels = np.random.default_rng(i).integers(256, size=(channels, height, width))
+        save_png(torch.from_numpy(pixels.astype(np.uint8)), folder / f"{i}.png")
+
+
+def test_a_survey_reads_headers(tmp_path):
+    draw(tmp_path, [(9, 20), (30, 12)])
+    draw(tmp_path, [(10, 10)], channels=1, start=2)
+    found = survey_folder(tmp_path)
+    assert found == FolderSurvey(images=3, smallest=9, one_size=None, grey=1)
+    assert found.mixed
+    assert not found.all_grey
+    assert fitting_options(found).size == 8
+    assert fitting_options(found).mode == "rgb"
+    draw(tmp_path / "one", [(16, 16)] * 2, channels=1)
+    one = survey_folder(tmp_path / "one")
+    assert (one.one_size, one.all_grey, one.mixed) == ((16, 16), True, False)
+    assert fitting_options(one).size is None
+
+
+@pytest.mark.parametrize(
+    ("one_size", "smallest", "sizes"),
+    [
+        ((32, 32), 32, (32, 16, 8)),
+        ((28, 28), 28, (28, 16, 8)),
+        ((30, 30), 30, (16, 8)),  # not a multiple of 4
+        ((32, 40), 32, (32, 16, 8)),
+        ((256, 256), 256, (64, 32, 16, 8)),
+        (None, 63, (32, 16, 8)),
+    ],
+)
+def test_no_size_enlarges_an_image(one_size, smallest, sizes):
+    survey = FolderSurvey(images=9, smallest=smallest, one_size=one_size, grey=0)
+    assert fitting_sizes(survey) == sizes
+
+
+def test_images_that_are_too_small_are_refused():
+    with pytest.raises(InputError, match="smallest image is 7 pixels"):
+        fitting_sizes(FolderSurvey(images=9, smallest=7, one_size=None, grey=0))
+
+
+def test_more_time_or_speed_gives_a_wider_network_and_then_a_larger_image():
+    seen = []
+    for speed in (1e9, 3e10, 1e11, 1e13):
+        experiment, reasons = choose_network(Data(name="x"), COLOUR_32, minutes=30, speed=speed)
+        size = experiment.data.size or 32
+        seen.append((size, experiment.network.width))
+        seconds = step_cost(experiment, (3, size, size)).seconds(speed)
+        assert experiment.train.steps == int(30 * 60 / seconds)
+        assert len(reasons) == 2
+    assert seen == sorted(seen)
+    assert len(set(seen)) == len(seen)
+    assert seen[-1] == (32, 128)
+
+
+def test_at_least_3000_steps_fit_or_it_is_said():
+    enough = choose_network(Data(name="x"), COLOUR_32, minutes=30, speed=1e11)
+    assert enough.experiment.train.steps >= LEAST_STEPS
+    few = choose_network(Data(name="x"), COLOUR_32, minutes=0.01, speed=1e9)
+    assert few.experiment.train.steps < LEAST_STEPS
+    assert "will be rough" in few.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("grey", "mode", "chosen"), [(0, "auto", "auto"), (5, "auto", "rgb"), (5, "grey", "grey")]
+)
+def test_mixed_colours_become_rgb_unless_asked(grey, mode, chosen):
+    survey = replace_survey(grey=grey)
+    choice = choose_network(Data(name="x", mode=mode), survey, minutes=30, speed=1e11)
+    assert choice.experiment.data.mode == chosen
+
+
+def replace_survey(**changes):
+    return COLOUR_32._replace(**changes)
+
+
+def test_a_size_that_is_given_stands():
+    data = Data(name="x", size=16)
+    assert choose_network(data, COLOUR_32, minutes=30, speed=1e13).experiment.data.size == 16
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan")])
+def test_no_time_is_refused(minutes):
+    with pytest.raises(InputError, match="minutes must be positive"):
+        choose_network(Data(name="x"), COLOUR_32, minutes=minutes, speed=1e11)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    draw(tmp_path / "photos", [(16, 16)] * 30)
+    return tmp_path / "photos"
+
+
+TINY = ("--network.width", "4", "--train.batch-size", "4", "--device", "cpu", "--threads", "1")
+
+
+def test_levels_are_techniques_1_and_2(photos):
+    from cascore.datasets import load_images
+
+    images = load_images(f"folder:{photos}", "train")
+    schedule, reason = choose_levels(images)
+    exact = largest_distance(to_float(images.images))
+    assert exact <= schedule.first < exact + 0.1
+    assert schedule.levels == level_count(3 * 16 * 16, schedule.first, 0.01)
+    assert "Technique 1" in reason
+    assert "Technique 2" in reason
+
+
+def test_a_folder_trains_says_what_it_chose_and_goes_on(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ("train", f"folder:{photos}", *TINY, "--train.steps")
+    assert run(*command, "2") == 0
+    told = capsys.readouterr().err
+    assert told.count("chosen: ") == 4
+    experiment = read_experiment(tmp_path / "runs" / "folder-photos")
+    assert experiment.name == "folder-photos"
+    assert (experiment.network.width, experiment.train.steps) == (4, 2)
+    assert run(*command, "3") == 0  # though the machine may be faster now
+    assert "it goes on with its settings" in capsys.readouterr().err
+    again = read_experiment(tmp_path / "runs" / "folder-photos")
+    assert again == replace(experiment, train=replace(experiment.train, steps=3))
+
+
+def test_what_is_not_given_follows_what_is(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dry = ("train", f"folder:{photos}", "--dry-run", *TINY, "--minutes", "0.01")
+    assert run(*dry, "--schedule.first", "50", "--data.size", "8") == 0
+    told = capsys.readouterr().out
+    settings = json.loads(told[: told.index("\n}\n") + 2])
+    assert settings["data"]["size"] == 8
+    assert settings["schedule"]["first"] == 50
+    assert settings["schedule"]["levels"] == level_count(3 * 8 * 8, 50, 0.01)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_mistakes_are_one_clear_message(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for arguments, told in (
+        (("folder:nowhere",), "no folder nowhere"),
+        (("folder:empty",), "no image"),
+        ((f"folder:{photos}", "--minutes", "0"), "minutes must be positive"),
+        ((f"folder:{photos}", "--minuts", "3"), "--minutes"),
+        ((f"folder:{photos}", "--data.size", "9"), "multiples of"),
+    ):
+        assert run("train", *arguments) == 2
+        output = capsys.readouterr()
+        assert told in output.err + output.out, arguments
+        assert "Traceback" not in output.err
