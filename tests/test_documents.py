@@ -11,6 +11,7 @@ import torch
 
 import cascore
 from cascore import cli
+from cascore.arguments import TrainFolder
 from cascore.experiments.presets import PRESETS
 from cascore.experiments.run import training_run
 
@@ -135,7 +136,11 @@ def test_every_command_is_understood(line, monkeypatch):
         understood.append(command)
         return 0
 
+    def note_folder(given):
+        return note(cli._parse_folder(given, TrainFolder(path=given[0])))
+
     monkeypatch.setattr(cli, "_run", note)
+    monkeypatch.setattr(cli, "_train_folder", note_folder)
     with pytest.raises(SystemExit) as stopped:
         cli.main(shlex.split(line, comments=True))
     assert stopped.value.code == 0
