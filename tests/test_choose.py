@@ -92,6 +92,16 @@ def test_at_least_3000_steps_fit_or_it_is_said():
     assert "will be rough" in few.reasons[-1]
 
 
+def test_a_large_image_gets_no_narrow_network():
+    survey = replace_survey(smallest=64, one_size=(64, 64))
+    seen = set()
+    for speed in np.geomspace(1e9, 1e13, 30):
+        experiment, _ = choose_network(Data(name="x"), survey, minutes=30, speed=float(speed))
+        seen.add((experiment.data.size or 64, experiment.network.width))
+    assert {size for size, _ in seen} >= {8, 32, 64}
+    assert all(width >= size for size, width in seen)
+
+
 @pytest.mark.parametrize(
     ("grey", "mode", "chosen"), [(0, "auto", "auto"), (5, "auto", "rgb"), (5, "grey", "grey")]
 )

@@ -70,8 +70,8 @@ def test_the_kernel_of_the_halving_block_is_convolve_then_average():
     ("multipliers", "size"), [((1, 2, 2, 2), 10), ((1, 1, 1, 2, 2), 12), ((1, 1, 1, 1, 1, 1), 16)]
 )
 def test_the_output_has_the_shape_and_layout_of_the_input(multipliers, size):
-    x = images(2, 1, size)
-    output = small(multipliers=multipliers)(x)
+    x = images(2, 3, size)
+    output = small(channels=3, multipliers=multipliers)(x)
     assert output.shape == x.shape
     assert output.is_contiguous()
 
