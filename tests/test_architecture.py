@@ -48,6 +48,7 @@ ONLY_IN = {
     "rich": {"console", "commands"},
 }
 EXECUTES_WHAT_IT_LOADS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+TORCH_LOADS = {"torch.load", "torch.serialization.load"}
 LONGEST = 300
 
 
@@ -104,20 +105,40 @@ def habit_problems(root):
     for name, path, tree in modules(root):
         for imported in imports(name, path, tree):
             top = imported.split(".")[0]
-            if top in EXECUTES_WHAT_IT_LOADS:
-                yield f"{name} imports {top}"
+            if top in EXECUTES_WHAT_IT_LOADS or imported in TORCH_LOADS:
+                yield f"{name} imports {imported}"
             if top in ONLY_IN and not {name, name.split(".")[0]} & ONLY_IN[top]:
                 yield f"{name} imports {top}"
             if imported in ("os.environ", "os.getenv", "sys.argv") and name != "cli":
                 yield f"{name} imports {imported}"
+        for text in load_problems(tree):
+            yield f"{name} can execute what it loads: {text}"
         for node in ast.walk(tree):
             text = ast.unparse(node) if isinstance(node, ast.Call | ast.Attribute) else ""
-            if re.match(r"(eval|exec|torch\.load)\(", text) or "allow_pickle=True" in text:
-                yield f"{name} can execute what it loads: {text}"
             if name != "cli" and (
                 text.startswith("print(") or text in ("os.environ", "os.getenv", "sys.argv")
             ):
                 yield f"{name} uses {text}"
+
+
+def load_problems(tree):
+    """What of a file can execute code that it loads; torch.load(..., weights_only=True) cannot."""
+    safe = {id(node.func) for node in ast.walk(tree) if loads_data_only(node)}
+    for node in ast.walk(tree):
+        text = ast.unparse(node) if isinstance(node, ast.Call | ast.Attribute) else ""
+        if re.match(r"(eval|exec)\(", text) or "allow_pickle=True" in text:
+            yield text
+        if text in TORCH_LOADS and id(node) not in safe:
+            yield text
+
+
+def loads_data_only(node):
+    """Whether a node is a call torch.load(..., weights_only=True), literally."""
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"):
+        return False
+    options = {each.arg: ast.unparse(each.value) for each in node.keywords}
+    plain = None not in options and "pickle_module" not in options  # None stands for **options
+    return plain and options.get("weights_only") == "True"
 
 
 def test_imports_go_down_only():
@@ -182,6 +203,8 @@ def test_a_forbidden_import_is_found(tmp_path, path, source):
         ("experiments/run.py", "from cascore.experiments.config import Training"),
         ("experiments/run.py", "from cascore import __version__"),
         ("cli.py", "from cascore.experiments.config import Data\nprint(1)\nimport tyro"),
+        ("experiments/run.py", "import torch\ntorch.load('a', weights_only=True)"),
+        ("experiments/run.py", "import torch\ntorch.load('a', 'cpu', weights_only=True)"),
     ],
 )
 def test_an_allowed_import_is_not_found(tmp_path, path, source):
@@ -205,6 +228,13 @@ def test_an_allowed_import_is_not_found(tmp_path, path, source):
         "import pickle",
         "from joblib import load",
         "import torch\ntorch.load('a')",
+        "import torch\ntorch.load('a', weights_only=False)",
+        "import torch\ntorch.load('a', weights_only=safe)",
+        "import torch\ntorch.load('a', weights_only=True, **options)",
+        "import torch\ntorch.load('a', weights_only=True, pickle_module=other)",
+        "import torch\nread = torch.load\nread('a')",
+        "from torch import load\nload('a')",
+        "from torch.serialization import load",
         "import numpy as np\nnp.load('a', allow_pickle=True)",
         "def f():\n    return eval('1')",
         "from diffusers import UNet2DModel",

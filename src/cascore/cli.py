@@ -1,4 +1,4 @@
-"""The command line: `cascore quickstart | train | sample | evaluate | info`.
+"""The command line: `cascore quickstart | train | convert | sample | evaluate | info`.
 
 The settings are the frozen dataclasses of `experiments.config`; no torch is loaded until a command
 that needs it runs.
@@ -15,14 +15,16 @@ import tyro
 from cascore import __version__
 from cascore.errors import InputError
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS, describe_preset
+from cascore.experiments.presets import PRESETS, PUBLISHED, describe_preset
 
 __all__ = ["main"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 if TYPE_CHECKING:
     Preset = Experiment
+    NetworkName = str
 else:
+    NetworkName = tyro.extras.literal_type_from_choices(tuple(PUBLISHED))
     Preset = tyro.extras.subcommand_type_from_defaults(
         dict(PRESETS),
         {name: describe_preset(preset) for name, preset in PRESETS.items()},
@@ -64,13 +66,44 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Draw pictures from a trained run: PNGs, sheets and a record."""
+class Convert:
+    """Make a model directory from a published checkpoint (.pth), or from a run.
 
-    run: tyro.conf.Positional[Path]
-    """Folder of a run of `cascore train`."""
+    Example: cascore convert checkpoint_300000.pth models/cifar10 --network song-ermon-cifar10
+
+    Nothing in the checkpoint is executed. The overrides are for networks that were trained on
+    other data with the code of either repository.
+    """
+
+    source: tyro.conf.Positional[Path]
+    """Checkpoint file of ermongroup/ncsnv2 or AlexiaJM/AdversarialConsistentScoreMatching, or the
+    folder of a run of `cascore train`."""
+    out: tyro.conf.Positional[Path]
+    """New folder of the model."""
+    network: NetworkName | None = None
+    """What the checkpoint is of; a run knows it."""
+    weights: Literal["ema", "raw"] = "ema"
+    """The average of the weights, or those of the last step."""
+    size: int | None = None
+    """Height and width of the images, where they are not those of the network's name."""
+    first: float | None = None
+    """sigma_1 of the training, where it is another."""
+    last: float | None = None
+    """sigma_L of the training, where it is another."""
+    levels: int | None = None
+    """L of the training, where it is another."""
+    data: str | None = None
+    """Name of the data set, where it is another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Draw pictures from a trained model: PNGs, sheets and a record."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder of a run of `cascore train`, or a model directory of `cascore convert`."""
     out: Path | None = None
-    """New folder for the pictures (default: within the run)."""
+    """New folder for the pictures (default: within that folder)."""
     count: int = 64
     """How many pictures."""
     seed: int = 0
@@ -84,18 +117,18 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Judge a run, or a folder of images from any program, against real images."""
+    """Judge a model, or a folder of images from any program, against real images."""
 
     path: tyro.conf.Positional[Path]
-    """Folder of a run, or of images."""
+    """Folder of a run, a model directory, or a folder of images."""
     data: str | None = None
-    """Real images to compare with (default: the run's own); needed for a folder of images."""
+    """Real images to compare with (default: the model's own); needed for a folder of images."""
     root: str | None = None
     """Folder of the real images' files, where they need one."""
     out: Path | None = None
-    """File for the record (default: within the run's evaluations/; none for a folder of images)."""
+    """File for the record (default: in evaluations/ of the model; none for a folder of images)."""
     count: int = 1437
-    """How many pictures to draw from a run."""
+    """How many pictures to draw from a model."""
     seed: int = 0
     """Of the first picture."""
     batch_size: int = 256
@@ -107,13 +140,13 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Print what a run is: its settings, parameters, checkpoints and last losses."""
+    """Print what a run or a model directory is: settings, parameters, where it came from."""
 
-    run: tyro.conf.Positional[Path]
-    """Folder of a run."""
+    path: tyro.conf.Positional[Path]
+    """Folder of a run, or a model directory."""
 
 
-Command = Quickstart | Train | Sample | Evaluate | Info
+Command = Quickstart | Train | Convert | Sample | Evaluate | Info
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -159,9 +192,21 @@ def _run(command: Command) -> int:
                     experiment, out, device=command.device, threads=command.threads
                 )
             return commands.train(experiment, out, device=command.device, threads=command.threads)
+        case Convert():
+            return commands.convert(
+                command.source,
+                command.out,
+                network=command.network,
+                weights=command.weights,
+                size=command.size,
+                first=command.first,
+                last=command.last,
+                levels=command.levels,
+                data=command.data,
+            )
         case Sample():
             return commands.sample(
-                command.run,
+                command.path,
                 command.sampler,
                 out=command.out,
                 first_seed=command.seed,
@@ -182,4 +227,4 @@ def _run(command: Command) -> int:
                 device=command.device,
             )
         case Info():
-            return commands.info(command.run)
+            return commands.info(command.path)

@@ -38,6 +38,7 @@ from cascore.training import (
 __all__ = [
     "build_batches",
     "build_denoiser",
+    "build_discriminator",
     "build_gan",
     "build_sampler",
     "build_state",
@@ -99,9 +100,10 @@ def _build_network(network: Network, shape: tuple[int, ...]) -> nn.Module:
     )
 
 
-def _build_discriminator(
+def build_discriminator(
     adversarial: Adversarial, shape: tuple[int, ...], *, seed: int
 ) -> nn.Module:
+    """The discriminator for data of that shape, its initial weights a function of the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed + 1) % 2**63)
         if len(shape) == 1:
@@ -134,7 +136,7 @@ def build_state(
     )
     if settings.objective == "hybrid":
         opponent = experiment.adversarial
-        state.discriminator = _build_discriminator(opponent, shape, seed=settings.seed).to(device)
+        state.discriminator = build_discriminator(opponent, shape, seed=settings.seed).to(device)
         state.discriminator_optimizer = adam(
             state.discriminator.parameters(),
             learning_rate=opponent.learning_rate,
