@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from cascore.errors import InputError
 from cascore.experiments import build, run
 from cascore.experiments.config import Adversarial, Data, Experiment, Network, Train
-from cascore.experiments.run import load_model, read_experiment, training_run
+from cascore.experiments.models import load_model
+from cascore.experiments.run import read_experiment, training_run
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training import TrainingDivergedError
 from cascore.training.checkpoint import checkpoints
