@@ -15,7 +15,14 @@ from cascore.experiments.presets import PRESETS
 from cascore.experiments.run import training_run
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/paper.md", "docs/fidelity.md")
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/checkpoints.md",
+    "docs/fidelity.md",
+    "docs/paper.md",
+)
 
 
 def read(document):
