@@ -46,7 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = _run(
                 tyro.cli(
                     Command,
-                    Convert,
                     prog="cascore",
                     description="Consistent annealed sampling and adversarial score matching.",
                     args=given,

@@ -13,7 +13,7 @@ from cascore.experiments import build
 from cascore.experiments.config import to_json
 from cascore.experiments.model_folder import is_model_folder, read_model_record
 from cascore.experiments.model_record import record_to_json
-from cascore.experiments.models import Model, load_model
+from cascore.experiments.models import Model, load_model, require_model
 from cascore.experiments.run import CHECKPOINTS, read_experiment
 from cascore.training.checkpoint import checkpoints
 
@@ -22,6 +22,7 @@ __all__ = ["info", "quickstart"]
 
 def info(path: Path) -> int:
     """Print what a run or a model directory is."""
+    require_model(path)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if is_model_folder(path):
         model = load_model(path, device=torch.device("cpu"))  # which checks that it is whole

@@ -115,9 +115,7 @@ def _load(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is refused
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # damaged bytes can raise anything
+    except Exception as error:  # damaged bytes raise anything, an OSError too
         asked = _code_asked_for(path, str(error))
         if asked:
             raise InputError(

@@ -110,7 +110,7 @@ def _sampling(record: ModelRecord) -> Iterator[str]:
             for name, settings in record.samplers.items()
         ]
         code = "\n".join(lines)
-        yield f"With the settings that the paper tuned for this model:\n\n```sh\n{code}\n```"
+        yield f"With the settings of the paper's tables for this model:\n\n```sh\n{code}\n```"
     yield (
         "From Python, `cascore.experiments.models.load_model(folder, device=device)` returns the"
         " model; its `denoiser` is called as `denoiser(x, sigma)`."

@@ -33,7 +33,7 @@ class ModelRecord:
         discriminator: SHA-256 of `discriminator.safetensors`, if there is one.
         data: what it was trained on: the name, and count and digest where they are known.
         source: what it was made from: kind, file or run, its SHA-256.
-        samplers: settings of the paper that were tuned for this model, by name.
+        samplers: settings of the paper's tables for this model, by name.
         software: versions that wrote it.
     """
 
@@ -69,7 +69,7 @@ def record_from_json(text: str) -> ModelRecord:
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"it is not JSON ({error})") from None
     if not isinstance(values, dict):
         raise InputError(f"expected an object, not {values!r:.60}")

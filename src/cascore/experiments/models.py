@@ -23,7 +23,7 @@ from cascore.files import file_digest
 from cascore.training.checkpoint import checkpoints, read_tensors
 from cascore.training.state import require_same_shapes
 
-__all__ = ["Model", "is_model", "load_model"]
+__all__ = ["Model", "is_model", "load_model", "require_model"]
 
 
 class Model(NamedTuple):
@@ -51,12 +51,22 @@ def is_model(path: Path) -> bool:
     return is_run(path) or is_model_folder(path)
 
 
+def require_model(path: Path) -> None:
+    """Raise InputError unless a path is the folder of a run or a model directory."""
+    if not is_model(path):
+        raise InputError(
+            f"{path} is neither a run nor a model directory: it holds no experiment.json and no"
+            f" {MODEL}"
+        )
+
+
 def load_model(folder: Path, *, device: torch.device) -> Model:
     """The model of a model directory, or the EMA of a run's newest checkpoint.
 
     Raises:
         InputError: neither, no checkpoint yet, or files that are damaged or do not fit together.
     """
+    require_model(folder)
     model = _of_folder(folder) if is_model_folder(folder) else _of_run(folder)
     denoiser = model.denoiser.to(device).eval().requires_grad_(False)
     return model._replace(denoiser=denoiser)
@@ -86,7 +96,10 @@ def _of_folder(folder: Path) -> Model:
             f"{path} is not the file that {MODEL} describes: its SHA-256 is {found[:16]}..., not"
             f" {record.digest[:16]}...; convert or download it again"
         )
-    denoiser = build.build_denoiser(experiment.network, record.shape, seed=0)
+    try:
+        denoiser = build.build_denoiser(experiment.network, record.shape, seed=0)
+    except (InputError, RuntimeError) as error:  # PyTorch's word for a width beyond all memory
+        raise InputError(f"{folder / MODEL} does not describe a model: {error}") from None
     network = network_of(denoiser)
     weights = read_tensors(path)
     require_same_shapes(network.state_dict(), weights, what=str(path))
