@@ -56,6 +56,7 @@ EXECUTES_WHAT_IT_LOADS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", 
 MAY_UNPICKLE = {"datasets.unpickling"}
 """CIFAR-10's Python version has no other form; this module calls nothing that a pickle names, and
 tests/test_unpickling.py holds it to that."""
+TORCH_LOADS = {"torch.load", "torch.serialization.load"}
 LONGEST = 300
 
 
@@ -107,33 +108,48 @@ def import_problems(root):
                 yield f"{name} imports {imported}"
 
 
-def loads_more_than_weights(node):
-    """A call of torch.load that does not say weights_only=True."""
-    if not isinstance(node, ast.Call) or ast.unparse(node.func) != "torch.load":
-        return False
-    return "weights_only=True" not in [ast.unparse(keyword) for keyword in node.keywords]
-
-
 def habit_problems(root):
     """Prints, reads of arguments or of the environment, and loads that can execute code."""
     for name, path, tree in modules(root):
         for imported in imports(name, path, tree):
             top = imported.split(".")[0]
-            if top in EXECUTES_WHAT_IT_LOADS and not (top == "pickle" and name in MAY_UNPICKLE):
-                yield f"{name} imports {top}"
+            unpickles = top in EXECUTES_WHAT_IT_LOADS
+            if unpickles and not (top == "pickle" and name in MAY_UNPICKLE):
+                yield f"{name} imports {imported}"
+            if imported in TORCH_LOADS:
+                yield f"{name} imports {imported}"
             if top in ONLY_IN and not {name, name.split(".")[0]} & ONLY_IN[top]:
                 yield f"{name} imports {top}"
             if imported in ("os.environ", "os.getenv", "sys.argv") and name != "cli":
                 yield f"{name} imports {imported}"
+        for text in load_problems(tree):
+            yield f"{name} can execute what it loads: {text}"
         for node in ast.walk(tree):
             text = ast.unparse(node) if isinstance(node, ast.Call | ast.Attribute) else ""
-            executes = re.match(r"(eval|exec)\(", text) or "allow_pickle=True" in text
-            if executes or loads_more_than_weights(node):
-                yield f"{name} can execute what it loads: {text}"
             if name != "cli" and (
                 text.startswith("print(") or text in ("os.environ", "os.getenv", "sys.argv")
             ):
                 yield f"{name} uses {text}"
+
+
+def load_problems(tree):
+    """What of a file can execute code that it loads; torch.load(..., weights_only=True) cannot."""
+    safe = {id(node.func) for node in ast.walk(tree) if loads_data_only(node)}
+    for node in ast.walk(tree):
+        text = ast.unparse(node) if isinstance(node, ast.Call | ast.Attribute) else ""
+        if re.match(r"(eval|exec)\(", text) or "allow_pickle=True" in text:
+            yield text
+        if text in TORCH_LOADS and id(node) not in safe:
+            yield text
+
+
+def loads_data_only(node):
+    """Whether a node is a call torch.load(..., weights_only=True), literally."""
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"):
+        return False
+    options = {each.arg: ast.unparse(each.value) for each in node.keywords}
+    plain = None not in options and "pickle_module" not in options  # None stands for **options
+    return plain and options.get("weights_only") == "True"
 
 
 def test_imports_go_down_only():
@@ -199,6 +215,8 @@ def test_a_forbidden_import_is_found(tmp_path, path, source):
         ("experiments/run.py", "from cascore import __version__"),
         ("cli.py", "from cascore.experiments.config import Data\nprint(1)\nimport tyro"),
         ("networks/unet.py", "import torch\ntorch.load('a', weights_only=True).items()"),
+        ("experiments/run.py", "import torch\ntorch.load('a', weights_only=True)"),
+        ("experiments/run.py", "import torch\ntorch.load('a', 'cpu', weights_only=True)"),
     ],
 )
 def test_an_allowed_import_is_not_found(tmp_path, path, source):
@@ -224,6 +242,12 @@ def test_an_allowed_import_is_not_found(tmp_path, path, source):
         "import torch\ntorch.load('a')",
         "import torch\ntorch.load('a', weights_only=False)",
         "import torch\ntorch.load(f('a', weights_only=True))",
+        "import torch\ntorch.load('a', weights_only=safe)",
+        "import torch\ntorch.load('a', weights_only=True, **options)",
+        "import torch\ntorch.load('a', weights_only=True, pickle_module=other)",
+        "import torch\nread = torch.load\nread('a')",
+        "from torch import load\nload('a')",
+        "from torch.serialization import load",
         "import numpy as np\nnp.load('a', allow_pickle=True)",
         "def f():\n    return eval('1')",
         "from diffusers import UNet2DModel",

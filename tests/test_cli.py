@@ -41,7 +41,9 @@ def test_help_names_every_command_and_loads_no_torch():
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert all(name in told for name in ("quickstart", "train", "sample", "evaluate", "info"))
+    assert all(
+        name in told for name in ("quickstart", "train", "convert", "sample", "evaluate", "info")
+    )
     assert told.splitlines()[-1] == "False False"
 
 
@@ -174,6 +176,12 @@ def mistakes(trained, tmp_path):
     experiment = json.loads((foreign / "experiment.json").read_text())
     experiment["network"]["width"] = 16
     (foreign / "experiment.json").write_text(json.dumps(experiment))
+    page = tmp_path / "page.pth"
+    page.write_text("<!DOCTYPE html>")
+    cifar10 = ("--network", "cifar10-ncsnv2")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "model.json").write_text("{}")
     full = ("--train.steps", "2", "--device", "cpu", "--out", "/dev/full/run")
     return [
         (("train", "digit"), "digits"),
@@ -187,7 +195,22 @@ def mistakes(trained, tmp_path):
         (("train", "digits", *full), "/dev/full"),
         (("train", "digits", "--out", trained), "another experiment"),
         (("sample", tmp_path / "absent"), "absent"),
-        (("sample", empty), "not a run"),
+        (("sample", empty), "neither a run nor a model directory"),
+        (("sample", damaged), "does not describe a model"),
+        (("evaluate", damaged), "does not describe a model"),
+        (("info", damaged), "does not describe a model"),
+        (("convert", page, tmp_path / "out"), "--network"),
+        (("convert", page, tmp_path / "out", "--network", "cifar"), "cifar10-ncsnv2"),
+        (("convert", page, tmp_path / "out", *cifar10), "web page"),
+        (("convert", page, tmp_path / "out", *cifar10, "--size", "0"), "--size"),
+        (("convert", page, tmp_path / "out", *cifar10, "--last", "60"), "first > last"),
+        (("convert", page, mixed, *cifar10), "is there already"),
+        (("convert", tmp_path / "absent.pth", tmp_path / "out", *cifar10), "no file"),
+        (("convert", empty, tmp_path / "out"), "no experiment.json"),
+        (("convert", damaged, tmp_path / "out"), "model directory already"),
+        (("convert", trained, tmp_path / "out", *cifar10), "leave out --network"),
+        (("convert", truncated, tmp_path / "out"), "not a whole safetensors file"),
+        (("convert", foreign, tmp_path / "out"), "does not fit"),
         (("sample", truncated), "not a whole safetensors file"),
         (("sample", foreign), "does not fit"),
         (("sample", trained, "--count", "0"), "count"),
@@ -203,7 +226,7 @@ def mistakes(trained, tmp_path):
         (("evaluate", mixed, "--data", "digits"), "grey.png"),
         (("evaluate", trained, "--count", "1"), "at least 2"),
         (("evaluate", twice, "--data", "digits"), "samples of cascore twice"),
-        (("info", empty), "not a run"),
+        (("info", empty), "neither a run nor a model directory"),
     ]
 
 
@@ -216,6 +239,7 @@ def test_every_mistake_is_one_clear_message_and_exit_code_2(trained, tmp_path, c
         told = " ".join((captured.err + captured.out).replace("│", " ").split())
         assert word in told, (arguments, told)
         assert "Traceback" not in told
+    assert not (tmp_path / "out").exists()
     assert not (tmp_path / "runs" / "digits" / "checkpoints").exists()
     assert not list((trained / "samples").glob("*")) if (trained / "samples").exists() else True
 

@@ -20,9 +20,10 @@ DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "docs/checkpoints.md",
     "docs/evaluation.md",
-    "docs/paper.md",
     "docs/fidelity.md",
+    "docs/paper.md",
 )
 
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from cascore.errors import InputError
 from cascore.experiments import build, run
 from cascore.experiments.config import Adversarial, Data, Experiment, Network, Train
-from cascore.experiments.run import load_model, read_experiment, training_run
+from cascore.experiments.models import load_model
+from cascore.experiments.run import read_experiment, training_run
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training import TrainingDivergedError
 from cascore.training.checkpoint import checkpoints
@@ -164,7 +165,7 @@ def test_a_broken_checkpoint_is_refused_and_the_one_before_serves(done, fault):
 
 
 def test_what_is_no_run_is_no_model(tmp_path, done):
-    with pytest.raises(InputError, match="is not a run of cascore train"):
+    with pytest.raises(InputError, match="neither a run nor a model directory"):
         load_model(tmp_path, device=CPU)
     shutil.rmtree(done / "checkpoints")
     with pytest.raises(InputError, match="has no checkpoint yet"):

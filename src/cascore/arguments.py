@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS, SAMPLERS, describe_preset
+from cascore.experiments.presets import PRESETS, PUBLISHED, SAMPLERS, describe_preset
 
 __all__ = [
     "Command",
+    "Convert",
     "DataSets",
     "Evaluate",
     "Info",
@@ -29,8 +30,10 @@ __all__ = [
 Device = Literal["auto", "cpu", "cuda", "mps"]
 if TYPE_CHECKING:
     Preset = Experiment
+    NetworkName = str
     SamplerName = str
 else:
+    NetworkName = Literal[tuple(PUBLISHED)]
     SamplerName = Literal[tuple(SAMPLERS)]
     Preset = tyro.extras.subcommand_type_from_defaults(
         dict(PRESETS),
@@ -95,13 +98,44 @@ class TrainFolder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Draw pictures from a trained run: PNGs, sheets and a record."""
+class Convert:
+    """Make a model directory from a published checkpoint (.pth), or from a run.
 
-    run: tyro.conf.Positional[Path]
-    """Folder of a run of `cascore train`."""
+    Example: cascore convert checkpoint_300000.pth models/cifar10 --network song-ermon-cifar10
+
+    Nothing in the checkpoint is executed. The overrides are for networks that were trained on
+    other data with the code of either repository.
+    """
+
+    source: tyro.conf.Positional[Path]
+    """Checkpoint file of ermongroup/ncsnv2 or AlexiaJM/AdversarialConsistentScoreMatching, or the
+    folder of a run of `cascore train`."""
+    out: tyro.conf.Positional[Path]
+    """New folder of the model."""
+    network: NetworkName | None = None
+    """What the checkpoint is of; a run knows it."""
+    weights: Literal["ema", "raw"] = "ema"
+    """The average of the weights, or those of the last step."""
+    size: int | None = None
+    """Height and width of the images, where they are not those of the network's name."""
+    first: float | None = None
+    """sigma_1 of the training, where it is another."""
+    last: float | None = None
+    """sigma_L of the training, where it is another."""
+    levels: int | None = None
+    """L of the training, where it is another."""
+    data: str | None = None
+    """Name of the data set, where it is another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Draw pictures from a trained model: PNGs, sheets and a record."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder of a run of `cascore train`, or a model directory of `cascore convert`."""
     out: Path | None = None
-    """New folder for the pictures (default: within the run)."""
+    """New folder for the pictures (default: within that folder)."""
     count: int = 64
     """How many pictures."""
     seed: int = 0
@@ -152,10 +186,10 @@ class Presets:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Print what a run is: its settings, parameters, checkpoints and last losses."""
+    """Print what a run or a model directory is: settings, parameters, where it came from."""
 
-    run: tyro.conf.Positional[Path]
-    """Folder of a run."""
+    path: tyro.conf.Positional[Path]
+    """Folder of a run, or a model directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +243,7 @@ class DataSets:
 Command = (
     Quickstart
     | Train
+    | Convert
     | Sample
     | Evaluate
     | Info

@@ -14,6 +14,7 @@ import tyro
 from cascore import __version__
 from cascore.arguments import (
     Command,
+    Convert,
     DataSets,
     Evaluate,
     Info,
@@ -120,9 +121,21 @@ def _run(command: Command) -> int:
                     experiment, out, device=command.device, threads=command.threads
                 )
             return commands.train(experiment, out, device=command.device, threads=command.threads)
+        case Convert():
+            return commands.convert(
+                command.source,
+                command.out,
+                network=command.network,
+                weights=command.weights,
+                size=command.size,
+                first=command.first,
+                last=command.last,
+                levels=command.levels,
+                data=command.data,
+            )
         case Sample():
             return commands.sample(
-                command.run,
+                command.path,
                 _sampler(command),
                 out=command.out,
                 first_seed=command.seed,
@@ -143,7 +156,7 @@ def _run(command: Command) -> int:
                 device=command.device,
             )
         case Info():
-            return commands.info(command.run)
+            return commands.info(command.path)
         case Presets():
             return commands.presets(device=command.device, threads=command.threads)
         case DataSets():

@@ -1,6 +1,7 @@
 """What each command does: results to standard output, progress to standard error, an exit code."""
 
 from cascore.commands.choosing import choose, fit_rest
+from cascore.commands.converting import convert
 from cascore.commands.data import prepare_data, show_data
 from cascore.commands.judging import evaluate
 from cascore.commands.presets import presets
@@ -10,6 +11,7 @@ from cascore.commands.training import describe, train
 
 __all__ = [
     "choose",
+    "convert",
     "describe",
     "evaluate",
     "fit_rest",

@@ -18,8 +18,8 @@ from cascore.experiments import build
 from cascore.experiments.config import Data, Sampler
 from cascore.experiments.evaluate import Judge, Judged, new_judge
 from cascore.experiments.generate import seeds_from
+from cascore.experiments.models import is_model, load_model
 from cascore.experiments.outputs import write_record
-from cascore.experiments.run import load_model
 from cascore.metrics import load_extractor
 from cascore.pixels import to_uint8
 
@@ -39,7 +39,7 @@ def evaluate(
     device: str,
 ) -> int:
     """Judge a run's samples, or a folder of images, and write the record."""
-    if (path / "experiment.json").is_file():
+    if is_model(path):
         seeds = seeds_from(first_seed, count)
         place = build.select_device(device)
         model = load_model(path, device=place)
@@ -62,8 +62,8 @@ def evaluate(
             )
         if data is None:
             raise InputError(
-                f"{path} is no run of cascore train; to judge a folder of images, name the real"
-                " images to compare with: --data digits"
+                f"{path} is neither a run nor a model directory; to judge a folder of images, name"
+                " the real images to compare with: --data digits"
             )
         loaded = load_folder(path, "all", options=FolderOptions())
         judge = _judge(Data(name=data, root=root), loaded.count)

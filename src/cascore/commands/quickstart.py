@@ -14,6 +14,7 @@ from cascore.experiments import build
 from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.evaluate import Judge, Judged, new_judge
 from cascore.experiments.generate import chain_frames, generate, seeds_from
+from cascore.experiments.models import Model, load_model
 from cascore.experiments.outputs import software, write_samples
 from cascore.experiments.presets import PRESETS
 from cascore.experiments.report import (
@@ -26,7 +27,7 @@ from cascore.experiments.report import (
     require_report_packages,
     write_report,
 )
-from cascore.experiments.run import Model, load_model, training_run
+from cascore.experiments.run import training_run
 from cascore.metrics import load_classifier, nearest_neighbours
 from cascore.pixels import to_float, to_uint8
 

@@ -1,4 +1,4 @@
-"""`cascore sample`: pictures from a run."""
+"""`cascore sample`: pictures from a run or a model directory."""
 
 import re
 from dataclasses import asdict
@@ -11,11 +11,9 @@ from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import Sampler
 from cascore.experiments.generate import generate, seeds_from
+from cascore.experiments.models import Model, load_model
 from cascore.experiments.outputs import require_new, write_samples
-from cascore.experiments.run import Model, load_model
-from cascore.files import file_digest
 from cascore.sampling import Samples
-from cascore.training.checkpoint import checkpoints
 
 __all__ = ["draw", "provenance", "sample"]
 
@@ -70,13 +68,13 @@ def draw(
 
 
 def provenance(run: Path, model: Model, sampler: Sampler, *, nfe: int) -> dict[str, object]:
-    """What samples of a run follow from, for a record."""
-    checkpoint = checkpoints(run / "checkpoints")[-1]
+    """What samples of a model follow from, for a record."""
     return {
         "run": str(run),
         "experiment": asdict(model.experiment),
         "step": model.step,
-        "checkpoint": file_digest(checkpoint.tensors),
+        "checkpoint": model.digest,
+        "data": dict(model.data),
         "sampler": build.settings_of(sampler),
         "nfe": nfe,
     }

@@ -1,4 +1,4 @@
-"""`cascore info` and `cascore quickstart`: what a run is, and the whole job on one page."""
+"""`cascore info` and `cascore quickstart`: what a model is, and the whole job on one page."""
 
 import json
 from pathlib import Path
@@ -11,30 +11,40 @@ from cascore.commands.training import use_threads
 from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import to_json
-from cascore.experiments.run import load_model, read_experiment
-from cascore.files import file_digest
+from cascore.experiments.model_folder import is_model_folder, read_model_record
+from cascore.experiments.model_record import record_to_json
+from cascore.experiments.models import Model, load_model, require_model
+from cascore.experiments.run import CHECKPOINTS, read_experiment
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["info", "quickstart"]
 
 
-def info(run: Path) -> int:
-    """Print what a run is."""
-    experiment = read_experiment(run)
+def info(path: Path) -> int:
+    """Print what a run or a model directory is."""
+    require_model(path)
     console = Console(soft_wrap=True, highlight=False, markup=False)
+    if is_model_folder(path):
+        model = load_model(path, device=torch.device("cpu"))  # which checks that it is whole
+        console.print(record_to_json(read_model_record(path)), end="")
+        _describe(console, model)
+        return 0
+    experiment = read_experiment(path)
     console.print(to_json(experiment), end="")
-    saved = checkpoints(run / "checkpoints")
+    saved = checkpoints(path / CHECKPOINTS)
     console.print(f"checkpoints: {', '.join(str(each.step) for each in saved) or 'none yet'}")
     if saved:
-        model = load_model(run, device=torch.device("cpu"))
-        console.print(
-            f"score network: {sum(p.numel() for p in model.denoiser.parameters()):,} parameters"
-        )
-        console.print(f"datum: {list(model.shape)}; weights: {file_digest(saved[-1].tensors)}")
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        _describe(console, load_model(path, device=torch.device("cpu")))
+    lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     if lines:
         console.print(f"last: {json.dumps(json.loads(lines[-1]))}")
     return 0
+
+
+def _describe(console: Console, model: Model) -> None:
+    parameters = sum(each.numel() for each in model.denoiser.parameters())
+    console.print(f"score network: {parameters:,} parameters")
+    console.print(f"datum: {list(model.shape)}; weights: {model.digest}")
 
 
 def quickstart(folder: Path, *, device: str, threads: int) -> int:

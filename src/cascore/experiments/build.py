@@ -103,7 +103,7 @@ def _build_network(network: Network, shape: tuple[int, ...]) -> nn.Module:
 def build_discriminator(
     adversarial: Adversarial, shape: tuple[int, ...], *, seed: int
 ) -> nn.Module:
-    """The discriminator of hybrid training, its initial weights a function of the seed."""
+    """The discriminator for data of that shape, its initial weights a function of the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed + 1) % 2**63)
         if len(shape) == 1:

@@ -4,10 +4,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import torch
-from torch import nn
 
 from cascore.datasets import ImageSet, PointSet
 from cascore.errors import InputError
@@ -19,26 +18,16 @@ from cascore.training.checkpoint import (
     checkpoints,
     load_checkpoint,
     prune_checkpoints,
-    read_tensors,
     require_finite,
     save_checkpoint,
 )
-from cascore.training.state import require_same_shapes
 
-__all__ = ["Model", "is_run", "load_model", "read_experiment", "training_run"]
+__all__ = ["CHECKPOINTS", "is_run", "read_data", "read_experiment", "training_run"]
 
 ALONE = Workers()
 _EXPERIMENT, _DATA, _METRICS = "experiment.json", "data.json", "metrics.jsonl"
-_CHECKPOINTS = "checkpoints"
-
-
-class Model(NamedTuple):
-    """A trained model: its EMA denoiser, shape of one datum, experiment and step."""
-
-    denoiser: nn.Module
-    shape: tuple[int, ...]
-    experiment: Experiment
-    step: int
+CHECKPOINTS = "checkpoints"
+"""The folder of a run's checkpoints, within the run."""
 
 
 def training_run(
@@ -86,7 +75,7 @@ def training_run(
     try:
         yield from _saved(steps, state, experiment, folder, workers, should_stop)
     except TrainingDivergedError as error:
-        saved = checkpoints(folder / _CHECKPOINTS)
+        saved = checkpoints(folder / CHECKPOINTS)
         last = f"the last good checkpoint is {saved[-1].folder}" if saved else "nothing was saved"
         raise TrainingDivergedError(f"{error}; {last}; try a lower learning rate") from None
 
@@ -99,7 +88,7 @@ def _saved(
     workers: Workers,
     should_stop: Callable[[], bool],
 ) -> Iterator[Metrics]:
-    settings, place = experiment.train, folder / _CHECKPOINTS
+    settings, place = experiment.train, folder / CHECKPOINTS
     lead = workers.rank == 0
     with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
@@ -145,8 +134,8 @@ def _describe(data: ImageSet | PointSet) -> dict[str, Any]:
 def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     if is_run(folder):
         _require_same(read_experiment(folder), experiment, folder)
-        _require_same_data(_read_data(folder), data, folder)
-        saved, steps = checkpoints(folder / _CHECKPOINTS), experiment.train.steps
+        _require_same_data(read_data(folder), data, folder)
+        saved, steps = checkpoints(folder / CHECKPOINTS), experiment.train.steps
         if saved and saved[-1].step > steps:
             raise InputError(
                 f"{folder} is at step {saved[-1].step} already, beyond the {steps} steps asked for:"
@@ -158,7 +147,7 @@ def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, An
 
 def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _CHECKPOINTS).mkdir(exist_ok=True)
+    (folder / CHECKPOINTS).mkdir(exist_ok=True)
     write_text(folder / _EXPERIMENT, to_json(experiment))
     write_text(folder / _DATA, json.dumps(data, indent=2) + "\n")
     (folder / _METRICS).touch()
@@ -195,7 +184,7 @@ _FREE = ("steps", "save_every", "keep_last", "keep_every")
 
 
 def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:
-    saved = checkpoints(folder / _CHECKPOINTS)
+    saved = checkpoints(folder / CHECKPOINTS)
     if not saved:
         return []
     differences = load_checkpoint(state, saved[-1], processes=workers.count)
@@ -219,7 +208,7 @@ def _cut_metrics(path: Path, step: int) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, whatever its state."""
+    """Whether a folder holds a run, begun or done."""
     return (folder / _EXPERIMENT).is_file()
 
 
@@ -238,26 +227,12 @@ def read_experiment(folder: Path) -> Experiment:
         ) from None
 
 
-def load_model(folder: Path, *, device: torch.device) -> Model:
-    """The EMA of a run's newest checkpoint, ready to sample.
+def read_data(folder: Path) -> Mapping[str, Any]:
+    """What a run was trained on: name, shape of a datum, count, digest, record.
 
     Raises:
-        InputError: no run, no checkpoint, or one that is truncated or of another model.
+        InputError: a record that is missing, damaged, or without a shape.
     """
-    experiment = read_experiment(folder)
-    saved = checkpoints(folder / _CHECKPOINTS)
-    if not saved:
-        raise InputError(f"{folder} has no checkpoint yet: train it first")
-    shape = tuple(_read_data(folder)["shape"])
-    denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
-    weights = read_tensors(saved[-1].tensors, prefix="ema.")
-    require_same_shapes(denoiser.state_dict(), weights, what=str(saved[-1].tensors))
-    denoiser.load_state_dict(weights)
-    denoiser = denoiser.to(device).eval().requires_grad_(False)
-    return Model(denoiser, shape, experiment, saved[-1].step)
-
-
-def _read_data(folder: Path) -> Mapping[str, Any]:
     path = folder / _DATA
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -24,6 +24,7 @@ __all__ = [
     "read_tensors",
     "require_finite",
     "save_checkpoint",
+    "write_tensors",
 ]
 
 _PREFIX = "step-"
@@ -50,16 +51,12 @@ def save_checkpoint(state: TrainState, folder: Path, *, processes: int = 1) -> C
         InputError: a weight that is not finite, or a checkpoint of this step is there already.
     """
     require_finite(state)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors().items()}
     target = folder / f"{_PREFIX}{state.step:08d}"
     if target.is_dir():
         raise InputError(f"{target} is there already: save another state in another folder")
     record = {"step": state.step, "seed": state.seed, "processes": processes, **_surroundings()}
     with replaced_folder(target) as temporary:
-        try:
-            save_file(tensors, temporary / _TENSORS)
-        except SafetensorError as error:  # its word for a full disk and the like
-            raise OSError(f"cannot write {target}: {error}") from None
+        write_tensors(state.tensors(), temporary / _TENSORS, target=target)
         write_text(temporary / _RECORD, json.dumps(record, indent=2) + "\n")
     return Checkpoint(target, state.step)
 
@@ -95,6 +92,15 @@ def load_checkpoint(state: TrainState, checkpoint: Checkpoint, *, processes: int
         for name, now in {"processes": processes, **_surroundings()}.items()
         if record.get(name) != now
     ]
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, target: Path) -> None:
+    """Write a safetensors file, on the way to `target`, which a failure names (OSError)."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    try:
+        save_file(plain, path)
+    except SafetensorError as error:  # its word for a full disk and the like
+        raise OSError(f"cannot write {target}: {error}") from None
 
 
 def read_tensors(path: Path, *, prefix: str = "") -> dict[str, Tensor]:

@@ -1,0 +1,200 @@
+"""Published checkpoints: `.pth` files of other programs, read without running any of their code.
+
+Both repositories (ermongroup/ncsnv2 and AlexiaJM/AdversarialConsistentScoreMatching) save one list:
+score network, optimizer, epoch, step, and then, in one or the other, the average of the weights,
+None, or a discriminator and its optimizer. What an extra dictionary is follows from its names.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cascore.errors import InputError
+
+__all__ = ["CheckpointFile", "read_checkpoint_file"]
+
+Named = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class CheckpointFile:
+    """What a published checkpoint holds, its tensors by name, without `module.`, in float32.
+
+    Attributes:
+        score: the score network after its last step.
+        step: its updates.
+        ema: the average of its weights, if the file has one.
+        discriminator: the discriminator, if the file has one.
+    """
+
+    score: Named
+    step: int
+    ema: Named | None
+    discriminator: Named | None
+
+
+def read_checkpoint_file(path: Path) -> CheckpointFile:
+    """Read a `.pth` file of either repository, in the old (pickle) or the new (zip) format.
+
+    Raises:
+        InputError: no such file; empty, truncated or of another kind; one that would execute code;
+            or a checkpoint of another layout.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    _require_likely(path)
+    score, step, others = _parts(path, _load(path))
+    found: dict[str, Named] = {}
+    for place, value in enumerate(others, start=5):
+        if value is None or _is_optimizer(value):
+            continue
+        tensors = _tensors(path, place, value)
+        what = _recognised(tensors, score)
+        if what is None:
+            raise InputError(
+                f"{path}: element {place} is neither an average of the score network (element 1)"
+                f" nor a BigGAN discriminator; it holds{_names_in(tensors)}"
+            )
+        if what in found:
+            raise InputError(f"{path} holds two of these: {what}; element {place} is the second")
+        found[what] = tensors
+    return CheckpointFile(score, step, found.get(_EMA), found.get(_DISCRIMINATOR))
+
+
+def _parts(path: Path, values: Any) -> tuple[Named, int, Sequence[Any]]:
+    """The score network, its step, and what follows them in the list."""
+    if not isinstance(values, list | tuple):
+        raise _unlike(path, f"a {type(values).__name__}{_names_in(values)}")
+    if len(values) < 4:
+        raise _unlike(path, f"a list of {len(values)}")
+    score, optimizer, epoch, step, *others = values
+    if not _is_optimizer(optimizer):
+        raise _unlike(path, f"as its element 2 a {type(optimizer).__name__}{_names_in(optimizer)}")
+    for place, value in ((3, epoch), (4, step)):
+        if type(value) is not int or value < 0:
+            raise _unlike(path, f"as its element {place} {value!r:.60}")
+    return _tensors(path, 1, score), step, others
+
+
+_EMA, _DISCRIMINATOR = "an average of the weights", "a discriminator"
+
+
+def _recognised(tensors: Named, score: Named) -> str | None:
+    if tensors.keys() & score.keys():
+        return _EMA
+    if any(name.startswith("blocks.") for name in tensors) and "linear.weight" in tensors:
+        return _DISCRIMINATOR
+    return None
+
+
+def _require_likely(path: Path) -> None:
+    """A clear word for files that are something else altogether, by their first bytes."""
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    if not head:
+        raise InputError(f"{path} is empty: download or copy it again")
+    if head[8:9] == b"{":
+        raise InputError(
+            f"{path} is a safetensors file, not a checkpoint of torch.save; a model directory of"
+            " cascore is sampled as it is"
+        )
+    if head.lstrip().startswith(b"<"):
+        raise InputError(f"{path} is a web page, not a checkpoint: download the file itself")
+    if not head.startswith((b"PK\x03\x04", b"\x80")):
+        raise InputError(f"{path} is no checkpoint of torch.save: it begins with {head[:12]!r}")
+
+
+def _load(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is refused
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes raise anything, an OSError too
+        asked = _code_asked_for(path, str(error))
+        if asked:
+            raise InputError(
+                f"{path} is refused: loading it would run code, it asks for {', '.join(asked)};"
+                " a checkpoint needs only tensors, numbers, lists and dictionaries. Ask whoever"
+                " made it for a file of state dictionaries, and do not load this one elsewhere"
+                " unless you trust them"
+            ) from None
+        raise InputError(
+            f"{path} is truncated, damaged or no checkpoint of torch.save"
+            f" ({_first_reason(error)}): download or copy it again"
+        ) from None
+
+
+def _code_asked_for(path: Path, message: str) -> list[str]:
+    """The functions and classes that a file would have called, as far as they can be told."""
+    named = re.findall(r"GLOBAL (\S+)", message)
+    try:
+        named += torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # the old format, or damaged; the message above names the first of them
+        named = list(named)
+    # The operating system's module goes by another name in pickles.
+    return sorted({re.sub(r"^(posix|nt)\.", "os.", name) for name in named})
+
+
+def _first_reason(error: Exception) -> str:
+    """What PyTorch found, without its advice to load the file unsafely."""
+    text = str(error)
+    if "WeightsUnpickler error:" in text:
+        text = text.partition("WeightsUnpickler error:")[2]
+    lines = (line.strip() for line in text.splitlines())
+    reason = next((line for line in lines if line), "")
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+
+
+def _unlike(path: Path, found: str) -> InputError:
+    return InputError(
+        f"{path} is not laid out as either repository saves checkpoints: expected a list of score"
+        f" network, optimizer, epoch, step(, average of the weights), found {found}"
+    )
+
+
+def _is_optimizer(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"state", "param_groups"}
+
+
+def _names_in(value: Any) -> str:
+    """The first names of a dictionary, for a message."""
+    if not isinstance(value, Mapping):
+        return ""
+    names = [str(name) for name in value]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f" of {', '.join(names[:4])}{more}" if names else " of nothing"
+
+
+def _tensors(path: Path, place: int, value: Any) -> dict[str, Tensor]:
+    """The tensors of a state dictionary; names lose the prefix of DataParallel."""
+    if not isinstance(value, Mapping):
+        raise _unlike(path, f"as its element {place} a {type(value).__name__}")
+    faults = [*_faults(value)]
+    if faults:
+        shown = "\n  ".join(faults)
+        raise InputError(f"{path}: element {place} is not a dictionary of weights:\n  {shown}")
+    return {name.removeprefix("module."): tensor.float() for name, tensor in value.items()}
+
+
+def _faults(value: Mapping[Any, Any]) -> Iterator[str]:
+    seen = set()
+    for name, tensor in value.items():
+        if not isinstance(name, str):
+            yield f"the name {name!r:.60} is no text"
+            continue
+        bare = name.removeprefix("module.")
+        if bare in seen:
+            yield f"{bare} is there with and without module."
+        seen.add(bare)
+        if not isinstance(tensor, Tensor):
+            yield f"{name} is a {type(tensor).__name__}, not a tensor"
+        elif tensor.layout != torch.strided or tensor.device.type != "cpu":
+            yield f"{name} is a tensor of layout {tensor.layout} on {tensor.device}"
+        elif not tensor.is_floating_point():
+            yield f"{name} is of {tensor.dtype}, not of floating point"

@@ -1,0 +1,111 @@
+"""A trained model, ready to sample: out of a run's folder or out of a model directory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from cascore.denoiser import rescaled
+from cascore.errors import InputError
+from cascore.experiments import build
+from cascore.experiments.config import Experiment
+from cascore.experiments.model_folder import (
+    MODEL,
+    WEIGHTS,
+    is_model_folder,
+    network_of,
+    read_model_record,
+)
+from cascore.experiments.run import CHECKPOINTS, is_run, read_data, read_experiment
+from cascore.files import file_digest
+from cascore.training.checkpoint import checkpoints, read_tensors
+from cascore.training.state import require_same_shapes
+
+__all__ = ["Model", "is_model", "load_model", "require_model"]
+
+
+class Model(NamedTuple):
+    """A trained model.
+
+    Attributes:
+        denoiser: H(x, sigma) of pixels in [0, 1] (or of points), in evaluation mode.
+        shape: of one datum.
+        experiment: what was trained.
+        step: updates of the score network.
+        digest: SHA-256 of the file of the weights.
+        data: what it was trained on, as far as that is known: name, count, digest, ...
+    """
+
+    denoiser: nn.Module
+    shape: tuple[int, ...]
+    experiment: Experiment
+    step: int
+    digest: str
+    data: Mapping[str, Any]
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is the folder of a run or a model directory, whole or not."""
+    return is_run(path) or is_model_folder(path)
+
+
+def require_model(path: Path) -> None:
+    """Raise InputError unless a path is the folder of a run or a model directory."""
+    if not is_model(path):
+        raise InputError(
+            f"{path} is neither a run nor a model directory: it holds no experiment.json and no"
+            f" {MODEL}"
+        )
+
+
+def load_model(folder: Path, *, device: torch.device) -> Model:
+    """The model of a model directory, or the EMA of a run's newest checkpoint.
+
+    Raises:
+        InputError: neither, no checkpoint yet, or files that are damaged or do not fit together.
+    """
+    require_model(folder)
+    model = _of_folder(folder) if is_model_folder(folder) else _of_run(folder)
+    denoiser = model.denoiser.to(device).eval().requires_grad_(False)
+    return model._replace(denoiser=denoiser)
+
+
+def _of_run(folder: Path) -> Model:
+    experiment = read_experiment(folder)
+    saved = checkpoints(folder / CHECKPOINTS)
+    if not saved:
+        raise InputError(f"{folder} has no checkpoint yet: train it first")
+    newest, data = saved[-1], read_data(folder)
+    shape = tuple(data["shape"])
+    denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
+    weights = read_tensors(newest.tensors, prefix="ema.")
+    require_same_shapes(denoiser.state_dict(), weights, what=str(newest.tensors))
+    denoiser.load_state_dict(weights)
+    return Model(denoiser, shape, experiment, newest.step, file_digest(newest.tensors), data)
+
+
+def _of_folder(folder: Path) -> Model:
+    record = read_model_record(folder)
+    path, experiment = folder / WEIGHTS, record.experiment
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: the model directory is not whole")
+    if (found := file_digest(path)) != record.digest:
+        raise InputError(
+            f"{path} is not the file that {MODEL} describes: its SHA-256 is {found[:16]}..., not"
+            f" {record.digest[:16]}...; convert or download it again"
+        )
+    try:
+        denoiser = build.build_denoiser(experiment.network, record.shape, seed=0)
+    except (InputError, RuntimeError) as error:  # PyTorch's word for a width beyond all memory
+        raise InputError(f"{folder / MODEL} does not describe a model: {error}") from None
+    network = network_of(denoiser)
+    weights = read_tensors(path)
+    require_same_shapes(network.state_dict(), weights, what=str(path))
+    network.load_state_dict(weights)
+    if record.other_pixels is not None:
+        seen = rescaled(denoiser, *record.other_pixels)
+        assert isinstance(seen, nn.Module)
+        denoiser = seen
+    return Model(denoiser, record.shape, experiment, record.step, found, record.data)

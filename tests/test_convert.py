@@ -1,0 +1,606 @@
+"""Published checkpoints become model directories; whatever else is refused, and runs nothing."""
+
+import copy
+import json
+import math
+import os
+import pickle
+from collections import OrderedDict
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cascore import cli
+from cascore.errors import InputError
+from cascore.experiments.checkpoint_file import read_checkpoint_file
+from cascore.experiments.config import Adversarial, Data, Network, Schedule
+from cascore.experiments.convert import convert_checkpoint, convert_run, published_pixels
+from cascore.experiments.models import load_model
+from cascore.experiments.presets import PRESETS, PUBLISHED
+from cascore.experiments.run import training_run
+from cascore.files import file_digest
+from cascore.networks import BigGANDiscriminator, NCSNv2, UNet
+from cascore.networks.published import published_names
+
+CPU = torch.device("cpu")
+UNIT = (0.0, 1.0)
+SHAPE = (3, 8, 8)
+NARROW = replace(
+    PUBLISHED["cifar10-ncsnv2-adversarial"][0],
+    network=Network(kind="ncsnv2", width=2, multipliers=(1, 1, 1, 1)),
+    adversarial=Adversarial(width=2),
+)
+NARROW_UNET = replace(
+    NARROW, network=Network(width=4, multipliers=(1, 1), blocks=1, attention=(False, True))
+)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return NCSNv2(width=2, multipliers=(1, 1, 1, 1)).eval()
+
+
+def unet(seed=0):
+    torch.manual_seed(seed)
+    net = UNet(width=4, multipliers=(1, 1), blocks=1, attention=(False, True)).eval()
+    with torch.no_grad():  # its last layers start at zero
+        for parameter in net.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    return net
+
+
+@cache
+def discriminator(seed=0):
+    """One whose estimates of singular values have settled, so that a step more changes nothing."""
+    torch.manual_seed(seed)
+    judge = BigGANDiscriminator(channels=3, size=8, width=2)
+    with torch.no_grad():
+        for _ in range(300):
+            judge(torch.zeros(1, *SHAPE))
+    return judge.eval()
+
+
+def published(module, *, parallel):
+    """A state dictionary as the original classes save it."""
+    ours = module.state_dict()
+    names = published_names(module)
+    state = OrderedDict()
+    for name, theirs in names.items():
+        value = ours[name].clone()
+        state[theirs] = value.flatten(1) if theirs.endswith(".weights") else value
+    if isinstance(module, BigGANDiscriminator):
+        state |= {name.replace("u0", "sv0"): torch.ones(1) for name in state if "u0" in name}
+    return OrderedDict((f"module.{name}" * parallel or name, v) for name, v in state.items())
+
+
+def optimizer_of(module):
+    """The state of an Adam that took one step."""
+    module = copy.deepcopy(module)
+    adam = torch.optim.Adam(module.parameters(), lr=1e-4)
+    sum(parameter.sum() for parameter in module.parameters()).backward()
+    adam.step()
+    return adam.state_dict()
+
+
+def states(*rest, score=None, step=7):
+    score = score or published(network(0), parallel=True)
+    return [score, optimizer_of(network(9)), 2, step, *rest]
+
+
+def save(path, values, *, old=False):
+    torch.save(values, path, _use_new_zipfile_serialization=not old)
+    return path
+
+
+def convert(path, out, *, experiment=NARROW, pixel_range=UNIT, weights="ema"):
+    return convert_checkpoint(
+        path,
+        out,
+        experiment=experiment,
+        shape=SHAPE,
+        pixel_range=pixel_range,
+        weights=weights,
+    )
+
+
+def assert_denoises_like(folder, net):
+    """H(x, sigma) = x + sigma f(x), with f the network whose weights were saved."""
+    model = load_model(folder, device=CPU)
+    x = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([0.3, 2.0])
+    with torch.no_grad():
+        expected = x + sigma.view(2, 1, 1, 1) * net(x)
+        # Rounding only: attention may take another kernel where no gradient can be asked for.
+        torch.testing.assert_close(model.denoiser(x, sigma), expected)
+
+
+def ema():
+    return published(network(1), parallel=False)
+
+
+def opponent():
+    return published(discriminator(), parallel=True)
+
+
+LAYOUTS = {
+    # what follows the step, the weights to take, the seed of the network they are of, D or not
+    "four elements": (list, "raw", 0, False),
+    "None for the average": (lambda: [None], "raw", 0, False),
+    "an average": (lambda: [ema()], "ema", 1, False),
+    "an average, not taken": (lambda: [ema()], "raw", 0, False),
+    "an average of a parallel network": (
+        lambda: [published(network(1), parallel=True)], "ema", 1, False,
+    ),
+    "an average and a discriminator": (lambda: [ema(), opponent()], "ema", 1, True),
+    "a discriminator before the average": (lambda: [opponent(), ema()], "ema", 1, True),
+    "a discriminator and its optimizer": (
+        lambda: [None, opponent(), optimizer_of(discriminator())], "raw", 0, True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "pickle"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_read_in_both_formats(tmp_path, layout, old):
+    rest, weights, seed, has_discriminator = LAYOUTS[layout]
+    path = save(tmp_path / "checkpoint_7.pth", states(*rest()), old=old)
+    out = tmp_path / "models" / "out"
+    done = convert(path, out, weights=weights)
+    assert_denoises_like(out, network(seed))
+    record = json.loads((out / "model.json").read_text())
+    assert (record["step"], record["weights"], record["shape"]) == (7, weights, [3, 8, 8])
+    assert record["digest"] == file_digest(out / "model.safetensors")
+    assert record["source"]["name"] == "checkpoint_7.pth"
+    assert record["source"]["sha256"] == file_digest(path)
+    assert done.notices == ()
+    names = {"README.md", "model.json", "model.safetensors"}
+    names |= {"discriminator.safetensors"} if has_discriminator else set()
+    assert {each.name for each in out.iterdir()} == names
+    if has_discriminator:
+        assert record["discriminator"] == file_digest(out / "discriminator.safetensors")
+        judge, images = BigGANDiscriminator(channels=3, size=8, width=2), torch.rand(2, *SHAPE)
+        judge.load_state_dict(load_file(out / "discriminator.safetensors"))
+        with torch.no_grad():
+            torch.testing.assert_close(judge.eval()(images), discriminator()(images))
+
+
+def test_a_unet_comes_with_matrices_and_an_embedding_that_it_never_uses(tmp_path):
+    state = published(unet(), parallel=False)
+    assert sum(value.ndim == 2 for value in state.values()) >= 4
+    state |= {"temb_dense.0.weight": torch.zeros(16, 4), "temb_dense.0.bias": torch.zeros(16)}
+    score = {f"module.{name}": value for name, value in state.items()}
+    path = save(tmp_path / "a.pth", states(state, score=score))
+    convert(path, tmp_path / "out", experiment=NARROW_UNET)
+    assert_denoises_like(tmp_path / "out", unet())
+
+
+def test_half_precision_is_widened(tmp_path):
+    half = {name: value.half() for name, value in ema().items()}
+    convert(save(tmp_path / "a.pth", states(half)), tmp_path / "out")
+    saved = load_file(tmp_path / "out" / "model.safetensors")
+    assert {value.dtype for value in saved.values()} == {torch.float32}
+    names = published_names(network())
+    assert all(torch.equal(saved[name], half[names[name]].float()) for name in saved)
+
+
+def with_sigmas(sigmas):
+    score = published(network(0), parallel=True)
+    return states(ema(), score=score | {"module.sigmas": sigmas.float()})
+
+
+def line(first, last, count):
+    """The levels as Song and Ermon's code computes them."""
+    ends = torch.tensor([first, last], dtype=torch.float64).log()
+    return torch.linspace(ends[0], ends[1], count, dtype=torch.float64).exp()
+
+
+def test_levels_of_the_checkpoint_that_are_those_expected_need_no_word(tmp_path):
+    path = save(tmp_path / "a.pth", with_sigmas(line(50, 0.01, 232)))
+    done = convert(path, tmp_path / "out")
+    assert done.notices == ()
+    assert done.record.experiment.schedule == Schedule(first=50, last=0.01, levels=232)
+    assert done.record.source["kind"] == "checkpoint of ermongroup/ncsnv2"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "count"), [(90, 0.01, 500), (50, 0.01, 231), (50, 0.02, 232), (50, 50, 1)]
+)
+def test_levels_of_the_checkpoint_win_with_a_word(tmp_path, first, last, count):
+    path = save(tmp_path / "a.pth", with_sigmas(line(first, last, count)))
+    done = convert(path, tmp_path / "out")
+    assert done.record.experiment.schedule == Schedule(first=first, last=last, levels=count)
+    assert len(done.notices) == 1
+    assert f"{count} from {first:g} to {last:g}" in done.notices[0]
+    assert "not 232 from 50 to 0.01" in done.notices[0]
+    assert load_model(tmp_path / "out", device=CPU).experiment == done.record.experiment
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "told"),
+    [
+        (torch.linspace(50, 0.01, 232), "not a decreasing geometric sequence"),
+        (line(0.01, 50, 232), "not a decreasing geometric sequence"),
+        (torch.tensor([50.0, 0.0]), "not positive"),
+        (torch.tensor([50.0, math.nan]), "not positive"),
+        (torch.zeros(0), "not positive"),
+    ],
+)
+def test_levels_that_are_not_geometric_are_refused(tmp_path, sigmas, told):
+    path = save(tmp_path / "a.pth", with_sigmas(sigmas))
+    with pytest.raises(InputError, match=told):
+        convert(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_of_other_pixels_is_seen_in_0_to_1(tmp_path):
+    """The authors trained on Stacked-MNIST in [-1, 1]: what the file's network does there to
+    2x - 1 with noise 2 sigma, the model does here to x with noise sigma."""
+    assert published_pixels("stacked-mnist") == (-1.0, 1.0)
+    assert published_pixels("cifar-10") == UNIT
+    name = "stacked-mnist-ncsnv2"
+    experiment = replace(PUBLISHED[name][0], network=NARROW.network)
+    path = save(tmp_path / "a.pth", states(ema()))
+    convert(path, tmp_path / "out", experiment=experiment, pixel_range=(-1.0, 1.0))
+    model = load_model(tmp_path / "out", device=CPU)
+    assert model.experiment.schedule == Schedule(first=25, last=0.005, levels=200)
+    theirs = 2 * torch.rand(2, *SHAPE, dtype=torch.float64) - 1
+    sigma, net = torch.tensor([0.5, 8.0], dtype=torch.float64), network(1).double()
+    with torch.no_grad():
+        expected = theirs + sigma.view(2, 1, 1, 1) * net(theirs)
+        found = model.denoiser.double()((theirs + 1) / 2, sigma / 2) * 2 - 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)  # rounding of 2^-53
+    assert "pixels in [-1, 1]" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_papers_settings_go_with_the_papers_models_in_their_units(tmp_path):
+    done = {}
+    for name, pixels in (("cifar10-ncsnv2", UNIT), ("stacked-mnist-ncsnv2", (-1.0, 1.0))):
+        experiment, shape = PUBLISHED[name]
+        net = NCSNv2()
+        state = published(net, parallel=False)
+        path = save(tmp_path / "a.pth", [state, optimizer_of(network()), 0, 1, state])
+        done[name] = convert_checkpoint(
+            path,
+            tmp_path / name,
+            experiment=experiment,
+            shape=shape,
+            pixel_range=pixels,
+            weights="ema",
+        )
+    cifar10, stacked = (each.record for each in done.values())
+    assert cifar10.samplers["cifar10-ncsnv2-cas-5"]["epsilon"] == 1.1e-6  # Table 1
+    assert len(cifar10.samplers) == 4
+    # eta = epsilon / sigma_L^2 has no units and is the paper's 5e-6 / 0.01^2.
+    (only,) = stacked.samplers.values()
+    assert only["epsilon"] / stacked.experiment.schedule.last**2 == pytest.approx(0.05)
+    card = (tmp_path / "cifar10-ncsnv2" / "README.md").read_text()
+    (told,) = (x for x in card.splitlines() if x.endswith("# cifar10-ncsnv2-als-5"))
+    flags = "--method als --order 1 --steps None --n-sigma 5 --epsilon 3.6e-06"
+    assert told.startswith(f"cascore sample FOLDER {flags}  #")
+    assert "29,694,083 parameters" in card
+
+
+def test_the_papers_settings_do_not_go_with_other_levels(tmp_path):
+    path = save(tmp_path / "a.pth", with_sigmas(line(90, 0.01, 500)))
+    assert convert(path, tmp_path / "out").record.samplers == {}
+
+
+def refused(tmp_path, path, **settings):
+    """The message; nothing is left on the disk."""
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError) as caught:
+        convert(path, tmp_path / "models" / "out", **settings)
+    assert sorted(tmp_path.iterdir()) == before
+    message = str(caught.value)
+    assert str(path) in message
+    assert "weights_only" not in message  # PyTorch's advice to load it unsafely
+    return message
+
+
+def test_whatever_does_not_fit_is_listed_in_full(tmp_path):
+    state = ema()
+    names = sorted(state)[:12]
+    for name in names:
+        state[f"other.{name}"] = state.pop(name)
+    state["end_conv.weight"] = torch.zeros(3, 2, 5, 5)
+    told = refused(tmp_path, save(tmp_path / "a.pth", states(state)))
+    # Element 5 is an average as long as it has any name of the score network.
+    lines = [line.strip() for line in told.splitlines()[1:]]
+    expected = {f"missing {name}" for name in names} | {f"surplus other.{name}" for name in names}
+    expected -= {"missing end_conv.weight"}
+    assert set(lines) == expected | {"end_conv.weight is [3, 2, 5, 5], not [3, 2, 3, 3]"}
+    assert f"{len(lines)} tensors differ" in told
+
+
+def test_a_discriminator_that_does_not_fit_is_no_reason_to_skip_it(tmp_path):
+    broken = opponent()
+    broken["module.linear.weight"] = torch.zeros(1, 99)
+    told = refused(tmp_path, save(tmp_path / "a.pth", states(ema(), broken)))
+    assert "linear.weight is [1, 99]" in told
+
+
+def test_without_an_average_the_other_weights_are_named(tmp_path):
+    assert "--weights raw" in refused(tmp_path, save(tmp_path / "a.pth", states()))
+
+
+def test_weights_that_are_not_finite_are_listed_and_others_do_not_matter(tmp_path):
+    broken = ema()
+    broken["begin_conv.weight"][0, 0, 0, 0] = math.nan
+    broken["end_conv.bias"][1] = math.inf
+    told = refused(tmp_path, save(tmp_path / "a.pth", states(broken)))
+    assert "2 tensors hold NaN or infinity" in told
+    assert "begin_conv.weight" in told
+    assert "end_conv.bias" in told
+    convert(save(tmp_path / "b.pth", states(broken)), tmp_path / "raw", weights="raw")
+    assert_denoises_like(tmp_path / "raw", network(0))
+
+
+def test_a_size_that_the_network_cannot_have_is_refused(tmp_path):
+    path = save(tmp_path / "a.pth", states(ema()))
+    with pytest.raises(InputError, match=r"multiples of 2.*--size"):
+        convert_checkpoint(
+            path,
+            tmp_path / "out",
+            experiment=NARROW,
+            shape=(3, 9, 9),
+            pixel_range=UNIT,
+            weights="ema",
+        )
+
+
+def test_what_is_there_is_never_written_over(tmp_path):
+    path = save(tmp_path / "a.pth", states(ema()))
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "a.tex").write_text("years")
+    for out in (tmp_path / "thesis", path):
+        with pytest.raises(InputError, match="is there already: choose another folder"):
+            convert(path, out)
+    assert (tmp_path / "thesis" / "a.tex").read_text() == "years"
+
+
+# --- files that would execute code ---------------------------------------------------------------
+
+
+class Runs:
+    """What a hostile author puts into a file: a function that the unpickler is to call."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def hostile(tmp_path, name, place):
+    """A checkpoint that, loaded carelessly, makes a file; and the name that it asks for."""
+    function, arguments = {
+        "os.system": (os.system, (f"touch {tmp_path / 'ran'}",)),
+        "eval": (eval, (f"open({str(tmp_path / 'ran')!r}, 'w')",)),
+    }[name]
+    values = states(ema())
+    values[place] = Runs(function, *arguments)
+    return values
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("name", ["os.system", "eval"])
+@pytest.mark.parametrize("kind", ["zip", "pickle", "bare"])
+def test_a_file_that_would_run_code_is_refused_by_name(tmp_path, kind, name, place):
+    values = hostile(tmp_path, name, place)
+    path = tmp_path / "a.pth"
+    if kind == "bare":
+        path.write_bytes(pickle.dumps(values[place], protocol=2))
+    else:
+        save(path, values, old=kind == "pickle")
+    told = refused(tmp_path, path)
+    assert name in told
+    assert "is refused: loading it would run code" in told
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("protocol", [0, 3, 4, 5])
+def test_other_pickle_protocols_run_no_code_either(tmp_path, protocol, old):
+    path = tmp_path / "a.pth"
+    torch.save(
+        hostile(tmp_path, "os.system", 0),
+        path,
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=not old,
+    )
+    refused(tmp_path, path)
+    path.write_bytes(pickle.dumps(hostile(tmp_path, "os.system", 0)[0], protocol=protocol))
+    refused(tmp_path, path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_hostile_file_of_these_tests_does_run_code_when_loaded_carelessly(tmp_path):
+    path = save(tmp_path / "a.pth", hostile(tmp_path, "os.system", 0))
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_whole_module_is_code_too(tmp_path):
+    told = refused(tmp_path, save(tmp_path / "a.pth", [torch.nn.Linear(1, 1), {}, 0, 1]))
+    assert "torch.nn.modules.linear.Linear" in told
+
+
+# --- files that are something else ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "pickle"])
+def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path, old):
+    path = save(tmp_path / "a.pth", states(ema()), old=old)
+    whole = path.read_bytes()
+    for length in [*range(2, 40), *range(40, len(whole), len(whole) // 40), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        told = refused(tmp_path, path)
+        assert "truncated, damaged or no checkpoint" in told or "no checkpoint of" in told
+    path.write_bytes(b"")
+    assert "is empty" in refused(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"hello, this is a text about checkpoints", "no checkpoint of torch.save"),
+        (b"<!DOCTYPE html><html>Virus scan warning</html>", "is a web page"),
+        (b"\x89PNG\r\n\x1a\n", "no checkpoint of torch.save"),
+        (b"\x80\x02" + bytes(range(256)), "truncated, damaged or no checkpoint"),
+        (b"PK\x03\x04" + bytes(200), "truncated, damaged or no checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_is_told(tmp_path, content, told):
+    path = tmp_path / "a.pth"
+    path.write_bytes(content)
+    assert told in refused(tmp_path, path)
+
+
+def test_a_renamed_safetensors_file_is_told(tmp_path):
+    save_file(ema(), tmp_path / "a.pth")
+    assert "is a safetensors file" in refused(tmp_path, tmp_path / "a.pth")
+    assert "there is no file" in refused(tmp_path, tmp_path / "absent.pth")
+
+
+OTHERS = {
+    "a dictionary": (ema, "found a OrderedDict of begin_conv.weight, "),
+    "a tensor": (lambda: torch.zeros(3), "found a Tensor"),
+    "a short list": (lambda: [ema(), {}, 1], "found a list of 3"),
+    "no optimizer": (lambda: [ema(), {"lr": 1}, 0, 1], "element 2 a dict of lr"),
+    "a step of text": (lambda: states(ema(), step="7"), "element 4 '7'"),
+    "a step below 0": (lambda: states(ema(), step=-1), "element 4 -1"),
+    "a score that is none": (lambda: states(score=[1]), "element 1 a list"),
+    "a number among weights": (
+        lambda: states(ema() | {"a": 3}), "element 5 is not a dictionary of weights:\n  a is a int",
+    ),
+    "whole numbers": (lambda: states(ema() | {"a": torch.arange(3)}), "a is of torch.int64"),
+    "sparse weights": (
+        lambda: states(ema() | {"a": torch.eye(3).to_sparse()}), "a is a tensor of layout",
+    ),
+    "a name that is a number": (lambda: states(ema() | {3: torch.zeros(1)}), "the name 3"),
+    "a name twice": (
+        lambda: states({"a": torch.zeros(1), "module.a": torch.ones(1)}), "a is there with and",
+    ),
+    "two averages": (lambda: states(ema(), ema()), "element 6 is the second"),
+    "another network": (
+        lambda: states(ema(), {"main.0.weight": torch.zeros(3)}),
+        "element 6 is neither an average of the score network (element 1) nor a BigGAN",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_layout_is_told(tmp_path, name):
+    values, told = OTHERS[name]
+    assert told in refused(tmp_path, save(tmp_path / "a.pth", values()))
+
+
+def test_the_names_of_the_extra_parts_decide_what_they_are(tmp_path):
+    file = read_checkpoint_file(save(tmp_path / "a.pth", states(opponent(), ema())))
+    assert file.ema.keys() == ema().keys()
+    assert "linear.weight" in file.discriminator
+    assert file.score.keys() == ema().keys()
+
+
+# --- runs of ours, and the command ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Three steps of hybrid training on the digits."""
+    preset = PRESETS["digits-adversarial"]
+    tiny = replace(
+        preset,
+        network=replace(preset.network, width=8),
+        train=replace(preset.train, steps=3, batch_size=4, save_every=2),
+        adversarial=replace(preset.adversarial, width=2),
+    )
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert len(list(training_run(tiny, folder, device=CPU))) == 3
+    return folder
+
+
+@pytest.mark.parametrize(("weights", "prefix"), [("ema", "ema."), ("raw", "denoiser.")])
+def test_a_run_becomes_a_model_directory(run, tmp_path, weights, prefix):
+    convert_run(run, tmp_path / "out", weights=weights)
+    model = load_model(tmp_path / "out", device=CPU)
+    saved = load_file(run / "checkpoints" / "step-00000003" / "state.safetensors")
+    found = model.denoiser.state_dict()
+    assert all(torch.equal(value, saved[prefix + name]) for name, value in found.items())
+    assert not torch.equal(saved["ema.network.out.bias"], saved["denoiser.network.out.bias"])
+    original = load_model(run, device=CPU)
+    assert (model.shape, model.step) == (original.shape, original.step) == ((1, 8, 8), 3)
+    assert model.experiment == original.experiment
+    assert model.data == original.data == json.loads((run / "data.json").read_text())
+    opponent = load_file(tmp_path / "out" / "discriminator.safetensors")
+    assert all(torch.equal(v, saved[f"discriminator.{name}"]) for name, v in opponent.items())
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "CC BY 4.0" in card
+    assert "1,437 training data" in card
+    assert "settings are those of the run" in card
+
+
+def command(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+def test_the_command_converts_and_the_model_is_sampled_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "cascore.commands.converting.PUBLISHED", {"cifar10-ncsnv2": (NARROW, SHAPE)}
+    )
+    path = save(tmp_path / "a.pth", states(ema(), opponent()), old=True)
+    out = tmp_path / "model"
+    names = ("--network", "cifar10-ncsnv2")
+    overrides = ("--size", 12, "--first", 20, "--last", 0.02, "--levels", 40, "--data", "mine")
+    assert command("convert", path, *names, *overrides[2:], out) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(out)
+    assert "discriminator.safetensors" in captured.err
+    path.unlink()
+    model = load_model(out, device=CPU)
+    assert model.experiment.schedule == Schedule(first=20, last=0.02, levels=40)
+    assert model.experiment.data.name == "mine"
+    assert command("sample", out, "--count", 2, "--steps", 3, "--device", "cpu") == 0
+    (pictures,) = (out / "samples").iterdir()
+    record = json.loads((pictures / "record.json").read_text())
+    assert record["checkpoint"] == file_digest(out / "model.safetensors")
+    assert (record["step"], record["data"]) == (7, {"name": "mine"})
+    assert command("info", out) == 0
+    told = capsys.readouterr().out
+    assert '"format_version": 1' in told
+    assert record["checkpoint"] in told
+    # Other sizes: all but the discriminator, which is of one size, takes them.
+    path = save(tmp_path / "b.pth", states(ema()))
+    assert command("convert", path, *names, *overrides, tmp_path / "larger") == 0
+    assert load_model(tmp_path / "larger", device=CPU).shape == (3, 12, 12)
+
+
+def test_a_model_directory_is_judged_like_its_run(run, tmp_path):
+    assert command("convert", run, tmp_path / "model") == 0
+    records = []
+    for path in (run, tmp_path / "model"):
+        out = tmp_path / f"{path.name}.json"
+        assert command("evaluate", path, "--count", 10, "--steps", 2, "--out", out) == 0
+        records.append(json.loads(out.read_text()))
+    first, second = records
+    assert first["results"] == second["results"]
+    assert first["data"]["digest"] == second["data"]["digest"]
+    assert first["checkpoint"] != second["checkpoint"]  # two files of the same weights
+
+
+def test_data_of_ones_own_have_pixels_in_0_to_1(tmp_path, monkeypatch):
+    """Only the authors' loader of Stacked-MNIST has others, not whoever uses its network."""
+    experiment = replace(NARROW, data=Data(name="stacked-mnist"))
+    monkeypatch.setattr(
+        "cascore.commands.converting.PUBLISHED", {"stacked-mnist-ncsnv2": (experiment, SHAPE)}
+    )
+    path = save(tmp_path / "a.pth", states(ema()))
+    for name, more, first in (("a", (), 25), ("b", ("--data", "mine"), 50)):
+        arguments = ("--network", "stacked-mnist-ncsnv2", *more)
+        assert command("convert", path, tmp_path / name, *arguments) == 0
+        assert load_model(tmp_path / name, device=CPU).experiment.schedule.first == first

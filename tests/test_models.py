@@ -1,0 +1,227 @@
+"""Model directories: what they hold, that they are enough, and each way to break them."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cascore import cli
+from cascore.errors import InputError
+from cascore.experiments.config import Data, Experiment, Network, Train
+from cascore.experiments.convert import convert_run
+from cascore.experiments.model_record import (
+    FORMAT_VERSION,
+    ModelRecord,
+    record_from_json,
+    record_to_json,
+)
+from cascore.experiments.models import is_model, load_model
+from cascore.experiments.run import training_run
+from cascore.files import file_digest
+
+CPU = torch.device("cpu")
+POINTS = Experiment(
+    name="tiny",
+    data=Data(name="swiss-roll", root="of this machine"),
+    network=Network(kind="mlp", width=8, depth=1, multipliers=(1,), attention=(False,)),
+    train=Train(steps=2, batch_size=8),
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run and its model directory."""
+    place = tmp_path_factory.mktemp("models")
+    list(training_run(replace(POINTS, data=Data(name="swiss-roll")), place / "run", device=CPU))
+    convert_run(place / "run", place / "model", weights="ema")
+    return place / "run", place / "model"
+
+
+@pytest.fixture
+def model(made, tmp_path):
+    """A copy that may be broken."""
+    shutil.copytree(made[1], tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_the_directory_alone_is_the_model_of_the_run(made, model):
+    ours, theirs = load_model(model, device=CPU), load_model(made[0], device=CPU)
+    x, sigma = torch.randn(5, 2), torch.rand(5)
+    assert torch.equal(ours.denoiser(x, sigma), theirs.denoiser(x, sigma))
+    assert not ours.denoiser.training
+    assert not any(parameter.requires_grad for parameter in ours.denoiser.parameters())
+    assert ours[1:4] == theirs[1:4]
+    assert ours.digest == file_digest(model / "model.safetensors")
+    newest = made[0] / "checkpoints" / "step-00000002" / "state.safetensors"
+    assert theirs.digest == file_digest(newest)
+    assert ours.data == theirs.data
+    assert ours.data["count"] == 10_000
+
+
+def test_the_weights_have_the_names_of_the_bare_network(model):
+    names = load_file(model / "model.safetensors")
+    assert names.keys() == {
+        name.removeprefix("network.")
+        for name in load_model(model, device=CPU).denoiser.state_dict()
+    }
+
+
+def test_runs_and_model_directories_are_models_and_other_folders_are_not(made, tmp_path):
+    assert [is_model(each) for each in (*made, tmp_path, tmp_path / "absent")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
+def record(**changes):
+    whole = ModelRecord(
+        shape=(3, 8, 8),
+        pixel_range=(-1.0, 1.0),
+        experiment=POINTS,
+        step=3,
+        weights="raw",
+        digest="0" * 64,
+        data={"name": "a", "count": 3},
+        source={"kind": "b"},
+        samplers={"c": {"epsilon": 1e-6}},
+        software={"torch": "2"},
+    )
+    return replace(whole, **changes)
+
+
+@pytest.mark.parametrize(
+    "each", [record(), record(shape=(2,), pixel_range=None, discriminator="f" * 64)]
+)
+def test_a_record_is_read_as_it_was_written(each):
+    assert record_from_json(record_to_json(each)) == each
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("format_version", FORMAT_VERSION + 1, "install a newer cascore"),
+        ("format_version", None, "format_version is None"),
+        ("format_version", True, "format_version is True"),
+        ("shape", [], "shape is"),
+        ("shape", [3, 8], "shape is"),
+        ("shape", [3, 8, 0], "shape is"),
+        ("shape", [3, 8, 8.0], "shape is"),
+        ("shape", "388", "shape is"),
+        ("pixel_range", [1, 0], "low < high"),
+        ("pixel_range", [0, float("nan")], "low < high"),
+        ("pixel_range", [0], "low < high"),
+        ("step", -1, "step is -1"),
+        ("step", 1.5, "step is 1.5"),
+        ("weights", "best", "ema or raw"),
+        ("digest", "abc", "a SHA-256"),
+        ("discriminator", 3, "a SHA-256"),
+        ("data", [], "an object"),
+        ("experiment", 3, "an object"),
+        ("experiment", {"network": {"kind": "transformer"}}, "experiment.network.kind"),
+        ("experiment", {"nothing": 1}, "unknown settings nothing"),
+        ("extra", 1, "unknown extra"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_named(name, value, told):
+    values = json.loads(record_to_json(record())) | {name: value}
+    with pytest.raises(InputError, match=told):
+        record_from_json(json.dumps(values))
+
+
+def test_a_missing_entry_is_named():
+    for name in json.loads(record_to_json(record())):
+        values = json.loads(record_to_json(record()))
+        del values[name]
+        with pytest.raises(InputError, match=name):
+            record_from_json(json.dumps(values))
+
+
+def edit(folder, **changes):
+    values = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(values | changes))
+
+
+def rewrite(folder, change):
+    """Other weights, with the digest to go with them."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    edit(folder, digest=file_digest(folder / "model.safetensors"))
+
+
+def flip_a_bit(folder):
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+
+
+def network_of(**settings):
+    experiment = replace(POINTS, network=replace(POINTS.network, **settings))
+    return json.loads(record_to_json(record(experiment=experiment)))["experiment"]
+
+
+def write(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+FAULTS = {
+    "a flipped bit": (flip_a_bit, "is not the file that model.json describes"),
+    "other weights": (write("model.safetensors", b"abc"), "is not the file that model.json"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "is not whole"),
+    "no record": (lambda f: (f / "model.json").unlink(), "does not describe a model"),
+    "no JSON": (write("model.json", b"{"), "not JSON"),
+    "no text": (write("model.json", b"\xff\xfe\x00"), "does not describe a model"),
+    "a list": (write("model.json", b"[]"), "expected an object"),
+    "nesting": (write("model.json", b"[" * 100_000), "does not describe a model"),
+    "a later format": (lambda f: edit(f, format_version=2), "install a newer cascore"),
+    "another network": (lambda f: edit(f, experiment=network_of(width=9)), "does not fit"),
+    "a network of images": (lambda f: edit(f, experiment=network_of(kind="ncsnv2")), "use mlp"),
+    "a network of nothing": (lambda f: edit(f, experiment=network_of(width=0)), "width"),
+    "a network beyond all memory": (
+        lambda f: edit(f, experiment=network_of(width=10**12)), "does not describe a model",
+    ),
+    "another shape": (lambda f: edit(f, shape=[3]), "does not fit"),
+    "a tensor less": (
+        lambda f: rewrite(f, lambda t: t.pop("layers.0.bias")), "missing layers.0.bias",
+    ),
+    "a tensor more": (
+        lambda f: rewrite(f, lambda t: t.update(a=torch.zeros(1))), "surplus a",
+    ),
+    "a digest for what is no safetensors file": (
+        lambda f: (
+            write("model.safetensors", b"abc")(f),
+            edit(f, digest=file_digest(f / "model.safetensors")),
+        ),
+        "not a whole safetensors file",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_one_clear_message(model, capsys, fault):
+    breaks, told = FAULTS[fault]
+    breaks(model)
+    for command in ("info", "sample"):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([command, str(model)])
+        assert stopped.value.code == 2
+        captured = capsys.readouterr()
+        assert told in captured.err
+        assert str(model) in captured.err
+        assert "Traceback" not in captured.err
+        assert captured.out == ""
+    assert not (model / "samples").exists()
+
+
+def test_paths_of_the_machine_do_not_travel(made, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(made[0], run)
+    values = json.loads((run / "experiment.json").read_text())
+    values["data"]["root"] = "/home/someone"
+    (run / "experiment.json").write_text(json.dumps(values))
+    convert_run(run, tmp_path / "out", weights="ema")
+    for path in (tmp_path / "out").iterdir():
+        assert b"/home/someone" not in path.read_bytes()
+        assert str(tmp_path).encode() not in path.read_bytes()
