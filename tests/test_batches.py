@@ -23,6 +23,19 @@ def test_every_epoch_is_a_permutation_though_batches_span_epochs(count, batch_si
     assert epochs.sort(dim=1).values.tolist() == [list(range(count))] * (4 * batch_size)
 
 
+@pytest.mark.parametrize(("count", "batch_size"), [(7, 3), (5, 5), (4, 11)])
+def test_the_rows_are_cut_in_order_from_one_row_of_sorted_keys(count, batch_size):
+    """What a resumed run relies on: the rows of a step, in their order, are for ever."""
+    epochs = []
+    for epoch in range(40):
+        keys = KeyedNoise(9, indices=range(count)).at(epoch)
+        drawn = keys.integers(count, high=2**31, purpose=Purpose.ORDER).tolist()
+        epochs += sorted(range(count), key=lambda item, drawn=drawn: drawn[item])
+    for step in range(40 * count // batch_size):
+        expected = epochs[step * batch_size : (step + 1) * batch_size]
+        assert batch_rows(count, batch_size, step, seed=9).tolist() == expected
+
+
 def test_epochs_and_seeds_have_orders_of_their_own():
     first, second = batch_rows(50, 50, 0, seed=0), batch_rows(50, 50, 1, seed=0)
     other = batch_rows(50, 50, 0, seed=1)

@@ -145,7 +145,9 @@ def test_folders_of_images_hold_them_in_the_order_of_paths(tmp_path):
             expected += [(label, PIXELS[i]) for i in part if LABELS[i] == label]
             expected.append((label, PIXELS[0]))
         assert original.labels.tolist() == [label for label, _ in expected]
-        assert np.array_equal(everything(original), np.stack([pixels for _, pixels in expected]))
+        stacked = np.stack([pixels for _, pixels in expected])
+        assert np.array_equal(everything(original), stacked)
+        assert np.array_equal(everything(original, 5), stacked[5:])
 
 
 def test_folders_without_classes_have_no_labels(tmp_path):

@@ -64,6 +64,59 @@ def test_out_of_time_the_interval_still_holds_the_largest_distance(kind, work):
         assert not found.exact
 
 
+def at_distance(radius, count):
+    """Whole-numbered vectors [count, 400] of about that length, in directions of their own."""
+    z = GENERATOR.standard_normal((count, 400))
+    return np.rint(radius * z / np.linalg.norm(z, axis=1, keepdims=True))
+
+
+def as_images(vectors):
+    return torch.from_numpy((128 + np.asarray(vectors)).astype(np.uint8))
+
+
+def along(axis, length):
+    vector = np.zeros((1, 400))
+    vector[0, axis] = length
+    return vector
+
+
+def far_apart_in_the_order():
+    """The furthest two are first and last: 202 apart, with 602 between that are at most 200."""
+    filler = at_distance(99.2, 500)
+    lengths = np.linalg.norm(filler, axis=1)
+    filler = filler[(lengths > 98.3) & (lengths < 99.9)][:300]
+    assert len(filler) == 300
+    opposite = [along(0, 104), along(0, -98), along(1, 100), along(1, -100)]
+    return as_images(np.concatenate([*opposite, filler, -filler]))
+
+
+def furthest_among_those_behind():
+    """The 512 furthest out are 145 apart, the next 512 hold opposite ones, then come nearer ones.
+
+    So while the first are compared with the last, the bound of what is left is that of the second.
+    """
+    second = at_distance(99, 256)
+    first, last = at_distance(102, 512), at_distance(60, 300)
+    return as_images(np.concatenate([first, second, -second, last]))
+
+
+def test_a_furthest_pair_far_down_the_order_is_found():
+    found = image_diameter(far_apart_in_the_order())
+    assert found.exact
+    assert found.pair == (0, 1)
+    assert math.isclose(found.low * 255, 202, rel_tol=1e-14)
+
+
+@pytest.mark.parametrize("make", [far_apart_in_the_order, furthest_among_those_behind])
+@pytest.mark.parametrize("blocks", [0, 1, 1.5, 2, 3])
+def test_the_bound_covers_what_was_left_out_anywhere(make, blocks):
+    drawn = make()
+    largest = pdist(drawn.double().numpy() / 255).max()
+    found = image_diameter(drawn, largest_work=blocks * 512**2 * 400)
+    assert found.low <= largest * (1 + 1e-12)
+    assert found.high >= largest * (1 - 1e-12)
+
+
 def test_equal_images_are_at_no_distance():
     found = image_diameter(torch.full((700, 1, 4, 4), 9, dtype=torch.uint8))
     assert (found.low, found.exact) == (0.0, True)

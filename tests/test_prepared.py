@@ -172,6 +172,8 @@ def test_pixels_beyond_what_was_noted_are_written_again(tmp_path):
     part.write_bytes(part.read_bytes() + bytes(10_000))
     source.break_at = None
     prepare(source.originals, root=tmp_path)
+    whole = (tmp_path / "pictures" / "train.npy").stat().st_size
+    assert whole == 128 + source.pixels["train"].nbytes  # an .npy header has 128 bytes here
     loaded = load_images("pictures", "train", root=tmp_path)
     assert np.array_equal(loaded.images.numpy(), source.pixels["train"])
 

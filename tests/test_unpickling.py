@@ -128,6 +128,7 @@ DAMAGED = {
     "less shape than bytes": python_2((1,), b"abc"),
     "a negative shape": python_2((-1, -3), b"abc"),
     "an absurd memo": b"\x80\x02]r\xff\xff\xff\x7f.",
+    "a memo that would go through": b"\x80\x02]r\x00\x00\x01\x00.",
     "an absurd string": b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b"abc.",
     "a persistent name": b"\x80\x02X\x01\x00\x00\x00aQ.",
     "an extension": b"\x80\x02\x82\x01.",

@@ -8,7 +8,6 @@ dictionaries come out of opcodes that call nothing.
 """
 
 import io
-import math
 import pickle
 import pickletools
 from collections.abc import Callable
@@ -112,9 +111,7 @@ def _array(content: object, dtype: object, shape: object, order: object) -> npt.
         raise ValueError("an array without a type or without bytes")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"an array of shape {shape!r}")
-    if math.prod(shape) != len(content):
-        raise ValueError(f"an array of shape {shape} with {len(content)} bytes")
-    values = np.frombuffer(content, dtype=np.uint8)
+    values = np.frombuffer(content, dtype=np.uint8)  # of other shape than bytes: a ValueError
     return values.reshape(shape, order="F" if order == "F" else "C")
 
 
