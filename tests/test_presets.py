@@ -155,7 +155,8 @@ def test_the_papers_samplers_stay_within_their_bounds(name):
         # In kappa = log(1 - eta) / log(gamma), the tuned step sizes are alike: the notes on the
         # paper give 1.43 to 1.56 for CIFAR-10; the others are of the same kind.
         gamma = float(sigmas[1] / sigmas[0])
-        kappa = math.log1p(-sampler.epsilon / preset.schedule.last**2) / math.log(gamma)
+        eta = sampler.eta or sampler.epsilon / preset.schedule.last**2
+        kappa = math.log1p(-eta) / math.log(gamma)
         low, high = (1.43, 1.56) if name.startswith("cifar10") else (1.1, 2.4)
         assert low - 0.005 < kappa < high + 0.005
 
