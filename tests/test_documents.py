@@ -132,7 +132,8 @@ def test_every_command_is_understood(line, monkeypatch):
     """The command line accepts it; what the commands do has its own tests."""
     understood = []
 
-    def note(command):
+    def note(command, typed):
+        assert typed.startswith("cascore ")
         understood.append(command)
         return 0
 

@@ -28,6 +28,15 @@ __all__ = [
 ]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+MetricName = Literal[
+    "frechet",
+    "kernel",
+    "precision-recall",
+    "density-coverage",
+    "modes",
+    "memorisation",
+    "inception-score",
+]
 if TYPE_CHECKING:
     Preset = Experiment
     NetworkName = str
@@ -151,18 +160,41 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Judge a run, or a folder of images from any program, against real images."""
+    """Judge a model, or a folder of images from any program, against real images.
+
+    Examples:
+    cascore evaluate runs/digits --steps 12
+    cascore evaluate pictures --data folder:photos --size 64
+    cascore evaluate pictures --data statistics.npz --extractor inception
+    """
 
     path: tyro.conf.Positional[Path]
-    """Folder of a run, or of images."""
+    """Folder of a run, a model directory, or a folder of images."""
     data: str | None = None
-    """Real images to compare with (default: the run's own); needed for a folder of images."""
+    """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
     root: str | None = None
-    """Folder of the real images' files, where they need one."""
+    """Folder of the real images' files, where they need one, and of inception."""
+    size: int | None = None
+    """Folders of images: height and width in pixels to bring every image to; recorded."""
+    crop: Literal["center", "none"] = "center"
+    """Folders of images, with a size: cut the middle square out first, or stretch."""
+    filter: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"
+    """Folders of images, with a size: the resampling filter."""
+    mode: Literal["auto", "rgb", "grey"] = "auto"
+    """Folders of images: take images as they are, or convert all to colour or to grey."""
+    extractor: str | None = None
+    """digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: the data
+    set's classifier, else random-convolution."""
+    metrics: tuple[MetricName, ...] | None = None
+    """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
+    as_published: bool = False
+    """Print the divergence of modes as the authors' program does, too."""
     out: Path | None = None
-    """File for the record (default: within the run's evaluations/; none for a folder of images)."""
+    """File for the records (default: in evaluations/ of the model; none for a folder of images)."""
+    checkpoint: str = "newest"
+    """Of a run: newest, best (by the evaluations during training), or a step."""
     count: int = 1437
-    """How many pictures to draw from a run."""
+    """How many pictures to draw from a model."""
     seed: int = 0
     """Of the first picture."""
     batch_size: int = 256

@@ -4,6 +4,7 @@ The settings are the frozen dataclasses of `experiments.config`; no torch is loa
 that needs it runs.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     description="Consistent annealed sampling and adversarial score matching.",
                     args=given,
                     config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
-                )
+                ),
+                shlex.join(["cascore", *given]),
             )
     except (InputError, OSError) as error:
         _fail(error)
@@ -106,7 +108,7 @@ def _sampler(command: Sample | Evaluate) -> Sampler:
     return SAMPLERS[command.like]
 
 
-def _run(command: Command) -> int:
+def _run(command: Command, typed: str) -> int:
     # Torch is loaded here and not above: help and mistakes in arguments are answered at once.
     from cascore import commands
 
@@ -145,15 +147,28 @@ def _run(command: Command) -> int:
             )
         case Evaluate():
             return commands.evaluate(
-                command.path,
-                _sampler(command),
-                data=command.data,
-                root=command.root,
+                commands.Question(
+                    path=command.path,
+                    data=command.data,
+                    root=command.root,
+                    folders=commands.FolderOptions(
+                        size=command.size,
+                        crop=command.crop,
+                        filter=command.filter,
+                        mode=command.mode,
+                    ),
+                    extractor=command.extractor,
+                    metrics=command.metrics,
+                    as_published=command.as_published,
+                    checkpoint=command.checkpoint,
+                    sampler=_sampler(command),
+                    first_seed=command.seed,
+                    count=command.count,
+                    batch_size=command.batch_size,
+                ),
                 out=command.out,
-                first_seed=command.seed,
-                count=command.count,
-                batch_size=command.batch_size,
                 device=command.device,
+                command=typed,
             )
         case Info():
             return commands.info(command.path)

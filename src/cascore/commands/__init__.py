@@ -8,8 +8,12 @@ from cascore.commands.presets import presets
 from cascore.commands.sampling import sample
 from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
+from cascore.datasets import FolderOptions
+from cascore.experiments.evaluation import Question
 
 __all__ = [
+    "FolderOptions",
+    "Question",
     "choose",
     "convert",
     "describe",

@@ -11,7 +11,15 @@ import torch
 from cascore.datasets import ImageSet, PointSet
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.config import Experiment, from_json, to_json
+from cascore.experiments.config import Experiment, to_json
+from cascore.experiments.run_folder import (
+    CHECKPOINTS,
+    DATA,
+    EXPERIMENT,
+    is_run,
+    read_data,
+    read_experiment,
+)
 from cascore.files import write_text
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
@@ -22,12 +30,10 @@ from cascore.training.checkpoint import (
     save_checkpoint,
 )
 
-__all__ = ["CHECKPOINTS", "is_run", "read_data", "read_experiment", "training_run"]
+__all__ = ["training_run"]
 
 ALONE = Workers()
-_EXPERIMENT, _DATA, _METRICS = "experiment.json", "data.json", "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints, within the run."""
+_METRICS = "metrics.jsonl"
 
 
 def training_run(
@@ -148,8 +154,8 @@ def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, An
 def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKPOINTS).mkdir(exist_ok=True)
-    write_text(folder / _EXPERIMENT, to_json(experiment))
-    write_text(folder / _DATA, json.dumps(data, indent=2) + "\n")
+    write_text(folder / EXPERIMENT, to_json(experiment))
+    write_text(folder / DATA, json.dumps(data, indent=2) + "\n")
     (folder / _METRICS).touch()
 
 
@@ -205,41 +211,3 @@ def _cut_metrics(path: Path, step: int) -> None:
             break
         kept.append(line + "\n")
     write_text(path, "".join(kept))
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, begun or done."""
-    return (folder / _EXPERIMENT).is_file()
-
-
-def read_experiment(folder: Path) -> Experiment:
-    """The settings of a run.
-
-    Raises:
-        InputError: the folder is no run, or its settings cannot be read.
-    """
-    path = folder / _EXPERIMENT
-    try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{folder} is not a run of cascore train: no readable {_EXPERIMENT} ({error})"
-        ) from None
-
-
-def read_data(folder: Path) -> Mapping[str, Any]:
-    """What a run was trained on: name, shape of a datum, count, digest, record.
-
-    Raises:
-        InputError: a record that is missing, damaged, or without a shape.
-    """
-    path = folder / _DATA
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    shape = data.get("shape") if isinstance(data, dict) else None
-    if not (isinstance(shape, list) and shape and all(type(n) is int and n > 0 for n in shape)):
-        raise InputError(f"{path} does not hold the shape of a datum: {shape!r}")
-    checked: Mapping[str, Any] = data
-    return checked
