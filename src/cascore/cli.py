@@ -9,16 +9,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from cascore import __version__
 from cascore.arguments import (
     Command,
+    Compare,
     Convert,
     DataSets,
     Evaluate,
     Info,
+    MakeReference,
     Prepare,
     Presets,
     Quickstart,
@@ -26,10 +29,14 @@ from cascore.arguments import (
     Show,
     Train,
     TrainFolder,
+    Verify,
 )
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
 from cascore.experiments.presets import SAMPLERS
+
+if TYPE_CHECKING:
+    from cascore.commands import FolderOptions
 
 __all__ = ["main"]
 
@@ -108,6 +115,14 @@ def _sampler(command: Sample | Evaluate) -> Sampler:
     return SAMPLERS[command.like]
 
 
+def _folders(command: Evaluate | MakeReference) -> "FolderOptions":
+    from cascore.commands import FolderOptions
+
+    return FolderOptions(
+        size=command.size, crop=command.crop, filter=command.filter, mode=command.mode
+    )
+
+
 def _run(command: Command, typed: str) -> int:
     # Torch is loaded here and not above: help and mistakes in arguments are answered at once.
     from cascore import commands
@@ -145,18 +160,27 @@ def _run(command: Command, typed: str) -> int:
                 batch_size=command.batch_size,
                 device=command.device,
             )
+        case Evaluate() | Compare() | Verify() | MakeReference():
+            return _run_judging(command, typed)
+        case Info():
+            return commands.info(command.path)
+        case Presets():
+            return commands.presets(device=command.device, threads=command.threads)
+        case DataSets():
+            return _run_data(command.action)
+
+
+def _run_judging(command: Evaluate | Compare | Verify | MakeReference, typed: str) -> int:
+    from cascore import commands
+
+    match command:
         case Evaluate():
             return commands.evaluate(
                 commands.Question(
                     path=command.path,
                     data=command.data,
                     root=command.root,
-                    folders=commands.FolderOptions(
-                        size=command.size,
-                        crop=command.crop,
-                        filter=command.filter,
-                        mode=command.mode,
-                    ),
+                    folders=_folders(command),
                     extractor=command.extractor,
                     metrics=command.metrics,
                     as_published=command.as_published,
@@ -170,12 +194,27 @@ def _run(command: Command, typed: str) -> int:
                 device=command.device,
                 command=typed,
             )
-        case Info():
-            return commands.info(command.path)
-        case Presets():
-            return commands.presets(device=command.device, threads=command.threads)
-        case DataSets():
-            return _run_data(command.action)
+        case Compare():
+            return commands.compare(
+                command.paths,
+                metric=command.metric,
+                form=command.form,
+                split=command.split,
+                accept=command.accept,
+                out=command.out,
+            )
+        case Verify():
+            return commands.verify(command.file, root=command.root, device=command.device)
+        case MakeReference():
+            return commands.reference(
+                command.data,
+                command.out,
+                extractor=command.extractor,
+                split=command.split,
+                root=command.root,
+                folders=_folders(command),
+                command=typed,
+            )
 
 
 def _run_data(action: Prepare | Show) -> int:

@@ -15,7 +15,8 @@ from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Data, Sampler
 from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.measure import Viewed, measure, usable_metrics
+from cascore.experiments.measure import measure
+from cascore.experiments.metric_choice import Viewed, usable_metrics
 from cascore.experiments.model_folder import is_model_folder
 from cascore.experiments.models import Model, is_model, load_model
 from cascore.experiments.outputs import software
@@ -35,6 +36,7 @@ from cascore.experiments.references import (
     choose_extractor,
     judge_of,
     load_reference,
+    named_data,
 )
 from cascore.experiments.statistics import Statistics
 from cascore.pixels import to_uint8
@@ -117,13 +119,15 @@ def evaluate(
     """
     if is_model(question.path):
         model = load_model(question.path, device=device, checkpoint=question.checkpoint)
-        real = load_reference(_data_of_model(question, model), whole=False)
+        data = _data_of_model(question, model)
+        real = load_reference(data, whole=False)
         shape = _image_shape(model.shape)
         judge_it = _prepared(question, real, shape, question.count)
         source = _drawn(question, model, device=device, counting=counting)
     else:
         files = _files(question)
-        real = load_reference(_data_of_folder(question), whole=True)
+        data = _data_of_folder(question)
+        real = load_reference(data, whole=True)
         judge_it = _prepared(question, real, files.shape, files.count)
         source = _of_files(question, files)
     view, metrics, notices = judge_it
@@ -135,6 +139,7 @@ def evaluate(
                 error=each.error,
                 settings=each.settings,
                 floor=each.floor,
+                data=data.name,
                 images=replace(source.facts, form=form, digest=digest),
                 model=source.model,
                 sampler=source.sampler,
@@ -173,10 +178,7 @@ def _data_of_folder(question: Question) -> Data:
             f"{question.path} is neither a run nor a model directory; to judge a folder of images,"
             " name the real images to compare with: --data digits"
         )
-    data = Data(name=question.data, root=question.root)
-    if data.name.startswith("folder:"):
-        return replace(data, **asdict(question.folders))
-    return data
+    return named_data(question.data, root=question.root, folders=question.folders)
 
 
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

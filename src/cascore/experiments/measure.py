@@ -1,4 +1,4 @@
-"""Metrics by name: which of them can be had, and their numbers as values with errors."""
+"""The numbers of images by each metric, as values with errors."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from cascore.errors import InputError
-from cascore.experiments.judge import Judge, Judged
+from cascore.experiments.judge import Judged
+from cascore.experiments.metric_choice import Viewed
 from cascore.experiments.records import FloorFacts, Reference
 from cascore.metrics import (
-    Classifier,
     ExtractorIdentity,
     Inception,
     inception_score,
@@ -20,33 +19,7 @@ from cascore.metrics import (
     stacked_labels,
 )
 
-__all__ = ["GROUPS", "METRICS", "Measured", "Viewed", "measure", "usable_metrics"]
-
-METRICS = (
-    "frechet",
-    "kernel",
-    "precision-recall",
-    "density-coverage",
-    "modes",
-    "memorisation",
-    "inception-score",
-)
-"""What can be asked for; one question may have several numbers for an answer."""
-
-GROUPS: Mapping[str, str] = {
-    "frechet": "frechet",
-    "kernel": "kernel",
-    "precision": "precision-recall",
-    "recall": "precision-recall",
-    "density": "density-coverage",
-    "coverage": "density-coverage",
-    "modes": "modes",
-    "modes-kl": "modes",
-    "modes-kl-as-published": "modes",
-    "memorisation": "memorisation",
-    "inception-score": "inception-score",
-}
-"""Which of METRICS a number answers."""
+__all__ = ["Measured", "measure"]
 
 SPLITS_OF_SCORE, SEED = 10, 0
 COUNTED, TOTAL = 25_000, 26_000
@@ -58,7 +31,7 @@ class Measured:
     """One number of some images.
 
     Attributes:
-        metric: A name of GROUPS.
+        metric: A name of `GROUPS`.
         value: None where it is infinite.
         error: Its standard error, None where there is none.
         references: What the images were compared with.
@@ -74,79 +47,6 @@ class Measured:
     extractor: ExtractorIdentity | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     floor: FloorFacts | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Viewed:
-    """What the metrics of an evaluation share.
-
-    Attributes:
-        judge: Real images seen through the extractor.
-        references: What a record says of its sets, by split.
-        classifier: Of the images, or of each of three channels; None if there is none.
-        as_published: Whether to give the divergence of modes as the authors' program prints it too.
-    """
-
-    judge: Judge
-    references: Mapping[str, Reference]
-    classifier: Classifier | None
-    as_published: bool
-
-
-def usable_metrics(wanted: Sequence[str] | None, view: Viewed) -> tuple[list[str], list[str]]:
-    """The metrics to compute, and what to say of those that cannot be.
-
-    Args:
-        wanted: Names of METRICS; by default frechet, kernel, precision-recall, memorisation, and
-            modes of stacked images.
-        view: What there is.
-
-    Raises:
-        InputError: No such metric.
-    """
-    unknown = sorted(set(wanted or ()) - set(METRICS))
-    if unknown:
-        raise InputError(f"there is no metric {unknown[0]!r}; known are {', '.join(METRICS)}")
-    stacked = view.classifier is not None and _channels(view) == 3
-    default = ["frechet", "kernel", "precision-recall", "memorisation"] + ["modes"] * stacked
-    asked = [name for name in METRICS if name in (default if wanted is None else wanted)]
-    lacks = {name: _lack(name, view) for name in asked}
-    return (
-        [name for name in asked if lacks[name] is None],
-        [f"{name} left out: {lack}" for name, lack in lacks.items() if lack is not None],
-    )
-
-
-def _lack(name: str, view: Viewed) -> str | None:
-    """Why a metric cannot be had, None if it can."""
-    reals = view.judge.reals
-    if name in ("kernel", "precision-recall", "density-coverage"):
-        if any(real.features is None for real in reals.values()):
-            return "it needs real images, and statistics are not images"
-        if name != "kernel" and min(view.judge.count, *_sizes(view)) <= _most_neighbours(name):
-            return f"it needs more than {_most_neighbours(name)} images on both sides"
-    if name == "memorisation" and not {"train", "test"} <= {
-        split for split, real in reals.items() if real.images is not None
-    }:
-        return "it needs the training images and held-out ones"
-    if name == "modes" and view.classifier is None:
-        return "there is no classifier of these images"
-    if name == "inception-score" and not isinstance(view.judge.extractor, Inception):
-        return "it is of the extractor inception"
-    return None
-
-
-def _most_neighbours(name: str) -> int:
-    return 3 if name == "precision-recall" else 5
-
-
-def _sizes(view: Viewed) -> list[int]:
-    return [len(real.features) for real in view.judge.reals.values() if real.features is not None]
-
-
-def _channels(view: Viewed) -> int:
-    images = next(iter(view.judge.reals.values())).images
-    return 0 if images is None else images.shape[0]
 
 
 def measure(metrics: Sequence[str], images: Tensor, view: Viewed) -> list[Measured]:

@@ -167,6 +167,7 @@ class Record:
         error: Its standard error; None where there is none.
         settings: Of the metric.
         floor: Of a Fréchet distance; None where there are too few real images to know it.
+        data: The real images, and the classifier, by the name that they were asked for.
         images: What was judged.
         model: What made them; None for files.
         sampler: How they were drawn; None for files.
@@ -183,6 +184,7 @@ class Record:
     error: float | None
     settings: Mapping[str, Any]
     floor: FloorFacts | None
+    data: str
     images: JudgedImages
     model: ModelFacts | None
     sampler: SamplerFacts | None

@@ -27,6 +27,7 @@ __all__ = [
     "describe_set",
     "judge_of",
     "load_reference",
+    "named_data",
 ]
 
 FOLDER = "folder:"
@@ -49,6 +50,13 @@ class RealSets:
     def shape(self) -> tuple[int, int, int]:
         """Of one image."""
         return self.sets[0].shape
+
+
+def named_data(name: str, *, root: str | None, folders: FolderOptions) -> Data:
+    """Settings of the data set of that name; the options are for folder:PATH alone."""
+    if name.startswith(FOLDER):
+        return Data(name=name, root=root, **asdict(folders))
+    return Data(name=name, root=root)
 
 
 def load_reference(data: Data, *, whole: bool) -> RealSets | Statistics:

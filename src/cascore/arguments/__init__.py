@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from cascore.arguments.common import Device, SamplerName
+from cascore.arguments.judging import Compare, Evaluate, MakeReference, Verify
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS, PUBLISHED, SAMPLERS, describe_preset
+from cascore.experiments.presets import PRESETS, PUBLISHED, describe_preset
 
 __all__ = [
     "Command",
+    "Compare",
     "Convert",
     "DataSets",
     "Evaluate",
     "Info",
+    "MakeReference",
     "Prepare",
     "Presets",
     "Quickstart",
@@ -25,25 +29,14 @@ __all__ = [
     "Show",
     "Train",
     "TrainFolder",
+    "Verify",
 ]
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-MetricName = Literal[
-    "frechet",
-    "kernel",
-    "precision-recall",
-    "density-coverage",
-    "modes",
-    "memorisation",
-    "inception-score",
-]
 if TYPE_CHECKING:
     Preset = Experiment
     NetworkName = str
-    SamplerName = str
 else:
     NetworkName = Literal[tuple(PUBLISHED)]
-    SamplerName = Literal[tuple(SAMPLERS)]
     Preset = tyro.extras.subcommand_type_from_defaults(
         dict(PRESETS),
         {name: describe_preset(preset) for name, preset in PRESETS.items()},
@@ -159,54 +152,6 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Judge a model, or a folder of images from any program, against real images.
-
-    Examples:
-    cascore evaluate runs/digits --steps 12
-    cascore evaluate pictures --data folder:photos --size 64
-    cascore evaluate pictures --data statistics.npz --extractor inception
-    """
-
-    path: tyro.conf.Positional[Path]
-    """Folder of a run, a model directory, or a folder of images."""
-    data: str | None = None
-    """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
-    root: str | None = None
-    """Folder of the real images' files, where they need one, and of inception."""
-    size: int | None = None
-    """Folders of images: height and width in pixels to bring every image to; recorded."""
-    crop: Literal["center", "none"] = "center"
-    """Folders of images, with a size: cut the middle square out first, or stretch."""
-    filter: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"
-    """Folders of images, with a size: the resampling filter."""
-    mode: Literal["auto", "rgb", "grey"] = "auto"
-    """Folders of images: take images as they are, or convert all to colour or to grey."""
-    extractor: str | None = None
-    """digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: the data
-    set's classifier, else random-convolution."""
-    metrics: tuple[MetricName, ...] | None = None
-    """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
-    as_published: bool = False
-    """Print the divergence of modes as the authors' program does, too."""
-    out: Path | None = None
-    """File for the records (default: in evaluations/ of the model; none for a folder of images)."""
-    checkpoint: str = "newest"
-    """Of a run: newest, best (by the evaluations during training), or a step."""
-    count: int = 1437
-    """How many pictures to draw from a model."""
-    seed: int = 0
-    """Of the first picture."""
-    batch_size: int = 256
-    """Pictures at a time."""
-    like: SamplerName | None = None
-    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
-    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
-    device: Device = "auto"
-    """Where to compute."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Presets:
     """List what can be trained, with an estimate of its time here, and the paper's samplers."""
 
@@ -278,6 +223,9 @@ Command = (
     | Convert
     | Sample
     | Evaluate
+    | Compare
+    | Verify
+    | Annotated[MakeReference, tyro.conf.subcommand("reference")]
     | Info
     | Presets
     | Annotated[DataSets, tyro.conf.subcommand("data")]
