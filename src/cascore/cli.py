@@ -213,6 +213,7 @@ def _run_judging(command: Evaluate | Compare | Verify | MakeReference, typed: st
                 split=command.split,
                 root=command.root,
                 folders=_folders(command),
+                device=command.device,
                 command=typed,
             )
 

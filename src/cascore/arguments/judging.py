@@ -129,3 +129,5 @@ class MakeReference:
     """Folder of images, with a size: the resampling filter."""
     mode: Mode = "auto"
     """Folder of images: take images as they are, or convert all to colour or to grey."""
+    device: Device = "auto"
+    """Where to compute."""

@@ -8,15 +8,9 @@ from rich.table import Table
 
 from cascore.commands.judging import NAMES, WIDTH
 from cascore.console import Display
-from cascore.experiments.comparison import (
-    TIE,
-    Entry,
-    Ranked,
-    find_entries,
-    rank,
-    require_comparable,
-)
+from cascore.experiments.comparison import TIE, Ranked, rank, require_comparable
 from cascore.experiments.comparison_chart import comparison_chart
+from cascore.experiments.entries import Entry, find_entries
 
 __all__ = ["compare"]
 
@@ -49,12 +43,11 @@ def compare(
 
 def _title(entries: Sequence[Entry]) -> str:
     record = entries[0].record
-    against = ", ".join(f"{each.name} {each.split or ''}".strip() for each in record.references)
-    words = [NAMES.get(record.metric, record.metric).partition(" ×")[0]]
-    words += [f"of {record.images.count} images"]
-    words += [f"against {against}"] if against else []
-    words += [f"features of {record.extractor.name}"] if record.extractor is not None else []
-    return ", ".join(words)
+    against = " and ".join(f"{each.name} {each.split or ''}".strip() for each in record.references)
+    name = NAMES.get(record.metric, record.metric).partition(" ×")[0]
+    title = f"{name} of {record.images.count} images"
+    title += f" against {against}" if against else ""
+    return title + (f", features of {record.extractor.name}" if record.extractor else "")
 
 
 def _table(ranked: Sequence[Ranked]) -> Table:

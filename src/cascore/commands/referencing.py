@@ -7,6 +7,7 @@ from rich.console import Console
 from cascore.console import Display
 from cascore.datasets import FolderOptions
 from cascore.errors import InputError
+from cascore.experiments import build
 from cascore.experiments.outputs import software
 from cascore.experiments.references import (
     RealSets,
@@ -29,11 +30,13 @@ def reference(
     split: str,
     root: str | None,
     folders: FolderOptions,
+    device: str,
     command: str,
 ) -> int:
     """Write mean and covariance of features, and where they come from."""
     if out.exists():
         raise InputError(f"{out} is there already: choose another name")
+    place = build.select_device(device)
     real = load_reference(named_data(name, root=root, folders=folders), whole=split == "all")
     if not isinstance(real, RealSets):
         raise InputError(f"{name} holds statistics already; give a data set or folder:PATH")
@@ -41,7 +44,7 @@ def reference(
     if split not in by_split:
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(by_split)}")
     images = by_split[split]
-    eyes = choose_extractor(extractor, real, shape=real.shape, root=root)
+    eyes = choose_extractor(extractor, real, shape=real.shape, root=root, device=place)
     with Display().counting("features", images.count) as advance:
         done = 0
 

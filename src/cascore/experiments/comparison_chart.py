@@ -11,7 +11,7 @@ __all__ = ["comparison_chart"]
 
 _INK, _SOFT, _RULE, _BAND = "#1f2430", "#5b6475", "#d9dde5", "#e7efe6"
 _DOT, _TIED = "#1f5fa8", "#7fa6d6"
-_LINE, _MARGIN, _WIDTH = 0.34, 1.1, 7.4  # inches
+_LINE, _MARGIN, _WIDTH = 0.34, 1.2, 7.4  # inches
 
 
 def comparison_chart(ranked: Sequence[Ranked], path: Path, *, title: str, across: str) -> None:
@@ -39,7 +39,7 @@ def comparison_chart(ranked: Sequence[Ranked], path: Path, *, title: str, across
     if len(floors) == 1 and (floor := next(iter(floors))) is not None:
         low, high = floor.mean - 2 * floor.spread, floor.mean + 2 * floor.spread
         axes.axvspan(max(0.0, low), high, color=_BAND, linewidth=0, label="real images")
-        axes.legend(loc="lower right", frameon=False, fontsize=8.5, labelcolor=_SOFT)
+        figure.legend(loc="outside lower right", frameon=False, fontsize=8.5, labelcolor=_SOFT)
     for place, (each, value) in enumerate(zip(shown, values, strict=True)):
         colour = _DOT if each.rank in (1, None) and not each.tied else _TIED
         colour = colour if each.rank in (1, None) else _SOFT

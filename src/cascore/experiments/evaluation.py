@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,10 +39,9 @@ from cascore.experiments.references import (
     load_reference,
     named_data,
 )
-from cascore.experiments.statistics import Statistics
 from cascore.pixels import to_uint8
 
-__all__ = ["Answer", "Counting", "Question", "evaluate"]
+__all__ = ["Answer", "Counting", "Question", "Ready", "evaluate", "ready_for_model"]
 
 Counting = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Shows progress: title and total; gives a function to call with how much more is done."""
@@ -92,6 +92,15 @@ class Answer:
     notices: list[str]
 
 
+class Ready(NamedTuple):
+    """What an evaluation needs beside the judged images."""
+
+    data: str
+    view: Viewed
+    metrics: list[str]
+    notices: list[str]
+
+
 @dataclass(frozen=True, eq=False)
 class _Source:
     """Images by form, and where they come from."""
@@ -104,7 +113,12 @@ class _Source:
 
 
 def evaluate(
-    question: Question, *, device: torch.device, counting: Counting, command: str
+    question: Question,
+    *,
+    device: torch.device,
+    counting: Counting,
+    command: str,
+    ready: Ready | None = None,
 ) -> Answer:
     """Judge a model's samples, raw and denoised, or a folder of images.
 
@@ -113,24 +127,21 @@ def evaluate(
         device: Where a model samples.
         counting: Shows progress.
         command: What was typed, for the records.
+        ready: Of the same question of another checkpoint, to spare the real images' features.
 
     Raises:
         InputError: What cannot be found, does not fit together, or is of another shape.
     """
     if is_model(question.path):
         model = load_model(question.path, device=device, checkpoint=question.checkpoint)
-        data = _data_of_model(question, model)
-        real = load_reference(data, whole=False)
-        shape = _image_shape(model.shape)
-        judge_it = _prepared(question, real, shape, question.count)
+        ready = ready or ready_for_model(question, model, device=device)
         source = _drawn(question, model, device=device, counting=counting)
     else:
         files = _files(question)
         data = _data_of_folder(question)
-        real = load_reference(data, whole=True)
-        judge_it = _prepared(question, real, files.shape, files.count)
+        ready = ready or _ready(question, data, files.shape, count=files.count, device=device)
         source = _of_files(question, files)
-    view, metrics, notices = judge_it
+    view, metrics = ready.view, ready.metrics
     return Answer(
         [
             Record(
@@ -139,7 +150,7 @@ def evaluate(
                 error=each.error,
                 settings=each.settings,
                 floor=each.floor,
-                data=data.name,
+                data=ready.data,
                 images=replace(source.facts, form=form, digest=digest),
                 model=source.model,
                 sampler=source.sampler,
@@ -158,7 +169,7 @@ def evaluate(
             for digest in [array_digest(images.numpy())]
             for each in measure(metrics, images, view)
         ],
-        notices,
+        ready.notices,
     )
 
 
@@ -188,16 +199,33 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _prepared(
-    question: Question, real: RealSets | Statistics, shape: tuple[int, int, int], count: int
-) -> tuple[Viewed, list[str], list[str]]:
-    """Everything that can be refused, before minutes of sampling and not after."""
+def ready_for_model(question: Question, model: Model, *, device: torch.device) -> Ready:
+    """What an evaluation of a model needs beside its samples: all that can be refused beforehand.
+
+    Raises:
+        InputError: Real images that cannot be found, of another shape, or points.
+    """
+    data, shape = _data_of_model(question, model), _image_shape(model.shape)
+    return _ready(question, data, shape, count=question.count, device=device)
+
+
+def _ready(
+    question: Question,
+    data: Data,
+    shape: tuple[int, int, int],
+    *,
+    count: int,
+    device: torch.device,
+) -> Ready:
+    real = load_reference(data, whole=not is_model(question.path))
     if isinstance(real, RealSets) and real.shape != shape:
         raise InputError(
             f"the images of {question.path} have shape {list(shape)}, those of {real.data.name}"
             f" {list(real.shape)}: they cannot be compared; --size brings folders of images to one"
         )
-    extractor = choose_extractor(question.extractor, real, shape=shape, root=question.root)
+    extractor = choose_extractor(
+        question.extractor, real, shape=shape, root=question.root, device=device
+    )
     judge, references = judge_of(real, extractor, count=count)
     classifier = channel_classifier(real.data.name) if isinstance(real, RealSets) else None
     view = Viewed(judge, references, classifier, question.as_published)
@@ -209,7 +237,7 @@ def _prepared(
         )
     if not metrics:
         raise InputError(f"nothing can be measured: {'; '.join(notices)}")
-    return view, metrics, notices
+    return Ready(data.name, view, metrics, notices)
 
 
 def _files(question: Question) -> ImageSet:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+
 from cascore.datasets import DATA_ROOT, FolderOptions, ImageSet
 from cascore.datasets.folder import load_folder
 from cascore.datasets.stacked import STACKED
@@ -87,7 +89,12 @@ def load_reference(data: Data, *, whole: bool) -> RealSets | Statistics:
 
 
 def choose_extractor(
-    name: str | None, real: RealSets | Statistics, *, shape: tuple[int, int, int], root: str | None
+    name: str | None,
+    real: RealSets | Statistics,
+    *,
+    shape: tuple[int, int, int],
+    root: str | None,
+    device: torch.device,
 ) -> FeatureExtractor:
     """The extractor of that name; by default that of the statistics, or the data set's classifier.
 
@@ -100,7 +107,7 @@ def choose_extractor(
     if name is None:
         name = _default_extractor(real)
     place = DATA_ROOT if root is None else root
-    extractor = load_extractor(name, image_shape=shape, root=place)
+    extractor = load_extractor(name, image_shape=shape, root=place, device=device)
     if isinstance(real, Statistics) and real.dimension != extractor.dimension:
         raise InputError(
             f"{real.path} has {real.dimension} dimensions, features of {name} have"

@@ -12,6 +12,7 @@ from cascore.datasets import ImageSet, PointSet
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Experiment, to_json
+from cascore.experiments.periodic import PeriodicEvaluation, cut_evaluations
 from cascore.experiments.run_folder import (
     CHECKPOINTS,
     DATA,
@@ -63,6 +64,8 @@ def training_run(
             or a loss that is not finite.
     """
     data = build.load_data(experiment.data, "train")
+    if experiment.train.evaluate_every and not isinstance(data, ImageSet):
+        raise InputError("train.evaluate_every is for images; these data are points")
     shape = build.data_shape(data)
     state = build.build_state(experiment, shape, device=device)
     steps = build.training_loop(experiment, state, data, device=device, workers=workers)
@@ -78,8 +81,9 @@ def training_run(
         notify(message)
     if lead:
         _cut_metrics(folder / _METRICS, state.step)
+        cut_evaluations(folder, state.step)
     try:
-        yield from _saved(steps, state, experiment, folder, workers, should_stop)
+        yield from _saved(steps, state, experiment, folder, workers, should_stop, notify)
     except TrainingDivergedError as error:
         saved = checkpoints(folder / CHECKPOINTS)
         last = f"the last good checkpoint is {saved[-1].folder}" if saved else "nothing was saved"
@@ -93,9 +97,11 @@ def _saved(
     folder: Path,
     workers: Workers,
     should_stop: Callable[[], bool],
+    notify: Callable[[str], None],
 ) -> Iterator[Metrics]:
     settings, place = experiment.train, folder / CHECKPOINTS
     lead = workers.rank == 0
+    evaluation = PeriodicEvaluation(experiment, folder, device=_device_of(state))
     with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
             # All processes stop after the same step, whichever of them was asked to.
@@ -103,7 +109,9 @@ def _saved(
             stopping = bool(workers.mean(asked) > 0)
             if lead:
                 _append(log, metrics)
-            if stopping or state.step % settings.save_every == 0 or state.step == settings.steps:
+            due = evaluation.is_due(state.step)
+            last = stopping or state.step == settings.steps
+            if last or due or state.step % settings.save_every == 0:
                 require_finite(state)  # by every process, so that all of them stop
                 if lead:
                     log.flush()
@@ -111,6 +119,11 @@ def _saved(
                     prune_checkpoints(
                         place, keep_last=settings.keep_last, keep_every=settings.keep_every
                     )
+            if due and lead:
+                record = evaluation.judge_newest()
+                notify(
+                    f"step {state.step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
+                )
             yield metrics
             if stopping:
                 break
@@ -186,7 +199,7 @@ def _require_same_data(found: Mapping[str, Any], wanted: Mapping[str, Any], fold
         )
 
 
-_FREE = ("steps", "save_every", "keep_last", "keep_every")
+_FREE = ("steps", "save_every", "keep_last", "keep_every", "evaluate_every", "evaluate_count")
 
 
 def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:
