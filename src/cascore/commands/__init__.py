@@ -12,7 +12,7 @@ from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
 from cascore.commands.verifying import verify
 from cascore.datasets import FolderOptions
-from cascore.experiments.evaluation import Question
+from cascore.experiments.question import Question
 
 __all__ = [
     "FolderOptions",

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from cascore.console import Display
 from cascore.experiments import build
-from cascore.experiments.evaluation import Question
 from cascore.experiments.evaluation import evaluate as answer
 from cascore.experiments.models import is_model
+from cascore.experiments.question import Question
 from cascore.experiments.records import Record, write_records
 
 __all__ = ["evaluate"]

@@ -17,8 +17,9 @@ import torch
 
 from cascore.errors import InputError
 from cascore.experiments.config import Experiment
-from cascore.experiments.evaluation import Question, Ready, evaluate, ready_for_model
+from cascore.experiments.evaluation import Ready, evaluate, ready_for_model
 from cascore.experiments.models import load_model
+from cascore.experiments.question import Question
 from cascore.experiments.records import Record, Selection, record_from_plain, record_to_plain
 from cascore.experiments.run_folder import BEST, CHECKPOINTS, SELECTION
 from cascore.files import replaced_folder, write_text
