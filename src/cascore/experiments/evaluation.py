@@ -67,11 +67,12 @@ def evaluate(
         model = load_model(question.path, device=device, checkpoint=question.checkpoint)
         ready = ready or ready_for_model(question, model, device=device)
         source = drawn_source(question, model, device=device, counting=counting)
+        notices = [*ready.notices, *_other_data(model, ready)]
     else:
         data = _data_of_folder(question)
         files = files_of(question)
         ready = ready or _ready(question, data, files.shape, count=files.count, device=device)
-        source = files_source(question, files)
+        source, notices = files_source(question, files), ready.notices
     view, metrics = ready.view, ready.metrics
     return Answer(
         [
@@ -99,7 +100,7 @@ def evaluate(
             for facts, pixels in source.parts
             for each in measure(metrics, pixels, view)
         ],
-        ready.notices,
+        notices,
     )
 
 
@@ -111,6 +112,15 @@ def _data_of_model(question: Question, model: Model) -> Data:
             raise InputError("size, crop, filter and mode are for folders of images")
         data = replace(data, **asdict(question.folders))
     return replace(data, root=question.root or data.root)
+
+
+def _other_data(model: Model, ready: Ready) -> list[str]:
+    """Whether the training data are not what they were."""
+    train = ready.view.references.get("train")
+    was = model.data.get("digest")
+    if train is None or was is None or model.data.get("name") != train.name or was == train.digest:
+        return []
+    return [f"{train.name} is not what the model was trained on: its images have another digest"]
 
 
 def _data_of_folder(question: Question) -> Data:
@@ -151,7 +161,8 @@ def _ready(
     if isinstance(real, RealSets) and real.shape != shape:
         raise InputError(
             f"the images of {question.path} have shape {list(shape)}, those of {real.data.name}"
-            f" {list(real.shape)}: they cannot be compared; --size brings folders of images to one"
+            f" {list(real.shape)}: they cannot be compared; --size and --mode bring"
+            " folders of images to one shape"
         )
     extractor = choose_extractor(
         question.extractor, real, shape=shape, root=question.root, device=device

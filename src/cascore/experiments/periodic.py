@@ -54,6 +54,10 @@ class PeriodicEvaluation:
         every = self._settings.evaluate_every
         return every > 0 and step % every == 0
 
+    def is_missing(self, step: int) -> bool:
+        """Whether the evaluation of a step is due and was not made, as after a power cut."""
+        return self.is_due(step) and step not in [_step(each) for each in _read(self._folder)]
+
     def judge_newest(self) -> Record:
         """Judge the newest checkpoint, note its record, and keep it if it is the best so far."""
         newest = checkpoints(self._folder / CHECKPOINTS)[-1]
@@ -125,18 +129,26 @@ def _write(folder: Path, records: list[Record]) -> None:
 def _keep_best(folder: Path, records: list[Record], newest: Checkpoint) -> None:
     """First the checkpoint, then the file that points to it, then the old one goes."""
     place = folder / BEST
-    best = min(records, key=_value)
+    candidates = [each for each in records if _comparable(each, records[-1])]
+    best = min(candidates, key=_value)
     target = place / newest.folder.name
     if _step(best) == newest.step and not target.is_dir():
         with replaced_folder(target) as temporary:
             shutil.copytree(newest.folder, temporary, dirs_exist_ok=True)
     selection = Selection(
-        metric="frechet", value=_value(best), step=_step(best), candidates=len(records)
+        metric="frechet", value=_value(best), step=_step(best), candidates=len(candidates)
     )
     write_text(place / SELECTION, json.dumps(asdict(selection), indent=2) + "\n")
     for each in checkpoints(place):
         if each.step != selection.step:
             shutil.rmtree(each.folder)
+
+
+def _comparable(a: Record, b: Record) -> bool:
+    """Whether two evaluations of a run asked the same; its settings may have changed in between."""
+    return (a.images.count, a.extractor, a.references, a.sampler) == (
+        b.images.count, b.extractor, b.references, b.sampler,
+    )  # fmt: skip
 
 
 def _value(record: Record) -> float:

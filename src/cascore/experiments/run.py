@@ -13,6 +13,7 @@ from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Experiment, to_json
 from cascore.experiments.periodic import PeriodicEvaluation, cut_evaluations
+from cascore.experiments.records import Record
 from cascore.experiments.run_folder import (
     CHECKPOINTS,
     DATA,
@@ -102,6 +103,8 @@ def _saved(
     settings, place = experiment.train, folder / CHECKPOINTS
     lead = workers.rank == 0
     evaluation = PeriodicEvaluation(experiment, folder, device=_device_of(state))
+    if lead and state.step > 0 and evaluation.is_missing(state.step):
+        notify(_said(evaluation.judge_newest()))
     with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
             # All processes stop after the same step, whichever of them was asked to.
@@ -120,14 +123,16 @@ def _saved(
                         place, keep_last=settings.keep_last, keep_every=settings.keep_every
                     )
             if due and lead:
-                record = evaluation.judge_newest()
-                notify(
-                    f"step {state.step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
-                )
+                notify(_said(evaluation.judge_newest()))
             yield metrics
             if stopping:
                 break
     workers.barrier()  # nobody looks for the last checkpoint before it is there
+
+
+def _said(record: Record) -> str:
+    step = None if record.model is None else record.model.step
+    return f"step {step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
 
 
 def _device_of(state: TrainState) -> torch.device:

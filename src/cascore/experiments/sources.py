@@ -1,4 +1,4 @@
-"""The images that an evaluation judges, with what a record says of them: of a model, or of files."""
+"""The images that an evaluation judges, and what a record says of them: of a model, or files."""
 
 from dataclasses import asdict, dataclass
 

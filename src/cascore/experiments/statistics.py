@@ -130,10 +130,14 @@ def read_statistics(path: Path) -> Statistics:
             `sigma`; numbers that are not a mean and a covariance.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.ndarray) or not {"mu", "sigma"} <= set(file.files):
-                found = "one array" if isinstance(file, np.ndarray) else ", ".join(file.files)
-                raise InputError(f"{path} holds {found}; expected arrays mu and sigma")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise InputError(f"{path} holds one array; expected arrays mu and sigma")
+        with loaded as file:
+            if not {"mu", "sigma"} <= set(file.files):
+                raise InputError(
+                    f"{path} holds {', '.join(file.files)}; expected arrays mu and sigma"
+                )
             mean, covariance = _array(file["mu"], path), _array(file["sigma"], path)
             count = int(file["count"]) if "count" in file.files else None
             said = str(file["provenance"]) if "provenance" in file.files else None
