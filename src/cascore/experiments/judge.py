@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -58,16 +60,14 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """A set of real images, seen through an extractor, or what is known of one.
+    """The features of a set of real images, or what is known of them.
 
     Attributes:
-        images: the set; None where statistics are all that there is.
-        features: [M, D] of all of them, likewise.
+        features: [M, D] of all images; None where moments are all that there is.
         moments: of the features.
         floor: of as many other real images as are to be judged; None if there are too few.
     """
 
-    images: ImageSet | None
     features: Tensor | None
     moments: FeatureMoments
     floor: Floor | None
@@ -75,17 +75,38 @@ class Real:
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Sets of real images, and an extractor.
+    """Real images, and an extractor to see them and others through.
 
     Attributes:
         extractor: what makes features.
-        reals: the sets, by their split: train and test, or all.
+        sets: real images by their split, train and test, or all; splits share no image.
+        moments: by split, of references of which there are no images.
         count: images that are to be judged.
     """
 
     extractor: FeatureExtractor
-    reals: Mapping[str, Real]
+    sets: Mapping[str, ImageSet]
+    moments: Mapping[str, FeatureMoments]
     count: int
+
+    @cached_property
+    def reals(self) -> Mapping[str, Real]:
+        """Features, moments and floor of each split, computed when first asked for."""
+        seen = {
+            split: extract_features(self.extractor, images.images)
+            for split, images in self.sets.items()
+        }
+        everything = torch.cat([*seen.values(), torch.empty(0, self.extractor.dimension)])
+        reals = {
+            split: Real(
+                features=features,
+                moments=FeatureMoments.of(features, extractor=self.extractor.identity),
+                floor=_floor(everything, len(features), self.count, self.extractor),
+            )
+            for split, features in seen.items()
+        }
+        known = {split: Real(None, moments, None) for split, moments in self.moments.items()}
+        return {**reals, **known}
 
     def features(self, images: Tensor) -> Tensor:
         """Features [count, D] of uint8 images [count, C, H, W].
@@ -119,7 +140,9 @@ class Judge:
 
     def memorisation(self, images: Tensor) -> Memorisation:
         """Median pixel distance to the nearest training image over that to held-out images."""
-        train, test = (self._images(split) for split in ("train", "test"))
+        if not {"train", "test"} <= self.sets.keys():
+            raise InputError("there are no training and held-out images to look for copies in")
+        train, test = (self.sets[split].images for split in ("train", "test"))
         size = min(len(train), len(test))
         sets = (images, drawn(train, size), drawn(test, size))
         return memorisation_ratio(*map(to_float, sets), seed=DRAW)
@@ -130,12 +153,6 @@ class Judge:
             raise InputError(f"the features of {split} are not known, only their statistics")
         return drawn(real, len(features))
 
-    def _images(self, split: str) -> Tensor:
-        real = self.reals[split].images if split in self.reals else None
-        if real is None:
-            raise InputError(f"there are no {split} images to look for copies in")
-        return real.images
-
 
 def drawn(rows: Tensor, count: int) -> Tensor:
     """At most `count` of the rows, a random draw that is the same each time, in their order."""
@@ -145,34 +162,27 @@ def drawn(rows: Tensor, count: int) -> Tensor:
     return rows[torch.randperm(len(rows), generator=generator)[:count].sort().values]
 
 
-def new_judge(*, extractor: FeatureExtractor, sets: Sequence[ImageSet], count: int) -> Judge:
-    """A judge of `count` images; measures the floors once.
+def new_judge(
+    *,
+    extractor: FeatureExtractor,
+    sets: Sequence[ImageSet],
+    moments: Mapping[str, FeatureMoments] = MappingProxyType({}),
+    count: int,
+) -> Judge:
+    """A judge of `count` images.
 
     Args:
         extractor: what makes features.
         sets: real images of different splits, which share none.
+        moments: by split, of references of which there are no images.
         count: images that are to be judged.
 
     Raises:
-        InputError: count below 2, or images that the extractor does not take.
+        InputError: count below 2.
     """
     if count < 2:
         raise InputError(f"a Fréchet distance needs at least 2 images, not {count}")
-    features = [extract_features(extractor, each.images) for each in sets]
-    everything = torch.cat(features)
-    return Judge(
-        extractor=extractor,
-        reals={
-            each.split: Real(
-                images=each,
-                features=seen,
-                moments=FeatureMoments.of(seen, extractor=extractor.identity),
-                floor=_floor(everything, len(seen), count, extractor),
-            )
-            for each, seen in zip(sets, features, strict=True)
-        },
-        count=count,
-    )
+    return Judge(extractor, {each.split: each for each in sets}, moments, count)
 
 
 def _floor(

@@ -56,14 +56,17 @@ def measure(metrics: Sequence[str], images: Tensor, view: Viewed) -> list[Measur
     the training images (or the one set that there is), as many as there are images.
     """
     found: list[Measured] = []
-    features = view.judge.features(images)
+    features: Tensor | None = None
     for name in metrics:
-        found += _MEASURES[name](images, features, view)
+        if name in _OF_PIXELS:
+            found += _OF_PIXELS[name](images, view)
+        else:
+            features = view.judge.features(images) if features is None else features
+            found += _OF_FEATURES[name](features, view)
     return found
 
 
-def _frechet(images: Tensor, features: Tensor, view: Viewed) -> list[Measured]:
-    del images
+def _frechet(features: Tensor, view: Viewed) -> list[Measured]:
     found = []
     for split, reference in view.references.items():
         judged = view.judge.frechet(features, split)
@@ -92,15 +95,13 @@ def _floor_facts(judged: Judged) -> FloorFacts | None:
     )
 
 
-def _kernel(images: Tensor, features: Tensor, view: Viewed) -> list[Measured]:
-    del images
+def _kernel(features: Tensor, view: Viewed) -> list[Measured]:
     split = next(iter(view.references))
     found = view.judge.kernel(features, split)
     return [_compared("kernel", found.value, found.error, view, split, found.reference_count, {})]
 
 
-def _precision_recall(images: Tensor, features: Tensor, view: Viewed) -> list[Measured]:
-    del images
+def _precision_recall(features: Tensor, view: Viewed) -> list[Measured]:
     split = next(iter(view.references))
     found = view.judge.precision_recall(features, split)
     used, settings = found.reference_count, {"neighbours": found.neighbours}
@@ -110,8 +111,7 @@ def _precision_recall(images: Tensor, features: Tensor, view: Viewed) -> list[Me
     ]
 
 
-def _density_coverage(images: Tensor, features: Tensor, view: Viewed) -> list[Measured]:
-    del images
+def _density_coverage(features: Tensor, view: Viewed) -> list[Measured]:
     split = next(iter(view.references))
     found = view.judge.density_coverage(features, split)
     used, settings = found.reference_count, {"neighbours": found.neighbours}
@@ -140,8 +140,7 @@ def _compared(
     )
 
 
-def _modes(images: Tensor, features: Tensor, view: Viewed) -> list[Measured]:
-    del features
+def _modes(images: Tensor, view: Viewed) -> list[Measured]:
     classifier = view.classifier
     assert classifier is not None
     channels, height, width = images.shape[1:]
@@ -182,8 +181,7 @@ def _modes(images: Tensor, features: Tensor, view: Viewed) -> list[Measured]:
     return numbers
 
 
-def _memorisation(images: Tensor, features: Tensor, view: Viewed) -> list[Measured]:
-    del features
+def _memorisation(images: Tensor, view: Viewed) -> list[Measured]:
     found = view.judge.memorisation(images)
     return [
         Measured(
@@ -198,8 +196,7 @@ def _memorisation(images: Tensor, features: Tensor, view: Viewed) -> list[Measur
     ]
 
 
-def _inception_score(images: Tensor, features: Tensor, view: Viewed) -> list[Measured]:
-    del images
+def _inception_score(features: Tensor, view: Viewed) -> list[Measured]:
     extractor = view.judge.extractor
     assert isinstance(extractor, Inception)
     splits = min(SPLITS_OF_SCORE, len(features))
@@ -215,12 +212,14 @@ def _inception_score(images: Tensor, features: Tensor, view: Viewed) -> list[Mea
     ]
 
 
-_MEASURES: Mapping[str, Callable[[Tensor, Tensor, Viewed], list[Measured]]] = {
+_OF_FEATURES: Mapping[str, Callable[[Tensor, Viewed], list[Measured]]] = {
     "frechet": _frechet,
     "kernel": _kernel,
     "precision-recall": _precision_recall,
     "density-coverage": _density_coverage,
+    "inception-score": _inception_score,
+}
+_OF_PIXELS: Mapping[str, Callable[[Tensor, Viewed], list[Measured]]] = {
     "modes": _modes,
     "memorisation": _memorisation,
-    "inception-score": _inception_score,
 }

@@ -80,15 +80,14 @@ def usable_metrics(wanted: Sequence[str] | None, view: Viewed) -> tuple[list[str
 
 def _lack(name: str, view: Viewed) -> str | None:
     """Why a metric cannot be had, None if it can."""
-    reals = view.judge.reals
+    judge = view.judge
     if name in ("kernel", "precision-recall", "density-coverage"):
-        if any(real.features is None for real in reals.values()):
+        if not judge.sets:
             return "it needs real images, and statistics are not images"
-        if name != "kernel" and min(view.judge.count, *_sizes(view)) <= _most_neighbours(name):
+        least = min(judge.count, *(each.count for each in judge.sets.values()))
+        if name != "kernel" and least <= _most_neighbours(name):
             return f"it needs more than {_most_neighbours(name)} images on both sides"
-    if name == "memorisation" and not {"train", "test"} <= {
-        split for split, real in reals.items() if real.images is not None
-    }:
+    if name == "memorisation" and not {"train", "test"} <= judge.sets.keys():
         return "it needs the training images and held-out ones"
     if name == "modes" and view.classifier is None:
         return "there is no classifier of these images"
@@ -101,10 +100,5 @@ def _most_neighbours(name: str) -> int:
     return 3 if name == "precision-recall" else 5
 
 
-def _sizes(view: Viewed) -> list[int]:
-    return [len(real.features) for real in view.judge.reals.values() if real.features is not None]
-
-
 def _channels(view: Viewed) -> int:
-    images = next(iter(view.judge.reals.values())).images
-    return 0 if images is None else images.shape[0]
+    return next((each.shape[0] for each in view.judge.sets.values()), 0)

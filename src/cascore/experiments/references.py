@@ -11,7 +11,7 @@ from cascore.datasets.stacked import STACKED
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Data
-from cascore.experiments.judge import Judge, Real, new_judge
+from cascore.experiments.judge import Judge, new_judge
 from cascore.experiments.records import Reference
 from cascore.experiments.statistics import Statistics, read_statistics
 from cascore.metrics import (
@@ -148,12 +148,10 @@ def judge_of(
     if isinstance(real, RealSets):
         judge = new_judge(extractor=extractor, sets=real.sets, count=count)
         return judge, {each.split: describe_set(each, real.data) for each in real.sets}
-    if count < 2:
-        raise InputError(f"a Fréchet distance needs at least 2 images, not {count}")
     split = real.reference.split or "unknown"
-    moments = real.moments(extractor.identity)
-    only = Real(images=None, features=None, moments=moments, floor=None)
-    return Judge(extractor, {split: only}, count), {split: real.reference}
+    known = {split: real.moments(extractor.identity)}
+    judge = new_judge(extractor=extractor, sets=(), moments=known, count=count)
+    return judge, {split: real.reference}
 
 
 def describe_set(images: ImageSet, data: Data) -> Reference:
