@@ -13,7 +13,7 @@ from cascore.errors import InputError
 from cascore.experiments.choose import LEAST_STEPS, choose_levels, choose_network
 from cascore.experiments.config import Data
 from cascore.experiments.cost import step_cost
-from cascore.experiments.run import read_experiment
+from cascore.experiments.run_folder import read_experiment
 from cascore.pixels import save_png, to_float
 from cascore.schedule import largest_distance, level_count
 

@@ -133,12 +133,13 @@ def test_every_command_is_understood(line, monkeypatch):
     """The command line accepts it; what the commands do has its own tests."""
     understood = []
 
-    def note(command):
+    def note(command, typed):
+        assert typed.startswith("cascore ")
         understood.append(command)
         return 0
 
     def note_folder(given):
-        return note(cli._parse_folder(given, TrainFolder(path=given[0])))
+        return note(cli._parse_folder(given, TrainFolder(path=given[0])), "cascore train")
 
     monkeypatch.setattr(cli, "_run", note)
     monkeypatch.setattr(cli, "_train_folder", note_folder)

@@ -14,7 +14,8 @@ from cascore.errors import InputError
 from cascore.experiments import build, run
 from cascore.experiments.config import Adversarial, Data, Experiment, Network, Train
 from cascore.experiments.models import load_model
-from cascore.experiments.run import read_experiment, training_run
+from cascore.experiments.run import training_run
+from cascore.experiments.run_folder import read_experiment
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training import TrainingDivergedError
 from cascore.training.checkpoint import checkpoints

@@ -4,20 +4,24 @@ The settings are the frozen dataclasses of `experiments.config`; no torch is loa
 that needs it runs.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from cascore import __version__
 from cascore.arguments import (
     Command,
+    Compare,
     Convert,
     DataSets,
     Evaluate,
     Info,
+    MakeReference,
     Prepare,
     Presets,
     Quickstart,
@@ -25,10 +29,14 @@ from cascore.arguments import (
     Show,
     Train,
     TrainFolder,
+    Verify,
 )
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
 from cascore.experiments.presets import SAMPLERS
+
+if TYPE_CHECKING:
+    from cascore.commands import FolderOptions
 
 __all__ = ["main"]
 
@@ -50,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     description="Consistent annealed sampling and adversarial score matching.",
                     args=given,
                     config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
-                )
+                ),
+                shlex.join(["cascore", *given]),
             )
     except (InputError, OSError) as error:
         _fail(error)
@@ -106,7 +115,15 @@ def _sampler(command: Sample | Evaluate) -> Sampler:
     return SAMPLERS[command.like]
 
 
-def _run(command: Command) -> int:
+def _folders(command: Evaluate | MakeReference) -> "FolderOptions":
+    from cascore.commands import FolderOptions
+
+    return FolderOptions(
+        size=command.size, crop=command.crop, filter=command.filter, mode=command.mode
+    )
+
+
+def _run(command: Command, typed: str) -> int:
     # Torch is loaded here and not above: help and mistakes in arguments are answered at once.
     from cascore import commands
 
@@ -143,24 +160,62 @@ def _run(command: Command) -> int:
                 batch_size=command.batch_size,
                 device=command.device,
             )
-        case Evaluate():
-            return commands.evaluate(
-                command.path,
-                _sampler(command),
-                data=command.data,
-                root=command.root,
-                out=command.out,
-                first_seed=command.seed,
-                count=command.count,
-                batch_size=command.batch_size,
-                device=command.device,
-            )
+        case Evaluate() | Compare() | Verify() | MakeReference():
+            return _run_judging(command, typed)
         case Info():
             return commands.info(command.path)
         case Presets():
             return commands.presets(device=command.device, threads=command.threads)
         case DataSets():
             return _run_data(command.action)
+
+
+def _run_judging(command: Evaluate | Compare | Verify | MakeReference, typed: str) -> int:
+    from cascore import commands
+
+    match command:
+        case Evaluate():
+            return commands.evaluate(
+                commands.Question(
+                    path=command.path,
+                    data=command.data,
+                    root=command.root,
+                    folders=_folders(command),
+                    extractor=command.extractor,
+                    metrics=command.metrics,
+                    as_published=command.as_published,
+                    checkpoint=command.checkpoint,
+                    sampler=_sampler(command),
+                    first_seed=command.seed,
+                    count=command.count,
+                    batch_size=command.batch_size,
+                ),
+                out=command.out,
+                device=command.device,
+                command=typed,
+            )
+        case Compare():
+            return commands.compare(
+                command.paths,
+                metric=command.metric,
+                form=command.form,
+                split=command.split,
+                accept=command.accept,
+                out=command.out,
+            )
+        case Verify():
+            return commands.verify(command.file, root=command.root, device=command.device)
+        case MakeReference():
+            return commands.reference(
+                command.data,
+                command.out,
+                extractor=command.extractor,
+                split=command.split,
+                root=command.root,
+                folders=_folders(command),
+                device=command.device,
+                command=typed,
+            )
 
 
 def _run_data(action: Prepare | Show) -> int:

@@ -1,16 +1,24 @@
 """What each command does: results to standard output, progress to standard error, an exit code."""
 
 from cascore.commands.choosing import choose, fit_rest
+from cascore.commands.comparing import compare
 from cascore.commands.converting import convert
 from cascore.commands.data import prepare_data, show_data
 from cascore.commands.judging import evaluate
 from cascore.commands.presets import presets
+from cascore.commands.referencing import reference
 from cascore.commands.sampling import sample
 from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
+from cascore.commands.verifying import verify
+from cascore.datasets import FolderOptions
+from cascore.experiments.question import Question
 
 __all__ = [
+    "FolderOptions",
+    "Question",
     "choose",
+    "compare",
     "convert",
     "describe",
     "evaluate",
@@ -19,7 +27,9 @@ __all__ = [
     "prepare_data",
     "presets",
     "quickstart",
+    "reference",
     "sample",
     "show_data",
     "train",
+    "verify",
 ]

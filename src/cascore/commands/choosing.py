@@ -13,7 +13,7 @@ from cascore.experiments import build
 from cascore.experiments.choose import choose_levels, choose_network
 from cascore.experiments.config import Experiment
 from cascore.experiments.cost import step_cost, training_speed
-from cascore.experiments.run import is_run, read_experiment
+from cascore.experiments.run_folder import is_run, read_experiment
 from cascore.schedule import level_count
 
 __all__ = ["choose", "fit_rest"]

@@ -16,7 +16,7 @@ from cascore.experiments.convert import (
 from cascore.experiments.model_folder import DISCRIMINATOR, is_model_folder
 from cascore.experiments.model_record import Weights
 from cascore.experiments.presets import PUBLISHED
-from cascore.experiments.run import is_run
+from cascore.experiments.run_folder import is_run
 
 __all__ = ["convert"]
 

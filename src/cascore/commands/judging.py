@@ -1,142 +1,144 @@
-"""`cascore evaluate`: a run's samples, or a folder of images, against real images."""
+"""`cascore evaluate`: a model's samples, or a folder of images, against real images."""
 
-import math
 import re
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from cascore.commands.sampling import draw, provenance
 from cascore.console import Display
-from cascore.datasets import ImageSet
-from cascore.datasets.folder import FolderOptions, load_folder
-from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.config import Data, Sampler
-from cascore.experiments.evaluate import Judge, Judged, new_judge
-from cascore.experiments.generate import seeds_from
-from cascore.experiments.models import is_model, load_model
-from cascore.experiments.outputs import write_record
-from cascore.metrics import load_extractor
-from cascore.pixels import to_uint8
+from cascore.experiments.evaluation import evaluate as answer
+from cascore.experiments.models import is_model
+from cascore.experiments.question import Question
+from cascore.experiments.records import Record, write_records
 
 __all__ = ["evaluate"]
 
+WIDTH = 100
+NAMES = {
+    "frechet": "Fréchet distance",
+    "kernel": "kernel distance × 1000",
+    "modes": "modes reached",
+    "modes-kl": "KL of modes",
+    "modes-kl-as-published": "KL as published",
+    "memorisation": "copying",
+    "inception-score": "Inception score",
+}
+"""What a person reads where it is not the metric's own name."""
 
-def evaluate(
-    path: Path,
-    sampler: Sampler,
-    *,
-    data: str | None,
-    root: str | None,
-    out: Path | None,
-    first_seed: int,
-    count: int,
-    batch_size: int,
-    device: str,
-) -> int:
-    """Judge a run's samples, or a folder of images, and write the record."""
-    if is_model(path):
-        seeds = seeds_from(first_seed, count)
-        place = build.select_device(device)
-        model = load_model(path, device=place)
-        settings = model.experiment.data
-        if data is not None:
-            settings = replace(settings, name=data)
-        judge = _judge(replace(settings, root=root or settings.root), count)
-        _require_same_shape(judge, model.shape, settings.name)
-        samples = draw(model, sampler, seeds, batch_size=batch_size, place=place)
-        images = {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}
-        record = provenance(path, model, sampler, nfe=samples.nfe) | {"first_seed": first_seed}
-        title = f"{path}: {sampler.label}, {samples.nfe} calls, {count} images"
-        name = f"{sampler.label} {samples.nfe} calls seed {first_seed} count {count}"
-        out = out or path / "evaluations" / (re.sub(r"[^a-z0-9.]+", "-", name.lower()) + ".json")
-    else:
-        if (path / "record.json").is_file():
-            raise InputError(
-                f"{path} holds samples of cascore twice: judge {path / 'denoised'} or"
-                f" {path / 'raw'}"
-            )
-        if data is None:
-            raise InputError(
-                f"{path} is neither a run nor a model directory; to judge a folder of images, name"
-                " the real images to compare with: --data digits"
-            )
-        loaded = load_folder(path, "all", options=FolderOptions())
-        judge = _judge(Data(name=data, root=root), loaded.count)
-        images = {"images": loaded.images}
-        record = {"images": str(path), "images_digest": loaded.digest}
-        title = f"{path}: {loaded.count} images"
-    _report(images, judge, title=title, record=record, out=out)
+
+def evaluate(question: Question, *, out: Path | None, device: str, command: str) -> int:
+    """Judge a model's samples, or a folder of images; print a table and write the records."""
+    display = Display()
+    place = build.select_device(device)
+    found = answer(question, device=place, counting=display.counting, command=command)
+    console = Console(width=WIDTH, highlight=False, markup=False)
+    console.print(_title(question, found.records), style="bold")
+    console.print(_table(found.records))
+    console.print(_explanation(found.records))
+    for notice in found.notices:
+        console.print(notice)
+    out = out or _default_place(question, found.records)
+    if out is not None:
+        write_records(out, found.records)
+        display.say(f"records: {out}")
     return 0
 
 
-def _require_same_shape(judge: Judge, shape: tuple[int, ...], name: str) -> None:
-    """Before minutes of sampling, not after."""
-    if judge.train.shape != shape:
-        raise InputError(
-            f"the model makes images of shape {list(shape)}, {name} has {list(judge.train.shape)}:"
-            " they cannot be compared"
-        )
-
-
-def _judge(data: Data, count: int) -> Judge:
-    train, test = build.load_data(data, "train"), build.load_data(data, "test")
-    if not (isinstance(train, ImageSet) and isinstance(test, ImageSet)):
-        raise InputError(f"{data.name} is a set of points; only images are judged so far")
-    return new_judge(extractor=load_extractor(data.name), train=train, test=test, count=count)
-
-
-def _report(
-    images: dict[str, Tensor],
-    judge: Judge,
-    *,
-    title: str,
-    record: dict[str, object],
-    out: Path | None,
-) -> None:
-    table = Table(title=title, title_justify="left")
-    for column in ("", "to train", "floor", "to held-out", "floor", "copying"):
-        table.add_column(column, justify="left" if not column else "right")
-    results: dict[str, object] = {}
-    for name, each in images.items():
-        near, far, ratio = judge.to_train(each), judge.to_test(each), judge.memorisation(each)
-        table.add_row(name, *_cells(near), *_cells(far), f"{ratio:.3f}")
-        results[name] = {
-            "frechet_to_train": asdict(near),
-            "frechet_to_test": asdict(far),
-            "memorisation_ratio": ratio if math.isfinite(ratio) else None,
-        }
-    console = Console()
-    console.print(table)
-    console.print(
-        f"Fréchet distance of {judge.extractor.identity.name} classifier features. Floor: what"
-        " real images score at these counts (~: extrapolated); = marks a distance at the floor,"
-        " not to be ranked. Copying: nearest-neighbour distance to training over held-out images;"
-        " about 1 is not copying.",
-        highlight=False,
+def _title(question: Question, records: Sequence[Record]) -> str:
+    first = records[0]
+    if first.model is None or first.sampler is None:
+        return f"{question.path}: {first.images.count} images"
+    return (
+        f"{question.path}, step {first.model.step}: {question.sampler.label},"
+        f" {first.sampler.nfe} calls, {first.images.count} images"
     )
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        whole = {
-            **record,
-            "metric": "frechet",
-            "count": judge.count,
-            "extractor": asdict(judge.extractor.identity),
-            "reference": {
-                each.split: {"name": each.name, "count": each.count, "digest": each.digest}
-                for each in (judge.train, judge.test)
-            },
-            "results": results,
-        }
-        write_record(out, whole)
-        Display().say(f"record: {out}")
 
 
-def _cells(judged: Judged) -> tuple[str, str]:
-    floor = judged.floor
-    mark, tilde = ("=" if judged.at_floor else ""), ("~" if floor.extrapolated else "")
-    return f"{mark}{judged.value:.3f}", f"{tilde}{floor.mean:.3f} ± {floor.spread:.3f}"
+def _table(records: Sequence[Record]) -> Table:
+    """A row for each metric and reference, a column for raw and for denoised."""
+    forms = list(dict.fromkeys(record.images.form for record in records))
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for form in forms:
+        table.add_column(form, justify="right")
+    table.add_column("real images", justify="right")
+    rows: dict[str, dict[str, Record]] = {}
+    for record in records:
+        rows.setdefault(_row_name(record), {})[record.images.form] = record
+    for name, by_form in rows.items():
+        cells = [_cell(by_form[form]) if form in by_form else "" for form in forms]
+        table.add_row(name, *cells, _floor(next(iter(by_form.values()))))
+    return table
+
+
+def _row_name(record: Record) -> str:
+    name = NAMES.get(record.metric, record.metric)
+    if record.metric == "memorisation" or not record.references:
+        return name
+    split, reference = record.references[0].split, record.references[0]
+    word = {"train": "training", "test": "held-out"}.get(split or "", "reference")
+    known = "" if reference.count is None else f"{reference.count:,} "
+    return f"{name}, {known}{word}"
+
+
+def _cell(record: Record) -> str:
+    if record.value is None:
+        return "infinite"
+    scale = 1000 if record.metric == "kernel" else 1
+    value = f"{scale * record.value:.0f}" if record.metric == "modes" else ""
+    value = value or f"{scale * record.value:.3f}"
+    floor = record.floor
+    mark = "= " if floor and record.value <= floor.mean + 2 * floor.spread else ""
+    return mark + value + ("" if record.error is None else f" ± {scale * record.error:.3f}")
+
+
+def _floor(record: Record) -> str:
+    floor = record.floor
+    if floor is not None:
+        return f"{'~' if floor.extrapolated else ''}{floor.mean:.3f} ± {floor.spread:.3f}"
+    if record.metric == "modes-kl":
+        return f"{record.settings['perfect']:.3f}"
+    return "1" if record.metric == "memorisation" else ""
+
+
+def _explanation(records: Sequence[Record]) -> str:
+    said = []
+    extractor = next((each.extractor for each in records if each.metric == "frechet"), None)
+    if extractor is not None:
+        said.append(f"Features of {extractor.name} ({extractor.digest[:12]}).")
+    if any(record.floor for record in records):
+        said.append(
+            "Real images: what they score at these counts (~: extrapolated); = marks a distance"
+            " that cannot be told from theirs, not to be ranked."
+        )
+    if any(record.metric == "memorisation" for record in records):
+        said.append("Copying: distance to the nearest training over held-out image.")
+    if any(each.provenance == "unknown" for record in records for each in record.references):
+        said.append(
+            "Provenance unknown: the statistics do not say which images they are of, how many, or"
+            " what made their features."
+        )
+    if (selection := records[0].selection) is not None:
+        said.append(
+            f"The checkpoint is the best of {selection.candidates} by {selection.metric}, which is"
+            " luck in part: compare it with the best of as many."
+        )
+    return " ".join(said)
+
+
+def _default_place(question: Question, records: Sequence[Record]) -> Path | None:
+    """In evaluations/ of a model; none for a folder of images, which is not ours."""
+    if not is_model(question.path):
+        return None
+    first = records[0]
+    assert first.model is not None
+    assert first.sampler is not None
+    name = (
+        f"{question.sampler.label} {first.sampler.nfe} calls seed {question.first_seed}"
+        f" count {question.count} step {first.model.step}"
+    )
+    file = re.sub(r"[^a-z0-9.]+", "-", name.lower()) + ".json"
+    return question.path / "evaluations" / file

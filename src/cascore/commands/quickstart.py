@@ -12,8 +12,8 @@ from cascore.console import Display
 from cascore.datasets import ImageSet, load_images
 from cascore.experiments import build
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.evaluate import Judge, Judged, new_judge
 from cascore.experiments.generate import chain_frames, generate, seeds_from
+from cascore.experiments.judge import Judge, Judged, new_judge
 from cascore.experiments.models import Model, load_model
 from cascore.experiments.outputs import software, write_samples
 from cascore.experiments.presets import PRESETS
@@ -80,7 +80,7 @@ def run_quickstart(folder: Path, *, scale: Scale, device: torch.device, display:
     model = load_model(folder, device=device)
     train, test = (load_images(experiment.data.name, split) for split in ("train", "test"))
     classifier = load_classifier(experiment.data.name)
-    judge = new_judge(extractor=classifier, train=train, test=test, count=scale.count)
+    judge = new_judge(extractor=classifier, sets=(train, test), count=scale.count)
     rows = [
         _sampled(model, sampler, judge, folder, device=device, display=display)
         for sampler in scale.samplers
@@ -92,7 +92,7 @@ def run_quickstart(folder: Path, *, scale: Scale, device: torch.device, display:
         real=train.images[_evenly(train.count, SHOWN)],
         rows=rows,
         neighbours=_neighbours(rows[-1], train),
-        memorisation_ratio=judge.memorisation(rows[-1].images_denoised),
+        memorisation_ratio=judge.memorisation(rows[-1].images_denoised).ratio,
         film=_film(model, scale.samplers[-1], device),
         losses=_losses(folder),
         extractor=f"{classifier.dimension} features of a classifier of the digits"
@@ -145,16 +145,17 @@ def _sampled(
         record = {"sampler": build.settings_of(sampler), "nfe": samples.nfe, "first_seed": 0}
         write_samples(samples, target, seeds=seeds, record=record)
     raw, denoised = to_uint8(samples.raw), to_uint8(samples.denoised)
+    raw_features, denoised_features = judge.features(raw), judge.features(denoised)
     return SamplerRow(
         name=sampler.label,
         settings=_settings(sampler),
         nfe=samples.nfe,
         images_raw=raw,
         images_denoised=denoised,
-        to_train_raw=_distance(judge.to_train(raw)),
-        to_train_denoised=_distance(judge.to_train(denoised)),
-        to_held_out_raw=_distance(judge.to_test(raw)),
-        to_held_out_denoised=_distance(judge.to_test(denoised)),
+        to_train_raw=_distance(judge.frechet(raw_features, "train")),
+        to_train_denoised=_distance(judge.frechet(denoised_features, "train")),
+        to_held_out_raw=_distance(judge.frechet(raw_features, "test")),
+        to_held_out_denoised=_distance(judge.frechet(denoised_features, "test")),
         seconds=seconds,
         count=judge.count,
     )
@@ -169,6 +170,7 @@ def _settings(sampler: Sampler) -> str:
 
 
 def _distance(judged: Judged) -> Distance:
+    assert judged.floor is not None  # there are enough digits
     return Distance(
         value=judged.value,
         floor_mean=judged.floor.mean,

@@ -14,7 +14,7 @@ from cascore.experiments.config import to_json
 from cascore.experiments.model_folder import is_model_folder, read_model_record
 from cascore.experiments.model_record import record_to_json
 from cascore.experiments.models import Model, load_model, require_model
-from cascore.experiments.run import CHECKPOINTS, read_experiment
+from cascore.experiments.run_folder import CHECKPOINTS, read_experiment
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["info", "quickstart"]

@@ -135,12 +135,20 @@ class Train:
     """How many of the newest checkpoints to keep."""
     keep_every: int = 0
     """Also keep those at multiples of this many steps; 0 keeps none."""
+    evaluate_every: int = 0
+    """Steps between Fréchet distances of fresh samples, the best of which is kept; 0: none."""
+    evaluate_count: int = 1000
+    """Samples of such a distance."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "save_every", "keep_last"):
             value = getattr(self, name)
             _require(value >= 1, f"train: {name} must be at least 1, not {value}")
-        _require(self.keep_every >= 0, f"train: keep_every must be 0 or more: {self.keep_every}")
+        for name in ("keep_every", "evaluate_every"):
+            value = getattr(self, name)
+            _require(value >= 0, f"train: {name} must be 0 or more: {value}")
+        least = f"train: evaluate_count must be at least 2, not {self.evaluate_count}"
+        _require(self.evaluate_count >= 2, least)
         _require(0 <= self.ema_decay < 1, f"train: ema_decay must be in [0, 1): {self.ema_decay}")
         _require(0 <= self.seed < 2**64, f"train: seed must be from 0 to 2^64 - 1: {self.seed}")
         _require(

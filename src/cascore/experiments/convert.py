@@ -15,7 +15,7 @@ from cascore.experiments.config import Experiment, Schedule
 from cascore.experiments.model_folder import network_of, require_absent, write_model_folder
 from cascore.experiments.model_record import ModelRecord, Weights
 from cascore.experiments.presets import PRESETS, PUBLISHED, SAMPLERS
-from cascore.experiments.run import CHECKPOINTS, read_data, read_experiment
+from cascore.experiments.run_folder import CHECKPOINTS, read_data, read_experiment
 from cascore.files import file_digest
 from cascore.networks.published import from_published
 from cascore.schedule import geometric_sigmas

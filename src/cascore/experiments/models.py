@@ -18,9 +18,10 @@ from cascore.experiments.model_folder import (
     network_of,
     read_model_record,
 )
-from cascore.experiments.run import CHECKPOINTS, is_run, read_data, read_experiment
+from cascore.experiments.records import Selection
+from cascore.experiments.run_folder import find_checkpoint, is_run, read_data, read_experiment
 from cascore.files import file_digest
-from cascore.training.checkpoint import checkpoints, read_tensors
+from cascore.training.checkpoint import read_tensors
 from cascore.training.state import require_same_shapes
 
 __all__ = ["Model", "is_model", "load_model", "require_model"]
@@ -36,6 +37,7 @@ class Model(NamedTuple):
         step: updates of the score network.
         digest: SHA-256 of the file of the weights.
         data: what it was trained on, as far as that is known: name, count, digest, ...
+        selection: how its checkpoint was chosen; None if no number chose it.
     """
 
     denoiser: nn.Module
@@ -44,6 +46,7 @@ class Model(NamedTuple):
     step: int
     digest: str
     data: Mapping[str, Any]
+    selection: Selection | None = None
 
 
 def is_model(path: Path) -> bool:
@@ -60,30 +63,38 @@ def require_model(path: Path) -> None:
         )
 
 
-def load_model(folder: Path, *, device: torch.device) -> Model:
-    """The model of a model directory, or the EMA of a run's newest checkpoint.
+def load_model(folder: Path, *, device: torch.device, checkpoint: str = "newest") -> Model:
+    """The model of a model directory, or the EMA of a run's checkpoint.
+
+    Args:
+        folder: of the run, or the model directory.
+        device: where it is to compute.
+        checkpoint: of a run: newest, best (by the evaluations during training), or a step.
 
     Raises:
-        InputError: neither, no checkpoint yet, or files that are damaged or do not fit together.
+        InputError: neither, no such checkpoint, or files that are damaged or do not fit together.
     """
     require_model(folder)
-    model = _of_folder(folder) if is_model_folder(folder) else _of_run(folder)
+    if not is_model_folder(folder):
+        model = _of_run(folder, checkpoint)
+    elif checkpoint == "newest":
+        model = _of_folder(folder)
+    else:
+        raise InputError(f"{folder} is a model directory: it has no checkpoints to choose from")
     denoiser = model.denoiser.to(device).eval().requires_grad_(False)
     return model._replace(denoiser=denoiser)
 
 
-def _of_run(folder: Path) -> Model:
+def _of_run(folder: Path, wanted: str) -> Model:
     experiment = read_experiment(folder)
-    saved = checkpoints(folder / CHECKPOINTS)
-    if not saved:
-        raise InputError(f"{folder} has no checkpoint yet: train it first")
-    newest, data = saved[-1], read_data(folder)
+    (chosen, selection), data = find_checkpoint(folder, wanted), read_data(folder)
     shape = tuple(data["shape"])
     denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
-    weights = read_tensors(newest.tensors, prefix="ema.")
-    require_same_shapes(denoiser.state_dict(), weights, what=str(newest.tensors))
+    weights = read_tensors(chosen.tensors, prefix="ema.")
+    require_same_shapes(denoiser.state_dict(), weights, what=str(chosen.tensors))
     denoiser.load_state_dict(weights)
-    return Model(denoiser, shape, experiment, newest.step, file_digest(newest.tensors), data)
+    digest = file_digest(chosen.tensors)
+    return Model(denoiser, shape, experiment, chosen.step, digest, data, selection)
 
 
 def _of_folder(folder: Path) -> Model:

@@ -11,7 +11,17 @@ import torch
 from cascore.datasets import ImageSet, PointSet
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.config import Experiment, from_json, to_json
+from cascore.experiments.config import Experiment, to_json
+from cascore.experiments.periodic import PeriodicEvaluation, cut_evaluations
+from cascore.experiments.records import Record
+from cascore.experiments.run_folder import (
+    CHECKPOINTS,
+    DATA,
+    EXPERIMENT,
+    is_run,
+    read_data,
+    read_experiment,
+)
 from cascore.files import write_text
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
@@ -22,12 +32,10 @@ from cascore.training.checkpoint import (
     save_checkpoint,
 )
 
-__all__ = ["CHECKPOINTS", "is_run", "read_data", "read_experiment", "training_run"]
+__all__ = ["training_run"]
 
 ALONE = Workers()
-_EXPERIMENT, _DATA, _METRICS = "experiment.json", "data.json", "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints, within the run."""
+_METRICS = "metrics.jsonl"
 
 
 def training_run(
@@ -57,6 +65,8 @@ def training_run(
             or a loss that is not finite.
     """
     data = build.load_data(experiment.data, "train")
+    if experiment.train.evaluate_every and not isinstance(data, ImageSet):
+        raise InputError("train.evaluate_every is for images; these data are points")
     shape = build.data_shape(data)
     state = build.build_state(experiment, shape, device=device)
     steps = build.training_loop(experiment, state, data, device=device, workers=workers)
@@ -72,8 +82,9 @@ def training_run(
         notify(message)
     if lead:
         _cut_metrics(folder / _METRICS, state.step)
+        cut_evaluations(folder, state.step)
     try:
-        yield from _saved(steps, state, experiment, folder, workers, should_stop)
+        yield from _saved(steps, state, experiment, folder, workers, should_stop, notify)
     except TrainingDivergedError as error:
         saved = checkpoints(folder / CHECKPOINTS)
         last = f"the last good checkpoint is {saved[-1].folder}" if saved else "nothing was saved"
@@ -87,9 +98,13 @@ def _saved(
     folder: Path,
     workers: Workers,
     should_stop: Callable[[], bool],
+    notify: Callable[[str], None],
 ) -> Iterator[Metrics]:
     settings, place = experiment.train, folder / CHECKPOINTS
     lead = workers.rank == 0
+    evaluation = PeriodicEvaluation(experiment, folder, device=_device_of(state))
+    if lead and state.step > 0 and evaluation.is_missing(state.step):
+        notify(_said(evaluation.judge_newest()))
     with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
             # All processes stop after the same step, whichever of them was asked to.
@@ -97,7 +112,9 @@ def _saved(
             stopping = bool(workers.mean(asked) > 0)
             if lead:
                 _append(log, metrics)
-            if stopping or state.step % settings.save_every == 0 or state.step == settings.steps:
+            due = evaluation.is_due(state.step)
+            last = stopping or state.step == settings.steps
+            if last or due or state.step % settings.save_every == 0:
                 require_finite(state)  # by every process, so that all of them stop
                 if lead:
                     log.flush()
@@ -105,10 +122,17 @@ def _saved(
                     prune_checkpoints(
                         place, keep_last=settings.keep_last, keep_every=settings.keep_every
                     )
+            if due and lead:
+                notify(_said(evaluation.judge_newest()))
             yield metrics
             if stopping:
                 break
     workers.barrier()  # nobody looks for the last checkpoint before it is there
+
+
+def _said(record: Record) -> str:
+    step = None if record.model is None else record.model.step
+    return f"step {step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
 
 
 def _device_of(state: TrainState) -> torch.device:
@@ -148,8 +172,8 @@ def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, An
 def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKPOINTS).mkdir(exist_ok=True)
-    write_text(folder / _EXPERIMENT, to_json(experiment))
-    write_text(folder / _DATA, json.dumps(data, indent=2) + "\n")
+    write_text(folder / EXPERIMENT, to_json(experiment))
+    write_text(folder / DATA, json.dumps(data, indent=2) + "\n")
     (folder / _METRICS).touch()
 
 
@@ -180,7 +204,7 @@ def _require_same_data(found: Mapping[str, Any], wanted: Mapping[str, Any], fold
         )
 
 
-_FREE = ("steps", "save_every", "keep_last", "keep_every")
+_FREE = ("steps", "save_every", "keep_last", "keep_every", "evaluate_every", "evaluate_count")
 
 
 def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:
@@ -205,41 +229,3 @@ def _cut_metrics(path: Path, step: int) -> None:
             break
         kept.append(line + "\n")
     write_text(path, "".join(kept))
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, begun or done."""
-    return (folder / _EXPERIMENT).is_file()
-
-
-def read_experiment(folder: Path) -> Experiment:
-    """The settings of a run.
-
-    Raises:
-        InputError: the folder is no run, or its settings cannot be read.
-    """
-    path = folder / _EXPERIMENT
-    try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{folder} is not a run of cascore train: no readable {_EXPERIMENT} ({error})"
-        ) from None
-
-
-def read_data(folder: Path) -> Mapping[str, Any]:
-    """What a run was trained on: name, shape of a datum, count, digest, record.
-
-    Raises:
-        InputError: a record that is missing, damaged, or without a shape.
-    """
-    path = folder / _DATA
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    shape = data.get("shape") if isinstance(data, dict) else None
-    if not (isinstance(shape, list) and shape and all(type(n) is int and n > 0 for n in shape)):
-        raise InputError(f"{path} does not hold the shape of a datum: {shape!r}")
-    checked: Mapping[str, Any] = data
-    return checked

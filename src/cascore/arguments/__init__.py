@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from cascore.arguments.common import Device, SamplerName
+from cascore.arguments.judging import Compare, Evaluate, MakeReference, Verify
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS, PUBLISHED, SAMPLERS, describe_preset
+from cascore.experiments.presets import PRESETS, PUBLISHED, describe_preset
 
 __all__ = [
     "Command",
+    "Compare",
     "Convert",
     "DataSets",
     "Evaluate",
     "Info",
+    "MakeReference",
     "Prepare",
     "Presets",
     "Quickstart",
@@ -25,16 +29,14 @@ __all__ = [
     "Show",
     "Train",
     "TrainFolder",
+    "Verify",
 ]
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 if TYPE_CHECKING:
     Preset = Experiment
     NetworkName = str
-    SamplerName = str
 else:
     NetworkName = Literal[tuple(PUBLISHED)]
-    SamplerName = Literal[tuple(SAMPLERS)]
     Preset = tyro.extras.subcommand_type_from_defaults(
         dict(PRESETS),
         {name: describe_preset(preset) for name, preset in PRESETS.items()},
@@ -150,31 +152,6 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Judge a run, or a folder of images from any program, against real images."""
-
-    path: tyro.conf.Positional[Path]
-    """Folder of a run, or of images."""
-    data: str | None = None
-    """Real images to compare with (default: the run's own); needed for a folder of images."""
-    root: str | None = None
-    """Folder of the real images' files, where they need one."""
-    out: Path | None = None
-    """File for the record (default: within the run's evaluations/; none for a folder of images)."""
-    count: int = 1437
-    """How many pictures to draw from a run."""
-    seed: int = 0
-    """Of the first picture."""
-    batch_size: int = 256
-    """Pictures at a time."""
-    like: SamplerName | None = None
-    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
-    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
-    device: Device = "auto"
-    """Where to compute."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Presets:
     """List what can be trained, with an estimate of its time here, and the paper's samplers."""
 
@@ -246,6 +223,9 @@ Command = (
     | Convert
     | Sample
     | Evaluate
+    | Compare
+    | Verify
+    | Annotated[MakeReference, tyro.conf.subcommand("reference")]
     | Info
     | Presets
     | Annotated[DataSets, tyro.conf.subcommand("data")]

@@ -1,0 +1,213 @@
+"""Ranking: what is refused, what is a tie, and who is first."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from example_records import RECORD, TRAIN
+
+from cascore import cli
+from cascore.errors import InputError
+from cascore.experiments.comparison import FIELDS, mismatches, rank, require_comparable
+from cascore.experiments.comparison_chart import comparison_chart
+from cascore.experiments.entries import Entry, find_entries
+from cascore.experiments.records import Selection, write_records
+from cascore.metrics import ExtractorIdentity
+
+
+def changed(**parts):
+    """The record with parts replaced: `images__count=5` is the count of its images."""
+    record = RECORD
+    for name, value in parts.items():
+        part, _, inner = name.partition("__")
+        whole = replace(getattr(record, part), **{inner: value}) if inner else value
+        record = replace(record, **{part: whole})
+    return record
+
+
+def entries(tmp_path, *records):
+    return [Entry(f"e{i}", tmp_path / f"{i}.json", each) for i, each in enumerate(records)]
+
+
+OTHERS = {
+    "form": (changed(images__form="raw"), "denoised", "raw"),
+    "count": (changed(images__count=500), "1000", "500"),
+    "preprocessing": (changed(images__preprocessing={"size": 8}), "{}", '{"size": 8}'),
+    "settings": (changed(settings={"neighbours": 5}), "{}", '{"neighbours": 5}'),
+    "extractor": (changed(extractor=ExtractorIdentity("digits", "34" * 32)), "1212", "3434"),
+    "reference": (changed(references=(replace(TRAIN, digest="98" * 32),)), "abab", "9898"),
+    "split": (changed(references=(replace(TRAIN, split="test"),)), "train", "test"),
+    "reference-count": (changed(references=(replace(TRAIN, count=99),)), "1437", "99"),
+    "provenance": (changed(references=(replace(TRAIN, provenance="unknown"),)), "known", "unknown"),
+    "selection": (changed(selection=None), "best of 3 by frechet", "not selected"),
+}
+
+
+def test_every_field_has_a_case():
+    assert OTHERS.keys() == FIELDS.keys()
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_numbers_that_differ_in_a_field_are_not_ranked_unless_it_is_accepted(field, tmp_path):
+    other, here, there = OTHERS[field]
+    pair = entries(tmp_path, RECORD, other)
+    assert [each.field for each in mismatches(pair)] == [field]
+    with pytest.raises(InputError) as told:
+        require_comparable(pair)
+    line = next(x for x in str(told.value).splitlines() if x.startswith(f"  {field}: "))
+    assert here in line
+    assert there in line
+    assert str(tmp_path / "1.json") in line
+    assert f"--accept {field}" in str(told.value)
+    require_comparable(pair, accepted=[field])
+
+
+def test_all_fields_that_differ_are_named_at_once(tmp_path):
+    other = changed(images__form="raw", images__count=5, selection=None)
+    with pytest.raises(InputError, match="--accept count form selection"):
+        require_comparable(entries(tmp_path, RECORD, other), accepted=["count"])
+    with pytest.raises(InputError, match="no field 'colour'"):
+        mismatches(entries(tmp_path, RECORD), accepted=["colour"])
+
+
+def test_another_number_of_candidates_is_another_selection(tmp_path):
+    fewer = changed(selection=Selection(metric="frechet", value=9.0, step=5, candidates=2))
+    assert [each.field for each in mismatches(entries(tmp_path, RECORD, fewer))] == ["selection"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        changed(model__digest="00" * 32, model__step=3),
+        changed(sampler__nfe=100, sampler__settings={"method": "als", "n_sigma": 5}),
+        changed(images__first_seed=5, images__digest="00" * 32, images__path="runs/b"),
+        changed(command="cascore evaluate", software={}, value=9.0),
+        changed(references=(replace(TRAIN, settings={}),)),
+    ],
+)
+def test_what_is_compared_may_differ(other, tmp_path):
+    assert mismatches(entries(tmp_path, RECORD, other)) == []
+
+
+def test_ranks_count_who_is_better_beyond_three_combined_errors(tmp_path):
+    # Errors 0.1 combine to 0.1414, three of them are 0.424.
+    values = {"a": 2.0, "b": 2.42, "c": 2.43, "d": 3.0}
+    found = rank(entries(tmp_path, *(changed(value=v) for v in reversed(values.values()))))
+    assert [each.entry.record.value for each in found] == [2.0, 2.42, 2.43, 3.0]
+    assert [each.rank for each in found] == [1, 1, 2, 4]
+    assert [each.tied for each in found] == [False, True, False, False]
+    assert not any(each.at_floor for each in found)
+
+
+def test_more_is_better_where_it_is(tmp_path):
+    high, low = (changed(metric="recall", value=v, error=0.01, floor=None) for v in (0.9, 0.1))
+    found = rank(entries(tmp_path, low, high))
+    assert [(each.rank, each.entry.record.value) for each in found] == [(1, 0.9), (2, 0.1)]
+
+
+def test_what_is_best_in_the_middle_is_listed_and_not_ranked(tmp_path):
+    ratios = [changed(metric="memorisation", value=v) for v in (None, 0.5, 1.0)]
+    found = rank(entries(tmp_path, *ratios))
+    assert [each.rank for each in found] == [None] * 3
+    assert found[-1].entry.record.value is None
+
+
+def test_a_distance_at_the_floor_says_so(tmp_path):
+    at, above = (changed(value=v, error=0.001) for v in (0.239, 0.241))  # 0.2 + 2 * 0.02
+    assert [each.at_floor for each in rank(entries(tmp_path, at, above))] == [True, False]
+
+
+def test_entries_are_found_in_files_folders_and_runs(tmp_path):
+    other = [changed(metric="kernel"), changed(images__form="raw", value=1.0)]
+    held_out = changed(references=(replace(TRAIN, split="test"),), value=7.0)
+    write_records(tmp_path / "run" / "evaluations" / "a.json", [RECORD, *other, held_out])
+    write_records(tmp_path / "run" / "evaluations" / "b.json", [changed(sampler__nfe=100)])
+
+    def values(path, **options):
+        asked = {"metric": "frechet", "form": "denoised", "split": None} | options
+        return [each.record.value for each in find_entries([path], **asked)]
+
+    run = tmp_path / "run"
+    assert values(run) == values(run / "evaluations") == [2.5, 2.5]
+    assert values(run / "evaluations" / "a.json", form="both") == [2.5, 1.0]
+    assert values(run, split="test") == [7.0]
+    assert values(run, form="raw") == [1.0]
+    found = find_entries([run], metric="frechet", form="denoised", split=None)
+    assert [each.label for each in found] == ["12 calls", "100 calls"]
+
+
+def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):
+    write_records(tmp_path / "a.json", [changed(images__form="images")])
+    for form in ("raw", "denoised", "both"):
+        assert find_entries([tmp_path / "a.json"], metric="frechet", form=form, split=None)
+
+
+@pytest.mark.parametrize(
+    ("metric", "path", "told"),
+    [
+        ("fid", "a.json", "no number 'fid'"),
+        ("kernel", "a.json", "holds no record of kernel of denoised samples"),
+        ("frechet", "absent", "no file or folder"),
+        ("frechet", "empty", "cascore evaluate writes them"),
+    ],
+)
+def test_nothing_to_compare_is_told(tmp_path, metric, path, told):
+    write_records(tmp_path / "a.json", [RECORD])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=told):
+        find_entries([tmp_path / path], metric=metric, form="denoised", split=None)
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+def test_the_command_prints_a_table_and_draws(tmp_path, capsys):
+    near = changed(images__path="runs/b", value=2.6)
+    far = changed(images__path="runs/c", value=9.0, error=0.5)
+    for name, record in (("a", RECORD), ("b", near), ("c", far)):
+        write_records(tmp_path / f"{name}.json", [record])
+    files = [tmp_path / f"{name}.json" for name in "cab"]
+    assert run("compare", *files, "--out", tmp_path / "a.svg") == 0
+    told = capsys.readouterr().out
+    rows = [line.split() for line in told.splitlines() if "runs/" in line]
+    assert [(row[0], row[1]) for row in rows] == [("1", "runs/a"), ("1", "runs/b"), ("3", "runs/c")]
+    assert "tie with the first" in told
+    assert max(map(len, told.splitlines())) <= 100
+    svg = (tmp_path / "a.svg").read_text()
+    assert svg.startswith("<?xml")
+    assert "</svg>" in svg
+
+
+def test_the_command_refuses_with_the_way_out(tmp_path, capsys):
+    write_records(tmp_path / "a.json", [RECORD])
+    write_records(tmp_path / "b.json", [changed(images__count=500, images__path="runs/b")])
+    files = (tmp_path / "a.json", tmp_path / "b.json")
+    assert run("compare", *files) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert f"count: 1000 in {files[0]}; 500 in {files[1]}" in told
+    way_out = re.search(r"(--accept .*)", told)[1].split()
+    assert run("compare", *files, *way_out) == 0
+    assert "Differences accepted: count" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_chart_has_a_dot_for_every_finite_value_and_refuses_other_endings(tmp_path):
+    ranked = rank(entries(tmp_path, RECORD, changed(value=3.0), changed(value=None)))
+    comparison_chart(ranked, tmp_path / "deep" / "a.png", title="a", across="b")
+    assert (tmp_path / "deep" / "a.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"\.png, \.svg or \.pdf"):
+        comparison_chart(ranked, tmp_path / "a.gif", title="a", across="b")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.png"]
+
+
+def test_a_record_that_was_edited_by_hand_is_refused(tmp_path, capsys):
+    write_records(tmp_path / "a.json", [RECORD])
+    plain = json.loads((tmp_path / "a.json").read_text())
+    plain[0]["images"]["count"] = "many"
+    (tmp_path / "a.json").write_text(json.dumps(plain))
+    assert run("compare", tmp_path / "a.json") == 2
+    assert "images.count is 'many'; expected a whole number" in capsys.readouterr().err

@@ -1,0 +1,265 @@
+"""Evaluation: the same number twice, at any batch size, with records that say what is so."""
+
+import hashlib
+import json
+import math
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from evaluating import CPU, SAMPLER, ask, write_images
+
+from cascore import cli
+from cascore.datasets import FolderOptions, load_images
+from cascore.datasets.records import array_digest
+from cascore.errors import InputError
+from cascore.experiments.convert import convert_run
+from cascore.experiments.generate import generate
+from cascore.experiments.models import load_model
+from cascore.experiments.presets import PRESETS
+from cascore.experiments.records import read_records
+from cascore.experiments.run import training_run
+from cascore.metrics import (
+    FeatureMoments,
+    frechet_distance,
+    kernel_distance,
+    load_classifier,
+    memorisation_ratio,
+    precision_recall,
+)
+from cascore.pixels import to_float, to_uint8
+
+
+def by_name(records, form="denoised"):
+    """Value by metric and split of the reference."""
+    return {
+        (each.metric, each.references[0].split if each.references else None): each.value
+        for each in records
+        if each.images.form == form
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    preset = PRESETS["digits"]
+    tiny = replace(
+        preset,
+        network=replace(preset.network, width=8),
+        train=replace(preset.train, batch_size=16, steps=3),
+    )
+    list(training_run(tiny, folder, device=CPU))
+    return folder
+
+
+def test_the_same_number_twice_and_to_1e_4_at_any_batch_size(trained):
+    def numbers(batch_size):
+        return by_name(ask(trained, count=100, batch_size=batch_size).records)
+
+    whole = numbers(100)
+    assert numbers(100) == whole
+    assert len(whole) == 6
+    for size in (1, 16):
+        for name, value in numbers(size).items():
+            assert value == pytest.approx(whole[name], rel=1e-4), name
+
+
+def test_every_number_is_that_of_the_library(trained):
+    """Samples drawn and judged here, by the functions that have oracles of their own."""
+    model = load_model(trained, device=CPU)
+    samples = generate(
+        model.denoiser, shape=model.shape, seeds=range(7, 67), sampler=SAMPLER,
+        schedule=model.experiment.schedule, device=CPU,
+    )  # fmt: skip
+    train, test = (load_images("digits", split) for split in ("train", "test"))
+    eyes = load_classifier("digits")
+    answer = ask(trained, count=60, first_seed=7)
+    assert answer.notices == []
+    for form, values in (("raw", samples.raw), ("denoised", samples.denoised)):
+        images = to_uint8(values)
+        seen = [eyes(each) for each in (images, train.images, test.images)]
+        sums = [FeatureMoments.of(each, extractor=eyes.identity) for each in seen]
+        rows = torch.randperm(1437, generator=torch.Generator().manual_seed(0))[:60].sort().values
+        drawn = seen[1][rows]
+        rows = torch.randperm(1437, generator=torch.Generator().manual_seed(0))[:360].sort().values
+        pixels = [to_float(each) for each in (images, train.images[rows], test.images)]
+        shares = precision_recall(seen[0], drawn)
+        found = by_name(answer.records, form)
+        assert found == pytest.approx(
+            {
+                ("frechet", "train"): frechet_distance(sums[0], sums[1]),
+                ("frechet", "test"): frechet_distance(sums[0], sums[2]),
+                ("kernel", "train"): kernel_distance(seen[0], drawn).value,
+                ("precision", "train"): shares.precision,
+                ("recall", "train"): shares.recall,
+                ("memorisation", "train"): memorisation_ratio(*pixels, seed=0).ratio,
+            },
+            rel=1e-9,
+        )
+        record = next(each for each in answer.records if each.images.form == form)
+        assert record.images.digest == array_digest(images.numpy())
+
+
+def test_a_record_says_everything(trained):
+    record = ask(trained, count=60, first_seed=7, batch_size=50).records[0]
+    weights = trained / "checkpoints" / "step-00000003" / "state.safetensors"
+    train = load_images("digits", "train")
+    assert record.metric == "frechet"
+    assert record.error > 0
+    assert (record.images.source, record.images.form, record.images.count) == ("run", "raw", 60)
+    assert (record.images.first_seed, record.images.path) == (7, str(trained))
+    assert record.model.digest == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert (record.model.step, record.model.checkpoint) == (3, "newest")
+    assert record.model.experiment["network"]["width"] == 8
+    assert record.sampler.nfe == 4
+    assert record.sampler.settings == {**asdict(SAMPLER), "kappa": 2.5}
+    assert record.extractor == load_classifier("digits").identity
+    (reference,) = record.references
+    assert (reference.name, reference.split, reference.count) == ("digits", "train", 1437)
+    assert reference.digest == train.digest
+    assert reference.provenance == "known"
+    assert record.selection is None
+    assert record.computation.batch_size == 50
+    assert record.software["torch"] == torch.__version__
+    assert record.command == "cascore evaluate it"
+    assert record.floor.mean > 0
+    assert not record.floor.extrapolated
+
+
+def test_comparisons_are_with_as_many_real_images(trained):
+    records = ask(trained, count=60, metrics=("kernel", "density-coverage")).records
+    assert {each.metric for each in records} == {"kernel", "density", "coverage"}
+    for each in records:
+        assert (each.references[0].count, each.references[0].available) == (60, 1437)
+
+
+def test_two_folders_are_compared_whole(tmp_path):
+    images = load_images("digits", "test").images
+    a = write_images(images[:100], tmp_path / "a")
+    b = write_images(images[100:300], tmp_path / "b")
+    answer = ask(a, data=f"folder:{b}")
+    assert answer.notices == [
+        "memorisation left out: it needs the training images and held-out ones"
+    ]
+    record = answer.records[0]
+    (reference,) = record.references
+    assert (reference.split, reference.count) == ("all", 200)
+    assert (record.images.form, record.images.count, record.model) == ("images", 100, None)
+    assert record.extractor.name == "random-convolution"
+    assert record.floor is None  # 200 images cannot be halved in 256 dimensions
+    seen = ask(a, data=f"folder:{b}", extractor="digits").records[0]
+    assert seen.floor.extrapolated
+    assert seen.value <= seen.floor.mean + 3 * seen.floor.spread  # both are real
+    assert ask(a, data=f"folder:{a}", metrics=("frechet",)).records[0].value < 1e-6
+
+
+def test_another_size_is_refused_or_resized_and_said(tmp_path):
+    images = load_images("digits", "test").images[:30]
+    small = write_images(images, tmp_path / "small")
+    large = write_images(images.repeat_interleave(2, 2).repeat_interleave(2, 3), tmp_path / "large")
+    with pytest.raises(InputError, match=r"have shape \[1, 16, 16\], those of digits \[1, 8, 8\]"):
+        ask(large, data="digits")
+    box = FolderOptions(size=8, filter="box")
+    resized, plain = (
+        ask(path, data="digits", folders=options, metrics=("frechet",)).records[0]
+        for path, options in ((large, box), (small, FolderOptions()))
+    )
+    assert resized.value == plain.value  # the mean of four equal pixels is the pixel
+    assert resized.images.digest == plain.images.digest
+    steps = {"size": 8, "crop": "center", "filter": "box", "mode": "auto"}
+    assert (resized.images.preprocessing, plain.images.preprocessing) == (steps, {})
+    both = ask(large, data=f"folder:{large}", folders=box, extractor="digits").records[0]
+    assert both.references[0].settings == {"size": 8, "filter": "box"}
+
+
+def test_stacked_digits_have_modes_and_the_published_kl(tmp_path, capsys):
+    folder = write_images(load_images("stacked-digits", "test").images[:50], tmp_path / "a")
+    out = tmp_path / "records.json"
+    command = ["evaluate", str(folder), "--data", "stacked-digits", "--as-published"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--metrics", "modes", "--out", str(out), "--device", "cpu"])
+    assert stopped.value.code == 0
+    told = capsys.readouterr().out
+    assert "KL of modes" in told
+    assert "KL as published" in told
+    found = by_name(read_records(out), "images")
+    # The classifier is right on nearly all digits, and 50 of 1,000 classes hardly repeat.
+    assert 45 <= found["modes", None] <= 50
+    kl = found["modes-kl", None]
+    assert kl == pytest.approx(math.log(1000 / 50), abs=0.3)
+    a = 50 / 26
+    assert found["modes-kl-as-published", None] == pytest.approx(a * (math.log(a) + kl), rel=1e-12)
+    with pytest.raises(InputError, match="divergence of modes"):
+        ask(folder, data="stacked-digits", metrics=("frechet",), as_published=True)
+
+
+def test_a_model_directory_is_judged_and_has_no_checkpoints(trained, tmp_path):
+    convert_run(trained, tmp_path / "model", weights="ema")
+    record = ask(tmp_path / "model", count=60, metrics=("frechet",)).records[0]
+    run = ask(trained, count=60, metrics=("frechet",)).records[0]
+    assert record.value == run.value
+    assert (record.images.source, run.images.source) == ("model", "run")
+    assert record.model.step == run.model.step
+    with pytest.raises(InputError, match="no checkpoints to choose from"):
+        ask(tmp_path / "model", checkpoint="best")
+
+
+def test_other_training_data_than_the_models_are_told(trained, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(trained, other)
+    data = json.loads((other / "data.json").read_text())
+    (other / "data.json").write_text(json.dumps(data | {"digest": "0" * 64}))
+    assert ask(other, count=20, metrics=("frechet",)).notices == [
+        "digits is not what the model was trained on: its images have another digest"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"data": "25-gaussians"}, "set of points"),
+        ({"data": "swiss"}, "no data set"),
+        ({"extractor": "eyes"}, "no extractor 'eyes'"),
+        ({"extractor": "mnist"}, "takes torch.uint8"),
+        ({"metrics": ("fid",)}, "no metric 'fid'"),
+        ({"metrics": ("inception-score",)}, "nothing can be measured: inception-score left out"),
+        ({"count": 1}, "at least 2"),
+        ({"checkpoint": "7"}, "no checkpoint '7'; expected newest, best, or one of the steps 3"),
+        ({"checkpoint": "best"}, "none was evaluated during training"),
+        ({"data": "stacked-digits"}, "cannot be compared"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_sampling(trained, monkeypatch, settings, told):
+    monkeypatch.setattr("cascore.experiments.sources.generate", None)
+    with pytest.raises(InputError, match=told):
+        ask(trained, **settings)
+
+
+def test_few_images_leave_out_what_they_cannot_say(trained):
+    answer = ask(trained, count=3)
+    assert answer.notices == [
+        "precision-recall left out: it needs more than 3 images on both sides"
+    ]
+
+
+def test_the_root_of_a_fresh_extractor_is_asked_where_the_data_are(trained, tmp_path):
+    with pytest.raises(InputError, match=str(tmp_path)):
+        ask(trained, extractor="inception", root=str(tmp_path))
+
+
+def test_the_table_fits_and_shows_both_forms(trained, capsys, tmp_path):
+    out = tmp_path / "a.json"
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", str(trained), "--steps", "4", "--count", "50", "--out", str(out)])
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 100
+    heading = next(line for line in told.splitlines() if "raw" in line)
+    assert heading.split() == ["raw", "denoised", "real", "images"]
+    first = read_records(out)[0]
+    row = next(line for line in told.splitlines() if line.startswith("Fréchet distance, 1,437"))
+    assert f"{first.value:.3f} ± {first.error:.3f}" in row
+    assert f"{first.floor.mean:.3f} ± {first.floor.spread:.3f}" in row
+    assert first.command.startswith(f"cascore evaluate {trained} --steps 4")
+    assert Path(out).is_file()

@@ -1,0 +1,214 @@
+"""Evaluation during training: what is noted, what is kept, and that training does not notice."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from evaluating import Silent, ask
+from safetensors.torch import load_file
+
+from cascore.errors import InputError
+from cascore.experiments import periodic
+from cascore.experiments.config import Data, Network, Sampler, Train
+from cascore.experiments.evaluation import evaluate
+from cascore.experiments.models import load_model
+from cascore.experiments.periodic import FIRST_SEED
+from cascore.experiments.presets import PRESETS
+from cascore.experiments.question import Question
+from cascore.experiments.records import read_records
+from cascore.experiments.run import training_run
+from cascore.experiments.run_folder import read_selection
+from cascore.training.checkpoint import checkpoints
+
+CPU = torch.device("cpu")
+
+
+def tiny(**train):
+    preset = PRESETS["digits"]
+    settings = {"steps": 6, "batch_size": 8, "evaluate_every": 2, "evaluate_count": 20} | train
+    return replace(
+        preset,
+        network=replace(preset.network, width=8, dropout=0.2),
+        train=replace(preset.train, **settings),
+    )
+
+
+def go(experiment, folder, **settings):
+    return list(training_run(experiment, folder, device=CPU, **settings))
+
+
+def distances(folder):
+    records = read_records(folder / "evaluations.jsonl")
+    return {each.model.step: each.value for each in records}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run, and what it told."""
+    folder, told = tmp_path_factory.mktemp("runs") / "whole", []
+    go(tiny(), folder, notify=told.append)
+    return folder, told
+
+
+def test_training_does_not_notice(whole, tmp_path):
+    folder, _ = whole
+    go(tiny(evaluate_every=0), tmp_path / "plain")
+    assert not (tmp_path / "plain" / "evaluations.jsonl").exists()
+    assert not (tmp_path / "plain" / "best").exists()
+    a, b = (checkpoints(x / "checkpoints")[-1] for x in (folder, tmp_path / "plain"))
+    assert a.step == b.step == 6
+    a, b = load_file(a.tensors), load_file(b.tensors)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    for name in ("metrics.jsonl", "data.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+
+def test_every_chosen_step_has_a_record_and_the_best_is_kept(whole):
+    folder, told = whole
+    found = distances(folder)
+    assert list(found) == [2, 4, 6]
+    assert [each.partition(":")[0] for each in told] == ["step 2", "step 4", "step 6"]
+    best = min(found, key=found.get)
+    selection = read_selection(folder)
+    assert (selection.step, selection.value) == (best, found[best])
+    assert (selection.metric, selection.candidates) == ("frechet", 3)
+    assert [each.step for each in checkpoints(folder / "best")] == [best]
+    model = load_model(folder, device=CPU, checkpoint="best")
+    assert (model.step, model.selection) == (best, selection)
+    assert load_model(folder, device=CPU).selection is None
+
+
+def test_the_distance_is_that_of_the_command_on_samples_of_its_own(whole):
+    folder, _ = whole
+    record = read_records(folder / "evaluations.jsonl")[-1]
+    assert record.images.first_seed == FIRST_SEED
+    assert (record.images.form, record.references[0].split) == ("denoised", "train")
+
+    question = Question(
+        path=folder, sampler=Sampler(), first_seed=FIRST_SEED, count=20, metrics=("frechet",)
+    )
+    again = evaluate(question, device=CPU, counting=Silent, command="").records
+    assert record.value in {each.value for each in again if each.images.form == "denoised"}
+
+
+def test_a_record_of_the_best_carries_the_selection(whole):
+    folder, _ = whole
+    best, newest = (
+        ask(folder, count=20, metrics=("frechet",), checkpoint=name).records[0]
+        for name in ("best", "newest")
+    )
+    assert best.selection == read_selection(folder)
+    assert best.model.checkpoint == "best"
+    assert newest.selection is None
+
+
+def stopped_after(folder, steps):
+    left = iter([False] * (steps - 1) + [True])
+    go(tiny(), folder, should_stop=lambda: next(left))
+
+
+@pytest.mark.parametrize("stretches", [(2,), (3, 2), (4,)])
+def test_a_run_that_was_stopped_has_the_same_evaluations(whole, tmp_path, stretches):
+    for steps in stretches:
+        stopped_after(tmp_path / "run", steps)
+    go(tiny(), tmp_path / "run")
+    go(tiny(), tmp_path / "run")  # done: changes nothing
+    assert distances(tmp_path / "run") == distances(whole[0])
+    assert read_selection(tmp_path / "run") == read_selection(whole[0])
+
+
+def test_an_evaluation_that_was_cut_short_is_made_up_for(whole, tmp_path, monkeypatch):
+    judge = periodic.PeriodicEvaluation.judge_newest
+
+    def cut(self):
+        if checkpoints(tmp_path / "run" / "checkpoints")[-1].step == 4:
+            raise KeyboardInterrupt
+        return judge(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(periodic.PeriodicEvaluation, "judge_newest", cut)
+        with pytest.raises(KeyboardInterrupt):
+            go(tiny(), tmp_path / "run")
+    assert list(distances(tmp_path / "run")) == [2]
+    go(tiny(), tmp_path / "run")
+    assert distances(tmp_path / "run") == distances(whole[0])
+    assert read_selection(tmp_path / "run") == read_selection(whole[0])
+
+
+def test_evaluations_after_the_checkpoint_and_a_torn_one_are_dropped_and_made_again(
+    whole, tmp_path
+):
+    folder, _ = whole
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    shutil.rmtree(run / "checkpoints" / "step-00000006")
+    with (run / "evaluations.jsonl").open("a") as log:
+        log.write('{"schema": "casc')
+    go(tiny(), run)
+    assert distances(run) == distances(folder)
+    assert read_selection(run) == read_selection(folder)
+
+
+def test_a_worse_distance_leaves_the_best_and_counts(whole, tmp_path, monkeypatch):
+    values, true = iter([3.0, 1.0, 2.0]), periodic.evaluate
+
+    def judged(*args, **kwargs):
+        answer, value = true(*args, **kwargs), next(values)
+        return replace(answer, records=[replace(each, value=value) for each in answer.records])
+
+    monkeypatch.setattr(periodic, "evaluate", judged)
+    run = tmp_path / "run"
+    go(tiny(keep_last=1), run)
+    assert distances(run) == {2: 3.0, 4: 1.0, 6: 2.0}
+    selection = read_selection(run)
+    assert (selection.step, selection.value, selection.candidates) == (4, 1.0, 3)
+    assert [each.step for each in checkpoints(run / "best")] == [4]
+    assert [each.step for each in checkpoints(run / "checkpoints")] == [6]
+    kept = load_file(checkpoints(run / "best")[0].tensors)
+    weights = load_model(run, device=CPU, checkpoint="best").denoiser.state_dict()
+    assert all(torch.equal(value, kept[f"ema.{name}"]) for name, value in weights.items())
+
+
+def test_the_settings_may_change_when_a_run_goes_on(whole, tmp_path):
+    folder, _ = whole
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    go(tiny(steps=8, evaluate_every=2, evaluate_count=20), run)
+    assert list(distances(run)) == [2, 4, 6, 8]
+    assert read_selection(run).candidates == 4
+    # Distances of fewer samples have another bias: they start a choice of their own.
+    go(tiny(steps=9, evaluate_every=9, evaluate_count=10), run)
+    assert list(distances(run)) == [2, 4, 6, 8, 9]
+    selection = read_selection(run)
+    assert (selection.step, selection.candidates) == (9, 1)
+    assert [each.step for each in checkpoints(run / "best")] == [9]
+
+
+def test_points_are_refused_before_a_folder_is_made(tmp_path):
+    points = replace(
+        tiny(),
+        data=Data(name="swiss-roll"),
+        network=Network(kind="mlp", width=8, multipliers=(1,), attention=(False,)),
+    )
+    with pytest.raises(InputError, match="evaluate_every is for images"):
+        go(points, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("settings", [{"evaluate_every": -1}, {"evaluate_count": 1}])
+def test_settings_that_cannot_be_are_refused(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        Train(**settings)
+
+
+def test_a_selection_that_lost_its_checkpoint_is_told(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole[0], run)
+    shutil.rmtree(checkpoints(run / "best")[0].folder)
+    with pytest.raises(InputError, match="does not hold step"):
+        load_model(run, device=CPU, checkpoint="best")
+    (run / "best" / "selection.json").write_text('{"step": 2}')
+    with pytest.raises(InputError, match="candidates is missing"):
+        load_model(run, device=CPU, checkpoint="best")

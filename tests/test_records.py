@@ -1,0 +1,122 @@
+"""The schema of records: what is written is read back, and nothing else is."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from example_records import RECORD
+
+from cascore.errors import InputError
+from cascore.experiments.records import (
+    SCHEMA,
+    read_records,
+    record_from_plain,
+    record_to_plain,
+    to_plain,
+    write_records,
+)
+
+
+def plain(record=RECORD):
+    return json.loads(json.dumps(record_to_plain(record)))
+
+
+def test_a_file_of_records_is_read_back(tmp_path):
+    files = replace(RECORD, model=None, sampler=None, selection=None, floor=None, references=())
+    unknown = replace(RECORD, value=None, error=None, extractor=None)
+    write_records(tmp_path / "deep" / "a.json", [RECORD, files, unknown])
+    assert read_records(tmp_path / "deep" / "a.json") == [RECORD, files, unknown]
+    assert json.loads((tmp_path / "deep" / "a.json").read_text())[0]["schema"] == SCHEMA
+
+
+def test_one_record_alone_and_one_to_a_line_are_files_too(tmp_path):
+    (tmp_path / "one.json").write_text(json.dumps(plain()))
+    (tmp_path / "two.jsonl").write_text(f"{json.dumps(plain())}\n{json.dumps(plain())}\n")
+    assert read_records(tmp_path / "one.json") == [RECORD]
+    assert read_records(tmp_path / "two.jsonl") == [RECORD, RECORD]
+
+
+def paths(value, before=()):
+    """The way to every entry of a JSON value that the schema names."""
+    free = {"settings", "preprocessing", "experiment", "software"}
+    for name, each in value.items():
+        here = (*before, name)
+        yield here
+        if isinstance(each, dict) and name not in free and here != ("model", "data"):
+            yield from paths(each, here)
+
+
+ENTRIES = [*paths(plain())]
+
+
+def test_the_walk_reaches_the_depths():
+    assert ("model", "digest") in ENTRIES
+    assert ("extractor", "digest") in ENTRIES
+    assert len(ENTRIES) > 40
+
+
+def at(value, path):
+    for name in path[:-1]:
+        value = value[name]
+    return value
+
+
+@pytest.mark.parametrize("path", ENTRIES, ids=".".join)
+def test_every_entry_is_needed_and_of_its_kind(path):
+    missing, mistyped, unknown = plain(), plain(), plain()
+    del at(missing, path)[path[-1]]
+    at(mistyped, path)[path[-1]] = [[{}]]
+    at(unknown, path)[f"{path[-1]}_more"] = 1
+    with pytest.raises(InputError, match=path[-1]):
+        record_from_plain(missing, "it")
+    with pytest.raises(InputError, match=r"it\." + r"\.".join(path)):
+        record_from_plain(mistyped, "it")
+    with pytest.raises(InputError, match=f"{path[-1]}_more is unknown"):
+        record_from_plain(unknown, "it")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("schema", "cascore.record/2"),
+        ("value", True),
+        ("value", "2.5"),
+        ("value", float("nan")),
+        ("error", float("inf")),
+        ("metric", None),
+        ("references", {}),
+        ("references", [1]),
+    ],
+)
+def test_values_of_another_kind_are_refused(name, value):
+    with pytest.raises(InputError, match=rf"it\.{name}"):
+        record_from_plain(plain() | {name: value}, "it")
+
+
+def test_a_whole_number_is_a_number():
+    assert record_from_plain(plain() | {"value": 3}, "it").value == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no record"),
+        ("3", "expected a record"),
+        ('{"a": 1}', "schema is None"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_what_is_no_file_of_records_is_refused(tmp_path, text, told):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=told):
+        read_records(tmp_path / "a.json")
+    with pytest.raises(InputError, match="cannot read"):
+        read_records(tmp_path / "absent.json")
+
+
+def test_settings_become_what_json_gives_back():
+    settings = {"kappa": float("inf"), "betas": (0, 0.9), "deep": {"a": (1,)}}
+    there = to_plain(settings)
+    assert there == {"kappa": "inf", "betas": [0, 0.9], "deep": {"a": [1]}}
+    assert json.loads(json.dumps(there)) == there

@@ -1,0 +1,144 @@
+"""Reference statistics: ours with their provenance, those of others without."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from evaluating import ask, write_images
+
+from cascore import cli
+from cascore.datasets import load_images
+from cascore.errors import InputError
+from cascore.experiments.statistics import read_statistics
+from cascore.metrics import FeatureMoments, load_classifier
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(
+        load_images("digits", "test").images[:80], tmp_path_factory.mktemp("i") / "a"
+    )
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    path = tmp_path_factory.mktemp("statistics") / "digits.npz"
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["reference", "digits", str(path), "--device", "cpu"])
+    assert stopped.value.code == 0
+    return path
+
+
+def moments():
+    eyes = load_classifier("digits")
+    train = load_images("digits", "train").images
+    return FeatureMoments.of(eyes(train), extractor=eyes.identity)
+
+
+def save(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_our_statistics_stand_for_the_images(ours, images):
+    record = ask(images, data=str(ours)).records[0]
+    direct = ask(images, data="digits", metrics=("frechet",)).records[0]
+    # Streamed and two-pass moments differ by rounding in float64.
+    assert record.value == pytest.approx(direct.value, rel=1e-9)
+    assert record.references == direct.references
+    assert record.extractor == direct.extractor
+    assert record.error == pytest.approx(direct.error, rel=1e-6)
+
+
+def test_our_file_says_where_it_comes_from_and_others_can_read_it(ours):
+    with np.load(ours, allow_pickle=False) as file:
+        assert sorted(file.files) == ["count", "mu", "provenance", "sigma"]
+        mu, sigma = file["mu"], file["sigma"]
+        said = json.loads(str(file["provenance"]))
+    expected = moments()
+    assert np.allclose(mu, expected.mean, rtol=1e-10, atol=1e-12)
+    assert np.allclose(sigma, expected.covariance, rtol=1e-9, atol=1e-12)
+    assert said["schema"] == "cascore.statistics/1"
+    assert said["reference"]["digest"] == load_images("digits", "train").digest
+    assert said["command"].startswith("cascore reference digits")
+    found = read_statistics(ours)
+    assert found.count == 1437
+    assert found.provenance.extractor == expected.extractor
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_files_of_others_serve_the_frechet_distance_and_are_marked(tmp_path, images, kind):
+    known = moments()
+    path = save(
+        tmp_path / "fid.npz",
+        mu=known.mean.numpy().astype(kind),
+        sigma=known.covariance.numpy().astype(kind),
+    )
+    with pytest.raises(InputError, match="does not say which extractor made its 64 features"):
+        ask(images, data=str(path))
+    answer = ask(images, data=str(path), extractor="digits")
+    (record,) = answer.records
+    direct = ask(images, data="digits", metrics=("frechet",)).records[0]
+    tolerance = 1e-9 if kind is np.float64 else 1e-4
+    assert record.value == pytest.approx(direct.value, rel=tolerance)
+    (reference,) = record.references
+    assert (reference.provenance, reference.count, reference.split) == ("unknown", None, None)
+    assert (reference.kind, reference.name) == ("statistics", str(path))
+    assert record.floor is None
+    assert [notice.partition(" ")[0] for notice in answer.notices] == [
+        "kernel", "precision-recall", "memorisation",
+    ]  # fmt: skip
+
+
+def test_another_extractor_than_that_of_the_file_is_refused(ours, images):
+    with pytest.raises(InputError, match="64 dimensions, features of random-convolution have 256"):
+        ask(images, data=str(ours), extractor="random-convolution")
+    with pytest.raises(InputError, match="holds statistics of 'digits'"):
+        ask(images, data=str(ours), extractor="pixels")  # 64 of them, too
+
+
+GOOD = {"mu": np.zeros(2), "sigma": np.eye(2)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"mu": np.zeros(2)}, "holds mu; expected arrays mu and sigma"),
+        ({**GOOD, "mu": np.zeros(3)}, r"mu has shape \[3\] and sigma \[2, 2\]"),
+        ({**GOOD, "sigma": np.eye(2)[None]}, r"sigma \[1, 2, 2\]"),
+        ({**GOOD, "sigma": np.array([[1.0, 0.5], [0.4, 1.0]])}, "not symmetric"),
+        ({**GOOD, "sigma": -np.eye(2)}, "negative variances"),
+        ({**GOOD, "mu": np.array([0.0, np.nan])}, "NaN"),
+        ({**GOOD, "mu": np.array([0, 1])}, "holds int64"),
+        ({**GOOD, "mu": np.array([None, 1])}, "allow_pickle=False"),
+        ({**GOOD, "count": np.array(1)}, "of 1 images"),
+        ({**GOOD, "provenance": np.array("{")}, "not JSON"),
+        ({**GOOD, "provenance": np.array('{"schema": "other"}')}, "schema is 'other'"),
+        (
+            {**GOOD, "provenance": np.array('{"schema": "cascore.statistics/1"}')},
+            "command is missing, extractor is missing",
+        ),
+    ],
+)
+def test_what_is_not_a_mean_and_a_covariance_is_refused(tmp_path, arrays, told):
+    with pytest.raises(InputError, match=told):
+        read_statistics(save(tmp_path / "a.npz", **arrays))
+
+
+def test_files_that_are_none_are_refused(tmp_path):
+    (tmp_path / "text.npz").write_text("<!DOCTYPE html>")
+    (tmp_path / "pickle.npz").write_bytes(b"\x80\x04K\x01.")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    for name in ("text", "pickle", "absent"):
+        with pytest.raises(InputError, match="cannot be read as statistics"):
+            read_statistics(tmp_path / f"{name}.npz")
+    with pytest.raises(InputError, match="holds one array"):
+        read_statistics(tmp_path / "array.npz")
+
+
+def test_a_slightly_asymmetric_covariance_in_float32_is_one(tmp_path):
+    sigma = torch.eye(3, dtype=torch.float32).numpy()
+    sigma[0, 1] = 1e-7
+    assert read_statistics(save(tmp_path / "a.npz", mu=np.zeros(3), sigma=sigma)).dimension == 3
