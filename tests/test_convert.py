@@ -206,7 +206,8 @@ def test_levels_of_the_checkpoint_that_are_those_expected_need_no_word(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "count"), [(90, 0.01, 500), (50, 0.01, 231), (50, 0.02, 232), (50, 50, 1)]
+    ("first", "last", "count"),
+    [(90, 0.01, 500), (50, 0.01, 231), (50.005, 0.01, 232), (50, 0.02, 232), (50, 50, 1)],
 )
 def test_levels_of_the_checkpoint_win_with_a_word(tmp_path, first, last, count):
     path = save(tmp_path / "a.pth", with_sigmas(line(first, last, count)))
@@ -222,6 +223,8 @@ def test_levels_of_the_checkpoint_win_with_a_word(tmp_path, first, last, count):
     ("sigmas", "told"),
     [
         (torch.linspace(50, 0.01, 232), "not a decreasing geometric sequence"),
+        # float32 rounds to 6e-8; a tenth of a thousandth is no rounding
+        (line(50, 0.01, 232) * (1 + 1e-4 * (-1.0) ** torch.arange(232)), "not a decreasing"),
         (line(0.01, 50, 232), "not a decreasing geometric sequence"),
         (torch.tensor([50.0, 0.0]), "not positive"),
         (torch.tensor([50.0, math.nan]), "not positive"),
@@ -256,36 +259,39 @@ def test_a_network_of_other_pixels_is_seen_in_0_to_1(tmp_path):
 
 
 def test_the_papers_settings_go_with_the_papers_models_in_their_units(tmp_path):
-    done = {}
-    for name, pixels in (("cifar10-ncsnv2", UNIT), ("stacked-mnist-ncsnv2", (-1.0, 1.0))):
+    state = published(NCSNv2(), parallel=False)
+    path = save(tmp_path / "a.pth", [state, optimizer_of(network()), 0, 1, state])
+
+    def converted(name, *, data=None, levels=None, size=None, pixels=UNIT):
         experiment, shape = PUBLISHED[name]
-        net = NCSNv2()
-        state = published(net, parallel=False)
-        path = save(tmp_path / "a.pth", [state, optimizer_of(network()), 0, 1, state])
-        done[name] = convert_checkpoint(
+        out = tmp_path / f"{name}-{data}-{levels}-{size}"
+        done = convert_checkpoint(
             path,
-            tmp_path / name,
-            experiment=experiment,
-            shape=shape,
+            out,
+            experiment=replace(
+                experiment,
+                data=replace(experiment.data, name=data or experiment.data.name),
+                schedule=replace(experiment.schedule, levels=levels or experiment.schedule.levels),
+            ),
+            shape=(3, size, size) if size else shape,
             pixel_range=pixels,
             weights="ema",
         )
-    cifar10, stacked = (each.record for each in done.values())
+        return done.record, (out / "README.md").read_text()
+
+    cifar10, card = converted("cifar10-ncsnv2")
+    stacked, _ = converted("stacked-mnist-ncsnv2", pixels=(-1.0, 1.0))
+    for other in ({"data": "mine"}, {"levels": 231}, {"size": 64}):
+        assert converted("cifar10-ncsnv2", **other)[0].samplers == {}
     assert cifar10.samplers["cifar10-ncsnv2-cas-5"]["epsilon"] == 1.1e-6  # Table 1
     assert len(cifar10.samplers) == 4
     # eta = epsilon / sigma_L^2 has no units and is the paper's 5e-6 / 0.01^2.
     (only,) = stacked.samplers.values()
     assert only["epsilon"] / stacked.experiment.schedule.last**2 == pytest.approx(0.05)
-    card = (tmp_path / "cifar10-ncsnv2" / "README.md").read_text()
     (told,) = (x for x in card.splitlines() if x.endswith("# cifar10-ncsnv2-als-5"))
     flags = "--method als --order 1 --steps None --n-sigma 5 --epsilon 3.6e-06"
     assert told.startswith(f"cascore sample FOLDER {flags}  #")
     assert "29,694,083 parameters" in card
-
-
-def test_the_papers_settings_do_not_go_with_other_levels(tmp_path):
-    path = save(tmp_path / "a.pth", with_sigmas(line(90, 0.01, 500)))
-    assert convert(path, tmp_path / "out").record.samplers == {}
 
 
 def refused(tmp_path, path, **settings):

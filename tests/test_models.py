@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cascore import cli
 from cascore.errors import InputError
 from cascore.experiments.config import Data, Experiment, Network, Train
 from cascore.experiments.convert import convert_run
+from cascore.experiments.model_folder import write_model_folder
 from cascore.experiments.model_record import (
     FORMAT_VERSION,
     ModelRecord,
@@ -213,6 +215,26 @@ def test_each_fault_is_one_clear_message(model, capsys, fault):
         assert "Traceback" not in captured.err
         assert captured.out == ""
     assert not (model / "samples").exists()
+
+
+def test_a_model_directory_is_never_written_over(model):
+    before = {path: path.read_bytes() for path in model.iterdir()}
+    with pytest.raises(InputError, match="is there already"):
+        write_model_folder(model, record(), weights={"a": torch.zeros(1)}, discriminator=None)
+    assert {path: path.read_bytes() for path in model.iterdir()} == before
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("cascore.training.checkpoint.save_file", full)
+    with pytest.raises(OSError, match=r"cannot write .*/out: .*No space left"):
+        write_model_folder(
+            tmp_path / "out", record(), weights={"a": torch.zeros(1)}, discriminator=None
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_paths_of_the_machine_do_not_travel(made, tmp_path):
