@@ -13,6 +13,7 @@ import cascore
 from cascore import cli
 from cascore.datasets import load_images
 from cascore.experiments.presets import PRESETS, SAMPLERS
+from cascore.experiments.records import read_records
 from cascore.pixels import save_png
 
 TINY = ("--network.width", "8", "--train.batch-size", "16", "--train.steps", "3", "--device", "cpu")
@@ -119,26 +120,44 @@ def test_a_picture_depends_on_its_seed_alone(trained, tmp_path):
     assert (tmp_path / "many" / picture).read_bytes() == (tmp_path / "one" / picture).read_bytes()
 
 
-def test_evaluate_prints_a_table_and_writes_a_record(trained, tmp_path, capsys):
-    out = tmp_path / "record.json"
+def test_evaluate_prints_a_table_and_writes_records(trained, tmp_path, capsys):
+    out = tmp_path / "records.json"
     assert run("evaluate", trained, "--count", 40, "--steps", 2, "--out", out) == 0
     assert "denoised" in capsys.readouterr().out
-    record = json.loads(out.read_text())
-    assert record["reference"]["train"]["count"] == 1437
-    for kind in ("raw", "denoised"):
-        judged = record["results"][kind]["frechet_to_train"]
-        assert judged["value"] > judged["floor"]["mean"] > 0
-        assert judged["at_floor"] is False
+    distances = [each for each in read_records(out) if each.metric == "frechet"]
+    assert [(each.images.form, each.references[0].count) for each in distances] == [
+        ("raw", 1437), ("raw", 360), ("denoised", 1437), ("denoised", 360),
+    ]  # fmt: skip
+    for each in distances:
+        assert each.value > each.floor.mean + 2 * each.floor.spread > 0
+
+
+def test_evaluations_of_a_run_lie_in_it_and_are_compared(trained, capsys):
+    for steps in (2, 3):
+        asked = ("--count", 20, "--steps", steps, "--metrics", "frechet", "--device", "cpu")
+        assert run("evaluate", trained, *asked) == 0
+    names = sorted(path.name for path in (trained / "evaluations").iterdir())
+    assert names == [
+        f"cas-order-2-kappa-2.5-{calls}-calls-seed-0-count-20-step-3.json" for calls in (2, 3)
+    ]
+    capsys.readouterr()
+    assert run("compare", trained) == 0
+    told = capsys.readouterr().out
+    assert "2 calls" in told
+    assert "3 calls" in told
+    shutil.rmtree(trained / "evaluations")
 
 
 def test_evaluate_judges_a_folder_of_real_images_at_the_floor(tmp_path, capsys):
     # 100 held-out digits are as good as a perfect model's.
     for index, image in enumerate(load_images("digits", "test").images[:100]):
         save_png(image, tmp_path / f"{index}.png")
-    record = tmp_path / "record.json"
-    assert run("evaluate", tmp_path, "--data", "digits", "--out", record) == 0
-    judged = json.loads(record.read_text())["results"]["images"]["frechet_to_train"]
-    assert judged["at_floor"]
+    out = tmp_path / "records.json"
+    assert run("evaluate", tmp_path, "--data", "digits", "--out", out) == 0
+    record = read_records(out)[0]
+    assert record.value <= record.floor.mean + 2 * record.floor.spread
+    row = next(x for x in capsys.readouterr().out.splitlines() if "1,437 training" in x)
+    assert f"= {record.value:.3f}" in row
 
 
 def test_the_version_is_one_line(capsys):
@@ -226,6 +245,23 @@ def mistakes(trained, tmp_path):
         (("evaluate", mixed, "--data", "digits"), "grey.png"),
         (("evaluate", trained, "--count", "1"), "at least 2"),
         (("evaluate", twice, "--data", "digits"), "samples of cascore twice"),
+        (("evaluate", trained, "--data", mixed / "absent.npz"), "cannot be read as statistics"),
+        (("evaluate", trained, "--size", "16"), "for folders of images"),
+        (("evaluate", trained, "--extractor", "eyes"), "no extractor"),
+        (("evaluate", trained, "--checkpoint", "best"), "none was evaluated during training"),
+        (("evaluate", trained, "--as-published"), "divergence of modes"),
+        (("evaluate", trained, "--metrics", "fid"), "inception-score"),
+        (("compare", empty), "holds no record"),
+        (("compare", damaged), "schema is None"),
+        (("compare", page), "not JSON"),
+        (("compare",), "paths"),
+        (("verify", page), "not JSON"),
+        (("verify", tmp_path / "absent.json"), "cannot read"),
+        (("reference", "digits", page), "is there already"),
+        (("reference", "digits", tmp_path / "out.npy"), "ends in .npz"),
+        (("reference", "digits", tmp_path / "out.npz", "--split", "all"), "no split 'all'"),
+        (("reference", "swiss-roll", tmp_path / "out.npz"), "set of points"),
+        (("train", "digits", "--train.evaluate-count", "1"), "evaluate_count"),
         (("info", empty), "neither a run nor a model directory"),
     ]
 
