@@ -254,7 +254,7 @@ def mistakes(trained, tmp_path):
         (("compare", empty), "holds no record"),
         (("compare", damaged), "schema is None"),
         (("compare", page), "not JSON"),
-        (("compare",), "paths"),
+        (("compare",), "nothing to compare"),
         (("verify", page), "not JSON"),
         (("verify", tmp_path / "absent.json"), "cannot read"),
         (("reference", "digits", page), "is there already"),

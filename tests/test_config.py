@@ -46,6 +46,8 @@ EVERYTHING = Experiment(
         save_every=2,
         keep_last=3,
         keep_every=4,
+        evaluate_every=5,
+        evaluate_count=6,
     ),
     adversarial=Adversarial(
         gan="hinge",

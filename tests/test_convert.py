@@ -20,6 +20,7 @@ from cascore.experiments.config import Adversarial, Data, Network, Schedule
 from cascore.experiments.convert import convert_checkpoint, convert_run, published_pixels
 from cascore.experiments.models import load_model
 from cascore.experiments.presets import PRESETS, PUBLISHED
+from cascore.experiments.records import read_records
 from cascore.experiments.run import training_run
 from cascore.files import file_digest
 from cascore.networks import BigGANDiscriminator, NCSNv2, UNet
@@ -588,15 +589,17 @@ def test_the_command_converts_and_the_model_is_sampled_alone(tmp_path, monkeypat
 
 def test_a_model_directory_is_judged_like_its_run(run, tmp_path):
     assert command("convert", run, tmp_path / "model") == 0
-    records = []
+    files = []
     for path in (run, tmp_path / "model"):
         out = tmp_path / f"{path.name}.json"
         assert command("evaluate", path, "--count", 10, "--steps", 2, "--out", out) == 0
-        records.append(json.loads(out.read_text()))
-    first, second = records
-    assert first["results"] == second["results"]
-    assert first["data"]["digest"] == second["data"]["digest"]
-    assert first["checkpoint"] != second["checkpoint"]  # two files of the same weights
+        files.append(read_records(out))
+    for first, second in zip(*files, strict=True):
+        assert (first.metric, first.value, first.error) == (
+            second.metric, second.value, second.error,
+        )  # fmt: skip
+        assert first.model.data["digest"] == second.model.data["digest"]
+        assert first.model.digest != second.model.digest  # two files of the same weights
 
 
 def test_data_of_ones_own_have_pixels_in_0_to_1(tmp_path, monkeypatch):

@@ -39,7 +39,8 @@ def find_entries(
         split: Of the reference: train, test or all; None takes train where there are several.
 
     Raises:
-        InputError: No such metric, files that cannot be read, or a path without such a number.
+        InputError: No path, no such metric, files that cannot be read, or a path without such a
+            number.
     """
     if metric not in GROUPS:
         raise InputError(f"there is no number {metric!r}; known are {', '.join(GROUPS)}")
@@ -62,6 +63,8 @@ def find_entries(
             where = "" if split is None else f" against the split {split}"
             raise InputError(f"{path} holds no record of {what}{where}")
         entries += found
+    if not entries:
+        raise InputError("there is nothing to compare: name files of records, or runs")
     return [
         Entry(label, file, record)
         for label, (file, record) in zip(_labels(entries), entries, strict=True)
