@@ -10,6 +10,7 @@ import torch
 from cascore import cli
 from cascore.datasets.survey import FolderSurvey, fitting_options, fitting_sizes, survey_folder
 from cascore.errors import InputError
+from cascore.experiments.build import build_denoiser
 from cascore.experiments.choose import LEAST_STEPS, choose_levels, choose_network
 from cascore.experiments.config import Data
 from cascore.experiments.cost import step_cost
@@ -28,7 +29,7 @@ def run(*arguments):
 
 def draw(folder, sizes, *, channels=3, start=0):
     """Random images; by the hash of their names some are held out."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for i, (height, width) in enumerate(sizes, start=start):
         pixels = np.random.default_rng(i).integers(256, size=(channels, height, width))
         save_png(torch.from_numpy(pixels.astype(np.uint8)), folder / f"{i}.png")
@@ -54,7 +55,7 @@ def test_a_survey_reads_headers(tmp_path):
     [
         ((32, 32), 32, (32, 16, 8)),
         ((28, 28), 28, (28, 16, 8)),
-        ((30, 30), 30, (16, 8)),  # not a multiple of 4
+        ((30, 30), 30, (30, 16, 8)),
         ((32, 40), 32, (32, 16, 8)),
         ((256, 256), 256, (64, 32, 16, 8)),
         (None, 63, (32, 16, 8)),
@@ -89,7 +90,7 @@ def test_at_least_3000_steps_fit_or_it_is_said():
     assert enough.experiment.train.steps >= LEAST_STEPS
     few = choose_network(Data(name="x"), COLOUR_32, minutes=0.01, speed=1e9)
     assert few.experiment.train.steps < LEAST_STEPS
-    assert "will be rough" in few.reasons[-1]
+    assert "the smallest" in few.reasons[-1]
 
 
 def test_a_large_image_gets_no_narrow_network():
@@ -152,14 +153,57 @@ def test_a_folder_trains_says_what_it_chose_and_goes_on(photos, tmp_path, capsys
     command = ("train", f"folder:{photos}", *TINY, "--train.steps")
     assert run(*command, "2") == 0
     told = capsys.readouterr().err
-    assert told.count("chosen: ") == 4
+    assert told.count("chosen: ") == 5
     experiment = read_experiment(tmp_path / "runs" / "folder-photos")
     assert experiment.name == "folder-photos"
     assert (experiment.network.width, experiment.train.steps) == (4, 2)
     assert run(*command, "3") == 0  # though the machine may be faster now
-    assert "it goes on with its settings" in capsys.readouterr().err
+    assert "it goes on with its settings, 2 steps" in capsys.readouterr().err
     again = read_experiment(tmp_path / "runs" / "folder-photos")
     assert again == replace(experiment, train=replace(experiment.train, steps=3))
+
+
+def test_a_run_of_another_folder_is_left_alone(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "other" / "photos", [(16, 16)] * 30, start=100)
+    assert run("train", *TINY, f"folder:{photos}", "--train.steps", "1") == 0
+    before = (tmp_path / "runs" / "folder-photos" / "metrics.jsonl").read_bytes()
+    assert run("train", "folder:other/photos", *TINY, "--train.steps", "2") == 2
+    told = capsys.readouterr().err
+    assert f"holds a run on folder:{photos}, not on folder:other/photos" in told
+    assert (tmp_path / "runs" / "folder-photos" / "metrics.jsonl").read_bytes() == before
+    monkeypatch.chdir(photos)
+    assert run("train", "folder:.", *TINY, "--train.steps", "1", "--dry-run") == 0
+    assert "run: runs/folder-photos, new" in capsys.readouterr().out
+
+
+def test_several_processes_do_not_choose(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
+    assert run("train", f"folder:{photos}", *TINY) == 2
+    assert "without torchrun" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", range(8, 65))
+def test_every_square_size_has_a_network_that_takes_it(size):
+    survey = replace_survey(smallest=size, one_size=(size, size))
+    experiment, _ = choose_network(Data(name="x"), survey, minutes=1e6, speed=1e11)
+    chosen = experiment.data.size or size
+    assert chosen <= size
+    with torch.device("meta"):
+        denoiser = build_denoiser(experiment.network, (3, chosen, chosen), seed=0)
+        denoiser(torch.zeros(1, 3, chosen, chosen), torch.ones(1))
+
+
+def test_a_model_directory_keeps_no_path_and_may_be_read_by_all(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.umask", lambda mask: 0o022)
+    assert run("train", f"folder:{photos}", *TINY, "--train.steps", "1", "--out", "run") == 0
+    assert run("convert", "run", "model") == 0
+    for file in (tmp_path / "model").iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes(), file
+        assert file.stat().st_mode & 0o777 == 0o644, file
+    assert "folder:photos" in (tmp_path / "model" / "model.json").read_text()
 
 
 def test_what_is_not_given_follows_what_is(photos, tmp_path, capsys, monkeypatch):
@@ -182,7 +226,7 @@ def test_mistakes_are_one_clear_message(photos, tmp_path, capsys, monkeypatch):
         (("folder:empty",), "no image"),
         ((f"folder:{photos}", "--minutes", "0"), "minutes must be positive"),
         ((f"folder:{photos}", "--minuts", "3"), "--minutes"),
-        ((f"folder:{photos}", "--data.size", "9"), "multiples of"),
+        ((f"folder:{photos}", "--data.size", "9"), "a multiple of 4 up to 40"),
     ):
         assert run("train", *arguments) == 2
         output = capsys.readouterr()

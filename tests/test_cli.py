@@ -89,7 +89,7 @@ def test_presets_lists_every_preset_and_sampler(capsys, monkeypatch):
     for name in (*PRESETS, *SAMPLERS):
         assert name in told
     assert "29,694,083" in told
-    assert "4,204,801 x 2" in told
+    assert "D 4,204,801 parameters, 2 updates a step" in told
 
 
 def test_the_papers_settings_are_taken_by_name(trained, tmp_path):
@@ -240,6 +240,7 @@ def mistakes(trained, tmp_path):
         (("sample", trained, "--steps", "0"), "steps"),
         (("sample", trained, "--like", "figure-2", "--steps", "3"), "leave out the others"),
         (("sample", trained, "--like", "figure-9"), "figure-2"),
+        (("sample", trained, "--like", "cifar10-unet-als-5"), "232 levels from 50"),
         (("train", "digits", "--network.kind", "mlp"), "use unet or ncsnv2"),
         (("evaluate", mixed), "--data"),
         (("evaluate", mixed, "--data", "digits"), "grey.png"),

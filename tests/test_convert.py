@@ -288,7 +288,7 @@ def test_the_papers_settings_go_with_the_papers_models_in_their_units(tmp_path):
     assert len(cifar10.samplers) == 4
     # eta = epsilon / sigma_L^2 has no units and is the paper's 5e-6 / 0.01^2.
     (only,) = stacked.samplers.values()
-    assert only["epsilon"] / stacked.experiment.schedule.last**2 == pytest.approx(0.05)
+    assert (only["eta"], only["epsilon"]) == (0.05, None)
     (told,) = (x for x in card.splitlines() if x.endswith("# cifar10-ncsnv2-als-5"))
     flags = "--method als --order 1 --steps None --n-sigma 5 --epsilon 3.6e-06"
     assert told.startswith(f"cascore sample FOLDER {flags}  #")

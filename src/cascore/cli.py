@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +34,13 @@ from cascore.arguments import (
 )
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
-from cascore.experiments.presets import SAMPLERS
 
 if TYPE_CHECKING:
     from cascore.commands import FolderOptions
 
 __all__ = ["main"]
+
+_DATA_NAME = "--data.name"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"cascore {__version__}\n")
         sys.exit(0)
     try:
-        if given[:1] == ["train"] and given[1:2] and given[1].startswith("folder:"):
-            code = _train_folder(given[1:])
+        if (folder := _named_folder(given)) is not None:
+            code = _train_folder([folder, *(each for each in given[1:] if each is not folder)])
         else:
             code = _run(
                 tyro.cli(
@@ -74,12 +76,22 @@ def _fail(error: Exception) -> "None":
     sys.exit(2)
 
 
+def _named_folder(given: Sequence[str]) -> str | None:
+    """The folder:PATH that `train` is to choose everything for, wherever it stands."""
+    if given[:1] != ["train"]:
+        return None
+    pairs = pairwise(given)
+    found = (each for before, each in pairs if each.startswith("folder:") and before != _DATA_NAME)
+    return next(found, None)
+
+
 def _train_folder(given: Sequence[str]) -> int:
     """Parse twice: what is given decides what is chosen, and then stands before it."""
     from cascore import commands
 
     first = _parse_folder(given, TrainFolder(path=given[0]))
-    out = first.out or Path("runs") / f"folder-{Path(first.path.removeprefix('folder:')).name}"
+    name = Path(first.path.removeprefix("folder:")).resolve().name
+    out = first.out or Path("runs") / f"folder-{name}"
     chosen = commands.choose(
         replace(first.experiment, data=replace(first.experiment.data, name=first.path)),
         out,
@@ -112,7 +124,9 @@ def _sampler(command: Sample | Evaluate) -> Sampler:
         raise InputError(
             f"--like {command.like} fixes every sampler setting: leave out the others, or --like"
         )
-    return SAMPLERS[command.like]
+    from cascore import commands
+
+    return commands.paper_sampler(command.like, command.path)
 
 
 def _folders(command: Evaluate | MakeReference) -> "FolderOptions":

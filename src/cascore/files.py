@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["file_digest", "replaced_file", "replaced_folder", "write_text"]
+__all__ = ["file_digest", "give_usual_mode", "replaced_file", "replaced_folder", "write_text"]
 
 
 @contextmanager
@@ -45,6 +45,13 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with replaced_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def give_usual_mode(path: Path) -> None:
+    """The permissions that a new file has: what the umask leaves of reading and writing for all."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def file_digest(path: Path) -> str:

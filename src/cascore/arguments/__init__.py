@@ -12,7 +12,7 @@ import tyro
 from cascore.arguments.common import Device, SamplerName
 from cascore.arguments.judging import Compare, Evaluate, MakeReference, Verify
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS, PUBLISHED, describe_preset
+from cascore.experiments.presets import FOLDER, PRESETS, PUBLISHED, describe_preset
 
 __all__ = [
     "Command",
@@ -81,13 +81,19 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainFolder:
-    """Train on a folder of images: everything that is not given is chosen for it, and said."""
+    """Train on a folder of images: everything that is not given is chosen for it, and said.
+
+    The image size, sigma_1 and the levels, the width of the network and the steps that this help
+    shows as defaults are chosen anew for the folder, the machine and the minutes.
+    """
 
     path: tyro.conf.Positional[str]
     """folder:PATH."""
     minutes: float = 30.0
     """How long to train here; decides image size, width of the network and steps."""
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = field(default_factory=Experiment)
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: FOLDER
+    )
     """What is chosen; any setting may be given by name instead."""
     out: Path | None = None
     """Folder of the run (default: runs/folder-NAME); one that holds a run is continued."""

@@ -7,7 +7,7 @@ from cascore.commands.data import prepare_data, show_data
 from cascore.commands.judging import evaluate
 from cascore.commands.presets import presets
 from cascore.commands.referencing import reference
-from cascore.commands.sampling import sample
+from cascore.commands.sampling import paper_sampler, sample
 from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
 from cascore.commands.verifying import verify
@@ -24,6 +24,7 @@ __all__ = [
     "evaluate",
     "fit_rest",
     "info",
+    "paper_sampler",
     "prepare_data",
     "presets",
     "quickstart",

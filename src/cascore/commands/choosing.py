@@ -4,15 +4,18 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from cascore.commands.training import use_threads
+import torch
+import torch.distributed as dist
+
+from cascore.commands.training import measured_step, use_threads
 from cascore.console import Display
 from cascore.datasets import ImageSet
 from cascore.datasets.survey import survey_folder
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.choose import choose_levels, choose_network
+from cascore.experiments.choose import LEAST_STEPS, choose_levels, choose_network
 from cascore.experiments.config import Experiment
-from cascore.experiments.cost import step_cost, training_speed
+from cascore.experiments.cost import training_speed
 from cascore.experiments.run_folder import is_run, read_experiment
 from cascore.schedule import level_count
 
@@ -22,24 +25,64 @@ __all__ = ["choose", "fit_rest"]
 def choose(
     given: Experiment, out: Path, *, minutes: float, device: str, threads: int | None
 ) -> Experiment:
-    """An experiment for the folder that the data settings name; a run in `out` goes on as it is."""
+    """An experiment for the folder that the data settings name; a run in `out` goes on as it is.
+
+    Raises:
+        InputError: a run of another folder in `out`, several processes that would each choose, or
+            a folder that cannot be trained on.
+    """
     display = Display()
     use_threads(threads)
-    if is_run(out):
-        display.say(f"{out} holds a run: it goes on with its settings")
-        return read_experiment(out)
     path = Path(given.data.name.removeprefix("folder:"))
-    speed = training_speed(build.select_device(device))
-    choice = choose_network(given.data, survey_folder(path), minutes=minutes, speed=speed)
+    if is_run(out):
+        found = read_experiment(out)
+        _require_same_folder(found, path, out)
+        display.say(
+            f"{out} holds a run: it goes on with its settings, {found.train.steps} steps;"
+            " --train.steps makes it longer"
+        )
+        return found
+    if dist.is_torchelastic_launched():
+        raise InputError(
+            "several processes measure different speeds and would choose differently: start this"
+            f" command once without torchrun (--out {out}), stop it, and let torchrun go on with it"
+        )
+    place = build.select_device(device)
+    survey = survey_folder(path)
+    choice = choose_network(given.data, survey, minutes=minutes, speed=training_speed(place))
     images = build.load_data(choice.experiment.data, "train")
     assert isinstance(images, ImageSet)
     if images.count < 2:
         raise InputError(f"{path} has {images.count} image to train on; expected at least 2")
     with display.counting("largest distance", images.count) as advance:
-        schedule, reason = choose_levels(images, progress=advance)
-    for each in (*choice.reasons, reason, "every choice can be given instead: --help lists them"):
+        schedule, levels = choose_levels(images, progress=advance)
+    chosen = replace(choice.experiment, name=f"folder-{path.resolve().name}", schedule=schedule)
+    chosen, length = _fitted(chosen, images, place, minutes=minutes)
+    given_instead = "every choice can be given instead: --help lists them"
+    for each in (*choice.reasons, levels, length, given_instead):
         display.say(f"chosen: {each}")
-    return replace(choice.experiment, name=f"folder-{path.name}", schedule=schedule)
+    return chosen
+
+
+def _require_same_folder(found: Experiment, path: Path, out: Path) -> None:
+    trained = found.data.name
+    if Path(trained.removeprefix("folder:")).resolve() != path.resolve():
+        raise InputError(
+            f"{out} holds a run on {trained}, not on folder:{path}: choose another folder for the"
+            " run with --out"
+        )
+
+
+def _fitted(
+    experiment: Experiment, images: ImageSet, place: torch.device, *, minutes: float
+) -> tuple[Experiment, str]:
+    """As many steps as fit the minutes, by steps that were tried; and the reason in words."""
+    _, seconds = measured_step(experiment, images, place)
+    steps = max(1, int(60 * minutes / seconds))
+    settings = replace(experiment.train, steps=steps, save_every=max(1, min(500, steps // 4)))
+    short = "" if steps >= LEAST_STEPS else ", which is short: the pictures will be rough"
+    reason = f"{steps} steps of {settings.batch_size}: a step takes {1000 * seconds:,.0f} ms here"
+    return replace(experiment, train=settings), f"{reason}{short}"
 
 
 def fit_rest(
@@ -48,15 +91,17 @@ def fit_rest(
     """Let what was not given follow what was: levels a sigma_1, the number of steps a network."""
     if experiment == chosen:
         return experiment
-    shape = build.data_shape(build.load_data(experiment.data, "train"))
-    schedule, settings = experiment.schedule, experiment.train
+    images = build.load_data(experiment.data, "train")
+    assert isinstance(images, ImageSet)
+    schedule = experiment.schedule
     if schedule != chosen.schedule and schedule.levels == chosen.schedule.levels:
-        levels = level_count(math.prod(shape), schedule.first, schedule.last)
-        schedule = replace(schedule, levels=levels)
-    if settings.steps == chosen.train.steps and _work(experiment) != _work(chosen):
-        seconds = step_cost(experiment, shape).seconds(training_speed(build.select_device(device)))
-        settings = replace(settings, steps=max(1, int(60 * minutes / seconds)))
-    return replace(experiment, schedule=schedule, train=settings)
+        levels = level_count(math.prod(images.shape), schedule.first, schedule.last)
+        experiment = replace(experiment, schedule=replace(schedule, levels=levels))
+    if experiment.train.steps == chosen.train.steps and _work(experiment) != _work(chosen):
+        place = build.select_device(device)
+        experiment, reason = _fitted(experiment, images, place, minutes=minutes)
+        Display().say(f"chosen: {reason}")
+    return experiment
 
 
 def _work(experiment: Experiment) -> tuple[object, ...]:

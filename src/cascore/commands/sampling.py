@@ -11,11 +11,14 @@ from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import Sampler
 from cascore.experiments.generate import generate, seeds_from
+from cascore.experiments.model_folder import is_model_folder, read_model_record
 from cascore.experiments.models import Model, load_model
 from cascore.experiments.outputs import require_new, write_samples
+from cascore.experiments.presets import SAMPLERS, require_fitting
+from cascore.experiments.run_folder import is_run, read_experiment
 from cascore.sampling import Samples
 
-__all__ = ["draw", "provenance", "sample"]
+__all__ = ["draw", "paper_sampler", "provenance", "sample"]
 
 
 def sample(
@@ -46,6 +49,22 @@ def sample(
     Display().say(f"{count} samples at {samples.nfe} network calls each ({sampler.label})")
     Console(soft_wrap=True, highlight=False, markup=False).print(folder)
     return 0
+
+
+def paper_sampler(name: str, path: Path) -> Sampler:
+    """A sampler of the paper by name, for a model whose levels its step size was tuned for.
+
+    Raises:
+        InputError: the model has other noise levels, and the step size depends on them.
+    """
+    if is_run(path):
+        require_fitting(name, read_experiment(path).schedule)
+    elif is_model_folder(path):
+        record = read_model_record(path)
+        if name in record.samplers:  # in the units of its pixels
+            return Sampler(**record.samplers[name])
+        require_fitting(name, record.experiment.schedule)
+    return SAMPLERS[name]
 
 
 def draw(

@@ -1,5 +1,6 @@
 """`cascore train`: train or continue a run, or describe what would be trained."""
 
+import math
 import signal
 import statistics
 import time
@@ -15,23 +16,23 @@ from rich.console import Console
 
 from cascore.console import Display
 from cascore.datasets import DataRecord, ImageSet, PointSet
+from cascore.datasets.diameter import image_diameter
 from cascore.errors import InputError
 from cascore.experiments import build
+from cascore.experiments.choose import LARGEST_WORK
 from cascore.experiments.config import Data, Experiment, Schedule, to_json
-from cascore.experiments.cost import Cost, step_cost, training_speed
+from cascore.experiments.cost import step_cost, training_speed
 from cascore.experiments.presets import SHAPES
 from cascore.experiments.run import training_run
-from cascore.pixels import to_float
-from cascore.schedule import largest_distance, level_count
+from cascore.schedule import level_count
 from cascore.training import Workers, joined_processes
 from cascore.training.checkpoint import checkpoints
 
-__all__ = ["describe", "duration", "train", "use_threads"]
+__all__ = ["describe", "duration", "measured_step", "train", "use_threads"]
 
 TRIAL_STEPS = 6
 TRIAL_SECONDS = 2.0  # for one of them at most
 STAND_INS = 256  # random images in the place of data that are not here
-ADVISED = 3000  # images that sigma_1 is compared with
 
 
 def train(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
@@ -102,7 +103,7 @@ def describe(experiment: Experiment, folder: Path, *, device: str, threads: int 
     saved = checkpoints(folder / "checkpoints")
     done = min(saved[-1].step if saved else 0, experiment.train.steps)
     console.print(f"run: {folder}, {f'goes on from step {done}' if done else 'new'}")
-    rows, typical = _trial(experiment, data, cost, place)
+    rows, typical = measured_step(experiment, data, place)
     left = experiment.train.steps - done
     scaled = "" if rows == experiment.train.batch_size else f", measured on batches of {rows}"
     console.print(
@@ -126,12 +127,12 @@ def _data_or_stand_in(settings: Data) -> tuple[ImageSet | PointSet, str]:
         return ImageSet(settings.name, "train", images, None, record), str(error)
 
 
-def _trial(
-    experiment: Experiment, data: ImageSet | PointSet, cost: Cost, place: torch.device
+def measured_step(
+    experiment: Experiment, data: ImageSet | PointSet, place: torch.device
 ) -> tuple[int, float]:
-    """Seconds of a step, scaled up from as many rows as can be tried in a few seconds."""
+    """Rows tried, and seconds of a step, scaled up from what can be tried in a few seconds."""
     settings = experiment.train
-    expected = cost.seconds(training_speed(place))
+    expected = step_cost(experiment, build.data_shape(data)).seconds(training_speed(place))
     rows = max(1, min(settings.batch_size, int(settings.batch_size * TRIAL_SECONDS / expected)))
     small = replace(experiment, train=replace(settings, batch_size=rows, steps=TRIAL_STEPS))
     state = build.build_state(small, build.data_shape(data), device=place)
@@ -142,15 +143,16 @@ def _trial(
 
 
 def _levels_advice(data: ImageSet, schedule: Schedule) -> str:
-    """Techniques 1 and 2 for these images, from at most a few thousand of them."""
-    looked = min(data.count, ADVISED)
-    pixels = to_float(data.images[torch.linspace(0, data.count - 1, looked).long()])
-    distance = largest_distance(pixels) if looked > 1 else 0.0
-    counted = f"levels between {schedule.first:g} and {schedule.last:g} by Technique 2: "
-    counted += str(level_count(pixels[0].numel(), schedule.first, schedule.last))
+    """Techniques 1 and 2 for these images."""
+    if data.count < 2 or schedule.levels < 2:
+        return f"sigma_1 is {schedule.first:g}; one image or one level has no Techniques 1 and 2"
+    diameter = image_diameter(data.images, largest_work=LARGEST_WORK)
+    distance = f"is {diameter.high:.2f}" if diameter.exact else f"is at most {diameter.high:.1f}"
+    count = level_count(math.prod(data.shape), schedule.first, schedule.last)
     return (
-        f"sigma_1 is {schedule.first:g}; the largest distance among {looked} images (Technique 1)"
-        f" is {distance:.1f}; {counted}, {schedule.levels} are set"
+        f"sigma_1 is {schedule.first:g}; the largest distance of two images (Technique 1)"
+        f" {distance}; levels between {schedule.first:g} and {schedule.last:g} by Technique 2:"
+        f" {count}, {schedule.levels} are set"
     )
 
 

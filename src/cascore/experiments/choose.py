@@ -13,13 +13,14 @@ from cascore.experiments.config import Data, Experiment, Network, Schedule, Trai
 from cascore.experiments.cost import step_cost
 from cascore.schedule import level_count
 
-__all__ = ["Choice", "choose_levels", "choose_network"]
+__all__ = ["LARGEST_WORK", "LEAST_STEPS", "Choice", "choose_levels", "choose_network"]
 
 LAST = 0.01
 BATCH_SIZE = 64
+SMALL = 40  # pixels; larger images get one resolution more
 LEAST_STEPS = 3000
 WIDTHS = (128, 96, 64, 48, 32)
-LARGEST_WORK = 2e11  # of Technique 1, seconds
+LARGEST_WORK = 2e11  # products of pixels for Technique 1: some ten seconds on one core
 
 
 class Choice(NamedTuple):
@@ -51,8 +52,14 @@ def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: f
         mode = "rgb"
     channels = 1 if mode == "grey" or (mode == "auto" and survey.all_grey) else 3
     sizes = (data.size,) if data.size else fitting_sizes(survey)
+    fits = tuple(size for size in sizes if size >= 8 and size % _divisor(size) == 0)
+    if not fits:
+        raise InputError(
+            f"size {data.size} does not halve evenly in the network that would be chosen: take at"
+            " least 8, a multiple of 4 up to 40 and of 8 above"
+        )
     candidates = [
-        (size, width) for size in sizes for width in WIDTHS if width >= min(size, WIDTHS[0])
+        (size, width) for size in fits for width in WIDTHS if width >= min(size, WIDTHS[0])
     ]
 
     def steps(size: int, width: int) -> int:
@@ -74,17 +81,21 @@ def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: f
         ("grey and colour are mixed: all become colour" if survey.mixed else "")
         if data.mode == "auto"
         else f"mode {data.mode}, as asked",
-        f"U-Net of width {width}: the widest of which {LEAST_STEPS} steps of {BATCH_SIZE} fit into"
-        f" {minutes:g} minutes here"
+        f"U-Net of width {width}: about the widest of which {LEAST_STEPS} steps of {BATCH_SIZE} fit"
+        f" into {minutes:g} minutes here"
         if count >= LEAST_STEPS
-        else f"U-Net of width {width}, the smallest; {minutes:g} minutes are short for it, and the"
-        " pictures will be rough",
+        else f"U-Net of width {width}, the smallest",
     )
     return Choice(replace(chosen, train=settings), tuple(filter(None, reasons)))
 
 
+def _divisor(size: int) -> int:
+    """What the chosen network needs the size to be a multiple of."""
+    return 8 if size > SMALL else 4
+
+
 def _experiment(data: Data, *, size: int, width: int) -> Experiment:
-    large, tiny = size > 40, size < 16
+    large, tiny = size > SMALL, size < 16
     network = Network(
         width=width,
         multipliers=(1, 2, 2) if large else (1, 2),

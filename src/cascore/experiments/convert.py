@@ -14,7 +14,7 @@ from cascore.experiments.checkpoint_file import CheckpointFile, read_checkpoint_
 from cascore.experiments.config import Experiment, Schedule
 from cascore.experiments.model_folder import network_of, require_absent, write_model_folder
 from cascore.experiments.model_record import ModelRecord, Weights
-from cascore.experiments.presets import PRESETS, PUBLISHED, SAMPLERS
+from cascore.experiments.presets import PUBLISHED, SAMPLERS
 from cascore.experiments.run_folder import CHECKPOINTS, read_data, read_experiment
 from cascore.files import file_digest
 from cascore.networks.published import from_published
@@ -124,12 +124,14 @@ def convert_run(run: Path, out: Path, *, weights: Weights) -> Conversion:
     record = ModelRecord(
         shape=shape,
         pixel_range=pixel_range,
-        # A path of the machine that trained means nothing where the model goes.
-        experiment=replace(experiment, data=replace(experiment.data, root=None)),
+        experiment=replace(
+            experiment,
+            data=replace(experiment.data, name=_without_path(experiment.data.name), root=None),
+        ),
         step=newest.step,
         weights=weights,
         digest="",  # of the file that is written now
-        data=data,
+        data=_without_paths(data),
         source={
             "kind": "run of cascore",
             "name": f"{newest.folder.name}/{newest.tensors.name}",
@@ -139,6 +141,20 @@ def convert_run(run: Path, out: Path, *, weights: Weights) -> Conversion:
     )
     written = write_model_folder(out, record, weights=state, discriminator=opponent)
     return Conversion(out, written, ())
+
+
+def _without_path(name: str) -> str:
+    """A path of the machine that trained means nothing where the model goes, and may be private."""
+    folder = name.removeprefix("folder:")
+    return name if folder == name else f"folder:{Path(folder).name}"
+
+
+def _without_paths(data: Mapping[str, Any]) -> dict[str, Any]:
+    name = str(data["name"])
+    kept = {**data, "name": _without_path(name)}
+    if kept["name"] != name or name.startswith("folder:"):
+        kept["record"] = {**data.get("record", {}), "source": "a folder of images"}
+    return kept
 
 
 def _own(module: nn.Module, path: Path, prefix: str) -> dict[str, Tensor]:
@@ -229,9 +245,9 @@ def _samplers(
 ) -> dict[str, dict[str, Any]]:
     """The paper's settings for this model, if it is the paper's: same data, network and levels."""
     name = experiment.name
-    table = PRESETS.get(name)
-    if table is None or (name in PUBLISHED and PUBLISHED[name][1] != shape):
+    if name not in PUBLISHED or PUBLISHED[name][1] != shape:
         return {}
+    table, _ = PUBLISHED[name]
     for part in ("data", "network", "schedule"):
         theirs, ours = getattr(table, part), getattr(experiment, part)
         if part == "data":
@@ -242,8 +258,9 @@ def _samplers(
     prefix = name.removesuffix("-adversarial")
     found = {}
     for each, sampler in SAMPLERS.items():
-        if each.startswith((f"{prefix}-cas-", f"{prefix}-als-")) and sampler.epsilon is not None:
+        if each.startswith((f"{prefix}-cas-", f"{prefix}-als-")):
             # epsilon is in squared units of the pixels that the network was trained on.
-            scaled = replace(sampler, epsilon=sampler.epsilon / (high - low) ** 2)
-            found[each] = asdict(scaled)
+            epsilon = sampler.epsilon
+            scaled = None if epsilon is None else epsilon / (high - low) ** 2
+            found[each] = asdict(replace(sampler, epsilon=scaled))
     return found

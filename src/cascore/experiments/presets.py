@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from cascore.errors import InputError
 from cascore.experiments.config import (
     Adversarial,
     Data,
@@ -19,7 +20,15 @@ from cascore.experiments.config import (
     Train,
 )
 
-__all__ = ["PRESETS", "PUBLISHED", "SAMPLERS", "SHAPES", "describe_preset"]
+__all__ = [
+    "FOLDER",
+    "PRESETS",
+    "PUBLISHED",
+    "SAMPLERS",
+    "SHAPES",
+    "describe_preset",
+    "require_fitting",
+]
 
 # --- networks ------------------------------------------------------------------------------------
 
@@ -116,7 +125,7 @@ _PLAIN: Mapping[str, Experiment] = {
     # Tables 1 and 3, Figure 3
     "cifar10-ncsnv2": replace(_CIFAR_10, network=_NCSNV2),
     "cifar10-unet": replace(_CIFAR_10, network=_UNET),
-    # Table 2
+    # Table 2; the deeper U-Net is in the authors' code, but not in the paper's tables
     "church-ncsnv2": replace(_CHURCH, network=_NCSNV2_DEEPER),
     "church-unet": replace(_CHURCH, network=_UNET_DEEPER),
     # Table 4
@@ -134,6 +143,13 @@ _PLAIN: Mapping[str, Experiment] = {
     "fashion-mnist": replace(_GREY_28, data=Data(name="fashion-mnist")),
     "mnist": replace(_GREY_28, data=Data(name="mnist")),
 }
+
+FOLDER = Experiment(
+    name="folder",
+    network=replace(_UNET_8, unshuffle=2),
+    train=Train(batch_size=64, learning_rate=5e-4),
+)
+"""What a folder of images starts from; `experiments.choose` decides the rest."""
 
 # --- objectives ----------------------------------------------------------------------------------
 
@@ -160,14 +176,14 @@ PRESETS: Mapping[str, Experiment] = MappingProxyType({each.name: each for each i
 
 # --- checkpoints that Song and Ermon (2020) published --------------------------------------------
 
-# name           data set         size   sigma_1    L   iterations  network
+# name       data set       size  sigma_1   L   iterations batch network    ALS n_sigma, epsilon
 _SONG_ERMON = (
-    ("cifar10", "cifar-10", 32, 50.0, 232, 300_000, _NCSNV2),
-    ("celeba", "celeba", 64, 90.0, 500, 210_000, _NCSNV2),
-    ("church", "lsun-church", 64, 140.0, 788, 200_000, _NCSNV2_DEEPER),
-    ("bedroom", "lsun-bedroom", 128, 190.0, 1086, 150_000, _NCSNV2_DEEPER),
-    ("tower", "lsun-tower", 128, 190.0, 1086, 150_000, _NCSNV2_DEEPER),
-    ("ffhq", "ffhq", 256, 348.0, 2311, 80_000, _NCSNV2_DEEPEST),
+    ("cifar10", "cifar-10", 32, 50.0, 232, 300_000, 128, _NCSNV2, 5, 6.2e-6),
+    ("celeba", "celeba", 64, 90.0, 500, 210_000, 128, _NCSNV2, 5, 3.3e-6),
+    ("church", "lsun-church", 64, 140.0, 788, 200_000, 128, _NCSNV2_DEEPER, 4, 4.9e-6),
+    ("bedroom", "lsun-bedroom", 128, 190.0, 1086, 150_000, 128, _NCSNV2_DEEPER, 3, 1.8e-6),
+    ("tower", "lsun-tower", 128, 190.0, 1086, 150_000, 128, _NCSNV2_DEEPER, 3, 1.8e-6),
+    ("ffhq", "ffhq", 256, 348.0, 2311, 80_000, 32, _NCSNV2_DEEPEST, 3, 9e-7),
 )
 PUBLISHED: Mapping[str, tuple[Experiment, tuple[int, int, int]]] = MappingProxyType(
     {
@@ -183,11 +199,11 @@ PUBLISHED: Mapping[str, tuple[Experiment, tuple[int, int, int]]] = MappingProxyT
                 data=Data(name=data, flip=True),
                 network=network,
                 schedule=Schedule(first=first, last=0.01, levels=levels),
-                train=replace(_CIFAR_10.train, steps=steps, ema_decay=0.999),
+                train=replace(_CIFAR_10.train, steps=steps, batch_size=batch, ema_decay=0.999),
             ),
             (3, size, size),
         )
-        for name, data, size, first, levels, steps, network in _SONG_ERMON
+        for name, data, size, first, levels, steps, batch, network, _, _ in _SONG_ERMON
     }
 )
 """Whose checkpoints `cascore convert` reads: the experiment, and the shape of its images."""
@@ -216,6 +232,11 @@ def _samplers() -> Iterator[tuple[str, Sampler]]:
                     epsilon=epsilon,
                 ),
             )
+    for name, *_, n_sigma, epsilon in _SONG_ERMON:
+        yield (
+            f"song-ermon-{name}-als-{n_sigma}",
+            Sampler(method="als", steps=None, n_sigma=n_sigma, epsilon=epsilon),
+        )
     # Table 4, not tuned: epsilon 5e-6, as eta, which also fits the authors' own models of pixels
     # in [-1, 1]. Figure 2: the authors tried eta from 0.01 to 0.2.
     yield "stacked-mnist-ncsnv2-cas-1", Sampler(steps=None, order=1, eta=0.05)
@@ -224,6 +245,27 @@ def _samplers() -> Iterator[tuple[str, Sampler]]:
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType(dict(_samplers()))
 """The settings of the paper's samples, by name; raw and denoised come from one chain."""
+
+
+def require_fitting(name: str, schedule: Schedule) -> None:
+    """Refuse a sampling preset whose epsilon was tuned for other noise levels.
+
+    Args:
+        name: of SAMPLERS.
+        schedule: the model's.
+
+    Raises:
+        InputError: epsilon is in units of sigma_L, and depends on the ratio of the levels.
+    """
+    tuned = next(
+        (exp.schedule for key, (exp, _) in PUBLISHED.items() if name.startswith(key)), None
+    )
+    if SAMPLERS[name].epsilon is not None and tuned is not None and tuned != schedule:
+        raise InputError(
+            f"--like {name} is for {tuned.levels} levels from {tuned.first:g} to {tuned.last:g},"
+            f" and this model has {schedule.levels} from {schedule.first:g} to {schedule.last:g}:"
+            " its step size does not carry over, kappa does: --order 1 --kappa 1.5 --steps None"
+        )
 
 
 def describe_preset(preset: Experiment) -> str:

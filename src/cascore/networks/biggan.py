@@ -25,7 +25,7 @@ class BigGANDiscriminator(nn.Module):
       where two would leave fewer than 4×4 pixels (sizes 8 to 15);
     - from 64: one halving block for each time the image can be halved without falling below
       4×4 pixels, of 1, 2, 4, 8, 16, 16, ... units, then one block of 16 units at that size.
-      This is BigGAN's layout at 64×64 and 128×128.
+      This is BigGAN's layout at 64×64, and at 128×128 without its attention layer.
 
     Args:
         channels: channels of the image.

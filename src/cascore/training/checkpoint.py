@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.files import replaced_folder, write_text
+from cascore.files import give_usual_mode, replaced_folder, write_text
 from cascore.training.state import TrainState
 
 __all__ = [
@@ -101,6 +101,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, target: Path) ->
         save_file(plain, path)
     except SafetensorError as error:  # its word for a full disk and the like
         raise OSError(f"cannot write {target}: {error}") from None
+    give_usual_mode(path)  # safetensors leaves its files to their owner alone
 
 
 def read_tensors(path: Path, *, prefix: str = "") -> dict[str, Tensor]:
