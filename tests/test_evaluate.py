@@ -30,6 +30,7 @@ from cascore.metrics import (
     precision_recall,
 )
 from cascore.pixels import to_float, to_uint8
+from cascore.sampling import Samples
 
 
 def by_name(records, form="denoised"):
@@ -100,6 +101,16 @@ def test_every_number_is_that_of_the_library(trained):
         )
         record = next(each for each in answer.records if each.images.form == form)
         assert record.images.digest == array_digest(images.numpy())
+
+
+def test_raw_and_denoised_are_not_mixed_up(trained, monkeypatch):
+    """The network of three steps hardly denoises, so here are pixels that say which is which."""
+    values = Samples(raw=torch.zeros(20, 1, 8, 8), denoised=torch.ones(20, 1, 8, 8), nfe=1)
+    monkeypatch.setattr("cascore.experiments.sources.generate", lambda *a, **k: values)
+    found = {each.images.form: each.images for each in ask(trained, count=20).records}
+    for form, level in (("raw", 0), ("denoised", 255)):
+        pixels = torch.full((20, 1, 8, 8), level, dtype=torch.uint8)
+        assert found[form].digest == array_digest(pixels.numpy())
 
 
 def test_a_record_says_everything(trained):
@@ -189,6 +200,8 @@ def test_stacked_digits_have_modes_and_the_published_kl(tmp_path, capsys):
     assert 45 <= found["modes", None] <= 50
     kl = found["modes-kl", None]
     assert kl == pytest.approx(math.log(1000 / 50), abs=0.3)
+    record = next(each for each in read_records(out) if each.metric == "modes-kl")
+    assert record.settings["perfect"] == pytest.approx(999 / 100)  # (modes - 1) / (2 N)
     a = 50 / 26
     assert found["modes-kl-as-published", None] == pytest.approx(a * (math.log(a) + kl), rel=1e-12)
     with pytest.raises(InputError, match="divergence of modes"):

@@ -65,6 +65,20 @@ def test_training_does_not_notice(whole, tmp_path):
         assert (folder / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
 
 
+def test_the_real_images_are_seen_once(tmp_path, monkeypatch):
+    calls, true = [], periodic.ready_for_model
+
+    def counted(*args, **kwargs):
+        calls.append(args)
+        return true(*args, **kwargs)
+
+    monkeypatch.setattr(periodic, "ready_for_model", counted)
+    monkeypatch.setattr("cascore.experiments.evaluation.ready_for_model", None)
+    go(tiny(steps=4), tmp_path / "run")
+    assert list(distances(tmp_path / "run")) == [2, 4]
+    assert len(calls) == 1
+
+
 def test_every_chosen_step_has_a_record_and_the_best_is_kept(whole):
     folder, told = whole
     found = distances(folder)
@@ -146,6 +160,8 @@ def test_evaluations_after_the_checkpoint_and_a_torn_one_are_dropped_and_made_ag
     shutil.rmtree(run / "checkpoints" / "step-00000006")
     with (run / "evaluations.jsonl").open("a") as log:
         log.write('{"schema": "casc')
+    stopped_after(run, 1)
+    assert list(distances(run)) == [2, 4]
     go(tiny(), run)
     assert distances(run) == distances(folder)
     assert read_selection(run) == read_selection(folder)
