@@ -20,6 +20,7 @@ from cascore.arguments import (
     Prepare,
     Presets,
     Quickstart,
+    Reproduce,
     Sample,
     Show,
     Train,
@@ -146,6 +147,15 @@ def _run(command: Command) -> int:
             return commands.info(command.run)
         case Presets():
             return commands.presets(device=command.device, threads=command.threads)
+        case Reproduce():
+            return commands.reproduce_study(
+                command.name,
+                scale=command.scale,
+                out=command.out,
+                runs=command.runs,
+                device=command.device,
+                threads=command.threads,
+            )
         case DataSets():
             return _run_data(command.action)
 
