@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,8 +58,8 @@ def page(scale_name: str, records: Records) -> Page:
     return Page(
         text=_text(scale_name, records, sigma, exact, worst, error),
         pictures={
-            "noise": _noise(shown, sigma, exact, drawn),
-            "ratio": _ratio(shown, sigma, exact, drawn, error),
+            "noise": partial(_noise, shown, sigma, exact, drawn),
+            "ratio": partial(_ratio, shown, sigma, exact, drawn, error),
         },
         tables={"noise": table},
     )

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from cascore.reproduce.units import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "machine_of",
     "markdown_table",
     "new_figure",
+    "plain_ticks",
     "require_matplotlib",
     "spread_of",
     "write_page",
@@ -53,12 +55,12 @@ class Page:
 
     Attributes:
         text: Markdown; a picture NAME is at STUDY/NAME.png beside the page.
-        pictures: by name.
+        pictures: by name, what draws them.
         tables: by name.
     """
 
     text: str
-    pictures: Mapping[str, Figure]
+    pictures: Mapping[str, Callable[[], Figure]]
     tables: Mapping[str, Table]
 
 
@@ -83,14 +85,12 @@ class Spread:
         return f"{self.mean:.{digits}f} ± {self.deviation:.{digits}f}"
 
     def ties(self, other: Spread) -> bool:
-        """Whether the means differ by less than three standard errors of their difference.
+        """Whether the means differ by no more than twice the root of the summed squares of both ±.
 
-        Each mean's error is deviation / sqrt(count); without a deviation everything ties.
+        A careful rule: the measurements share a model or a reference, so the error of a mean is
+        not deviation / sqrt(count). Without a deviation on either side everything ties.
         """
-        error = math.hypot(
-            self.deviation / math.sqrt(self.count), other.deviation / math.sqrt(other.count)
-        )
-        return not abs(self.mean - other.mean) > 3 * error
+        return not abs(self.mean - other.mean) > 2 * math.hypot(self.deviation, other.deviation)
 
 
 def spread_of(values: Sequence[float]) -> Spread:
@@ -130,6 +130,15 @@ def legend_below(figure: Figure, panel: Axes, *, columns: int) -> None:
     )
 
 
+def plain_ticks(axis: Axis) -> None:
+    """1, 2 and 5 of each decade, written out, on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; the first column is left-aligned, the others are numbers."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
@@ -162,7 +171,8 @@ def write_page(page: Page, out: Path, *, study: str) -> Path:
 
     folder = out / study
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in page.pictures.items():
+    for name, draw in page.pictures.items():
+        figure = draw()
         with mpl.rc_context({"svg.hashsalt": name, "font.family": "DejaVu Sans"}):
             with replaced_file(folder / f"{name}.svg") as path:
                 figure.savefig(path, format="svg", metadata={"Date": None})

@@ -40,7 +40,14 @@ class Workshop:
         """The model of an experiment: trained now, gone on with, or read if it is finished."""
         settings = experiment.train
         folder = self.runs / f"{experiment.name}-seed-{settings.seed}"
-        steps = training_run(experiment, folder, device=self.device, notify=self.notify)
+        saved = checkpoints(folder / "checkpoints")
+        finished = bool(saved) and saved[-1].step == settings.steps
+        steps = training_run(
+            experiment,
+            folder,
+            device=self.device,
+            notify=(lambda message: None) if finished else self.notify,
+        )
         for metrics in steps:
             if metrics.step % max(1, settings.steps // 10) == 0:
                 self.notify(f"{folder.name}: step {metrics.step} of {settings.steps}")
