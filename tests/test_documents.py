@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/evaluation.md",
     "docs/paper.md",
     "docs/fidelity.md",
+    "docs/results/README.md",
 )
 
 

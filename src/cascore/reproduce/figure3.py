@@ -37,7 +37,7 @@ class Scale:
 
     Attributes:
         presets: one plain and one adversarial.
-        steps: of training.
+        steps: of training, of each preset.
         extractor: of the features, by name.
         count: pictures of each measurement.
         seeds: measurements of each step size, with other noise.
@@ -46,7 +46,7 @@ class Scale:
     """
 
     presets: tuple[str, str]
-    steps: int
+    steps: tuple[int, int]
     extractor: str
     count: int
     seeds: int
@@ -60,7 +60,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
     {
         "tiny": Scale(
             presets=_DIGITS,
-            steps=2,
+            steps=(2, 2),
             extractor="digits",
             count=12,
             seeds=2,
@@ -69,7 +69,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
         ),
         "laptop": Scale(
             presets=_DIGITS,
-            steps=1000,
+            steps=(1000, 500),
             extractor="digits",
             count=500,
             seeds=2,
@@ -78,7 +78,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
         ),
         "paper": Scale(
             presets=("cifar10-ncsnv2", "cifar10-ncsnv2-adversarial"),
-            steps=300_000,
+            steps=(300_000, 300_000),
             extractor="inception",
             count=5000,
             seeds=2,
@@ -131,7 +131,10 @@ def points(scale: Scale) -> list[Point]:
 def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
     """What real images score, then each step size with each seed."""
     scale = SCALES[scale_name]
-    experiments = {name: seeded(PRESETS[name], steps=scale.steps, seed=0) for name in scale.presets}
+    experiments = {
+        name: seeded(PRESETS[name], steps=steps, seed=0)
+        for name, steps in zip(scale.presets, scale.steps, strict=True)
+    }
     judge = _Judge(scale, experiments[scale.presets[0]].data.name, workshop)
     common = {"count": scale.count, "extractor": scale.extractor, "data": judge.data}
 

@@ -153,6 +153,10 @@ def _text(scale_name: str, records: Records, measured: Measured, band: Spread) -
     best = {o: [best_kappa(c, o) for c in cifar] for o in ("denoised", "raw")}
     cost = max(excess_at(c, "denoised", _DEFAULT) for c in cifar)
     experiment = next(r for n, r in records.items() if n != "floor")["settings"]["experiment"]
+    models = " and ".join(
+        f"`{name}` ({steps:,} training steps)"
+        for name, steps in zip(scale.presets, scale.steps, strict=True)
+    )
     own = _best_rows(measured)
     verdicts = [row[-1] for row in own if row[-1]]
     ties = verdicts.count("tie")
@@ -199,8 +203,7 @@ mark the minima, the dashed line κ = 1.5. [SVG](figure3/authors-kappa.svg)*
 
 ## Models of our own
 
-{", ".join(f"`{name}`" for name in scale.presets)}: {scale.steps:,} training steps, {levels} levels,
-one training each. Fréchet distance of {
+{models}; {levels} levels, one training each. Fréchet distance of {
         scale.count:,} samples to the training images in the features
 of `{scale.extractor}`, {scale.seeds} sampling seeds; real images score {band.mean:.2f} ±
 {band.deviation:.2f} at the same counts.
