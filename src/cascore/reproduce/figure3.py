@@ -41,7 +41,7 @@ class Scale:
         extractor: of the features, by name.
         count: pictures of each measurement.
         seeds: measurements of each step size, with other noise.
-        kappas: by n_sigma, of consistent sampling at all training levels times n_sigma.
+        kappas: by preset and n_sigma, of consistent sampling at all training levels, stretched.
         etas: by n_sigma, of annealed Langevin sampling.
     """
 
@@ -50,12 +50,15 @@ class Scale:
     extractor: str
     count: int
     seeds: int
-    kappas: Mapping[int, tuple[float, ...]]
+    kappas: Mapping[str, Mapping[int, tuple[float, ...]]]
     etas: Mapping[int, tuple[float, ...]]
 
 
-_FINE = (1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 4.0)
 _DIGITS = ("digits", "digits-adversarial")
+_CIFAR_10 = ("cifar10-ncsnv2", "cifar10-ncsnv2-adversarial")
+_COARSE = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0)
+_FINE = (1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 4.0)
+
 SCALES: Mapping[str, Scale] = MappingProxyType(
     {
         "tiny": Scale(
@@ -64,7 +67,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             extractor="digits",
             count=12,
             seeds=2,
-            kappas={1: (1.5, 2.0), 2: (1.5,)},
+            kappas={"digits": {1: (1.5, 2.0), 2: (1.5,)}, "digits-adversarial": {1: (1.5,)}},
             etas={1: (0.5,)},
         ),
         "laptop": Scale(
@@ -73,18 +76,19 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             extractor="digits",
             count=500,
             seeds=2,
-            kappas={1: (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0), 5: (1.25, 1.5, 2.0, 3.0)},
-            etas={1: (0.1, 0.2, 0.4, 0.6, 0.8)},
+            kappas={
+                "digits": {1: _COARSE, 5: (1.5, 3.0, 6.0, 12.0)},
+                "digits-adversarial": {1: _COARSE},
+            },
+            etas={1: (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)},
         ),
         "paper": Scale(
-            presets=("cifar10-ncsnv2", "cifar10-ncsnv2-adversarial"),
+            presets=_CIFAR_10,
             steps=(300_000, 300_000),
             extractor="inception",
             count=5000,
             seeds=2,
-            kappas=dict.fromkeys(
-                (1, 5), (1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 4.0)
-            ),
+            kappas={name: {1: _FINE, 5: _FINE} for name in _CIFAR_10},
             etas={1: (0.05, 0.1, 0.15, 0.18, 0.2, 0.25, 0.3), 5: (0.02, 0.03, 0.036, 0.045, 0.06)},
         ),
     }
@@ -117,7 +121,7 @@ def points(scale: Scale) -> list[Point]:
     found = [
         Point(preset, Sampler(method="cas", order=1, steps=None, n_sigma=n, kappa=kappa))
         for preset in scale.presets
-        for n, kappas in scale.kappas.items()
+        for n, kappas in scale.kappas[preset].items()
         for kappa in kappas
     ] + [
         Point(preset, Sampler(method="als", order=1, steps=None, n_sigma=n, eta=eta))

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from itertools import groupby
 
 from cascore.reproduce.authors import best_kappa, excess_at, load_curves
-from cascore.reproduce.figure3 import SCALES, Point, points
+from cascore.reproduce.figure3 import SCALES
 from cascore.reproduce.figure3_pictures import (
     authors_against_epsilon,
     authors_against_kappa,
     own_against_eta,
     own_against_kappa,
 )
-from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table
+from cascore.reproduce.figure3_tables import (
+    DEFAULT,
+    OUTCOMES,
+    Measured,
+    authors_rows,
+    authors_table,
+    best_rows,
+    measured_of,
+    measurements_table,
+)
+from cascore.reproduce.pages import Page, Spread, machine_of, markdown_table
 from cascore.reproduce.units import Records
 
 __all__ = ["page"]
-
-_OUTCOMES = ("raw", "denoised")
-_DEFAULT = 1.5
-
-Measured = Mapping[tuple[Point, str], Spread]
-"""By step size and outcome: the mean of its measurements and the standard error of that mean."""
 
 
 def page(scale_name: str, records: Records) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
     scale = SCALES[scale_name]
-    measured = {
-        (point, outcome): _mean(
-            [records[point.unit(seed)]["result"][outcome] for seed in range(scale.seeds)]
-        )
-        for point in points(scale)
-        for outcome in _OUTCOMES
-    }
+    measured = measured_of(scale_name, records)
     floor = records["floor"]["result"]
     band = Spread(floor["mean"], floor["spread"], floor["repeats"])
     curves = load_curves()
@@ -47,117 +43,25 @@ def page(scale_name: str, records: Records) -> Page:
             "kappa": partial(own_against_kappa, scale.presets, measured, band),
             "eta": partial(own_against_eta, scale.presets, measured, band),
         },
-        tables={"measurements": _table(scale_name, records), "authors": _authors_table()},
+        tables={
+            "measurements": measurements_table(scale_name, records),
+            "authors": authors_table(),
+        },
     )
-
-
-def _mean(results: list[Mapping[str, float]]) -> Spread:
-    count = len(results)
-    error = sum(each["error"] ** 2 for each in results) ** 0.5 / count
-    return Spread(sum(each["value"] for each in results) / count, error, count)
-
-
-def _table(scale_name: str, records: Records) -> Table:
-    scale = SCALES[scale_name]
-    rows = []
-    for point in points(scale):
-        for seed in range(scale.seeds):
-            result = records[point.unit(seed)]["result"]
-            for outcome in _OUTCOMES:
-                found = result[outcome]
-                rows.append(
-                    (
-                        *(point.preset, point.sampler.method, point.sampler.n_sigma),
-                        *(point.sampler.kappa or "", point.sampler.eta or "", result["nfe"]),
-                        *(seed, outcome, found["value"], found["error"]),
-                    )
-                )
-    columns = "model method n_sigma kappa eta nfe seed outcome distance standard_error"
-    return Table(columns.split(), rows)
-
-
-def _authors_table() -> Table:
-    rows = [
-        (
-            *(curve.name, epsilon, "" if curve.kappa is None else curve.kappa[i]),
-            *(curve.raw[i], curve.denoised[i], curve.allowed[i]),
-        )
-        for curve in load_curves().values()
-        for i, epsilon in enumerate(curve.epsilon)
-    ]
-    return Table(("curve", "epsilon", "kappa", "raw", "denoised", "allowed"), rows)
-
-
-def _authors_rows() -> list[tuple[str, ...]]:
-    rows = []
-    for curve in load_curves().values():
-        if curve.kappa is None:
-            continue
-        outside = [f"{e:g}" for e, inside in zip(curve.epsilon, curve.allowed, strict=True)
-                   if not inside]  # fmt: skip
-        name = f"{curve.data}, {curve.network}, n_σ = {curve.n_sigma}, {curve.thousands}k"
-        mark = f" (ε = {', '.join(outside)} outside)" if outside else ""
-        cells = [
-            text
-            for outcome in ("denoised", "raw")
-            for text in (
-                f"{best_kappa(curve, outcome):.2f}",
-                f"{100 * excess_at(curve, outcome, _DEFAULT):.1f} %",
-            )
-        ]
-        rows.append((name + mark, *cells))
-    return rows
-
-
-def _best_rows(measured: Measured) -> list[tuple[str, ...]]:
-    """For each model, sampler and outcome: the best step size, and all that tie with it."""
-    rows: list[tuple[str, ...]] = []
-
-    def key(point: Point) -> tuple[str, str, int]:
-        return (point.preset, point.sampler.method, point.sampler.n_sigma)
-
-    scanned = sorted({point for point, _ in measured}, key=lambda each: (key(each), each.knob))
-    for (preset, method, n_sigma), group in groupby(scanned, key=key):
-        tried = list(group)
-        for outcome in _OUTCOMES:
-            best = min(tried, key=lambda each: measured[each, outcome].mean)
-            top = measured[best, outcome]
-            ties = [each.knob for each in tried if measured[each, outcome].ties(top)]
-            knob = "κ" if method == "cas" else "η"
-            rows.append(
-                (
-                    f"{preset}, {method.upper()}, n_σ = {n_sigma}, {outcome}",
-                    f"{knob} = {best.knob:g}",
-                    ", ".join(f"{each:g}" for each in ties),
-                    top.text(2),
-                    *_default_cells(tried, outcome, measured, top),
-                )
-            )
-    return rows
-
-
-def _default_cells(
-    tried: list[Point], outcome: str, measured: Measured, top: Spread
-) -> tuple[str, str]:
-    default = next((p for p in tried if p.sampler.kappa == _DEFAULT), None)
-    if default is None:
-        return "", ""
-    found = measured[default, outcome]
-    return found.text(2), "tie" if found.ties(top) else f"{found.mean / top.mean - 1:+.0%}"
 
 
 def _text(scale_name: str, records: Records, measured: Measured, band: Spread) -> str:
     scale = SCALES[scale_name]
-    authors = _authors_rows()
+    authors = authors_rows()
     cifar = [c for c in load_curves().values() if c.kappa is not None and c.data == "cifar10"]
     best = {o: [best_kappa(c, o) for c in cifar] for o in ("denoised", "raw")}
-    cost = max(excess_at(c, "denoised", _DEFAULT) for c in cifar)
+    cost = max(excess_at(c, "denoised", DEFAULT) for c in cifar)
     experiment = next(r for n, r in records.items() if n != "floor")["settings"]["experiment"]
     models = " and ".join(
         f"`{name}` ({steps:,} training steps)"
         for name, steps in zip(scale.presets, scale.steps, strict=True)
     )
-    own = _best_rows(measured)
+    own = best_rows(measured)
     verdicts = [row[-1] for row in own if row[-1]]
     ties = verdicts.count("tie")
     levels = experiment["schedule"]["levels"]
@@ -245,8 +149,9 @@ unless they differ by more than twice the root of the summed squares of both ±.
 ## What differs from the paper
 
 - {_setting(scale_name)}
-- Step sizes are few, and the best one is chosen on the same samples that are reported.
-
+- Step sizes are few, and the best one is chosen on the same samples that are reported. Where it is
+  the largest or the smallest tried, the minimum may lie beyond.
+{_lengths(scale.steps)}
 {machine_of(records.values())} The seconds of a record include training where the model was not
 there yet.
 """
@@ -267,7 +172,7 @@ def _claims(presets: tuple[str, str], measured: Measured) -> str:
                 key=lambda each: each.mean,
             )
             for method in ("als", "cas")
-            for outcome in _OUTCOMES
+            for outcome in OUTCOMES
         }
         for method in ("als", "cas"):
             raw, denoised = best[method, "raw"], best[method, "denoised"]
@@ -287,6 +192,15 @@ def _change(new: Spread, old: Spread) -> str:
     if new.ties(old):
         return "is a tie"
     return "lowers the distance" if new.mean < old.mean else "raises the distance"
+
+
+def _lengths(steps: tuple[int, int]) -> str:
+    if steps[0] == steps[1]:
+        return ""
+    return (
+        f"- The two networks were trained for {steps[0]:,} and {steps[1]:,} steps, so they do"
+        " not show what a\n  discriminator does; each is compared with itself alone.\n"
+    )
 
 
 def _setting(scale_name: str) -> str:

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _OUTCOMES: tuple[Outcome, Outcome] = ("raw", "denoised")
+_KAPPAS = (1, 1.5, 2, 3, 4, 6, 8, 12)  # that an axis names
 _METHODS = {"als": ("ALS", COLOURS[1]), "cas": ("CAS", COLOURS[0])}
 
 Measured = Mapping[tuple[Point, str], Spread]
@@ -101,10 +102,15 @@ def own_against_kappa(presets: tuple[str, ...], measured: Measured, band: Spread
             steps = sorted({p.sampler.n_sigma for p, _ in measured if p.sampler.method == "cas"})
             for n, colour in zip(steps, COLOURS, strict=False):
                 scan = _scan_of(measured, preset, "cas", n)
+                if not scan:
+                    continue
                 knobs = [point.knob for point in scan]
                 _curve(panel, knobs, [measured[point, outcome] for point in scan], colour,
                        label=f"$n_\\sigma$ = {n}")  # fmt: skip
             _distances(panel, f"{preset}, {outcome}")
+            panel.set_xscale("log")
+            panel.set_xticks(_KAPPAS, labels=[f"{each:g}" for each in _KAPPAS])
+            panel.minorticks_off()
             panel.set_xlabel("$\\kappa$")
     legend_below(figure, panels[0], columns=4)
     return figure
