@@ -150,9 +150,8 @@ def _verdicts(spreads: Spreads) -> str:
 
 def _text(scale_name: str, records: Records, spreads: Spreads) -> str:
     scale = SCALES[scale_name]
-    measured = scale.trainings[10] * scale.draws
     sections = "\n\n".join(
-        f"""### {TITLES[data].capitalize()}
+        f"""### {TITLES[data][0].upper()}{TITLES[data][1:]}
 
 {_markdown(data, scale, records, spreads)}
 
@@ -192,14 +191,13 @@ A pair is a tie unless its means differ by more than twice the root of the summe
 
 ## Measurements
 
-± is the standard deviation of one measurement over {scale.trainings[10]} training(s)
-times {scale.draws} draws with other noise with ten levels ({measured} values), over
-{scale.trainings[1]} times {scale.draws} with one, and over {scale.draws} draws for the exact score,
-which is not trained.
+± is the standard deviation of one measurement: with ten levels over {scale.trainings[10]} training
+seed(s) × {scale.draws} draws with other noise, with one level over {scale.trainings[1]} ×
+{scale.draws}, and over {scale.draws} draws for the exact score, which is not trained.
 *Distance*: sliced 2-Wasserstein, 200 keyed directions, exact along each. *Good share*: samples
 within 4 standard deviations of a centre (0.071), or of the roll's middle line (0.133). η is chosen
 out of {", ".join(f"{eta:g}" for eta in ETAS)} for each model by the denoised distance of
-{scale.tuning_count:,} samples with noise that the draws do not use; where trainings differ, all
+{scale.tuning_count:,} samples with noise that the draws do not use; where trainings differ, both
 are given.
 
 {sections}
@@ -214,6 +212,6 @@ are given.
   the origin a chain at 0.1 reaches almost nothing, whatever the score. So at one level coverage is
   given, and only what the chain does to the points is tested. With ten levels it starts from noise.
 
-{machine_of(records.values())} The seconds of a record include training where the model was not
-there yet.
+{machine_of(records.values())}
+The seconds of a record include training where the model was not there yet.
 """

@@ -152,8 +152,8 @@ unless they differ by more than twice the root of the summed squares of both ±.
 - Step sizes are few, and the best one is chosen on the same samples that are reported. Where it is
   the largest or the smallest tried, the minimum may lie beyond.
 {_lengths(scale.steps)}
-{machine_of(records.values())} The seconds of a record include training where the model was not
-there yet.
+{machine_of(records.values())}
+The seconds of a record include training where the model was not there yet.
 """
 
 
