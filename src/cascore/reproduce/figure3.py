@@ -76,10 +76,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             extractor="digits",
             count=500,
             seeds=2,
-            kappas={
-                "digits": {1: _COARSE, 5: (1.5, 4.0, 12.0)},
-                "digits-adversarial": {1: _COARSE},
-            },
+            kappas={name: {1: _COARSE, 5: (1.5, 4.0, 12.0)} for name in _DIGITS},
             etas={1: (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)},
         ),
         "paper": Scale(
