@@ -35,7 +35,10 @@ ALLOWED = {
     "experiments.config": {"errors"},
     "experiments.presets": {"errors", "experiments.config"},
     "console": {"errors", "training"},  # training for the record Metrics
-    "commands": BELOW | {"console", "sampling", "datasets", "experiments", "metrics", "training"},
+    "reproduce": BELOW
+    | {"moves", "sampling", "theory", "datasets", "metrics", "training", "experiments"},
+    "commands": BELOW
+    | {"console", "sampling", "datasets", "experiments", "metrics", "training", "reproduce"},
     "__main__": {"cli"},
     "arguments": {"experiments.config", "experiments.presets"},
     "cli": {"errors", "arguments", "commands", "experiments.config", "experiments.presets"},

@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/evaluation.md",
     "docs/fidelity.md",
     "docs/paper.md",
+    "docs/results/README.md",
 )
 
 

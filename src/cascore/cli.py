@@ -26,6 +26,7 @@ from cascore.arguments import (
     Prepare,
     Presets,
     Quickstart,
+    Reproduce,
     Sample,
     Show,
     Train,
@@ -176,10 +177,27 @@ def _run(command: Command, typed: str) -> int:
             )
         case Evaluate() | Compare() | Verify() | MakeReference():
             return _run_judging(command, typed)
+        case _:
+            return _run_telling(command)
+
+
+def _run_telling(command: Info | Presets | Reproduce | DataSets) -> int:
+    from cascore import commands
+
+    match command:
         case Info():
             return commands.info(command.path)
         case Presets():
             return commands.presets(device=command.device, threads=command.threads)
+        case Reproduce():
+            return commands.reproduce_study(
+                command.name,
+                scale=command.scale,
+                out=command.out,
+                runs=command.runs,
+                device=command.device,
+                threads=command.threads,
+            )
         case DataSets():
             return _run_data(command.action)
 

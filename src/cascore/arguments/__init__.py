@@ -25,6 +25,7 @@ __all__ = [
     "Prepare",
     "Presets",
     "Quickstart",
+    "Reproduce",
     "Sample",
     "Show",
     "Train",
@@ -158,6 +159,30 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reproduce:
+    """Measure a figure of the paper anew: pictures, tables, records and a page.
+
+    Example: cascore reproduce figure1 --scale laptop
+
+    What has a record is not measured again, so the same command goes on after an interruption, and
+    with --out docs/results it redraws the results that come with the source.
+    """
+
+    name: tyro.conf.Positional[Literal["figure1", "figure2", "figure3"]]
+    """What to reproduce."""
+    scale: Literal["tiny", "laptop", "paper"] = "laptop"
+    """tiny: seconds, a trial of the program; laptop: minutes to an hour; paper: wants a GPU."""
+    out: Path = Path("results")
+    """Folder of the page NAME.md, and of NAME/ with its pictures, tables and records."""
+    runs: Path = Path("runs/reproduce")
+    """Folder of the models that are trained for it."""
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int | None = 1
+    """CPU threads; the records of the laptop scale were made with 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Presets:
     """List what can be trained, with an estimate of its time here, and the paper's samplers."""
 
@@ -234,5 +259,6 @@ Command = (
     | Annotated[MakeReference, tyro.conf.subcommand("reference")]
     | Info
     | Presets
+    | Reproduce
     | Annotated[DataSets, tyro.conf.subcommand("data")]
 )

@@ -7,6 +7,7 @@ from cascore.commands.data import prepare_data, show_data
 from cascore.commands.judging import evaluate
 from cascore.commands.presets import presets
 from cascore.commands.referencing import reference
+from cascore.commands.reproducing import reproduce_study
 from cascore.commands.sampling import paper_sampler, sample
 from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
@@ -29,6 +30,7 @@ __all__ = [
     "presets",
     "quickstart",
     "reference",
+    "reproduce_study",
     "sample",
     "show_data",
     "train",
