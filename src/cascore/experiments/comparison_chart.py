@@ -1,5 +1,6 @@
 """A picture of a comparison: every number with its error bar, best on top."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ __all__ = ["comparison_chart"]
 
 _INK, _SOFT, _RULE, _BAND = "#1f2430", "#5b6475", "#d9dde5", "#e7efe6"
 _DOT, _TIED = "#1f5fa8", "#7fa6d6"
-_LINE, _MARGIN, _WIDTH = 0.34, 1.2, 7.4  # inches
+_LINE, _MARGIN, _WIDTH, _TITLE_LINE = 0.34, 1.2, 7.4, 0.17  # inches
+_TITLE = 84  # letters that fit across
 
 
 def comparison_chart(ranked: Sequence[Ranked], path: Path, *, title: str, across: str) -> None:
@@ -33,7 +35,11 @@ def comparison_chart(ranked: Sequence[Ranked], path: Path, *, title: str, across
         if (value := each.entry.record.value) is not None:
             shown.append(each)
             values.append(value)
-    figure = Figure(figsize=(_WIDTH, _MARGIN + _LINE * len(shown)), layout="constrained")
+    lines = textwrap.wrap(title, _TITLE)
+    height = _MARGIN + _LINE * len(shown) + _TITLE_LINE * (len(lines) - 1)
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    # Over the whole figure and not the axes, whose left edge depends on the labels.
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=10.5, color=_INK)
     axes = figure.add_subplot()
     floors = {each.entry.record.floor for each in shown}
     if len(floors) == 1 and (floor := next(iter(floors))) is not None:
@@ -50,7 +56,6 @@ def comparison_chart(ranked: Sequence[Ranked], path: Path, *, title: str, across
     axes.set_yticks(range(len(shown)), labels=[each.entry.label for each in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.margins(x=0.08)
-    axes.set_title(title, loc="left", fontsize=10.5, color=_INK, pad=10)
     axes.set_xlabel(across, fontsize=9.5, color=_SOFT)
     axes.tick_params(length=0, labelsize=9, labelcolor=_INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
