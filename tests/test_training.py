@@ -544,3 +544,18 @@ def test_what_cannot_be_trained_is_refused():
     for other in (torch.optim.SGD, lambda p: torch.optim.Adam(p, amsgrad=True)):
         with pytest.raises(InputError, match="moments of Adam"):
             TrainState(state.denoiser, other(state.denoiser.parameters()), seed=0)
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_bfloat16_rounds_the_products_and_nothing_else(hybrid):
+    runs = {}
+    for precision in (torch.float32, torch.bfloat16):
+        state = new_state(hybrid=hybrid, dtype=torch.float32)
+        data = PointBatches(POINTS.float(), 64, 0)
+        metrics = list(train(state, data, SIGMAS, steps=3, ema_decay=0.9, precision=precision))
+        assert {value.dtype for value in state.denoiser.state_dict().values()} == {torch.float32}
+        runs[precision] = [step.dsm for step in metrics]
+    exact, rounded = (torch.tensor(losses) for losses in runs.values())
+    assert not torch.equal(exact, rounded)
+    # A product of bfloat16 is off by at most 2^-8 of itself; a loss has a few of them in a row.
+    torch.testing.assert_close(exact, rounded, rtol=8 * 2**-8, atol=0)

@@ -267,6 +267,7 @@ def training_loop(
         steps=settings.steps,
         ema_decay=settings.ema_decay,
         ema_warmup=settings.ema_warmup,
+        precision=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
         weight=opponent.weight,
         gan=build_gan(opponent),
         discriminator_steps=opponent.steps,

@@ -127,6 +127,8 @@ class Train:
     """Of the average of the weights, which samples."""
     ema_warmup: bool = True
     """Let a young average forget the initial weights; off in the paper."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast of both networks, twice as fast where the processor computes in it."""
     seed: int = 0
     """Of the initial weights and of every draw."""
     save_every: int = 500

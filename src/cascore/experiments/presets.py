@@ -44,7 +44,7 @@ _UNET_DEEPER = replace(
     attention=(False, True, False, False, False, False),
 )
 _UNET_8 = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
-_UNET_28 = replace(_UNET_8, width=64, unshuffle=2)
+_UNET_28 = replace(_UNET_8, width=48, unshuffle=2)
 _MLP = Network(kind="mlp", width=512, depth=3)
 
 # --- data, schedules, lengths --------------------------------------------------------------------
@@ -102,7 +102,7 @@ _STACKED_DIGITS = replace(
 _GREY_28 = Experiment(
     network=_UNET_28,
     schedule=Schedule(first=25.0, last=0.01, levels=110),
-    train=Train(steps=6000, learning_rate=5e-4, save_every=500),
+    train=Train(steps=8000, batch_size=64, learning_rate=1e-3, save_every=500),
     adversarial=Adversarial(width=8),
 )
 

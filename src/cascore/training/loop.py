@@ -41,6 +41,7 @@ def train(
     steps: int,
     ema_decay: float,
     ema_warmup: bool = False,
+    precision: torch.dtype = torch.float32,
     weight: float = 1.0,
     gan: GanLoss = lsgan,
     discriminator_steps: int = 1,
@@ -59,6 +60,8 @@ def train(
         steps: updates of the score network when training ends, those already done included.
         ema_decay: of the weights' average, 0.999 or 0.9999 in the paper.
         ema_warmup: let the average forget the initial weights sooner (`warmed_decay`).
+        precision: of the networks' products, by autocast if not float32; weights, averages, the
+            noisy data and the losses stay as they are.
         weight: lambda of Eq. 5.
         gan: the pair of losses.
         discriminator_steps: updates of D for each of the score network; the same images with
@@ -98,6 +101,7 @@ def train(
                     corrupt(clean, sigmas, noise=noise),
                     gan=gan,
                     clamp=clamp,
+                    precision=precision,
                     workers=workers,
                 )
             noise = keyed_draw(state.seed, first_draw, rows)
@@ -109,6 +113,7 @@ def train(
                 weight=weight,
                 gan=gan,
                 clamp=clamp,
+                precision=precision,
                 workers=workers,
             )
         decay = warmed_decay(ema_decay, state.step) if ema_warmup else ema_decay

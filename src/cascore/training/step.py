@@ -37,6 +37,7 @@ def discriminator_step(
     gan: GanLoss,
     clamp: Clamp,
     workers: Workers,
+    precision: torch.dtype = torch.float32,
 ) -> Tensor:
     """Eq. 4: one update of D on real data and on H(x~, sigma), which gets no gradient; the loss.
 
@@ -48,11 +49,12 @@ def discriminator_step(
         gan: the pair of losses.
         clamp: the data range that H is clamped to before D sees it, or None.
         workers: who else trains.
+        precision: of the networks' products, by autocast if not float32.
     """
     with torch.no_grad():
-        fake = _clamped(denoiser(drawn.noisy, drawn.sigma), clamp)
+        fake = _clamped(_called(denoiser, drawn.noisy, drawn.sigma, precision=precision), clamp)
     # One pass over both: one power iteration an update, and one forward for each backward.
-    judged = discriminator(torch.cat([drawn.clean, fake]))
+    judged = _called(discriminator, torch.cat([drawn.clean, fake]), precision=precision)
     real_judged, fake_judged = (workers.gather(part) for part in judged.chunk(2))
     loss = discriminator_loss(real_judged, fake_judged, gan=gan)
     if not bool(torch.isfinite(loss)):
@@ -73,6 +75,7 @@ def score_step(
     gan: GanLoss,
     clamp: Clamp,
     workers: Workers,
+    precision: torch.dtype = torch.float32,
 ) -> ScoreLosses:
     """Eq. 1, or Eq. 5 where there is a discriminator: one update of the score network.
 
@@ -85,18 +88,21 @@ def score_step(
         gan: the pair of losses.
         clamp: the data range that H is clamped to before D sees it, or None.
         workers: who else trains.
+        precision: of the networks' products, by autocast if not float32.
 
     Raises:
         TrainingDivergedError: a loss that is not finite, with the sigma of the worst sample.
     """
-    denoised = denoiser(drawn.noisy, drawn.sigma)
+    denoised = _called(denoiser, drawn.noisy, drawn.sigma, precision=precision)
     each = dsm_loss(denoised, drawn)
     loss, generator = each.mean(), None
     if discriminator is not None:
         with _frozen(discriminator):
             # Losses over all processes: a relativistic average needs every D(x) of the batch.
-            real = workers.gather(discriminator(drawn.clean))
-            fake = workers.gather(discriminator(_clamped(denoised, clamp)))
+            real, fake = (
+                workers.gather(_called(discriminator, images, precision=precision))
+                for images in (drawn.clean, _clamped(denoised, clamp))
+            )
             generator = gan.generator(real, fake)
             loss = generator + weight * loss
             optimizer.zero_grad(set_to_none=True)
@@ -122,6 +128,14 @@ def _checked(loss: Tensor, each: Tensor, drawn: Corrupted, workers: Workers) -> 
             f" {float(sigmas[worst]):.4g})"
         )
     return means[0]
+
+
+def _called(module: nn.Module, *inputs: Tensor, precision: torch.dtype) -> Tensor:
+    """What a network makes of its inputs, in their own type whatever it computes in."""
+    if precision == torch.float32:
+        return module(*inputs)  # type: ignore[no-any-return]
+    with torch.autocast(inputs[0].device.type, dtype=precision):
+        return module(*inputs).to(inputs[0].dtype)  # type: ignore[no-any-return]
 
 
 def _clamped(denoised: Tensor, clamp: Clamp) -> Tensor:
