@@ -42,6 +42,7 @@ EVERYTHING = Experiment(
         betas=(-0.5, 0.99),
         ema_decay=0.0,
         ema_warmup=False,
+        precision="bfloat16",
         seed=2**64 - 1,
         save_every=2,
         keep_last=3,

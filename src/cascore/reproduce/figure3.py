@@ -6,29 +6,13 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from cascore.datasets import load_images
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.generate import generate, seeds_from
+from cascore.experiments.config import Sampler
 from cascore.experiments.presets import PRESETS
-from cascore.metrics import (
-    FeatureExtractor,
-    FeatureMoments,
-    frechet_estimate,
-    load_extractor,
-    real_floor,
-)
-from cascore.pixels import to_uint8
+from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
 
 __all__ = ["SCALES", "Point", "Scale", "points", "units"]
-
-_SEED_APART = 10**6  # between the first pictures of two sampling seeds
-_BATCH = 250
-_FLOOR_REPEATS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,12 +120,14 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
         name: seeded(PRESETS[name], steps=steps, seed=0)
         for name, steps in zip(scale.presets, scale.steps, strict=True)
     }
-    judge = _Judge(scale, experiments[scale.presets[0]].data.name, workshop)
+    judge = Judge(experiments[scale.presets[0]].data.name, (scale.extractor,), workshop)
+    trained = lru_cache(maxsize=1)(workshop.trained)
     common = {"count": scale.count, "extractor": scale.extractor, "data": judge.data}
 
     def floor(done: Records) -> Mapping[str, Any]:
         del done
-        return judge.floor()
+        found = judge.floor(scale.extractor, count=scale.count)
+        return {**found, "reference": judge.train.digest}
 
     def of(point: Point, seed: int) -> Unit:
         experiment = experiments[point.preset]
@@ -149,77 +135,24 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
             **common,
             "experiment": asdict(experiment),
             "sampler": asdict(point.sampler),
-            "first_seed": seed * _SEED_APART,
+            "first_seed": first_seed(seed),
         }
 
         def measure(done: Records) -> Mapping[str, Any]:
             del done
-            return judge.measure(experiment, point.sampler, first_seed=seed * _SEED_APART)
+            model = trained(experiment)
+            samples = judge.sample(model, point.sampler, seed=seed, count=scale.count)
+            known = judge.provenance()
+            return {
+                "raw": judge.distances(samples.raw)[scale.extractor],
+                "denoised": judge.distances(samples.denoised)[scale.extractor],
+                "nfe": samples.nfe,
+                "checkpoint": model.digest,
+                "extractor": known["extractors"][scale.extractor],
+                "reference": known["reference"],
+            }
 
         return Unit(point.unit(seed), settings, measure)
 
     measured = [of(point, seed) for point in points(scale) for seed in range(scale.seeds)]
     return [Unit("floor", common, floor), *measured]
-
-
-class _Judge:
-    """Real images and their features, loaded when the first measurement needs them."""
-
-    def __init__(self, scale: Scale, data: str, workshop: Workshop) -> None:
-        self.scale, self.data, self.workshop = scale, data, workshop
-        self.trained = lru_cache(maxsize=1)(workshop.trained)
-        self._loaded: tuple[FeatureExtractor, FeatureMoments, str] | None = None
-
-    def measure(
-        self, experiment: Experiment, sampler: Sampler, *, first_seed: int
-    ) -> dict[str, Any]:
-        extractor, reference, digest = self._reference()
-        trained = self.trained(experiment)
-        samples = generate(
-            trained.model.denoiser,
-            shape=trained.model.shape,
-            seeds=seeds_from(first_seed, self.scale.count),
-            sampler=sampler,
-            schedule=experiment.schedule,
-            device=self.workshop.device,
-            batch_size=_BATCH,
-        )
-        return {
-            "raw": _distance(samples.raw, extractor, reference),
-            "denoised": _distance(samples.denoised, extractor, reference),
-            "nfe": samples.nfe,
-            "checkpoint": trained.digest,
-            "extractor": asdict(extractor.identity),
-            "reference": digest,
-        }
-
-    def floor(self) -> dict[str, Any]:
-        """What as many real images score against as many as the training set has."""
-        extractor, reference, digest = self._reference()
-        features = [extractor(load_images(self.data, s).images) for s in ("train", "test")]
-        floor = real_floor(
-            torch.cat(features),
-            count=self.scale.count,
-            reference_count=reference.count,
-            repeats=_FLOOR_REPEATS,
-            seed=0,
-            extractor=extractor.identity,
-        )
-        return {**asdict(floor), "reference": digest}
-
-    def _reference(self) -> tuple[FeatureExtractor, FeatureMoments, str]:
-        if self._loaded is None:
-            train = load_images(self.data, "train")
-            extractor = load_extractor(
-                self.scale.extractor, image_shape=train.shape, device=self.workshop.device
-            )
-            moments = FeatureMoments.of(extractor(train.images), extractor=extractor.identity)
-            self._loaded = extractor, moments, train.digest
-        return self._loaded
-
-
-def _distance(
-    images: Tensor, extractor: FeatureExtractor, reference: FeatureMoments
-) -> dict[str, float]:
-    found = frechet_estimate(extractor(to_uint8(images)), reference)
-    return {"value": found.value, "error": found.error}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -56,9 +57,19 @@ class Workshop:
         return Trained(load_model(folder, device=self.device), file_digest(newest.tensors))
 
 
-def seeded(experiment: Experiment, *, steps: int, seed: int) -> Experiment:
-    """An experiment with another length and seed."""
+def seeded(
+    experiment: Experiment,
+    *,
+    steps: int,
+    seed: int,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> Experiment:
+    """An experiment with another length, seed and precision."""
     train = replace(
-        experiment.train, steps=steps, seed=seed, save_every=max(1, min(1000, steps // 4))
+        experiment.train,
+        steps=steps,
+        seed=seed,
+        precision=precision,
+        save_every=max(1, min(1000, steps // 4)),
     )
     return replace(experiment, train=train)
