@@ -45,6 +45,7 @@ _UNET_DEEPER = replace(
 )
 _UNET_8 = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
 _UNET_28 = replace(_UNET_8, width=48, unshuffle=2)
+_NCSNV2_8 = Network(kind="ncsnv2", width=16, multipliers=(1, 2, 2, 2))
 _MLP = Network(kind="mlp", width=512, depth=3)
 
 # --- data, schedules, lengths --------------------------------------------------------------------
@@ -139,6 +140,7 @@ _PLAIN: Mapping[str, Experiment] = {
     "swiss-roll-one-level": replace(_FIGURE_2, data=Data(name="swiss-roll"), schedule=_ONE_LEVEL),
     # small enough for a laptop
     "digits": _DIGITS,
+    "digits-ncsnv2": replace(_DIGITS, network=_NCSNV2_8),
     "stacked-digits": _STACKED_DIGITS,
     "fashion-mnist": replace(_GREY_28, data=Data(name="fashion-mnist")),
     "mnist": replace(_GREY_28, data=Data(name="mnist")),
