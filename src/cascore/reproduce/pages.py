@@ -170,7 +170,7 @@ def write_page(page: Page, out: Path, *, study: str) -> Path:
     import matplotlib as mpl
 
     folder = out / study
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder if page.pictures or page.tables else out).mkdir(parents=True, exist_ok=True)
     for name, draw in page.pictures.items():
         figure = draw()
         with mpl.rc_context({"svg.hashsalt": name, "font.family": "DejaVu Sans"}):
