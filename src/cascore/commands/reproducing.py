@@ -37,7 +37,8 @@ def _everything(scale: str, out: Path, workshop: Workshop) -> int:
     """Every study in order, as far as it can be done here; then the claims of all of them."""
     require_matplotlib()
     started = time.perf_counter()
-    pages, left = [], {}
+    pages: list[Path] = []
+    left: dict[str, InputError] = {}
     for number, (name, study) in enumerate(STUDIES.items(), start=1):
         workshop.notify(f"{name} at scale {scale} ({number} of {len(STUDIES)}): {study.title}")
         try:
@@ -48,8 +49,8 @@ def _everything(scale: str, out: Path, workshop: Workshop) -> int:
     pages.append(write_claims(scale=scale, out=out, workshop=workshop))
     for page in pages:
         _print(page)
-    for name, error in left.items():
-        workshop.notify(f"left out: {name}: {error}")
+    for name, reason in left.items():
+        workshop.notify(f"left out: {name}: {reason}")
     workshop.notify(
         f"{len(pages)} pages in {time.perf_counter() - started:,.0f} s;"
         f" {len(left)} of {len(STUDIES)} studies left out"

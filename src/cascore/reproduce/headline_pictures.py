@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ def _published(panel: Axes, published: Sequence[Published]) -> None:
     ):
         points = list(group)
         panel.plot(
-            [each.nfe for each in points],
+            [each.nfe or math.nan for each in points],
             [each.fid for each in points],
             "o-",
             color=shade,
@@ -49,7 +50,12 @@ def _published(panel: Axes, published: Sequence[Published]) -> None:
         )
     for each, colour, objective in zip(ours, COLOURS, OBJECTIVES, strict=False):
         panel.plot(
-            each.nfe, each.fid, "*", color=colour, markersize=13, label=f"this paper, {objective}"
+            each.nfe or math.nan,
+            each.fid,
+            "*",
+            color=colour,
+            markersize=13,
+            label=f"this paper, {objective}",
         )
     panel.set_xscale("log")
     panel.set_yscale("log")
@@ -79,8 +85,7 @@ def _own(panel: Axes, own: Sequence[Best]) -> None:
                 markersize=6,
                 label=objective if place == 0 else None,
             )
-    panel.set_xscale("log")
-    plain_ticks(panel.xaxis)
+    panel.set_xlim(left=0)
     panel.set_ylim(len(own) - 0.4, -0.6)
     panel.set_yticks(range(len(own)), labels=[f"{each.table}\n{each.data}" for each in own])
     panel.grid(axis="y", visible=False)

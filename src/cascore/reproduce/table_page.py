@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import product
 
+from cascore.experiments.config import Experiment
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.claims import Claim
 from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table, spread_of
@@ -34,6 +35,12 @@ _PAPER = {
 }
 
 
+_PAPER_SAYS = """\
+The paper finds that denoising and n_σ = 5 lower every distance; that the discriminator does with
+NCSNv2, but not for denoised samples of the U-Net; that CAS is better than ALS on CIFAR-10 at
+n_σ = 1; and that CAS ends nearer to its denoised sample than ALS. Here:"""
+
+
 def page(table: str, scale_name: str, records: Records) -> Page:
     """The table as the paper lays it out, its claims one by one, a chart and a sheet of samples."""
     scale = TABLES[table][scale_name]
@@ -44,7 +51,10 @@ def page(table: str, scale_name: str, records: Records) -> Page:
             "distances": partial(dots, scale, values, floors),
             "samples": partial(sheet, scale, records),
         },
-        tables={"measurements": _measurements(scale, records)},
+        tables={
+            "measurements": _measurements(scale, records),
+            "comparisons": _comparisons(claims_of(scale, values)),
+        },
     )
 
 
@@ -56,13 +66,8 @@ def _text(table: str, scale_name: str, records: Records, values: Values) -> str:
     return f"""# Table {table[-1]}: sampling, n_σ, denoising and the objective
 
 `cascore reproduce {table} --scale {scale_name}` wrote this page from the records in
-[{table}/records-{scale_name}]({table}/records-{scale_name}). The paper's Table {table[-1]} is \
-{_PAPER[table]}; {
-        "this one is that"
-        if scale_name == "paper"
-        else f"this one is `{experiment.data.name}` with a network of the kind"
-        f" `{experiment.network.kind}`"
-    }.
+[{table}/records-{scale_name}]({table}/records-{scale_name}). The paper's Table {table[-1]} is
+{_PAPER[table]}; {_ours(scale_name, experiment)}.
 
 Fréchet distance of {scale.count:,} samples to the training images, lower is better. Models:
 `{scale.presets[0]}` and `{scale.presets[1]}`, {scale.steps:,} training steps in {scale.precision},
@@ -91,13 +96,14 @@ the same network calls.
 
 ## What held
 
+{_PAPER_SAYS}
+
 {_sentences(found)}
 
-Every comparison, the distance that is said to be lower first:
-
-{_comparisons(scale, found)}
-
-Two distances tie unless they differ by more than twice the root of the summed squares of both ±.
+Each pair of numbers behind these sentences is in [comparisons.csv]({table}/comparisons.csv). Two
+distances tie unless they differ by more than twice the root of the summed squares of both ±; raw
+and denoised samples of one chain, unless their differences are more than twice the standard
+deviation of a difference from zero.
 
 ## What differs from the paper
 
@@ -106,6 +112,13 @@ Two distances tie unless they differ by more than twice the root of the summed s
 {machine_of(records.values())}
 The seconds of a record include training where the model was not there yet.
 """
+
+
+def _ours(scale_name: str, experiment: Experiment) -> str:
+    if scale_name == "paper":
+        return "this one is that"
+    network = {"unet": "a small U-Net", "ncsnv2": "a small NCSNv2"}[experiment.network.kind]
+    return f"this one is `{experiment.data.name}` with {network}"
 
 
 def _counted(count: int, noun: str) -> str:
@@ -193,31 +206,35 @@ def _edge_of(cell: Cell, records: Records) -> str:
 
 
 def _sentences(found: Sequence[Claim]) -> str:
-    """Each claim with its verdict for every extractor."""
+    """Each claim with its verdict and the average change for every extractor."""
     lines = []
     for statement in dict.fromkeys(claim.statement for claim in found):
         asked = [claim for claim in found if claim.statement == statement]
-        verdicts = "; ".join(f"{claim.text} in the features of {claim.measure}" for claim in asked)
+        verdicts = "; ".join(
+            f"{claim.verdict} in the features of {claim.measure}, {_change(claim.change)}"
+            for claim in asked
+        )
         lines.append(f"- {statement[0].upper()}{statement[1:]}: {verdicts}.")
     return "\n".join(lines)
 
 
-def _comparisons(scale: TableScale, found: Sequence[Claim]) -> str:
-    by = {(claim.statement, claim.measure): claim for claim in found}
-    measures = [f"`{extractor}`" for extractor in scale.extractors]
+def _change(part: float) -> str:
+    return f"{abs(part):.1%} {'lower' if part >= 0 else 'higher'} on average"
+
+
+def _comparisons(found: Sequence[Claim]) -> Table:
+    """Both sides of each comparison, for a CSV file."""
     rows = [
         (
-            f"{statement}: {each.where}",
-            *(
-                f"{other.lower.text(2)} against {other.higher.text(2)}, {other.verdict}"
-                for measure in measures
-                for other in (by[statement, measure].comparisons[i],)
-            ),
+            *(claim.statement, claim.measure.strip("`"), each.where),
+            *(each.lower.mean, each.lower.deviation, each.higher.mean, each.higher.deviation),
+            each.outcome,
         )
-        for statement in dict.fromkeys(claim.statement for claim in found)
-        for i, each in enumerate(by[statement, measures[0]].comparisons)
+        for claim in found
+        for each in claim.comparisons
     ]
-    return markdown_table(("claim", *measures), rows)
+    columns = "claim extractor where lower lower_deviation higher higher_deviation outcome"
+    return Table(columns.split(), rows)
 
 
 def _differences(scale_name: str, scale: TableScale) -> str:

@@ -62,7 +62,7 @@ def dots(scale: TableScale, values: Values, floors: Mapping[str, Spread]) -> Fig
                 label=f"{objective}, {outcome}",
             )
         panel.set_xscale("log")
-        plain_ticks(panel.xaxis)
+        plain_ticks(panel.xaxis, digits=(1, 1.5, 2, 3, 4, 5, 7))
         panel.set_xlabel("Fréchet distance (lower is better)")
         panel.set_title(f"features of {extractor}", loc="left", fontsize=10)
         panel.set_ylim(len(rows) - 0.4, -0.6)

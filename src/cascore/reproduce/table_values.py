@@ -6,7 +6,7 @@ from itertools import product
 from typing import Literal, NamedTuple
 
 from cascore.errors import InputError
-from cascore.reproduce.claims import Claim, Comparison
+from cascore.reproduce.claims import Claim, Comparison, paired
 from cascore.reproduce.pages import Spread, spread_of
 from cascore.reproduce.table_scales import TABLES, TableScale
 from cascore.reproduce.tables import FLOOR, METHODS, cells, sampler_of, trials
@@ -106,43 +106,43 @@ def _statements(
 ) -> Iterator[tuple[str, list[Comparison]]]:
     few, many = scale.n_sigmas
 
-    def at(objective: Objective, method: Method, n_sigma: int, outcome: Outcome) -> Spread:
-        return spread_of(values[Key(extractor, objective, method, n_sigma, outcome)])
+    def each(objective: Objective, method: Method, n: int, outcome: Outcome) -> Sequence[float]:
+        return values[Key(extractor, objective, method, n, outcome)]
+
+    def at(objective: Objective, method: Method, n: int, outcome: Outcome) -> Spread:
+        return spread_of(each(objective, method, n, outcome))
 
     for method in METHODS:
         yield (
             f"denoising lowers the distance of {method.upper()}",
             [
-                Comparison(f"n_σ = {n}, {o}", at(o, method, n, "denoised"), at(o, method, n, "raw"))
+                paired(f"n_σ = {n}, {o}", each(o, method, n, "denoised"), each(o, method, n, "raw"))
                 for n, o in product(scale.n_sigmas, OBJECTIVES)
             ],
         )
     yield (
         "denoising changes CAS less than ALS",
         [
-            Comparison(
-                f"n_σ = {n}, {o}", *(_gain(values, extractor, o, m, n) for m in ("cas", "als"))
-            )
+            Comparison(f"n_σ = {n}, {o}", cas, als)
             for n, o in product(scale.n_sigmas, OBJECTIVES)
+            for cas, als in [(_gain(values, extractor, o, m, n) for m in ("cas", "als"))]
         ],
     )
     for n, outcome in product(scale.n_sigmas, OUTCOMES):
         yield (
-            f"CAS is better than ALS, n_σ = {n}, {outcome}",
+            f"CAS is better than ALS at n_σ = {n}, {outcome}",
             [Comparison(o, at(o, "cas", n, outcome), at(o, "als", n, outcome)) for o in OBJECTIVES],
         )
     yield (
-        f"n_σ = {many} is better than n_σ = {few}",
+        f"more steps for each level lower the distance (n_σ = {many} against {few})",
         [
-            Comparison(
-                f"{m.upper()}, {o}, {outcome}", at(o, m, many, outcome), at(o, m, few, outcome)
-            )
-            for m, o, outcome in product(METHODS, OBJECTIVES, OUTCOMES)
+            Comparison(f"{m.upper()}, {o}, {kind}", at(o, m, many, kind), at(o, m, few, kind))
+            for m, o, kind in product(METHODS, OBJECTIVES, OUTCOMES)
         ],
     )
     for outcome in OUTCOMES:
         yield (
-            f"the adversarial objective lowers the distance, {outcome}",
+            f"the adversarial objective lowers the distance of {outcome} samples",
             [
                 Comparison(
                     f"{m.upper()}, n_σ = {n}",
