@@ -143,7 +143,7 @@ two standard deviations. [SVG](headline/best.svg), [numbers](headline/best.csv)*
 
 def _published_rows(published: list[Published]) -> list[tuple[str, ...]]:
     """One for each method, its numbers of network calls beside each other."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for result, group in groupby(published, key=lambda each: each.result):
         each = list(group)
         calls = ["not said" if one.nfe is None else f"{one.nfe:,}" for one in each]

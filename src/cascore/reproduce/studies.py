@@ -21,7 +21,7 @@ from cascore.reproduce import (
 )
 from cascore.reproduce.claims import Claim, claims_page
 from cascore.reproduce.pages import Page, require_matplotlib, write_page
-from cascore.reproduce.units import Records, Unit, are_measured, run_units
+from cascore.reproduce.units import Record, Records, Unit, are_measured, run_units
 from cascore.reproduce.workshop import Workshop
 
 __all__ = ["CLAIMS", "SCALES", "STUDIES", "Study", "gather", "reproduce", "write_claims"]
@@ -105,11 +105,13 @@ def reproduce(name: str, *, scale: str, out: Path, workshop: Workshop) -> Path:
 def gather(name: str, *, scale: str, out: Path, workshop: Workshop) -> Records:
     """Measure what has no record yet; the records of a study and of those that it needs."""
     study = STUDIES[name]
-    found = {
-        f"{other}/{unit}": record
-        for other in study.needs
-        for unit, record in gather(other, scale=scale, out=out, workshop=workshop).items()
-    }
+    found: dict[str, Record] = {}
+    for other in study.needs:
+        try:
+            records = gather(other, scale=scale, out=out, workshop=workshop)
+        except InputError as error:
+            raise InputError(f"{name} is made of the records of {other}: {error}") from None
+        found |= {f"{other}/{unit}": record for unit, record in records.items()}
     units, folder = study.units(scale, workshop), _folder(name, scale, out)
     return found | run_units(units, folder, notify=workshop.notify)
 
