@@ -7,7 +7,15 @@ from typing import Literal
 
 from cascore.reproduce.pages import Page, Spread, markdown_table, spread_of
 
-__all__ = ["Claim", "Comparison", "Outcome", "claims_page", "paired"]
+__all__ = [
+    "Claim",
+    "Comparison",
+    "Outcome",
+    "claims_page",
+    "consistent_is_better",
+    "denoising_lowers",
+    "paired",
+]
 
 Outcome = Literal["held", "tie", "did not hold"]
 
@@ -38,6 +46,16 @@ class Comparison:
         if tie:
             return "tie"
         return "held" if self.lower.mean < self.higher.mean else "did not hold"
+
+
+def denoising_lowers(method: str) -> str:
+    """The statement about the last step, in the words that every study uses."""
+    return f"denoising lowers the distance of {method.upper()}"
+
+
+def consistent_is_better(n_sigma: int, kind: str) -> str:
+    """The statement about the two samplers, of raw or denoised samples."""
+    return f"CAS is better than ALS at n_σ = {n_sigma}, {kind}"
 
 
 def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:

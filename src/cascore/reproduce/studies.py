@@ -65,7 +65,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         "figure1": Study("the noise of ideal chains", figure1.units, figure1_page.page),
         "figure2": Study("points in the plane", figure2.units, figure2_page.page),
-        "figure3": Study("distance against step size", figure3.units, figure3_page.page),
+        "figure3": Study(
+            "distance against step size", figure3.units, figure3_page.page, figure3_page.claims
+        ),
         "table1": _table("table1", "sampling, n_sigma, denoising and the objective"),
         "table2": _table("table2", "the same on a second data set"),
         "table3": _table("table3", "the same with a second network"),

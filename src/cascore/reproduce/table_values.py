@@ -6,7 +6,13 @@ from itertools import product
 from typing import Literal, NamedTuple
 
 from cascore.errors import InputError
-from cascore.reproduce.claims import Claim, Comparison, paired
+from cascore.reproduce.claims import (
+    Claim,
+    Comparison,
+    consistent_is_better,
+    denoising_lowers,
+    paired,
+)
 from cascore.reproduce.pages import Spread, spread_of
 from cascore.reproduce.table_scales import TABLES, TableScale
 from cascore.reproduce.tables import FLOOR, METHODS, cells, sampler_of, trials
@@ -114,7 +120,7 @@ def _statements(
 
     for method in METHODS:
         yield (
-            f"denoising lowers the distance of {method.upper()}",
+            denoising_lowers(method),
             [
                 paired(f"n_σ = {n}, {o}", each(o, method, n, "denoised"), each(o, method, n, "raw"))
                 for n, o in product(scale.n_sigmas, OBJECTIVES)
@@ -130,7 +136,7 @@ def _statements(
     )
     for n, outcome in product(scale.n_sigmas, OUTCOMES):
         yield (
-            f"CAS is better than ALS at n_σ = {n}, {outcome}",
+            consistent_is_better(n, outcome),
             [Comparison(o, at(o, "cas", n, outcome), at(o, "als", n, outcome)) for o in OBJECTIVES],
         )
     yield (
