@@ -7,6 +7,7 @@ import math
 import shutil
 from dataclasses import asdict, replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from PIL import Image
 from cascore import cli, datasets
 from cascore.commands import reproducing
 from cascore.errors import InputError
-from cascore.reproduce import headline, studies, table_page, table_values
+from cascore.reproduce import figure3_page, headline, studies, table_page, table_values
 from cascore.reproduce.claims import Claim, Comparison, claims_page, paired
 from cascore.reproduce.pages import Page, Spread
 from cascore.reproduce.studies import Study, gather, reproduce, write_claims
@@ -114,7 +115,7 @@ def test_the_headline_measures_the_tables_that_are_missing(tiny, tmp_path):
     assert (out / "headline" / "best.png").is_file()
     assert "3.65" in page
     assert "[table3](table3.md): `digits-ncsnv2`" in page
-    claims = write_claims(scale="tiny", out=out, workshop=workshop).read_text()
+    claims = write_claims(headline.NEEDS, scale="tiny", out=out, workshop=workshop).read_text()
     assert "| claim | [table1](table1.md) | [table2](table2.md) | [table3](table3.md) |" in claims
 
 
@@ -361,6 +362,23 @@ def test_the_claims_page_has_a_row_for_each_statement_and_a_column_for_each_stud
     assert "| it is round |  | `x`: did not hold (1 of 1) |" in page.text
 
 
+def test_figure_3_claims_what_its_committed_page_says(tmp_path):
+    """The page was written before there were claims."""
+    results = Path(__file__).parents[1] / "docs" / "results"
+    page = (results / "figure3.md").read_text(encoding="utf-8")
+    records = gather("figure3", scale="laptop", out=results, workshop=silent(tmp_path))
+    claims = {claim.statement: claim for claim in figure3_page.claims("laptop", records)}
+    outcomes = {"held": "CAS lowers", "tie": "CAS is a tie", "did not hold": "CAS raises"}
+    samplers = claims["CAS is better than ALS at n_σ = 1, denoised"]
+    for comparison in samplers.comparisons:
+        assert f"- {comparison.where}, n_σ = 1, denoised: {outcomes[comparison.outcome]}" in page
+    words = {"held": "lowers the distance", "tie": "is a tie", "did not hold": "raises"}
+    for method in ("ALS", "CAS"):
+        for each in claims[f"denoising lowers the distance of {method}"].comparisons:
+            start = f"- {each.where}, {method}, n_σ = 1: denoising {words[each.outcome]}"
+            assert f"{start} ({each.higher.text(2)} raw, {each.lower.text(2)} denoised" in page
+
+
 # --- everything ----------------------------------------------------------------------------------
 
 
@@ -405,6 +423,18 @@ def test_all_goes_on_after_a_study_that_cannot_be_done_and_says_so(three, tmp_pa
     assert (tmp_path / "last.md").read_text() == "good/unit unit\n"
     claims = (tmp_path / "claims.md").read_text()
     assert [name for name in three if f"| {name} is right |" in claims] == ["good", "last"]
+
+
+def test_records_of_other_settings_leave_a_study_out(three, tmp_path, capsys):
+    """Its records are whole, so that nothing but the reason tells it from the others."""
+    reproduce("good", scale="tiny", out=tmp_path, workshop=silent(tmp_path))
+    record = tmp_path / "good" / "records-tiny" / "unit.json"
+    record.write_text(json.dumps({**read(record), "settings": {"count": 3}}))
+    del three["bad"], three["after"], three["last"]
+    assert run("reproduce", "all", "--scale", "tiny", "--device", "cpu", "--out", tmp_path) == 2
+    told = capsys.readouterr()
+    assert "other settings (count)" in told.err.replace("\n", " ")
+    assert told.out.split() == [str(tmp_path / "claims.md")]
 
 
 def test_all_succeeds_when_nothing_is_left_out(three, tmp_path, capsys):

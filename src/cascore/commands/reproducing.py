@@ -37,22 +37,22 @@ def _everything(scale: str, out: Path, workshop: Workshop) -> int:
     """Every study in order, as far as it can be done here; then the claims of all of them."""
     require_matplotlib()
     started = time.perf_counter()
-    pages: list[Path] = []
+    pages: dict[str, Path] = {}
     left: dict[str, InputError] = {}
     for number, (name, study) in enumerate(STUDIES.items(), start=1):
         workshop.notify(f"{name} at scale {scale} ({number} of {len(STUDIES)}): {study.title}")
         try:
-            pages.append(reproduce(name, scale=scale, out=out, workshop=workshop))
+            pages[name] = reproduce(name, scale=scale, out=out, workshop=workshop)
         except InputError as error:
             workshop.notify(f"{name} is left out: {error}")
             left[name] = error
-    pages.append(write_claims(scale=scale, out=out, workshop=workshop))
-    for page in pages:
+    claims = write_claims(list(pages), scale=scale, out=out, workshop=workshop)
+    for page in (*pages.values(), claims):
         _print(page)
     for name, reason in left.items():
         workshop.notify(f"left out: {name}: {reason}")
     workshop.notify(
-        f"{len(pages)} pages in {time.perf_counter() - started:,.0f} s;"
+        f"{len(pages) + 1} pages in {time.perf_counter() - started:,.0f} s;"
         f" {len(left)} of {len(STUDIES)} studies left out"
     )
     return 2 if left else 0

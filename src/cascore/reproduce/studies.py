@@ -21,7 +21,7 @@ from cascore.reproduce import (
 )
 from cascore.reproduce.claims import Claim, claims_page
 from cascore.reproduce.pages import Page, require_matplotlib, write_page
-from cascore.reproduce.units import Record, Records, Unit, are_measured, run_units
+from cascore.reproduce.units import Record, Records, Unit, run_units
 from cascore.reproduce.workshop import Workshop
 
 __all__ = ["CLAIMS", "SCALES", "STUDIES", "Study", "gather", "reproduce", "write_claims"]
@@ -118,21 +118,21 @@ def gather(name: str, *, scale: str, out: Path, workshop: Workshop) -> Records:
     return found | run_units(units, folder, notify=workshop.notify)
 
 
-def write_claims(*, scale: str, out: Path, workshop: Workshop) -> Path:
-    """Write OUT/claims.md from the studies that have all of their records; nothing is measured."""
+def write_claims(names: Sequence[str], *, scale: str, out: Path, workshop: Workshop) -> Path:
+    """Write OUT/claims.md from the records of studies that claim something; its path.
+
+    Args:
+        names: of the studies, all of which have their records.
+        scale: one of SCALES.
+        out: where their records are.
+        workshop: as for `reproduce`.
+    """
     found = {
-        name: study.claims(scale, gather(name, scale=scale, out=out, workshop=workshop))
-        for name, study in STUDIES.items()
-        if study.claims is not None and _measured(name, scale, out, workshop)
+        name: claims(scale, gather(name, scale=scale, out=out, workshop=workshop))
+        for name in names
+        if (claims := STUDIES[name].claims) is not None
     }
     return write_page(claims_page(scale, found), out, study=CLAIMS)
-
-
-def _measured(name: str, scale: str, out: Path, workshop: Workshop) -> bool:
-    study = STUDIES[name]
-    return are_measured(study.units(scale, workshop), _folder(name, scale, out)) and all(
-        _measured(other, scale, out, workshop) for other in study.needs
-    )
 
 
 def _folder(name: str, scale: str, out: Path) -> Path:

@@ -15,7 +15,7 @@ from cascore.errors import InputError
 from cascore.experiments.config import from_json
 from cascore.experiments.outputs import write_record
 
-__all__ = ["Record", "Records", "Unit", "are_measured", "of_study", "run_units"]
+__all__ = ["Record", "Records", "Unit", "of_study", "run_units"]
 
 Record = Mapping[str, Any]
 """What a unit left: unit, settings, result, seconds, machine, software."""
@@ -37,11 +37,6 @@ class Unit:
     name: str
     settings: Mapping[str, Any]
     measure: Callable[[Records], Mapping[str, Any]]
-
-
-def are_measured(units: Sequence[Unit], folder: Path) -> bool:
-    """Whether all have their record, so that `run_units` would measure nothing."""
-    return all(_path(folder, unit).is_file() for unit in units)
 
 
 def of_study(records: Records, study: str) -> Records:
@@ -72,7 +67,7 @@ def run_units(
     """
     done: dict[str, Record] = {}
     for number, unit in enumerate(units, start=1):
-        path = _path(folder, unit)
+        path = folder / f"{unit.name}.json"
         if not path.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             notify(f"[{number}/{len(units)}] {unit.name}")
@@ -88,10 +83,6 @@ def run_units(
             write_record(path, record)
         done[unit.name] = _read(path, unit)
     return done
-
-
-def _path(folder: Path, unit: Unit) -> Path:
-    return folder / f"{unit.name}.json"
 
 
 def _read(path: Path, unit: Unit) -> Record:
