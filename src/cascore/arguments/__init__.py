@@ -160,7 +160,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """Measure a figure of the paper anew: pictures, tables, records and a page.
+    """Measure a figure or table of the paper anew: pictures, tables, records and a page.
 
     Example: cascore reproduce figure1 --scale laptop
 
@@ -168,8 +168,10 @@ class Reproduce:
     with --out docs/results it redraws the results that come with the source.
     """
 
-    name: tyro.conf.Positional[Literal["figure1", "figure2", "figure3"]]
-    """What to reproduce."""
+    name: tyro.conf.Positional[
+        Literal["figure1", "figure2", "figure3", "table1", "table2", "table3", "headline", "all"]
+    ]
+    """What to reproduce; all: every one of them, and a page of the paper's claims."""
     scale: Literal["tiny", "laptop", "paper"] = "laptop"
     """tiny: seconds, a trial of the program; laptop: minutes to an hour; paper: wants a GPU."""
     out: Path = Path("results")

@@ -1,16 +1,22 @@
-"""`cascore reproduce`: the paper's figures, measured and drawn anew."""
+"""`cascore reproduce`: the paper's figures and tables, measured and drawn anew."""
 
+import time
 from pathlib import Path
 
 from rich.console import Console
 
 from cascore.commands.training import use_threads
 from cascore.console import Display
+from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.reproduce.studies import STUDIES, reproduce
+from cascore.reproduce.pages import require_matplotlib
+from cascore.reproduce.studies import STUDIES, reproduce, write_claims
 from cascore.reproduce.workshop import Workshop
 
-__all__ = ["reproduce_study"]
+__all__ = ["EVERYTHING", "reproduce_study"]
+
+EVERYTHING = "all"
+"""In place of a study's name."""
 
 
 def reproduce_study(
@@ -20,7 +26,37 @@ def reproduce_study(
     use_threads(threads)
     display = Display()
     workshop = Workshop(runs=runs / scale, device=build.select_device(device), notify=display.say)
+    if name == EVERYTHING:
+        return _everything(scale, out, workshop)
     display.say(f"{name} at scale {scale}: {STUDIES[name].title}")
-    page = reproduce(name, scale=scale, out=out, workshop=workshop)
-    Console(soft_wrap=True, highlight=False, markup=False).print(page)
+    _print(reproduce(name, scale=scale, out=out, workshop=workshop))
     return 0
+
+
+def _everything(scale: str, out: Path, workshop: Workshop) -> int:
+    """Every study in order, as far as it can be done here; then the claims of all of them."""
+    require_matplotlib()
+    started = time.perf_counter()
+    pages: dict[str, Path] = {}
+    left: dict[str, InputError] = {}
+    for number, (name, study) in enumerate(STUDIES.items(), start=1):
+        workshop.notify(f"{name} at scale {scale} ({number} of {len(STUDIES)}): {study.title}")
+        try:
+            pages[name] = reproduce(name, scale=scale, out=out, workshop=workshop)
+        except InputError as error:
+            workshop.notify(f"{name} is left out: {error}")
+            left[name] = error
+    claims = write_claims(list(pages), scale=scale, out=out, workshop=workshop)
+    for page in (*pages.values(), claims):
+        _print(page)
+    for name, reason in left.items():
+        workshop.notify(f"left out: {name}: {reason}")
+    workshop.notify(
+        f"{len(pages) + 1} pages in {time.perf_counter() - started:,.0f} s;"
+        f" {len(left)} of {len(STUDIES)} studies left out"
+    )
+    return 2 if left else 0
+
+
+def _print(page: Path) -> None:
+    Console(soft_wrap=True, highlight=False, markup=False).print(page)

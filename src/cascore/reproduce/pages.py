@@ -130,11 +130,11 @@ def legend_below(figure: Figure, panel: Axes, *, columns: int) -> None:
     )
 
 
-def plain_ticks(axis: Axis) -> None:
-    """1, 2 and 5 of each decade, written out, on a logarithmic axis."""
+def plain_ticks(axis: Axis, *, digits: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
+    """Multiples of each power of ten, written out, on a logarithmic axis."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_major_locator(LogLocator(subs=digits, numticks=8))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: f"{value:g}")
 
@@ -170,7 +170,7 @@ def write_page(page: Page, out: Path, *, study: str) -> Path:
     import matplotlib as mpl
 
     folder = out / study
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder if page.pictures or page.tables else out).mkdir(parents=True, exist_ok=True)
     for name, draw in page.pictures.items():
         figure = draw()
         with mpl.rc_context({"svg.hashsalt": name, "font.family": "DejaVu Sans"}):

@@ -15,7 +15,7 @@ from cascore.errors import InputError
 from cascore.experiments.config import from_json
 from cascore.experiments.outputs import write_record
 
-__all__ = ["Record", "Records", "Unit", "run_units"]
+__all__ = ["Record", "Records", "Unit", "of_study", "run_units"]
 
 Record = Mapping[str, Any]
 """What a unit left: unit, settings, result, seconds, machine, software."""
@@ -39,6 +39,16 @@ class Unit:
     measure: Callable[[Records], Mapping[str, Any]]
 
 
+def of_study(records: Records, study: str) -> Records:
+    """The records of a study that another one needs, by the names of their units."""
+    prefix = f"{study}/"
+    return {
+        name.removeprefix(prefix): record
+        for name, record in records.items()
+        if name.startswith(prefix)
+    }
+
+
 def run_units(
     units: Sequence[Unit],
     folder: Path,
@@ -49,17 +59,17 @@ def run_units(
 
     Args:
         units: in an order in which each finds the records that it needs.
-        folder: of the records, NAME.json; made if absent.
+        folder: of the records, NAME.json; made when there is something to measure.
         notify: told in words which unit is measured.
 
     Raises:
         InputError: a record that cannot be read, or one that was made with other settings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     done: dict[str, Record] = {}
     for number, unit in enumerate(units, start=1):
         path = folder / f"{unit.name}.json"
         if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
             notify(f"[{number}/{len(units)}] {unit.name}")
             started = time.perf_counter()
             result = unit.measure(done)

@@ -1,0 +1,155 @@
+"""What the paper claims, and in how many comparisons of a study it held."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cascore.reproduce.pages import Page, Spread, markdown_table, spread_of
+
+__all__ = [
+    "Claim",
+    "Comparison",
+    "Outcome",
+    "claims_page",
+    "consistent_is_better",
+    "denoising_lowers",
+    "paired",
+]
+
+Outcome = Literal["held", "tie", "did not hold"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two distances, of which the paper says that one is lower.
+
+    Attributes:
+        where: what else is the same in both, in a few words.
+        lower: the one that is said to be lower.
+        higher: the other.
+        difference: higher minus lower, where both were measured in pairs; it then decides.
+    """
+
+    where: str
+    lower: Spread
+    higher: Spread
+    difference: Spread | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """A difference within the spread is a tie."""
+        if self.difference is not None:
+            tie = self.difference.ties(Spread(0.0, 0.0, self.difference.count))
+        else:
+            tie = self.lower.ties(self.higher)
+        if tie:
+            return "tie"
+        return "held" if self.lower.mean < self.higher.mean else "did not hold"
+
+
+def denoising_lowers(method: str) -> str:
+    """The statement about the last step, in the words that every study uses."""
+    return f"denoising lowers the distance of {method.upper()}"
+
+
+def consistent_is_better(n_sigma: int, kind: str) -> str:
+    """The statement about the two samplers, of raw or denoised samples."""
+    return f"CAS is better than ALS at n_σ = {n_sigma}, {kind}"
+
+
+def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
+    """A comparison of two measurements of the same chains, such as raw and denoised samples.
+
+    Their common noise is in both, so the spread of the differences counts, not that of each.
+
+    Args:
+        where: what else is the same in both.
+        lower: those that are said to be lower, at least one.
+        higher: the others, in the same order.
+    """
+    apart = [b - a for a, b in zip(lower, higher, strict=True)]
+    return Comparison(where, spread_of(lower), spread_of(higher), spread_of(apart))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement, put to the test.
+
+    Attributes:
+        statement: of the paper, in the same words in every study that tests it.
+        measure: what the distances are of, such as the name of an extractor.
+        comparisons: at least one.
+    """
+
+    statement: str
+    measure: str
+    comparisons: Sequence[Comparison]
+
+    def count(self, outcome: Outcome) -> int:
+        """How many comparisons came out so."""
+        return sum(each.outcome == outcome for each in self.comparisons)
+
+    @property
+    def verdict(self) -> str:
+        """Held, (mostly) a tie, did not hold or mixed, and how many comparisons say so."""
+        total, held, ties = len(self.comparisons), self.count("held"), self.count("tie")
+        against = total - held - ties
+        tied = f", {ties} tie{'s' if ties > 1 else ''}" if ties else ""
+        if held and against:
+            return f"mixed ({held} of {total} held, {against} did not{tied})"
+        if ties == total:
+            return f"tie ({total} of {total})"
+        word, count = ("held", held) if held else ("did not hold", against)
+        if ties > count:
+            return f"mostly ties ({ties} of {total}; {count} {word})"
+        return f"{word} ({count} of {total}{tied})"
+
+    @property
+    def change(self) -> float:
+        """By which part the one that is said to be lower is lower on geometric average; 1 is all.
+
+        nan where a distance is zero on both sides.
+        """
+        lower = math.prod(each.lower.mean for each in self.comparisons)
+        higher = math.prod(each.higher.mean for each in self.comparisons)
+        return 1 - (lower / higher) ** (1 / len(self.comparisons)) if higher > 0 else math.nan
+
+
+def claims_page(scale: str, found: Mapping[str, Sequence[Claim]]) -> Page:
+    """A row for each statement, a column for each study that has records.
+
+    Args:
+        scale: by name.
+        found: claims by the name of their study.
+    """
+    statements = dict.fromkeys(claim.statement for each in found.values() for claim in each)
+    rows = [
+        (statement, *(_cell(statement, claims) for claims in found.values()))
+        for statement in statements
+    ]
+    columns = ("claim", *(f"[{study}]({study}.md)" for study in found))
+    return Page(
+        text=f"""# What held
+
+`cascore reproduce all --scale {scale}` wrote this page from the records of every study that has
+them. Each row is a claim of the paper, or the question behind one; each column a study, whose page
+has the numbers.
+
+{markdown_table(columns, rows)}
+
+A claim that one distance is lower than another is put to every pair of measurements that differ in
+nothing else. A pair ties unless its means differ by more than twice the root of the summed squares
+of both spreads; raw and denoised samples of one chain, unless their mean difference is more than
+twice the spread of a difference from zero. *Mixed*: in some pairs it held and in some it did not.
+In front of each verdict stand the features that the distances are of. An empty cell: the study does
+not ask.
+""",
+        pictures={},
+        tables={},
+    )
+
+
+def _cell(statement: str, claims: Sequence[Claim]) -> str:
+    asked = [claim for claim in claims if claim.statement == statement]
+    return "<br>".join(f"{claim.measure}: {claim.verdict}" for claim in asked)

@@ -1,0 +1,122 @@
+"""What stands in for Tables 1, 2 and 3 at each scale."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from cascore.reproduce.tuning import Grid
+
+__all__ = ["TABLES", "TableScale"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableScale:
+    """Models, samplers and measurements of one table.
+
+    Attributes:
+        presets: one plain and one adversarial, alike in everything else.
+        steps: of training.
+        precision: of training.
+        trainings: of each preset, with seeds 0, 1, ...
+        extractors: of the features, by name; step sizes are chosen by the first.
+        count: pictures of each measurement.
+        seeds: measurements of each cell on each model, with other noise.
+        n_sigmas: 1, and one more.
+        grid: of step sizes; None where the paper's epsilons hold.
+    """
+
+    presets: tuple[str, str]
+    steps: int
+    precision: Literal["float32", "bfloat16"]
+    trainings: int
+    extractors: tuple[str, ...]
+    count: int
+    seeds: int
+    n_sigmas: tuple[int, int]
+    grid: Grid | None
+
+
+_KAPPAS = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0, 27.0)
+_ETAS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
+_ETAS_MANY = (0.1, 0.2, 0.4, 0.7, 1.0)
+_NOISE = "random-convolution"
+"""Features that move more than a classifier's by noise of deviation 0.01 in 8x8 pictures."""
+
+
+def _tiny(preset: str) -> TableScale:
+    """A trial of the program: nothing is learned in two steps."""
+    return TableScale(
+        presets=(preset, f"{preset}-adversarial"),
+        steps=2,
+        precision="float32",
+        trainings=1,
+        extractors=("digits", "pixels"),
+        count=12,
+        seeds=2,
+        n_sigmas=(1, 2),
+        grid=Grid(kappas=(1.5, 4.0), etas=(0.4, 1.2), etas_many=(0.3,), count=6),
+    )
+
+
+def _laptop(
+    preset: str, *, steps: int, trainings: int, features: str, count: int, tuning: int
+) -> TableScale:
+    return TableScale(
+        presets=(preset, f"{preset}-adversarial"),
+        steps=steps,
+        precision="bfloat16",
+        trainings=trainings,
+        extractors=(features, _NOISE),
+        count=count,
+        seeds=3,
+        n_sigmas=(1, 5),
+        grid=Grid(kappas=_KAPPAS, etas=_ETAS, etas_many=_ETAS_MANY, count=tuning),
+    )
+
+
+def _paper(preset: str, *, steps: int) -> TableScale:
+    return TableScale(
+        presets=(preset, f"{preset}-adversarial"),
+        steps=steps,
+        precision="float32",
+        trainings=1,
+        extractors=("inception",),
+        count=10_000,
+        seeds=2,
+        n_sigmas=(1, 5),
+        grid=None,
+    )
+
+
+TABLES: Mapping[str, Mapping[str, TableScale]] = MappingProxyType(
+    {
+        "table1": {
+            "tiny": _tiny("digits"),
+            "laptop": _laptop(
+                "fashion-mnist",
+                steps=8000,
+                trainings=1,
+                features="fashion-mnist",
+                count=128,
+                tuning=64,
+            ),
+            "paper": _paper("cifar10-ncsnv2", steps=300_000),
+        },
+        "table2": {
+            "tiny": _tiny("digits"),
+            "laptop": _laptop(
+                "digits", steps=4000, trainings=2, features="digits", count=500, tuning=200
+            ),
+            "paper": _paper("church-ncsnv2", steps=200_000),
+        },
+        "table3": {
+            "tiny": _tiny("digits-ncsnv2"),
+            "laptop": _laptop(
+                "digits-ncsnv2", steps=4000, trainings=1, features="digits", count=500, tuning=200
+            ),
+            "paper": _paper("cifar10-unet", steps=300_000),
+        },
+    }
+)
+"""By the name of the table and of the scale."""

@@ -1,0 +1,163 @@
+"""`cascore reproduce all`: every study in order, and a page of what the paper claims."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from cascore import cli
+from cascore.commands import reproducing
+from cascore.errors import InputError
+from cascore.reproduce import figure3_page, studies
+from cascore.reproduce.claims import Claim, Comparison, claims_page, paired
+from cascore.reproduce.pages import Page, Spread
+from cascore.reproduce.studies import Study, gather, reproduce
+from cascore.reproduce.units import Unit
+from cascore.reproduce.workshop import Workshop
+
+
+def silent(runs):
+    return Workshop(runs=runs, device=torch.device("cpu"), notify=lambda message: None)
+
+
+def run(*arguments):
+    """Exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+A, B = Spread(1.0, 0.1, 3), Spread(2.0, 0.1, 3)
+HELD, TIE, AGAINST = Comparison("", A, B), Comparison("", A, A), Comparison("", B, A)
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "verdict"),
+    [
+        ([HELD, HELD], "held (2 of 2)"),
+        ([AGAINST, TIE], "did not hold (1 of 2, 1 tie)"),
+        ([TIE, TIE], "tie (2 of 2)"),
+        ([HELD, TIE, TIE], "mostly ties (2 of 3; 1 held)"),
+        ([HELD, AGAINST, TIE, TIE], "mixed (1 of 4 held, 1 did not, 2 ties)"),
+    ],
+)
+def test_the_verdict_counts_the_comparisons(comparisons, verdict):
+    assert Claim("it is lower", "`x`", comparisons).verdict == verdict
+
+
+def test_pairs_are_compared_by_their_differences():
+    """Each spreads by 1; every pair differs by 0.1, give or take 0.01."""
+    raw, denoised = [1.0, 2.0, 3.0], [0.9, 1.91, 2.89]
+    assert paired("", denoised, raw).outcome == "held"
+    assert paired("", raw, denoised).outcome == "did not hold"
+    assert paired("", denoised, [0.8, 2.2, 2.89]).outcome == "tie"
+    assert paired("", [1.0], [2.0]).outcome == "tie"  # nothing is known of its spread
+
+
+def test_the_change_is_a_geometric_mean():
+    quarter = Comparison("", Spread(1.0, 0, 3), Spread(4.0, 0, 3))
+    same = Comparison("", Spread(3.0, 0, 3), Spread(3.0, 0, 3))
+    assert Claim("", "", [quarter, same]).change == pytest.approx(0.5)
+    assert math.isnan(Claim("", "", [Comparison("", Spread(0.0, 0, 3), Spread(0.0, 0, 3))]).change)
+
+
+def test_the_claims_page_has_a_row_for_each_statement_and_a_column_for_each_study():
+    page = claims_page(
+        "tiny",
+        {
+            "one": [Claim("it is lower", "`x`", [HELD]), Claim("it is lower", "`y`", [TIE])],
+            "two": [Claim("it is round", "`x`", [AGAINST])],
+        },
+    )
+    assert "| claim | [one](one.md) | [two](two.md) |" in page.text
+    assert "| it is lower | `x`: held (1 of 1)<br>`y`: tie (1 of 1) |  |" in page.text
+    assert "| it is round |  | `x`: did not hold (1 of 1) |" in page.text
+
+
+def test_figure_3_claims_what_its_committed_page_says(tmp_path):
+    """The page was written before there were claims."""
+    results = Path(__file__).parents[1] / "docs" / "results"
+    page = (results / "figure3.md").read_text(encoding="utf-8")
+    records = gather("figure3", scale="laptop", out=results, workshop=silent(tmp_path))
+    claims = {claim.statement: claim for claim in figure3_page.claims("laptop", records)}
+    outcomes = {"held": "CAS lowers", "tie": "CAS is a tie", "did not hold": "CAS raises"}
+    samplers = claims["CAS is better than ALS at n_σ = 1, denoised"]
+    for comparison in samplers.comparisons:
+        assert f"- {comparison.where}, n_σ = 1, denoised: {outcomes[comparison.outcome]}" in page
+    words = {"held": "lowers the distance", "tie": "is a tie", "did not hold": "raises"}
+    for method in ("ALS", "CAS"):
+        for each in claims[f"denoising lowers the distance of {method}"].comparisons:
+            start = f"- {each.where}, {method}, n_σ = 1: denoising {words[each.outcome]}"
+            assert f"{start} ({each.higher.text(2)} raw, {each.lower.text(2)} denoised" in page
+
+
+# --- everything ----------------------------------------------------------------------------------
+
+
+def study(name, *, error=None, needs=()):
+    def measure(done):
+        del done
+        if error is not None:
+            raise InputError(error)
+        return {}
+
+    return Study(
+        name,
+        lambda scale, workshop: [Unit("unit", {}, measure)],
+        lambda scale, records: Page(text=" ".join(sorted(records)), pictures={}, tables={}),
+        lambda scale, records: [Claim(f"{name} is right", "", [HELD])],
+        needs,
+    )
+
+
+@pytest.fixture
+def three(monkeypatch):
+    found = {
+        "good": study("good"),
+        "bad": study("bad", error="no data: fetch them"),
+        "after": study("after", needs=("bad",)),
+        "last": study("last", needs=("good",)),
+    }
+    monkeypatch.setattr(studies, "STUDIES", found)
+    monkeypatch.setattr(reproducing, "STUDIES", found)
+    return found
+
+
+def test_all_goes_on_after_a_study_that_cannot_be_done_and_says_so(three, tmp_path, capsys):
+    arguments = ("reproduce", "all", "--scale", "tiny", "--device", "cpu", "--out", tmp_path)
+    assert run(*arguments) == 2
+    told = capsys.readouterr()
+    assert told.out.split() == [str(tmp_path / f"{n}.md") for n in ("good", "last", "claims")]
+    last = told.err.replace("\n", " ")
+    assert "left out: bad: no data: fetch them" in last
+    assert "left out: after: after is made of the records of bad: no data: fetch them" in last
+    assert "2 of 4 studies left out" in last
+    assert (tmp_path / "last.md").read_text() == "good/unit unit\n"
+    claims = (tmp_path / "claims.md").read_text()
+    assert [name for name in three if f"| {name} is right |" in claims] == ["good", "last"]
+
+
+def test_records_of_other_settings_leave_a_study_out(three, tmp_path, capsys):
+    """Its records are whole, so that nothing but the reason tells it from the others."""
+    reproduce("good", scale="tiny", out=tmp_path, workshop=silent(tmp_path))
+    record = tmp_path / "good" / "records-tiny" / "unit.json"
+    record.write_text(json.dumps({**read(record), "settings": {"count": 3}}))
+    del three["bad"], three["after"], three["last"]
+    assert run("reproduce", "all", "--scale", "tiny", "--device", "cpu", "--out", tmp_path) == 2
+    told = capsys.readouterr()
+    assert "other settings (count)" in told.err.replace("\n", " ")
+    assert told.out.split() == [str(tmp_path / "claims.md")]
+
+
+def test_all_succeeds_when_nothing_is_left_out(three, tmp_path, capsys):
+    del three["bad"], three["after"]
+    assert run("reproduce", "all", "--scale", "tiny", "--device", "cpu", "--out", tmp_path) == 0
+    assert "0 of 2 studies left out" in capsys.readouterr().err.replace("\n", " ")

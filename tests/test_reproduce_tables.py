@@ -1,0 +1,324 @@
+"""Tables 1 to 3 and the headline: chosen on one seed, reported on others, drawn anew."""
+
+import base64
+import io
+import json
+import shutil
+from dataclasses import asdict, replace
+from itertools import product
+
+import pytest
+import torch
+from PIL import Image
+
+from cascore import cli, datasets
+from cascore.errors import InputError
+from cascore.reproduce import headline, table_page, table_values
+from cascore.reproduce.studies import gather, reproduce, write_claims
+from cascore.reproduce.table_scales import TABLES
+from cascore.reproduce.tables import cells, sampler_of, trials, units
+from cascore.reproduce.tuning import at_edge, best_of
+from cascore.reproduce.workshop import Workshop
+
+
+def silent(runs):
+    return Workshop(runs=runs, device=torch.device("cpu"), notify=lambda message: None)
+
+
+def run(*arguments):
+    """Exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+# --- end to end ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    assert run(
+        *("reproduce", "table2", "--scale", "tiny", "--device", "cpu"),
+        *("--out", folder / "out", "--runs", folder / "runs"),
+    ) == 0  # fmt: skip
+    return folder
+
+
+def test_a_table_runs_end_to_end(tiny):
+    page, folder = (tiny / "out" / "table2.md").read_text(), tiny / "out" / "table2"
+    for picture in ("distances", "samples"):
+        assert f"table2/{picture}.png" in page
+        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    rows = (folder / "measurements.csv").read_text().splitlines()
+    # objectives, samplers, n_sigmas, seeds, outcomes, extractors
+    assert len(rows) == 1 + 2 * 2 * 2 * 2 * 2 * 2
+    for word in ("seeds 0, 1", "12 samples", "real images", "cores", "torch"):
+        assert word in page
+    record = read(folder / "records-tiny" / "digits.training-0.als-2.seed-1.json")["result"]
+    assert record["nfe"] == 2 * 28
+    with Image.open(io.BytesIO(base64.b64decode(record["sheet"]))) as sheet:
+        assert sheet.size == (8 * (8 + 1) + 1, 8 + 2)
+
+
+def test_every_cell_has_the_step_size_that_its_model_chose(tiny):
+    records = tiny / "out" / "table2" / "records-tiny"
+    for preset in ("digits", "digits-adversarial"):
+        for method, knob, grid in (("cas", "kappa", [1.5, 4.0]), ("als", "eta", [0.4, 1.2])):
+            tuned = read(records / f"{preset}.training-0.tuning.{method}-1.json")["result"]
+            assert [each["knob"] for each in tuned["tried"]] == grid
+            lowest = min(each["denoised"] for each in tuned["tried"])
+            assert {"knob": tuned["chosen"]}.items() <= next(
+                each for each in tuned["tried"] if each["denoised"] == lowest
+            ).items()
+            cell = read(records / f"{preset}.training-0.{method}-1.seed-0.json")["result"]
+            assert cell["sampler"][knob] == tuned["chosen"]
+            assert (cell["sampler"]["order"], cell["sampler"]["steps"]) == (1, None)
+
+
+def test_a_lost_record_is_measured_again_with_the_same_result(tiny, tmp_path):
+    shutil.copytree(tiny / "out", tmp_path / "out")
+    records, told = tmp_path / "out" / "table2" / "records-tiny", []
+    lost = records / "digits.training-0.cas-1.seed-1.json"
+    before = read(lost)["result"]
+    kept = {path: path.stat().st_mtime_ns for path in records.iterdir() if path != lost}
+    lost.unlink()
+    workshop = replace(silent(tiny / "runs" / "tiny"), notify=told.append)
+    reproduce("table2", scale="tiny", out=tmp_path / "out", workshop=workshop)
+    assert [message for message in told if message.startswith("[")] == [
+        "[8/23] digits.training-0.cas-1.seed-1"
+    ]
+    assert read(lost)["result"] == before
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+
+
+def test_the_headline_measures_the_tables_that_are_missing(tiny, tmp_path):
+    """At this scale table 1 has the settings of table 2, so that its records serve for both."""
+    out, told = tmp_path / "out", []
+    for table in ("table1", "table2"):
+        shutil.copytree(tiny / "out" / "table2" / "records-tiny", out / table / "records-tiny")
+    workshop = replace(silent(tiny / "runs" / "tiny"), notify=told.append)
+    page = reproduce("headline", scale="tiny", out=out, workshop=workshop).read_text()
+    measured = [message for message in told if message.startswith("[")]
+    assert len(measured) == 23
+    assert all("digits-ncsnv2" in message or "floor" in message for message in measured)
+    assert (out / "headline" / "best.png").is_file()
+    assert "3.65" in page
+    assert "[table3](table3.md): `digits-ncsnv2`" in page
+    claims = write_claims(headline.NEEDS, scale="tiny", out=out, workshop=workshop).read_text()
+    assert "| claim | [table1](table1.md) | [table2](table2.md) | [table3](table3.md) |" in claims
+
+
+# --- step sizes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("table", "scale"), list(product(TABLES, ("tiny", "laptop"))))
+def test_no_picture_is_both_chosen_on_and_reported(table, scale, tmp_path):
+    chosen, reported = set(), set()
+    for unit in units(table, scale, silent(tmp_path)):
+        if unit.name != "floor":
+            first = unit.settings["first_seed"]
+            seeds = range(first, first + unit.settings["count"])
+            (chosen if ".tuning." in unit.name else reported).update(seeds)
+    assert chosen
+    assert reported
+    assert not chosen & reported
+
+
+def tuning_at_5(tmp_path, eta):
+    """The step size of ALS with n_sigma 5, from that of n_sigma 1."""
+    wanted = "digits.training-0.tuning.als-5"
+    unit = next(u for u in units("table2", "laptop", silent(tmp_path)) if u.name == wanted)
+    return unit.measure({"digits.training-0.tuning.als-1": {"result": {"chosen": eta}}})
+
+
+def test_five_steps_of_equal_noise_have_the_papers_epsilon(tmp_path):
+    """5.6e-6 becomes 1.15e-6, with sigma_L = 0.01; five steps leave as much of x as the one."""
+    eta = tuning_at_5(tmp_path, 5.6e-6 / 0.01**2)["chosen"]
+    assert eta * 0.01**2 == pytest.approx(1.15e-6, abs=0.005e-6)
+    assert (1 - eta) ** 5 == pytest.approx(1 - 0.056)
+
+
+def test_where_no_step_has_equal_noise_a_grid_of_its_own_is_tried(tmp_path, monkeypatch):
+    tried = []
+
+    def measured(self, trained, sampler, *, seed, count):
+        del self, trained, count
+        tried.append((sampler.eta, sampler.n_sigma, seed))
+        raise InterruptedError
+
+    monkeypatch.setattr("cascore.reproduce.judging.Judge.sample", measured)
+    monkeypatch.setattr(Workshop, "trained", lambda self, experiment: experiment)
+    with pytest.raises(InterruptedError):
+        tuning_at_5(tmp_path, 1.0)
+    assert tried == [(TABLES["table2"]["laptop"].grid.etas_many[0], 5, 1000)]
+
+
+def test_the_best_step_size_has_the_lowest_denoised_distance_and_an_edge_is_said():
+    denoised = {0.1: 3.0, 0.2: 1.0, 0.4: 2.0}
+    inside = best_of((0.1, 0.2, 0.4), lambda eta: {"raw": -eta, "denoised": denoised[eta]})
+    assert (inside["chosen"], at_edge(inside)) == (0.2, "")
+    largest = best_of((0.1, 0.2), lambda eta: {"raw": 0.0, "denoised": denoised[eta]})
+    assert at_edge(largest) == "largest tried"
+    smallest = best_of((0.2, 0.4), lambda eta: {"raw": 0.0, "denoised": denoised[eta]})
+    assert at_edge(smallest) == "smallest tried"
+
+
+# --- sentences, from records made by hand --------------------------------------------------------
+
+
+def records_of(table, distance, *, scale_name="laptop"):
+    """Records whose distances are distance(objective, method, n_sigma, outcome, extractor).
+
+    The measurements of a cell lie 0.01 around it, 0.03 for the second extractor.
+    """
+    scale = TABLES[table][scale_name]
+    machine = {"cores": 1, "threads": 1, "accelerator": None}
+    software = {"machine": "test", "torch": "1", "python": "3", "cascore": "0"}
+    common = {"seconds": 1.0, "machine": machine, "software": software}
+    floor = {"mean": 0.5, "spread": 0.01, "repeats": 20}
+    found = {"floor": {"result": {"floors": dict.fromkeys(scale.extractors, floor)}, **common}}
+    for trial in trials(scale):
+        for method, n in (("cas", 1), ("als", 1), ("als", 5)):
+            result = {"tried": [], "chosen": 2.0 if method == "cas" else 0.5}
+            found[trial.tuning(method, n)] = {"result": result, **common}
+        objective = "adversarial" if trial.preset.endswith("adversarial") else "plain"
+        for cell, seed in product(cells(scale, trial), range(scale.seeds)):
+            shift = (seed - 1) * 0.01
+            result = {
+                outcome: {
+                    extractor: {
+                        "value": distance(objective, cell.method, cell.n_sigma, outcome, extractor)
+                        + shift * (1 if extractor == scale.extractors[0] else 3),
+                        "error": 0.1,
+                    }
+                    for extractor in scale.extractors
+                }
+                for outcome in ("raw", "denoised")
+            }
+            result |= {"sampler": asdict(sampler_of(cell, scale, found)), "nfe": 28}
+            found[cell.unit(seed)] = {"result": result, **common}
+    return found
+
+
+def sentence(page, start):
+    return next(line for line in page.text.splitlines() if line.startswith(f"- {start}"))
+
+
+def judged(table, distance, start):
+    """The verdict for the first extractor."""
+    page = table_page.page(table, "laptop", records_of(table, distance))
+    return sentence(page, start).split(": ", 1)[1].split(" in the features", 1)[0]
+
+
+LOWER = {"als": 2.0, "cas": 1.0}, {"raw": 2.0, "denoised": 1.9}, {"plain": 2.0, "adversarial": 1.0}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("table", ["table1", "table2"])
+def test_who_is_better_turns_with_the_records(table, sign):
+    held = "held" if sign == 1 else "did not hold"
+    methods, outcomes, objectives = (
+        lambda o, m, n, kind, e: 5 + sign * LOWER[0][m],
+        lambda o, m, n, kind, e: 5 + sign * LOWER[1][kind],
+        lambda o, m, n, kind, e: 5 + sign * LOWER[2][o],
+    )
+    for n, kind in product((1, 5), ("raw", "denoised")):
+        start = f"CAS is better than ALS at n_σ = {n}, {kind}"
+        assert judged(table, methods, start) == f"{held} (2 of 2)"
+        assert judged(table, outcomes, start) == "tie (2 of 2)"
+    for method in ("ALS", "CAS"):
+        start = f"Denoising lowers the distance of {method}"
+        assert judged(table, outcomes, start) == f"{held} (4 of 4)"
+        assert judged(table, methods, start) == "tie (4 of 4)"
+    for kind in ("raw", "denoised"):
+        start = f"The adversarial objective lowers the distance of {kind}"
+        assert judged(table, objectives, start) == f"{held} (4 of 4)"
+        assert judged(table, outcomes, start) == "tie (4 of 4)"
+    more = "More steps for each level"
+    assert judged(table, lambda o, m, n, kind, e: 5 - sign * n, more) == f"{held} (8 of 8)"
+    near = "cas" if sign == 1 else "als"
+    gains = {"denoised": lambda m: 5.0, "raw": lambda m: 5.1 if m == near else 7.0}
+    start = "Denoising changes CAS less"
+    assert judged(table, lambda o, m, n, kind, e: gains[kind](m), start) == f"{held} (4 of 4)"
+
+
+def test_residual_noise_may_matter_to_one_extractor_alone():
+    noise = {("raw", "random-convolution"): 9.0}
+    page = table_page.page(
+        "table2", "laptop", records_of("table2", lambda o, m, n, k, e: noise.get((k, e), 5.0))
+    )
+    line = sentence(page, "Denoising lowers the distance of ALS")
+    assert "tie (4 of 4) in the features of `digits`, 0.0% lower" in line
+    assert "held (4 of 4) in the features of `random-convolution`, 44.4% lower" in line
+
+
+def test_the_table_marks_the_best_and_what_ties_with_it():
+    """2 * sqrt(2) * 0.01 = 0.028 decides for the first extractor."""
+    values = {("cas", 5, "denoised"): 1.0, ("cas", 5, "raw"): 1.02, ("als", 1, "raw"): 1.04}
+    page = table_page.page(
+        "table1",
+        "laptop",
+        records_of("table1", lambda o, m, n, k, e: values.get((m, n, k), 3.0) + (o != "plain")),
+    )
+    rows = [line for line in page.text.splitlines() if line.startswith(("| ALS", "| CAS"))]
+    assert len(rows) == 8
+    assert rows[0].startswith("| ALS | 1 | no | 1.04 ± 0.01 | 2.04 ± 0.01 |")
+    assert rows[-2].startswith("| CAS | 5 | no | 1.02 ± 0.01 † | 2.02 ± 0.01 |")
+    assert rows[-1].startswith("| CAS | 5 | yes | **1.00 ± 0.01** | 2.00 ± 0.01 |")
+
+
+def test_a_measurement_with_another_step_size_than_the_chosen_one_is_refused():
+    records = records_of("table2", lambda o, m, n, k, e: 1.0)
+    records["digits.training-0.tuning.als-1"]["result"]["chosen"] = 0.7
+    with pytest.raises(InputError, match=r"digits.training-0.als-1.seed-0.json .* delete it"):
+        table_page.page("table2", "laptop", records)
+
+
+@pytest.mark.parametrize(
+    ("adversarial", "verdict"),
+    [
+        (1.0, "the adversarial objective is better, against the paper's headline"),
+        (2.0, "the two objectives tie"),
+        (3.0, "the plain objective is better, as in the paper's headline"),
+    ],
+)
+def test_the_headline_turns_with_the_records(adversarial, verdict):
+    value = {"plain": 2.0, "adversarial": adversarial}
+    records = {
+        f"{table}/{name}": record
+        for table in headline.NEEDS
+        for name, record in records_of(table, lambda o, m, n, k, e: value[o] + n).items()
+    }
+    page = headline.page("laptop", records)
+    assert page.text.count(verdict) == 3
+    best = min(value.values()) + 1
+    assert f"lower one is {best:.2f} ± 0.01, {best / 0.5:.1f} times the distance" in page.text
+    assert "ALS, n_σ = 1, raw, 28 calls" in page.text
+
+
+def test_the_papers_numbers_come_first_among_the_published():
+    plain, adversarial, ddpm = headline.load_published()[:3]
+    assert (plain.fid, adversarial.fid, ddpm.fid) == (3.65, 4.02, 3.17)
+    assert plain.nfe == 232 * 5
+
+
+def test_without_fashion_mnist_table_1_says_how_to_get_it(tmp_path, monkeypatch):
+    nowhere = replace(datasets.FASHION_MNIST, places=())
+    monkeypatch.setitem(datasets._IDX_SOURCES, "fashion-mnist", nowhere)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="zalandoresearch/fashion-mnist"):
+        gather("table1", scale="laptop", out=tmp_path, workshop=silent(tmp_path))
+
+
+def test_the_claims_of_a_table_are_those_of_its_page():
+    records = records_of("table1", lambda o, m, n, k, e: 1.0 + (m == "als"))
+    found = table_values.claims("table1", "laptop", records)
+    assert len(found) == 2 * 10
+    text = table_page.page("table1", "laptop", records).text
+    for claim in found:
+        assert f"{claim.verdict} in the features of {claim.measure}" in text
