@@ -37,9 +37,18 @@ class TableScale:
     grid: Grid | None
 
 
-_KAPPAS = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0, 27.0)
-_ETAS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
-_ETAS_MANY = (0.1, 0.2, 0.4, 0.7, 1.0)
+_FINE = Grid(
+    kappas=(1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0, 27.0),
+    etas=(0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6),
+    etas_many=(0.1, 0.2, 0.4, 0.7, 1.0),
+    count=200,
+)
+_COARSE = Grid(
+    kappas=(1.5, 3.0, 6.0, 12.0),
+    etas=(0.2, 0.5, 0.8, 1.1, 1.4),
+    etas_many=(0.1, 0.3, 0.7),
+    count=100,
+)
 _NOISE = "random-convolution"
 """Features that move more than a classifier's by noise of deviation 0.01 in 8x8 pictures."""
 
@@ -59,19 +68,17 @@ def _tiny(preset: str) -> TableScale:
     )
 
 
-def _laptop(
-    preset: str, *, steps: int, trainings: int, features: str, count: int, tuning: int
-) -> TableScale:
+def _laptop(preset: str, *, steps: int, features: str, count: int, grid: Grid) -> TableScale:
     return TableScale(
         presets=(preset, f"{preset}-adversarial"),
         steps=steps,
         precision="bfloat16",
-        trainings=trainings,
+        trainings=1,
         extractors=(features, _NOISE),
         count=count,
         seeds=3,
         n_sigmas=(1, 5),
-        grid=Grid(kappas=_KAPPAS, etas=_ETAS, etas_many=_ETAS_MANY, count=tuning),
+        grid=grid,
     )
 
 
@@ -94,26 +101,19 @@ TABLES: Mapping[str, Mapping[str, TableScale]] = MappingProxyType(
         "table1": {
             "tiny": _tiny("digits"),
             "laptop": _laptop(
-                "fashion-mnist",
-                steps=8000,
-                trainings=1,
-                features="fashion-mnist",
-                count=128,
-                tuning=64,
+                "fashion-mnist", steps=4000, features="fashion-mnist", count=100, grid=_COARSE
             ),
             "paper": _paper("cifar10-ncsnv2", steps=300_000),
         },
         "table2": {
             "tiny": _tiny("digits"),
-            "laptop": _laptop(
-                "digits", steps=4000, trainings=2, features="digits", count=500, tuning=200
-            ),
+            "laptop": _laptop("digits", steps=4000, features="digits", count=500, grid=_FINE),
             "paper": _paper("church-ncsnv2", steps=200_000),
         },
         "table3": {
             "tiny": _tiny("digits-ncsnv2"),
             "laptop": _laptop(
-                "digits-ncsnv2", steps=4000, trainings=1, features="digits", count=500, tuning=200
+                "digits-ncsnv2", steps=2000, features="digits", count=500, grid=_FINE
             ),
             "paper": _paper("cifar10-unet", steps=300_000),
         },
