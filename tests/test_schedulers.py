@@ -133,9 +133,10 @@ def test_the_start_is_that_of_our_samplers_and_batches_do_not_matter_without_noi
     same = torch.allclose(together.denoised, apart.denoised, atol=1e-5)
     assert same != SCHEDULERS[name].stochastic
     assert torch.equal(drawn(4).denoised, apart.denoised)
-    assert torch.allclose(
-        together.denoised[:4], apart.denoised[:4], atol=1e-5
-    ) != SCHEDULERS[name].stochastic
+    assert (
+        torch.allclose(together.denoised[:4], apart.denoised[:4], atol=1e-5)
+        != SCHEDULERS[name].stochastic
+    )
 
 
 def test_the_levels_of_a_number_of_calls():

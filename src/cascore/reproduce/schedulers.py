@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -213,7 +214,7 @@ def _scale_of(scheduler: Scheduler) -> Callable[[float], float]:
 def _made(scheduler: Scheduler, rising: list[float]) -> Any:
     """The scheduler with its timesteps set to all levels, the largest first."""
     alpha_bar = [1.0, *(1 / (1 + sigma**2) for sigma in rising)]
-    betas = [1 - b / a for a, b in zip(alpha_bar[:-1], alpha_bar[1:], strict=True)]
+    betas = [1 - b / a for a, b in pairwise(alpha_bar)]
     kind = getattr(_diffusers(), scheduler.kind)
     with _older_numpy():
         made = kind(

@@ -1,0 +1,184 @@
+"""The tables and sentences of `beyond`."""
+
+from collections.abc import Sequence
+
+from cascore.reproduce.beyond import Cell, cells
+from cascore.reproduce.beyond_methods import DEFAULT, METHODS, Subject
+from cascore.reproduce.beyond_values import (
+    Key,
+    Loss,
+    Measured,
+    at_budget,
+    fewest_calls,
+    paper_best,
+)
+from cascore.reproduce.pages import Spread
+
+__all__ = [
+    "budget_rows",
+    "default_sentences",
+    "denoising_sentences",
+    "fewest_rows",
+    "fewest_sentences",
+    "loss_rows",
+    "loss_sentence",
+]
+
+
+def fewest_rows(subjects: Sequence[Subject], measured: Measured) -> list[tuple[str, ...]]:
+    """For each method with nothing to tune, the fewest calls on each model by each extractor."""
+    rows = []
+    for name, method in METHODS.items():
+        if method.tuned or not any(name in each.plan for each in subjects):
+            continue
+        row = [
+            _fewest_text(each, name, measured, extractor)
+            for each in subjects
+            for extractor in each.extractors
+        ]
+        rows.append((method.label, *row))
+    return rows
+
+
+def _fewest_text(subject: Subject, method: str, measured: Measured, extractor: str) -> str:
+    if method not in subject.plan:
+        return ""
+    fewest, most = fewest_calls(subject, method, measured, extractor)
+    return f"> {most}" if fewest is None else str(fewest)
+
+
+def fewest_sentences(subjects: Sequence[Subject], measured: Measured) -> list[str]:
+    """Which untuned methods need the fewest calls on each model, and where the default stands."""
+    lines = []
+    for subject in subjects:
+        extractor = subject.extractors[0]
+        most, _ = paper_best(subject, measured, extractor)
+        needed = {
+            name: calls
+            for name in subject.plan
+            if not METHODS[name].tuned
+            and (calls := fewest_calls(subject, name, measured, extractor)[0]) is not None
+        }
+        if not needed:
+            lines.append(f"- {subject.preset}: no method without tuning reaches the paper's best.")
+            continue
+        least = min(needed.values())
+        first = ", ".join(METHODS[name].label for name in needed if needed[name] == least)
+        own = (
+            f"the default needs {needed[DEFAULT]}"
+            if DEFAULT in needed
+            else "the default does not reach it"
+        )
+        lines.append(
+            f"- {subject.preset}: {least} calls are enough against the paper's {most}"
+            f" ({most / least:.0f} times fewer), by {first}; {own}."
+        )
+    return lines
+
+
+def budget_rows(
+    subject: Subject, measured: Measured, budgets: Sequence[int]
+) -> list[tuple[str, ...]]:
+    """The distance of each method at each number of calls; bold are the lowest and its ties."""
+    extractor = subject.extractors[0]
+    columns = [at_budget(subject, measured, extractor, calls) for calls in budgets]
+    lowest = [min(column.values(), key=lambda each: each.mean) for column in columns]
+    return [
+        (
+            METHODS[name].label,
+            *(
+                _cell_text(column.get(name), best)
+                for column, best in zip(columns, lowest, strict=True)
+            ),
+        )
+        for name in subject.plan
+        if any(name in column for column in columns)
+    ]
+
+
+def _cell_text(found: Spread | None, best: Spread) -> str:
+    if found is None:
+        return ""
+    text = f"{found.mean:.2f} ± {found.deviation:.2f}"
+    return f"**{text}**" if found.ties(best) else text
+
+
+def default_sentences(subjects: Sequence[Subject], measured: Measured) -> list[str]:
+    """The default against the best of all methods, tuned ones too, at each number of calls."""
+    lines = []
+    for subject in subjects:
+        parts = []
+        for calls in sorted({each for each in subject.plan[DEFAULT] if each is not None}):
+            column = at_budget(subject, measured, subject.extractors[0], calls)
+            if len(column) < 2:
+                continue
+            best = min(column, key=lambda name: column[name].mean)
+            verdict = _against(column[DEFAULT], column[best])
+            by = "" if verdict in ("lowest", "a tie") else f" ({METHODS[best].label})"
+            parts.append(f"{calls} calls: {verdict}{by}")
+        lines.append(
+            f"- {subject.preset}, the default against the lowest at its number of calls:"
+            f" {'; '.join(parts)}."
+        )
+    return lines
+
+
+def loss_rows(lost: Sequence[Loss]) -> list[tuple[str, ...]]:
+    """The default against the chosen kappa."""
+    return [
+        (
+            str(each.calls),
+            each.default.text(2),
+            each.choice.rpartition("-")[2],
+            each.tuned.text(2),
+            _against(each.default, each.tuned),
+        )
+        for each in lost
+    ]
+
+
+def loss_sentence(lost: Sequence[Loss]) -> str:
+    """In how many rows tuning pays."""
+    pays = [
+        each
+        for each in lost
+        if not each.default.ties(each.tuned) and each.tuned.mean < each.default.mean
+    ]
+    if not pays:
+        return f"Tuning gains nothing beyond a tie at any of {len(lost)} numbers of calls."
+    most = max(pays, key=lambda each: each.default.mean / each.tuned.mean)
+    return (
+        f"Tuning gains more than a tie at {len(pays)} of {len(lost)} numbers of calls; the most at"
+        f" {most.calls}, where the default costs {most.default.mean / most.tuned.mean - 1:+.0%}."
+    )
+
+
+def denoising_sentences(subject: Subject, measured: Measured) -> list[str]:
+    """Whether denoising lowers, raises or ties, over our settings, by each extractor."""
+    lines = []
+    for extractor in subject.extractors:
+        words = [
+            _change(measured, cell, extractor)
+            for cell in cells(subject)
+            if not isinstance(METHODS[cell.method].choices[0], str)
+        ]
+        lines.append(
+            f"- {extractor}: of {len(words)} of our settings denoising lowers the distance of"
+            f" {words.count('lower')}, raises that of {words.count('raise')}, and"
+            f" {words.count('tie')} are ties."
+        )
+    return lines
+
+
+def _change(measured: Measured, cell: Cell, extractor: str) -> str:
+    raw, denoised = (measured[Key(cell, extractor, each)] for each in ("raw", "denoised"))
+    if raw.ties(denoised):
+        return "tie"
+    return "lower" if denoised.mean < raw.mean else "raise"
+
+
+def _against(own: Spread, other: Spread) -> str:
+    """A distance against another one, in words."""
+    if own == other:
+        return "lowest"
+    return "a tie" if own.ties(other) else f"{own.mean / other.mean - 1:+.0%}"
