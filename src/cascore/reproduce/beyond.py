@@ -201,7 +201,7 @@ class _Work:
         def measure(done: Records) -> Mapping[str, Any]:
             choice = choices[0] if len(choices) == 1 else self._chosen(cell, done)
             found = self._measured(judge, choice, cell, seed=seed, count=self.subject.count)
-            return {"choice": name_of(choice), **found}
+            return {"choice": name_of(_set(choice, cell.planned)), **found}
 
         return Unit(cell.unit(seed), settings, measure)
 
@@ -253,6 +253,11 @@ class _Work:
             device=self.workshop.device,
             batch_size=_BATCH,
         )
+
+
+def _set(choice: Choice, calls: int | None) -> Choice:
+    """A sampler of ours with its levels, on which its default may depend; a scheduler as it is."""
+    return levels_of(choice, calls) if isinstance(choice, Sampler) else choice
 
 
 def _settings_of(choice: Choice, calls: int | None) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from cascore.reproduce.schedulers import SCHEDULERS, levels_within
 __all__ = [
     "BEST",
     "DEFAULT",
-    "DEFAULT_SAMPLER",
     "KAPPAS",
     "METHODS",
     "SCALES",
@@ -63,7 +62,6 @@ def _als(n_sigma: int) -> tuple[Sampler, ...]:
 
 
 DEFAULT = "default"
-DEFAULT_SAMPLER = Sampler()
 BEST = "paper"
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -71,8 +69,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         BEST: Method("ALS, n_σ = 5, best η", _als(5), "als"),
         "als-1": Method("ALS, n_σ = 1, best η", _als(1), "als"),
         "order-1-kappa-1": Method("order 1, κ = 1: Euler, DDIM", (_cas(1, 1.0),), "deterministic"),
-        "order-1-kappa-1.5": Method("order 1, κ = 1.5: our first-order default", (_cas(1, None),),
-                                    "stochastic"),
+        "order-1-default": Method("order 1, its default", (_cas(1, None),), "stochastic"),
         "order-1-kappa-2": Method("order 1, κ = 2: Euler ancestral", (_cas(1, 2.0),), "stochastic"),
         "order-1-tuned": Method("order 1, best κ", tuple(_cas(1, k) for k in KAPPAS), "tuned"),
         "order-1-eta-1": Method("order 1, η = 1", (Sampler(order=1, eta=1.0),), "stochastic"),
@@ -80,7 +77,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                                   "deterministic"),
         "order-2-kappa-2": Method("order 2, κ = 2: SDE-DPM-Solver++(2M)", (_cas(2, 2.0),),
                                   "stochastic"),
-        DEFAULT: Method("the default of `cascore sample`", (DEFAULT_SAMPLER,), "default"),
+        DEFAULT: Method("the default of `cascore sample`", (Sampler(),), "default"),
         "default-karras": Method("the default, Karras levels", (Sampler(spacing="karras"),),
                                  "default"),
         "order-2-tuned": Method("order 2, best κ", tuple(_cas(2, k) for k in KAPPAS), "tuned"),
@@ -138,7 +135,7 @@ _FULL_PLAN: Plan = {
     BEST: _ALL,
     "als-1": _ALL,
     "order-1-kappa-1": _SOME,
-    "order-1-kappa-1.5": (*_SOME, 100),
+    "order-1-default": (*_SOME, 100),
     "order-1-kappa-2": _SOME,
     "order-1-tuned": (12, 50),
     "order-1-eta-1": (12, 50),
@@ -221,7 +218,7 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
 
 
 def name_of(choice: Choice) -> str:
-    """A choice in the name of a unit."""
+    """A choice in the names of units and in records: everything but its levels."""
     if isinstance(choice, str):
         return choice
     knob = f"eta-{choice.eta:g}" if choice.eta is not None else f"kappa-{choice.resolved_kappa:g}"

@@ -7,7 +7,7 @@ from functools import partial
 
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.beyond import TWIN_CALLS, TWINS_UNIT, cells
-from cascore.reproduce.beyond_methods import DEFAULT_SAMPLER, KAPPAS, SCALES, TWINS, Subject
+from cascore.reproduce.beyond_methods import KAPPAS, SCALES, TWINS, Subject
 from cascore.reproduce.beyond_pictures import (
     against_calls,
     against_kappa,
@@ -40,6 +40,7 @@ __all__ = ["page"]
 
 _BUDGETS = (5, 8, 10, 12, 15, 20, 50, 100)
 _TUNED = "order-2-tuned"
+_LOSS_COLUMNS = ("calls", "default", "distance", "chosen", "distance", "default against it")
 _GREY_LEVEL = 1 / 255
 _KAPPAS = ", ".join(f"{kappa:g}" for kappa in KAPPAS)
 
@@ -122,15 +123,13 @@ all that tie with it. Heun's method spends two calls a level and may use one cal
 
 ## What never tuning costs
 
-`cascore sample` takes {DEFAULT_SAMPLER.label} at every number of calls. Against it, for
-each number, the κ of {_KAPPAS} that scored best on {first.validation} pictures of a
-validation seed, measured anew on the seeds that are reported:
+`{first.preset}`: the default of `cascore sample` against second order with the κ of {_KAPPAS}
+that scored best on {
+        first.validation
+    } pictures of a validation seed, measured anew on the seeds that
+that are reported:
 
-{
-        markdown_table(
-            ("calls", "default", "chosen κ", "its distance", "default against it"), loss_rows(lost)
-        )
-    }
+{markdown_table(_LOSS_COLUMNS, loss_rows(lost))}
 
 {loss_sentence(lost)}
 

@@ -23,7 +23,7 @@ _BLUE, _RED, _GREEN, _PINK, _ORANGE, _SKY, _BLACK = COLOURS
 _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
     "als-1": (_ORANGE, "*"),
     "order-1-kappa-1": (_SKY, "v--"),
-    "order-1-kappa-1.5": (_SKY, "o-"),
+    "order-1-default": (_SKY, "o-"),
     "order-1-kappa-2": (_BLUE, "o-"),
     "order-1-tuned": (_BLUE, "x:"),
     "order-1-eta-1": (_ORANGE, "s-"),
@@ -39,7 +39,7 @@ _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
     "deis": (_RED, "v--"),
 }
 _FAMILY = (
-    *("order-1-kappa-1", "order-1-kappa-1.5", "order-1-kappa-2", "order-1-tuned", "order-1-eta-1"),
+    *("order-1-kappa-1", "order-1-default", "order-1-kappa-2", "order-1-tuned", "order-1-eta-1"),
     *("order-2-kappa-1", "order-2-kappa-2", DEFAULT, "order-2-tuned"),
 )
 _OTHERS = ("heun", "deis", "dpm-3m", "unipc", "unipc-3", "order-2-kappa-1", DEFAULT,

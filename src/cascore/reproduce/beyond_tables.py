@@ -8,6 +8,7 @@ from cascore.reproduce.beyond_values import (
     Key,
     Loss,
     Measured,
+    against,
     at_budget,
     fewest_calls,
     paper_best,
@@ -23,6 +24,10 @@ __all__ = [
     "loss_rows",
     "loss_sentence",
 ]
+
+
+_NAMED = 3
+"""How many methods a sentence names; it counts more of them."""
 
 
 def fewest_rows(subjects: Sequence[Subject], measured: Measured) -> list[tuple[str, ...]]:
@@ -63,7 +68,8 @@ def fewest_sentences(subjects: Sequence[Subject], measured: Measured) -> list[st
             lines.append(f"- {subject.preset}: no method without tuning reaches the paper's best.")
             continue
         least = min(needed.values())
-        first = ", ".join(METHODS[name].label for name in needed if needed[name] == least)
+        first = [METHODS[name].label for name in needed if needed[name] == least]
+        by = "; ".join(first) if len(first) <= _NAMED else f"{len(first)} methods"
         own = (
             f"the default needs {needed[DEFAULT]}"
             if DEFAULT in needed
@@ -71,7 +77,7 @@ def fewest_sentences(subjects: Sequence[Subject], measured: Measured) -> list[st
         )
         lines.append(
             f"- {subject.preset}: {least} calls are enough against the paper's {most}"
-            f" ({most / least:.0f} times fewer), by {first}; {own}."
+            f" ({most / least:.0f} times fewer), with {by}; {own}."
         )
     return lines
 
@@ -104,22 +110,26 @@ def _cell_text(found: Spread | None, best: Spread) -> str:
 
 
 def default_sentences(subjects: Sequence[Subject], measured: Measured) -> list[str]:
-    """The default against the best of all methods, tuned ones too, at each number of calls."""
+    """The default against the lowest of all methods, tuned ones too, at each number of calls."""
     lines = []
     for subject in subjects:
         parts = []
         for calls in sorted({each for each in subject.plan[DEFAULT] if each is not None}):
             column = at_budget(subject, measured, subject.extractors[0], calls)
+            best = min(column, key=lambda name: column[name].mean)
             if len(column) < 2:
                 continue
-            best = min(column, key=lambda name: column[name].mean)
-            verdict = _against(column[DEFAULT], column[best])
-            by = "" if verdict in ("lowest", "a tie") else f" ({METHODS[best].label})"
-            parts.append(f"{calls} calls: {verdict}{by}")
-        lines.append(
-            f"- {subject.preset}, the default against the lowest at its number of calls:"
-            f" {'; '.join(parts)}."
-        )
+            if best == DEFAULT:
+                parts.append(f"{calls} calls: the lowest")
+            elif (verdict := against(column[DEFAULT], column[best])) == "a tie":
+                parts.append(f"{calls} calls: a tie")
+            else:
+                parts.append(f"{calls} calls: {verdict} ({METHODS[best].label})")
+        if parts:
+            lines.append(
+                f"- {subject.preset}, the default against the lowest of its number of calls:"
+                f" {'; '.join(parts)}."
+            )
     return lines
 
 
@@ -128,28 +138,28 @@ def loss_rows(lost: Sequence[Loss]) -> list[tuple[str, ...]]:
     return [
         (
             str(each.calls),
+            each.setting,
             each.default.text(2),
-            each.choice.rpartition("-")[2],
+            each.choice,
             each.tuned.text(2),
-            _against(each.default, each.tuned),
+            each.verdict,
         )
         for each in lost
     ]
 
 
 def loss_sentence(lost: Sequence[Loss]) -> str:
-    """In how many rows tuning pays."""
-    pays = [
-        each
-        for each in lost
-        if not each.default.ties(each.tuned) and each.tuned.mean < each.default.mean
-    ]
+    """In how many rows tuning pays, and in how many the default is better by chance of the seed."""
+    apart = [each for each in lost if each.verdict not in ("the same", "a tie")]
+    pays = [each for each in apart if each.tuned.mean < each.default.mean]
+    harms = f" It is worse than the default at {len(apart) - len(pays)}." if apart != pays else ""
     if not pays:
-        return f"Tuning gains nothing beyond a tie at any of {len(lost)} numbers of calls."
+        return f"Tuning gains nothing beyond a tie at any of {len(lost)} numbers of calls.{harms}"
     most = max(pays, key=lambda each: each.default.mean / each.tuned.mean)
     return (
         f"Tuning gains more than a tie at {len(pays)} of {len(lost)} numbers of calls; the most at"
         f" {most.calls}, where the default costs {most.default.mean / most.tuned.mean - 1:+.0%}."
+        f"{harms}"
     )
 
 
@@ -175,10 +185,3 @@ def _change(measured: Measured, cell: Cell, extractor: str) -> str:
     if raw.ties(denoised):
         return "tie"
     return "lower" if denoised.mean < raw.mean else "raise"
-
-
-def _against(own: Spread, other: Spread) -> str:
-    """A distance against another one, in words."""
-    if own == other:
-        return "lowest"
-    return "a tie" if own.ties(other) else f"{own.mean / other.mean - 1:+.0%}"

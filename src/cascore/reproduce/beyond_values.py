@@ -23,6 +23,7 @@ __all__ = [
     "Measured",
     "Outcome",
     "Scan",
+    "against",
     "at_budget",
     "fewest_calls",
     "floors_of",
@@ -65,14 +66,23 @@ class Loss(NamedTuple):
     Attributes:
         calls: of both.
         default: the distance with nothing tuned.
-        choice: the name of what the validation seed chose.
-        tuned: its distance on the seeds that are reported.
+        setting: the name of the default there.
+        tuned: the distance of what the validation seed chose, on the seeds that are reported.
+        choice: its name.
     """
 
     calls: int
     default: Spread
-    choice: str
+    setting: str
     tuned: Spread
+    choice: str
+
+    @property
+    def verdict(self) -> str:
+        """What the default costs, in words."""
+        if self.setting == self.choice:
+            return "the same"
+        return against(self.default, self.tuned)
 
 
 def measured_of(scale_name: str, records: Records) -> Measured:
@@ -122,6 +132,11 @@ def no_worse(a: Spread, b: Spread) -> bool:
     return a.mean <= b.mean or a.ties(b)
 
 
+def against(own: Spread, other: Spread) -> str:
+    """A distance against another one, in words."""
+    return "a tie" if own.ties(other) else f"{own.mean / other.mean - 1:+.0%}"
+
+
 def fewest_calls(
     subject: Subject, method: str, measured: Measured, extractor: str
 ) -> tuple[int | None, int]:
@@ -150,10 +165,11 @@ def losses(subject: Subject, measured: Measured, records: Records, *, tuned: str
         if calls is not None and (key := Key(default, extractor, "denoised")) in measured:
             found.append(
                 Loss(
-                    calls,
-                    measured[key],
-                    str(records[other.unit(0)]["result"]["choice"]),
-                    measured[Key(other, extractor, "denoised")],
+                    calls=calls,
+                    default=measured[key],
+                    setting=str(records[default.unit(0)]["result"]["choice"]),
+                    tuned=measured[Key(other, extractor, "denoised")],
+                    choice=str(records[other.unit(0)]["result"]["choice"]),
                 )
             )
     return found
