@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from cascore.experiments.presets import PRESETS
-from cascore.reproduce.beyond import TWIN_CALLS, TWINS_UNIT, cells
-from cascore.reproduce.beyond_methods import KAPPAS, SCALES, TWINS, Subject
+from cascore.reproduce.beyond import TWIN_CALLS, TWINS_UNIT, Cell, cells
+from cascore.reproduce.beyond_methods import BEST, KAPPAS, METHODS, SCALES, TWINS, Subject, name_of
 from cascore.reproduce.beyond_pictures import (
     against_calls,
     against_kappa,
     all_models,
-    raw_and_denoised,
+    raw_against_denoised,
 )
 from cascore.reproduce.beyond_tables import (
     budget_rows,
@@ -61,7 +61,7 @@ def page(scale_name: str, records: Records) -> Page:
         pictures={
             "calls": partial(against_calls, first, measured, floors),
             "models": partial(all_models, subjects, measured, floors),
-            "raw": partial(raw_and_denoised, first, measured, floors),
+            "raw": partial(raw_against_denoised, first, measured),
             "kappa": partial(against_kappa, first, by_order),
         },
         tables={"measurements": measurements_table(scale_name, records)},
@@ -113,7 +113,7 @@ all that tie with it. Heun's method spends two calls a level and may use one cal
         )
     }
 
-{_lines(_paper_sentence(each, measured, floors) for each in subjects)}
+{_lines(_paper_sentence(each, records, measured, floors) for each in subjects)}
 
 ![All models](beyond/models.png)
 
@@ -141,10 +141,10 @@ that are reported:
 
 ![Raw and denoised](beyond/raw.png)
 
-*Raw is x after the last step, denoised H of the last call: both from the same chains.
-[SVG](beyond/raw.svg)*
+*Raw is x after the last step, denoised H of the last call: both from the same chains. Above 1
+denoising helps. [SVG](beyond/raw.svg)*
 
-{_lines(denoising_sentences(first, measured))}
+{_lines(denoising_sentences(first, records))}
 
 ## Which published sampler each setting equals
 
@@ -189,12 +189,15 @@ def _fewest_columns(subjects: Sequence[Subject]) -> tuple[str, ...]:
     """A column for each model and extractor."""
     return (
         "nothing tuned",
-        *(f"{each.preset}, {name}" for each in subjects for name in each.extractors),
+        *(f"{each.preset} ({name})" for each in subjects for name in each.extractors),
     )
 
 
 def _paper_sentence(
-    subject: Subject, measured: Measured, floors: Mapping[str, Mapping[str, Spread]]
+    subject: Subject,
+    records: Records,
+    measured: Measured,
+    floors: Mapping[str, Mapping[str, Spread]],
 ) -> str:
     extractor = subject.extractors[0]
     calls, best = paper_best(subject, measured, extractor)
@@ -203,9 +206,12 @@ def _paper_sentence(
         reach = "a tie with real images"
     else:
         reach = f"{best.mean / floor.mean:.1f} times what real images score"
+    chosen = records[Cell(subject.preset, BEST, None).unit(0)]["result"]["choice"]
+    tried = [name_of(choice) for choice in METHODS[BEST].choices]
+    edges = {tried[0]: ", the smallest tried", tried[-1]: ", the largest tried"}
     return (
-        f"- {subject.preset}: the paper's best is {best.text(2)} at {calls} calls, {reach}"
-        f" ({floor.text(2)})."
+        f"- {subject.preset}: the paper's best is {best.text(2)} at {calls} calls (η ="
+        f" {chosen.rpartition('-')[2]}{edges.get(chosen, '')}), {reach} ({floor.text(2)})."
     )
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cascore.reproduce.beyond import cells
-from cascore.reproduce.beyond_methods import DEFAULT, METHODS, Subject
-from cascore.reproduce.beyond_values import Key, Measured, Outcome, Scan, paper_best
+from cascore.reproduce.beyond import Cell, cells
+from cascore.reproduce.beyond_methods import BEST, DEFAULT, METHODS, Subject
+from cascore.reproduce.beyond_values import Key, Measured, Scan, paper_best
 from cascore.reproduce.pages import COLOURS, Spread, legend_below, new_figure, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["against_calls", "against_kappa", "all_models", "raw_and_denoised"]
+__all__ = ["against_calls", "against_kappa", "all_models", "raw_against_denoised"]
 
 Floors = Mapping[str, Mapping[str, Spread]]
 """By preset and extractor."""
 
+_GREY = "#888888"
 _BLUE, _RED, _GREEN, _PINK, _ORANGE, _SKY, _BLACK = COLOURS
 _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
+    BEST: (_RED, "*"),
     "als-1": (_ORANGE, "*"),
     "order-1-kappa-1": (_SKY, "v--"),
     "order-1-default": (_SKY, "o-"),
@@ -30,7 +32,7 @@ _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
     "order-2-kappa-1": (_PINK, "v--"),
     "order-2-kappa-2": (_RED, "o-"),
     DEFAULT: (_BLACK, "D-"),
-    "default-karras": ("#888888", "d-"),
+    "default-karras": (_GREY, "d-"),
     "order-2-tuned": (_GREEN, "x:"),
     "heun": (_ORANGE, "v--"),
     "dpm-3m": (_GREEN, "v--"),
@@ -44,17 +46,19 @@ _FAMILY = (
 )
 _OTHERS = ("heun", "deis", "dpm-3m", "unipc", "unipc-3", "order-2-kappa-1", DEFAULT,
            "default-karras")  # fmt: skip
+_LAST_STEP = (BEST, "als-1", "order-1-kappa-1", "order-1-default", "order-1-kappa-2",
+              "order-2-kappa-1", "order-2-kappa-2", DEFAULT)  # fmt: skip
 _CALLS = (5, 8, 12, 20, 50, 100, 200, 500)
 
 
 def against_calls(subject: Subject, measured: Measured, floors: Floors) -> Figure:
     """The first model: our family, and beside it what else diffusers offers."""
-    figure, panels = new_figure(2, height=6.4)
+    figure, panels = new_figure(2, height=5.8)
     titles = ("one family: order and κ", "other solvers, and the default again")
     for panel, methods, title in zip(panels, (_FAMILY, _OTHERS), titles, strict=True):
         _bands(panel, subject, measured, floors)
         for method in methods:
-            _line(panel, subject, measured, method, "denoised")
+            _line(panel, subject, measured, method)
         _axes(panel, f"{subject.preset}: {title}")
         _own_legend(panel)
     low, high = (
@@ -70,12 +74,12 @@ def all_models(subjects: Sequence[Subject], measured: Measured, floors: Floors) 
     figure, panels = new_figure(2, rows=(len(subjects) + 1) // 2, height=3.6)
     shared = [
         name for name in METHODS
-        if name in _STYLES and all(name in each.plan for each in subjects)
+        if name != BEST and all(name in each.plan for each in subjects)
     ]  # fmt: skip
     for panel, subject in zip(panels, subjects, strict=False):
         _bands(panel, subject, measured, floors)
         for method in shared:
-            _line(panel, subject, measured, method, "denoised")
+            _line(panel, subject, measured, method)
         _axes(panel, f"{subject.preset}, features of {subject.extractors[0]}")
     for panel in panels[len(subjects) :]:
         panel.set_visible(False)
@@ -83,21 +87,29 @@ def all_models(subjects: Sequence[Subject], measured: Measured, floors: Floors) 
     return figure
 
 
-def raw_and_denoised(subject: Subject, measured: Measured, floors: Floors) -> Figure:
-    """What the last step is worth, a panel for each extractor."""
+def raw_against_denoised(subject: Subject, measured: Measured) -> Figure:
+    """What the last step is worth: raw over denoised distance, a panel for each extractor."""
     figure, panels = new_figure(len(subject.extractors), height=4.4)
-    shown = [
-        name
-        for name in ("order-1-kappa-1", "order-1-kappa-2", "order-2-kappa-2", DEFAULT)
-        if name in subject.plan
-    ]
     for panel, extractor in zip(panels, subject.extractors, strict=True):
-        floor = floors[subject.preset][extractor]
-        _band(panel, floor, "#e3e3e3", "real images")
-        for method in shown:
-            for outcome in ("denoised", "raw"):
-                _line(panel, subject, measured, method, outcome, extractor=extractor)
+        panel.axhline(1, color="#333333", linewidth=1)
+        for method in (each for each in _LAST_STEP if each in subject.plan):
+            own = _cells_of(subject, method)
+            colour, form = _STYLES[method]
+            panel.plot(
+                [cell.calls for cell in own],
+                [
+                    measured[Key(cell, extractor, "raw")].mean
+                    / measured[Key(cell, extractor, "denoised")].mean
+                    for cell in own
+                ],
+                form,
+                color=colour,
+                linewidth=2.2 if method == DEFAULT else 1.4,
+                markersize=10 if form == "*" else 5,
+                label=_label(method),
+            )
         _axes(panel, f"{subject.preset}, features of {extractor}")
+        panel.set_ylabel("raw / denoised distance")
     legend_below(figure, panels[0], columns=2)
     return figure
 
@@ -109,9 +121,10 @@ def against_kappa(subject: Subject, found: Mapping[int, Sequence[Scan]]) -> Figu
     for panel, (order, scans) in zip(panels, found.items(), strict=True):
         for scan in scans:
             panel.errorbar(
-                scan.knobs,
+                [knob * 1.012 ** budgets.index(scan.calls) for knob in scan.knobs],
                 [each.mean for each in scan.distances],
                 [2 * each.deviation for each in scan.distances],
+                elinewidth=0.8,
                 fmt="o-",
                 color=COLOURS[budgets.index(scan.calls) % len(COLOURS)],
                 linewidth=1.5,
@@ -132,35 +145,29 @@ def against_kappa(subject: Subject, found: Mapping[int, Sequence[Scan]]) -> Figu
     return figure
 
 
-def _line(
-    panel: Axes,
-    subject: Subject,
-    measured: Measured,
-    method: str,
-    outcome: Outcome,
-    *,
-    extractor: str | None = None,
-) -> None:
-    seen = extractor or subject.extractors[0]
-    own = sorted(
-        (each for each in cells(subject) if each.method == method), key=lambda each: each.calls
-    )
+def _line(panel: Axes, subject: Subject, measured: Measured, method: str) -> None:
+    own = _cells_of(subject, method)
     if not own:
         return
-    spreads = [measured[Key(cell, seen, outcome)] for cell in own]
+    spreads = [measured[Key(cell, subject.extractors[0], "denoised")] for cell in own]
     colour, form = _STYLES[method]
-    raw = outcome == "raw"
     panel.errorbar(
         [cell.calls for cell in own],
         [each.mean for each in spreads],
         [2 * each.deviation for each in spreads],
-        fmt=form[0] + ":" if raw else form,
+        fmt=form,
         color=colour,
-        markerfacecolor="white" if raw else colour,
         linewidth=2.2 if method == DEFAULT else 1.4,
-        markersize=5,
-        label=_label(method) + (", raw" if raw else ""),
+        elinewidth=0.8,
+        markersize=10 if form == "*" else 5,
+        zorder=3 if method == DEFAULT else 2,
+        label=_label(method),
     )
+
+
+def _cells_of(subject: Subject, method: str) -> list[Cell]:
+    found = (each for each in cells(subject) if each.method == method)
+    return sorted(found, key=lambda each: each.calls)
 
 
 def _label(method: str) -> str:
@@ -170,15 +177,16 @@ def _label(method: str) -> str:
 def _bands(panel: Axes, subject: Subject, measured: Measured, floors: Floors) -> None:
     extractor = subject.extractors[0]
     calls, best = paper_best(subject, measured, extractor)
-    _band(panel, floors[subject.preset][extractor], "#e3e3e3", "real images")
-    _band(panel, best, "#f6dcc4", "the paper's best: ALS, $n_\\sigma$ = 5, all levels")
-    panel.plot([calls], [best.mean], "*", color=_RED, markersize=11, label=None)
+    _band(panel, floors[subject.preset][extractor], _GREY, "real images")
+    _band(panel, best, _RED, "the paper's best: ALS, $n_\\sigma$ = 5, all levels")
+    panel.plot([calls], [best.mean], "*", color=_RED, markersize=11)
 
 
 def _band(panel: Axes, spread: Spread, colour: str, label: str) -> None:
     low, high = spread.mean - 2 * spread.deviation, spread.mean + 2 * spread.deviation
-    panel.axhspan(max(low, spread.mean / 3), high, color=colour, linewidth=0, label=label)
-    panel.axhline(spread.mean, color="#777777", linewidth=0.7)
+    low = max(low, spread.mean / 3)  # a distance of 0 has no place on the axis
+    panel.axhspan(low, high, color=colour, alpha=0.18, linewidth=0, label=label)
+    panel.axhline(spread.mean, color=colour, linewidth=0.8)
 
 
 def _axes(panel: Axes, title: str) -> None:
@@ -193,4 +201,6 @@ def _axes(panel: Axes, title: str) -> None:
 
 
 def _own_legend(panel: Axes) -> None:
-    panel.legend(loc="upper right", fontsize=7.5, frameon=True, framealpha=0.9, edgecolor="none")
+    panel.legend(
+        loc="upper center", bbox_to_anchor=(0.45, -0.12), ncols=2, fontsize=7.5, frameon=False
+    )

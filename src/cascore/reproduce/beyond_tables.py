@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cascore.reproduce.beyond import Cell, cells
+from cascore.reproduce.beyond import cells
 from cascore.reproduce.beyond_methods import DEFAULT, METHODS, Subject
 from cascore.reproduce.beyond_values import (
     Key,
@@ -10,10 +10,13 @@ from cascore.reproduce.beyond_values import (
     Measured,
     against,
     at_budget,
+    distances_of,
     fewest_calls,
     paper_best,
 )
+from cascore.reproduce.claims import paired
 from cascore.reproduce.pages import Spread
+from cascore.reproduce.units import Records
 
 __all__ = [
     "budget_rows",
@@ -163,25 +166,27 @@ def loss_sentence(lost: Sequence[Loss]) -> str:
     )
 
 
-def denoising_sentences(subject: Subject, measured: Measured) -> list[str]:
-    """Whether denoising lowers, raises or ties, over our settings, by each extractor."""
+def denoising_sentences(subject: Subject, records: Records) -> list[str]:
+    """Whether denoising lowers, raises or ties, over our settings, by each extractor.
+
+    Raw and denoised are of the same chains, so their differences are compared.
+    """
+    own = [cell for cell in cells(subject) if not isinstance(METHODS[cell.method].choices[0], str)]
     lines = []
     for extractor in subject.extractors:
-        words = [
-            _change(measured, cell, extractor)
-            for cell in cells(subject)
-            if not isinstance(METHODS[cell.method].choices[0], str)
+        found = [
+            paired(
+                cell.unit(0),
+                *(
+                    distances_of(subject, records, Key(cell, extractor, outcome))
+                    for outcome in ("denoised", "raw")
+                ),
+            ).outcome
+            for cell in own
         ]
         lines.append(
-            f"- {extractor}: of {len(words)} of our settings denoising lowers the distance of"
-            f" {words.count('lower')}, raises that of {words.count('raise')}, and"
-            f" {words.count('tie')} are ties."
+            f"- {extractor}: of {len(found)} settings of ours denoising lowers the distance of"
+            f" {found.count('held')}, raises that of {found.count('did not hold')}, and"
+            f" {found.count('tie')} are ties."
         )
     return lines
-
-
-def _change(measured: Measured, cell: Cell, extractor: str) -> str:
-    raw, denoised = (measured[Key(cell, extractor, each)] for each in ("raw", "denoised"))
-    if raw.ties(denoised):
-        return "tie"
-    return "lower" if denoised.mean < raw.mean else "raise"

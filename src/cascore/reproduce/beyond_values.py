@@ -25,6 +25,7 @@ __all__ = [
     "Scan",
     "against",
     "at_budget",
+    "distances_of",
     "fewest_calls",
     "floors_of",
     "losses",
@@ -99,6 +100,16 @@ def measured_of(scale_name: str, records: Records) -> Measured:
         for extractor in subject.extractors
         for outcome in OUTCOMES
     }
+
+
+def distances_of(subject: Subject, records: Records, key: Key) -> list[float]:
+    """The distances of each sampling seed, in order."""
+    return [
+        float(
+            records[key.cell.unit(seed)]["result"]["distances"][key.extractor][key.outcome]["value"]
+        )
+        for seed in range(subject.seeds)
+    ]
 
 
 def floors_of(subject: Subject, records: Records) -> dict[str, Spread]:
