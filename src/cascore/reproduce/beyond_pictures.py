@@ -37,7 +37,7 @@ _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
     "heun": (_ORANGE, "v--"),
     "dpm-3m": (_GREEN, "v--"),
     "unipc": (_BLUE, "v--"),
-    "unipc-3": (_SKY, "v--"),
+    "unipc-3": (_GREY, "^--"),
     "deis": (_RED, "v--"),
 }
 _FAMILY = (
@@ -53,19 +53,19 @@ _CALLS = (5, 8, 12, 20, 50, 100, 200, 500)
 
 def against_calls(subject: Subject, measured: Measured, floors: Floors) -> Figure:
     """The first model: our family, and beside it what else diffusers offers."""
-    figure, panels = new_figure(2, height=5.8)
+    figure, panels = new_figure(2, height=6.0)
     titles = ("one family: order and κ", "other solvers, and the default again")
     for panel, methods, title in zip(panels, (_FAMILY, _OTHERS), titles, strict=True):
         _bands(panel, subject, measured, floors)
         for method in methods:
             _line(panel, subject, measured, method)
         _axes(panel, f"{subject.preset}: {title}")
-        _own_legend(panel)
     low, high = (
         limit(each.get_ylim()[end] for each in panels) for end, limit in ((0, min), (1, max))
     )
     for panel in panels:
         panel.set_ylim(low, high)
+    _legend_of_both(figure, panels)
     return figure
 
 
@@ -109,6 +109,7 @@ def raw_against_denoised(subject: Subject, measured: Measured) -> Figure:
                 label=_label(method),
             )
         _axes(panel, f"{subject.preset}, features of {extractor}")
+        panel.set_yscale("linear")
         panel.set_ylabel("raw / denoised distance")
     legend_below(figure, panels[0], columns=2)
     return figure
@@ -200,7 +201,18 @@ def _axes(panel: Axes, title: str) -> None:
     panel.set_title(title, loc="left", fontsize=10)
 
 
-def _own_legend(panel: Axes) -> None:
-    panel.legend(
-        loc="upper center", bbox_to_anchor=(0.45, -0.12), ncols=2, fontsize=7.5, frameon=False
+def _legend_of_both(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend below for what either panel shows, each label once."""
+    found = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        list(found.values()),
+        list(found),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=8.5,
     )
