@@ -139,6 +139,36 @@ def test_the_start_is_that_of_our_samplers_and_batches_do_not_matter_without_noi
     )
 
 
+def test_each_batch_has_noise_of_its_own():
+    """With H = 0 Euler ancestral takes x to gamma² x + noise: both pictures' noise is at hand."""
+    seen = []
+
+    def zero(x, sigma):
+        seen.append(x.clone())
+        return torch.zeros_like(x)
+
+    generate_by_scheduler(
+        SCHEDULERS["euler-ancestral"], zero, shape=SHAPE, seeds=(10, 11),
+        sigmas=geometric_sigmas(4.0, 1.0, 2), device=torch.device("cpu"), batch_size=1,
+    )  # fmt: skip
+    first, second = (after - before / 16 for before, after in (seen[:2], seen[2:]))
+    assert first.std() > 0.5
+    assert (first - second).abs().max() > 0.5
+
+
+def test_deis_ends_where_its_last_call_was_made():
+    """Its two last levels are both sigma_L; what it leaves is x again, not x / sqrt(1 + sigma²)."""
+    seen = []
+    denoiser = mixture()
+
+    def watched(x, sigma):
+        seen.append(x.clone())
+        return denoiser(x, sigma)
+
+    found = by_scheduler("deis", watched, geometric_sigmas(5.0, 0.01, 9), start())
+    assert (found.raw - seen[-1]).abs().max() < 2e-6
+
+
 def test_the_levels_of_a_number_of_calls():
     assert [levels_within(SCHEDULERS["ddim"], n) for n in (2, 8, 9)] == [2, 8, 9]
     assert [levels_within(SCHEDULERS["heun"], n) for n in (3, 8, 9)] == [2, 4, 5]

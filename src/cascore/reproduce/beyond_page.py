@@ -142,7 +142,7 @@ that are reported:
 ![Raw and denoised](beyond/raw.png)
 
 *Raw is x after the last step, denoised H of the last call: both from the same chains. Above 1
-denoising helps. [SVG](beyond/raw.svg)*
+denoising helps. Counted below as pairs, whose common noise drops out. [SVG](beyond/raw.svg)*
 
 {_lines(denoising_sentences(first, records))}
 
