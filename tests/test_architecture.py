@@ -47,7 +47,7 @@ ALLOWED = {
 
 WITHOUT_TORCH = ("cascore", "cascore.errors", "cascore.cli", "cascore.experiments.config")
 ONLY_IN = {
-    "diffusers": set(),
+    "diffusers": {"reproduce.schedulers"},
     "argparse": {"cli"},
     "tyro": {"arguments", "cli"},
     "rich": {"console", "commands"},

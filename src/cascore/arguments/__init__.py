@@ -169,7 +169,17 @@ class Reproduce:
     """
 
     name: tyro.conf.Positional[
-        Literal["figure1", "figure2", "figure3", "table1", "table2", "table3", "headline", "all"]
+        Literal[
+            "figure1",
+            "figure2",
+            "figure3",
+            "table1",
+            "table2",
+            "table3",
+            "headline",
+            "beyond",
+            "all",
+        ]
     ]
     """What to reproduce; all: every one of them, and a page of the paper's claims."""
     scale: Literal["tiny", "laptop", "paper"] = "laptop"

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from cascore.reproduce.authors import best_kappa, excess_at, load_curves
 from cascore.reproduce.figure3 import SCALES, Point, points
-from cascore.reproduce.pages import Spread, Table
+from cascore.reproduce.pages import Spread, Table, mean_of
 from cascore.reproduce.units import Records
 
 __all__ = [
@@ -32,18 +32,12 @@ def measured_of(scale_name: str, records: Records) -> Measured:
     """Every step size with its distances."""
     scale = SCALES[scale_name]
     return {
-        (point, outcome): _mean(
+        (point, outcome): mean_of(
             [records[point.unit(seed)]["result"][outcome] for seed in range(scale.seeds)]
         )
         for point in points(scale)
         for outcome in OUTCOMES
     }
-
-
-def _mean(results: list[Mapping[str, float]]) -> Spread:
-    count = len(results)
-    error = sum(each["error"] ** 2 for each in results) ** 0.5 / count
-    return Spread(sum(each["value"] for each in results) / count, error, count)
 
 
 def measurements_table(scale_name: str, records: Records) -> Table:

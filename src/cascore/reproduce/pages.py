@@ -28,6 +28,7 @@ __all__ = [
     "legend_below",
     "machine_of",
     "markdown_table",
+    "mean_of",
     "new_figure",
     "plain_ticks",
     "require_matplotlib",
@@ -97,6 +98,13 @@ def spread_of(values: Sequence[float]) -> Spread:
     """Mean and spread of at least one value."""
     deviation = statistics.stdev(values) if len(values) > 1 else math.nan
     return Spread(statistics.fmean(values), deviation, len(values))
+
+
+def mean_of(results: Sequence[Mapping[str, float]]) -> Spread:
+    """Mean of distances, each a `value` with its standard `error`; ± is the error of the mean."""
+    count = len(results)
+    error = sum(each["error"] ** 2 for each in results) ** 0.5 / count
+    return Spread(statistics.fmean(each["value"] for each in results), error, count)
 
 
 def require_matplotlib() -> None:

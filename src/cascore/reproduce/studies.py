@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 from cascore.errors import InputError
 from cascore.reproduce import (
+    beyond,
+    beyond_page,
     figure1,
     figure1_page,
     figure2,
@@ -76,6 +78,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             headline.units,
             headline.page,
             needs=headline.NEEDS,
+        ),
+        "beyond": Study(
+            "quality against network calls, and other samplers", beyond.units, beyond_page.page
         ),
     }
 )

@@ -1,0 +1,219 @@
+"""`cascore reproduce beyond`: the samplers of one table, and what their records say."""
+
+import csv
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cascore import cli
+from cascore.errors import MissingExtraError
+from cascore.experiments.presets import PRESETS
+from cascore.reproduce.beyond import Cell, cells, units
+from cascore.reproduce.beyond_methods import (
+    BEST,
+    DEFAULT,
+    KAPPAS,
+    METHODS,
+    SCALES,
+    TWINS,
+    levels_of,
+    name_of,
+)
+from cascore.reproduce.beyond_tables import (
+    budget_rows,
+    default_sentences,
+    fewest_rows,
+    fewest_sentences,
+    loss_sentence,
+)
+from cascore.reproduce.beyond_values import Key, Loss, against, fewest_calls
+from cascore.reproduce.pages import Spread, mean_of
+from cascore.reproduce.schedulers import SCHEDULERS
+from cascore.reproduce.studies import reproduce
+from cascore.reproduce.workshop import Workshop
+
+TINY = SCALES["tiny"][0]
+
+
+def silent(runs):
+    return Workshop(runs=runs, device=torch.device("cpu"), notify=lambda message: None)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    out = tmp_path_factory.mktemp("beyond")
+    arguments = ("reproduce", "beyond", "--scale", "tiny", "--out", out / "results")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in (*arguments, "--runs", out / "runs", "--device", "cpu")])
+    assert stopped.value.code == 0
+    return out / "results"
+
+
+def result(folder, unit):
+    return json.loads((folder / "beyond" / "records-tiny" / f"{unit}.json").read_text())["result"]
+
+
+# --- end to end ----------------------------------------------------------------------------------
+
+
+def test_the_page_its_pictures_and_its_numbers_are_there(tiny):
+    page = (tiny / "beyond.md").read_text()
+    for name in ("calls", "models", "raw", "kappa"):
+        assert f"beyond/{name}.png" in page
+        assert (tiny / "beyond" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((tiny / "beyond" / "measurements.csv").read_text().splitlines()))
+    planned = sum(subject.seeds * len(cells(subject)) for subject in SCALES["tiny"])
+    assert len(rows) == planned * 2 * 2  # extractors, outcomes
+    for name in TINY.plan:
+        assert f"| {METHODS[name].label} |" in page or METHODS[name].kind == "als"
+
+
+def test_settings_of_ours_equal_schedulers_on_a_network(tiny):
+    """To float32 of x at sigma_1 = 5, enlarged a little by the network."""
+    largest = result(tiny, "twins")["largest"]
+    assert set(largest) == set(TWINS)
+    assert max(largest.values()) < 1e-4
+
+
+def test_network_calls_are_those_that_were_asked_for(tiny):
+    for path in (tiny / "beyond" / "records-tiny").glob("*.calls-*.json"):
+        asked, nfe = int(path.stem.split("calls-")[1].split(".")[0]), result(tiny, path.stem)["nfe"]
+        assert nfe == asked, path.stem
+    assert result(tiny, f"digits.{BEST}.calls-140.seed-0")["nfe"] == 5 * 28
+
+
+def test_the_chosen_kappa_is_that_of_the_lowest_validation_distance(tiny):
+    records = tiny / "beyond" / "records-tiny"
+    found = {
+        path.stem: result(tiny, path.stem)["distances"]["digits"]["denoised"]["value"]
+        for path in records.glob("digits.validation.order-2-kappa-*.calls-5.json")
+    }
+    assert len(found) == len(KAPPAS)
+    best = min(found, key=found.get).split(".calls")[0].removeprefix("digits.validation.")
+    assert result(tiny, "digits.order-2-tuned.calls-5.seed-0")["choice"] == best
+    assert result(tiny, "digits.order-2-tuned.calls-5.seed-1")["choice"] == best
+
+
+def test_a_setting_and_its_twin_score_the_same(tiny):
+    """The chosen kappa was measured once more as a method of its own, on the same noise."""
+    own = result(tiny, "digits.order-2-kappa-2.calls-5.seed-0")["distances"]
+    tuned = result(tiny, "digits.order-2-tuned.calls-5.seed-0")
+    default = result(tiny, "digits.default.calls-5.seed-0")["distances"]
+    assert (tuned["distances"] == own) == (tuned["choice"] == "order-2-kappa-2")
+    assert own != default
+
+
+def test_without_diffusers_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(MissingExtraError, match=r"cascore\[schedulers\]"):
+        reproduce("beyond", scale="tiny", out=tmp_path / "out", workshop=silent(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+# --- the table of methods ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_plan_can_be_carried_out(scale, tmp_path):
+    names = [unit.name for unit in units(scale, silent(tmp_path))]
+    assert len(set(names)) == len(names)
+    for subject in SCALES[scale]:
+        assert subject.preset in PRESETS
+        assert set(subject.plan) <= set(METHODS)
+        assert subject.plan[BEST] == (None,)
+        assert DEFAULT in subject.plan
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_tell_choices_apart_and_levels_are_the_calls():
+    for method in METHODS.values():
+        assert len({name_of(choice) for choice in method.choices}) == len(method.choices)
+        for choice in method.choices:
+            assert isinstance(choice, str) <= (choice in SCHEDULERS)
+    assert levels_of("heun", 8).steps == 4
+    assert levels_of("unipc", 8).steps == 8
+    assert levels_of(METHODS[BEST].choices[0], 50).steps == 10
+    assert levels_of(METHODS[DEFAULT].choices[0], None).steps is None
+
+
+# --- what is said of records ---------------------------------------------------------------------
+
+SUBJECT = replace(TINY, extractors=("digits",), plan={
+    BEST: (None,), "order-2-kappa-1": (5, 8, 12), DEFAULT: (5, 8, 12), "unipc": (5,),
+})  # fmt: skip
+DISTANCES = {
+    (BEST, None): 2.0,
+    ("order-2-kappa-1", 5): 3.2,  # ties with the 3.0 of UniPC
+    ("order-2-kappa-1", 8): 2.25,  # 0.25 above 2 with errors of 0.1: a tie below 0.283
+    ("order-2-kappa-1", 12): 2.1,
+    (DEFAULT, 5): 9.2,
+    (DEFAULT, 8): 4.5,
+    (DEFAULT, 12): 1.0,
+    ("unipc", 5): 3.0,
+}
+MEASURED = {
+    Key(Cell("digits", method, calls), "digits", "denoised"): Spread(value, 0.1, 2)
+    for (method, calls), value in DISTANCES.items()
+}
+
+
+def test_the_fewest_calls_are_the_first_tie_or_win():
+    found = {name: fewest_calls(SUBJECT, name, MEASURED, "digits") for name in SUBJECT.plan}
+    assert found == {
+        BEST: (140, 140), "order-2-kappa-1": (8, 12), DEFAULT: (12, 12), "unipc": (None, 5),
+    }  # fmt: skip
+    assert [row[1] for row in fewest_rows([SUBJECT], MEASURED)] == ["8", "12", "> 5"]
+    (sentence,) = fewest_sentences([SUBJECT], MEASURED)
+    assert "8 calls are enough against the paper's 140 (18 times fewer)" in sentence
+    assert "DPM-Solver++(2M); the default needs 12." in sentence
+
+
+def test_that_nothing_reaches_the_paper_is_said_too():
+    out_of_reach = {
+        key: value if key.cell.method == BEST else Spread(50.0, 0.1, 2)
+        for key, value in MEASURED.items()
+    }
+    (sentence,) = fewest_sentences([SUBJECT], out_of_reach)
+    assert "no method without tuning reaches the paper's best" in sentence
+
+
+def test_bold_are_the_lowest_and_its_ties():
+    rows = {row[0]: row[1:] for row in budget_rows(SUBJECT, MEASURED, (5, 8, 12))}
+    assert rows[METHODS["order-2-kappa-1"].label][0] == "**3.20 ± 0.10**"
+    assert rows["UniPC of diffusers"] == ("**3.00 ± 0.10**", "", "")
+    assert rows[METHODS[DEFAULT].label] == ("9.20 ± 0.10", "4.50 ± 0.10", "**1.00 ± 0.10**")
+    (sentence,) = default_sentences([SUBJECT], MEASURED)
+    assert "5 calls: +207% (UniPC of diffusers); 8 calls: +100%" in sentence
+    assert sentence.endswith("12 calls: the lowest.")
+
+
+def loss(default, tuned, choice="order-2-kappa-4"):
+    return Loss(12, Spread(default, 0.1, 2), "order-2-kappa-2.5", Spread(tuned, 0.1, 2), choice)
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ([loss(1.0, 1.1), loss(1.0, 1.0, "order-2-kappa-2.5")], "nothing beyond a tie at any of 2"),
+        ([loss(1.5, 1.0), loss(2.0, 1.0)], "at 2 of 2 numbers of calls; the most at 12, where the"
+         " default costs +100%."),
+        ([loss(1.0, 2.0)], "any of 1 numbers of calls. It is worse than the default at 1."),
+    ],
+)  # fmt: skip
+def test_what_tuning_gains_or_does_not(lost, said):
+    assert loss_sentence(lost).endswith(said) or said in loss_sentence(lost)
+
+
+def test_a_verdict_is_a_tie_a_share_or_the_same():
+    assert against(Spread(1.2, 0.1, 2), Spread(1.0, 0.1, 2)) == "a tie"
+    assert against(Spread(1.5, 0.1, 2), Spread(1.0, 0.1, 2)) == "+50%"
+    assert loss(1.0, 1.0, "order-2-kappa-2.5").verdict == "the same"
+
+
+def test_the_error_of_a_mean_falls_with_the_measurements():
+    """Two of error 3 and 4: sqrt(9 + 16) / 2."""
+    found = mean_of([{"value": 1.0, "error": 3.0}, {"value": 2.0, "error": 4.0}])
+    assert found == Spread(1.5, 2.5, 2)
