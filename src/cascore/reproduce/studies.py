@@ -6,7 +6,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cascore.errors import InputError
-from cascore.reproduce import figure1, figure1_page, figure2, figure2_page, figure3, figure3_page
+from cascore.reproduce import (
+    figure1,
+    figure1_page,
+    figure2,
+    figure2_page,
+    figure3,
+    figure3_page,
+    table4,
+    table4_page,
+)
 from cascore.reproduce.pages import Page, require_matplotlib, write_page
 from cascore.reproduce.units import Records, Unit, run_units
 from cascore.reproduce.workshop import Workshop
@@ -36,6 +45,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "figure1": Study("the noise of ideal chains", figure1.units, figure1_page.page),
         "figure2": Study("points in the plane", figure2.units, figure2_page.page),
         "figure3": Study("distance against step size", figure3.units, figure3_page.page),
+        "table4": Study("modes of 3-stacked digits", table4.units, table4_page.page),
     }
 )
 
