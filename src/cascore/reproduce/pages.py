@@ -32,6 +32,8 @@ __all__ = [
     "plain_ticks",
     "require_matplotlib",
     "spread_of",
+    "tally",
+    "verdict",
     "write_page",
 ]
 
@@ -97,6 +99,20 @@ def spread_of(values: Sequence[float]) -> Spread:
     """Mean and spread of at least one value."""
     deviation = statistics.stdev(values) if len(values) > 1 else math.nan
     return Spread(statistics.fmean(values), deviation, len(values))
+
+
+def verdict(first: Spread, second: Spread) -> str:
+    """What the first is against the second: lower, higher or a tie."""
+    if first.ties(second):
+        return "a tie"
+    return "lower" if first.mean < second.mean else "higher"
+
+
+def tally(pairs: Sequence[tuple[Spread, Spread]]) -> str:
+    """In how many pairs the first is lower, higher or a tie, in words."""
+    words = [verdict(first, second) for first, second in pairs]
+    lower, higher, ties = (words.count(word) for word in ("lower", "higher", "a tie"))
+    return f"lower in {lower} of {len(pairs)}, higher in {higher}, a tie in {ties}"
 
 
 def require_matplotlib() -> None:

@@ -13,6 +13,8 @@ from cascore.reproduce import (
     figure2_page,
     figure3,
     figure3_page,
+    gan_losses,
+    gan_losses_page,
     table4,
     table4_page,
 )
@@ -46,6 +48,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "figure2": Study("points in the plane", figure2.units, figure2_page.page),
         "figure3": Study("distance against step size", figure3.units, figure3_page.page),
         "table4": Study("modes of 3-stacked digits", table4.units, table4_page.page),
+        "gan-losses": Study("the GAN losses of the paper", gan_losses.units, gan_losses_page.page),
     }
 )
 

@@ -9,7 +9,7 @@ from itertools import product
 from cascore.experiments.measure import COUNTED, TOTAL
 from cascore.experiments.presets import PRESETS
 from cascore.metrics import ModeCoverage, published_kl
-from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table
+from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table, tally
 from cascore.reproduce.table4 import (
     MISSING,
     MODES,
@@ -72,7 +72,7 @@ def honest_kl(printed: float) -> float:
     return printed / a - math.log(a)
 
 
-def spread_of_kl(found: ModeCoverage) -> Spread:
+def _spread(found: ModeCoverage) -> Spread:
     """A divergence and its standard error over the pictures."""
     return Spread(found.kl, found.kl_error, found.count)
 
@@ -94,39 +94,39 @@ def coverage_line(found: Coverages, real: ModeCoverage) -> str:
 def adversarial_line(found: Coverages) -> str:
     """The paper's claim that a discriminator does not hurt diversity."""
     pairs = [
-        (found["adversarial", sampler, outcome], found["plain", sampler, outcome])
-        for objective, sampler, outcome in found
+        (_spread(found["adversarial", sampler, outcome]), _spread(plain))
+        for (objective, sampler, outcome), plain in found.items()
         if objective == "plain"
     ]
     return (
         "Adversarial against plain, the same sampler and outcome: the divergence is"
-        f" {_counted(pairs)}."
+        f" {tally(pairs)}."
     )
 
 
 def denoising_line(found: Coverages) -> str:
     """Denoised against raw."""
     pairs = [
-        (found[objective, sampler, "denoised"], found[objective, sampler, "raw"])
-        for objective, sampler, outcome in found
+        (_spread(found[objective, sampler, "denoised"]), _spread(raw))
+        for (objective, sampler, outcome), raw in found.items()
         if outcome == "raw"
     ]
-    return f"Denoised against raw: the divergence is {_counted(pairs)}."
+    return f"Denoised against raw: the divergence is {tally(pairs)}."
 
 
 def calls_line(found: Coverages) -> str | None:
     """Twenty calls of order 2 against all levels; None where only one of them was sampled."""
     pairs = [
-        (found[objective, "20-calls", outcome], found[objective, "all-levels", outcome])
-        for objective, sampler, outcome in found
-        if sampler == "20-calls" and (objective, "all-levels", outcome) in found
+        (_spread(found[objective, "20-calls", outcome]), _spread(long))
+        for (objective, sampler, outcome), long in found.items()
+        if sampler == "all-levels"
     ]
-    return f"20 calls against all levels: the divergence is {_counted(pairs)}." if pairs else None
+    return f"20 calls against all levels: the divergence is {tally(pairs)}." if pairs else None
 
 
 def floor_line(found: Coverages, real: ModeCoverage) -> str:
     """How far samples are from what real images have."""
-    ties = sum(spread_of_kl(each).ties(spread_of_kl(real)) for each in found.values())
+    ties = sum(_spread(each).ties(_spread(real)) for each in found.values())
     best = min(found.values(), key=lambda each: each.kl)
     return (
         f"{ties} of {len(found)} tie with the real images' divergence of {_kl(real)}; the lowest is"
@@ -143,22 +143,8 @@ def published_line(found: Coverages) -> str:
     )
 
 
-def _counted(pairs: list[tuple[ModeCoverage, ModeCoverage]]) -> str:
-    """In how many pairs the first is lower, higher or a tie."""
-    words = [_verdict(first, second) for first, second in pairs]
-    return ", ".join(
-        f"{word} in {words.count(word)} of {len(pairs)}" for word in ("lower", "higher", "a tie")
-    )
-
-
-def _verdict(first: ModeCoverage, second: ModeCoverage) -> str:
-    if spread_of_kl(first).ties(spread_of_kl(second)):
-        return "a tie"
-    return "lower" if first.kl < second.kl else "higher"
-
-
 def _kl(found: ModeCoverage) -> str:
-    return spread_of_kl(found).text(4)
+    return _spread(found).text(4)
 
 
 # --- tables and text -----------------------------------------------------------------------------
@@ -225,8 +211,9 @@ def _section(group: Group, records: Records) -> str:
     if MISSING in result:
         return f"""## `{group.preset}`
 
-Not measured, because the data are not here: {result[MISSING]}. With them, delete the records
-`{group.preset}.*` and run the command again."""
+Not measured: the images are not here. `cascore data prepare mnist --source FOLDER`, with the
+four official files in FOLDER, puts them in place; then delete the records `{group.preset}.*` and
+run the command again."""
     found, real = coverages_of(group, records), real_of(group, records)
     lines = [
         coverage_line(found, real),
