@@ -168,7 +168,16 @@ class Reproduce:
     with --out docs/results it redraws the results that come with the source.
     """
 
-    name: tyro.conf.Positional[Literal["figure1", "figure2", "figure3", "table4", "gan-losses"]]
+    name: tyro.conf.Positional[
+        Literal[
+            "figure1",
+            "figure2",
+            "figure3",
+            "table4",
+            "gan-losses",
+            "initialisation",
+        ]
+    ]
     """What to reproduce."""
     scale: Literal["tiny", "laptop", "paper"] = "laptop"
     """tiny: seconds, a trial of the program; laptop: minutes to an hour; paper: wants a GPU."""

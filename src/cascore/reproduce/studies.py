@@ -15,6 +15,8 @@ from cascore.reproduce import (
     figure3_page,
     gan_losses,
     gan_losses_page,
+    initialisation,
+    initialisation_page,
     table4,
     table4_page,
 )
@@ -49,6 +51,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "figure3": Study("distance against step size", figure3.units, figure3_page.page),
         "table4": Study("modes of 3-stacked digits", table4.units, table4_page.page),
         "gan-losses": Study("the GAN losses of the paper", gan_losses.units, gan_losses_page.page),
+        "initialisation": Study(
+            "how chains start and how they end", initialisation.units, initialisation_page.page
+        ),
     }
 )
 
