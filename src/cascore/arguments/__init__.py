@@ -176,6 +176,7 @@ class Reproduce:
             "table4",
             "gan-losses",
             "initialisation",
+            "conditional",
         ]
     ]
     """What to reproduce."""

@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 from cascore.errors import InputError
 from cascore.reproduce import (
+    conditional,
+    conditional_page,
     figure1,
     figure1_page,
     figure2,
@@ -53,6 +55,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "gan-losses": Study("the GAN losses of the paper", gan_losses.units, gan_losses_page.page),
         "initialisation": Study(
             "how chains start and how they end", initialisation.units, initialisation_page.page
+        ),
+        "conditional": Study(
+            "networks that see the noise level", conditional.units, conditional_page.page
         ),
     }
 )
