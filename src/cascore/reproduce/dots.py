@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cascore.reproduce.pages import Spread, new_figure, plain_ticks
+from cascore.reproduce.pages import Spread, legend_below, new_figure, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["dots"]
 
 _FILLS = {"raw": "white", "denoised": None}
+_GREY = "#666666"  # of the legend, whose marks stand for all rows
 _APART = 0.14  # of a row, between raw and denoised
 
 
@@ -46,8 +47,16 @@ def dots(
                     color=colour,
                     markerfacecolor=fill or colour,
                     markersize=6,
-                    label=f"{outcome}, ± two deviations" if place == 0 else None,
                 )
+        for outcome, fill in _FILLS.items():
+            panel.plot(
+                [],
+                [],
+                "o",
+                color=_GREY,
+                markerfacecolor=fill or _GREY,
+                label=f"{outcome}, ± two deviations",
+            )
         panel.set_xscale("log")
         plain_ticks(panel.xaxis)
         panel.set_title(f"features of {extractor}", loc="left", fontsize=10)
@@ -57,6 +66,5 @@ def dots(
         panel.grid(visible=False, axis="y")
     for panel in panels[1:]:
         panel.tick_params(labelleft=False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    legend_below(figure, panels[0], columns=3)
     return figure

@@ -71,12 +71,12 @@ def page(scale_name: str, records: Records) -> Page:
 def _starts(preset: str, scale: Scale, records: Records, measured: Measured) -> Figure:
     """A row for each sampler and start of one network."""
     colours = {
-        f"{LABELS[sampler]}, {start}": colour
+        _set(f"{LABELS[sampler]}, {start}"): colour
         for sampler, colour in zip(SAMPLERS, COLOURS, strict=False)
         for start in STARTS
     }
     found = {
-        (f"{LABELS[sampler]}, {start}", extractor, outcome): measured[
+        (_set(f"{LABELS[sampler]}, {start}"), extractor, outcome): measured[
             preset, sampler, start, extractor, outcome
         ]
         for sampler, start, extractor, outcome in product(
@@ -91,10 +91,13 @@ def _gap_picture(scale: Scale, gaps: Gaps, ideals: Mapping[tuple[str, str], floa
     figure, panels = new_figure(len(PLACES), height=3.2)
     for panel, (place, title) in zip(panels, PLACES.items(), strict=True):
         for row, sampler in enumerate(SAMPLERS):
-            ideal = ideals[sampler, place]
-            label = "the perfect score of one datum"
-            panel.plot(ideal, row, "|", color="#000000", markersize=22, markeredgewidth=1.6,
-                       label=label if row == 0 else None)  # fmt: skip
+            panel.plot(
+                [ideals[sampler, place]] * 2,
+                [row - 0.28, row + 0.28],
+                color="#000000",
+                linewidth=1.6,
+                label="the perfect score of one datum" if row == 0 else None,
+            )
             for preset, colour, shift in zip(scale.presets, COLOURS, (-0.1, 0.1), strict=False):
                 panel.plot(
                     gaps[preset, sampler, place].mean,
@@ -107,12 +110,17 @@ def _gap_picture(scale: Scale, gaps: Gaps, ideals: Mapping[tuple[str, str], floa
         plain_ticks(panel.xaxis)
         panel.set_title(title, loc="left", fontsize=10)
         panel.set_xlabel("root mean square per pixel, in units of $\\sigma_L$")
-        panel.set_yticks(range(len(SAMPLERS)), labels=[LABELS[each] for each in SAMPLERS])
+        panel.set_yticks(range(len(SAMPLERS)), labels=[_set(LABELS[each]) for each in SAMPLERS])
         panel.set_ylim(len(SAMPLERS) - 0.5, -0.5)
         panel.grid(visible=False, axis="y")
     panels[1].tick_params(labelleft=False)
     legend_below(figure, panels[0], columns=3)
     return figure
+
+
+def _set(label: str) -> str:
+    """A label with its index as matplotlib sets it."""
+    return label.replace("n_σ", "$n_\\sigma$")
 
 
 def _band(extractor: str, records: Records) -> Spread:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cascore.metrics import ModeCoverage
-from cascore.reproduce.pages import COLOURS, new_figure, plain_ticks
+from cascore.reproduce.pages import COLOURS, legend_below, new_figure, plain_ticks
 from cascore.reproduce.sheets import picture_of, show_sheet
 from cascore.reproduce.table4 import OBJECTIVES, OUTCOMES, Group
 from cascore.reproduce.units import Records
@@ -62,8 +62,7 @@ def divergences(group: Group, found: Coverages, real: ModeCoverage) -> Figure:
     )
     panel.invert_yaxis()
     panel.grid(visible=False, axis="y")
-    handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    legend_below(figure, panel, columns=3)
     return figure
 
 
