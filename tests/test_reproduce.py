@@ -316,7 +316,7 @@ def test_figure_3_runs_end_to_end(tmp_path):
     assert found["raw"]["value"] > result(records, "floor")["mean"]  # after two steps of training
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [name for name in STUDIES if (RESULTS / f"{name}.md").is_file()])
 def test_the_committed_results_are_what_the_command_makes_of_their_records(name, tmp_path):
     """Text and numbers; pictures are drawn from the same records, but depend on matplotlib."""
     study, workshop = STUDIES[name], silent(tmp_path)
