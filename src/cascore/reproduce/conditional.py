@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import product
 from types import MappingProxyType
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from cascore.experiments.build import training_sigmas
 from cascore.experiments.config import Experiment, Sampler, Schedule
 from cascore.experiments.presets import PRESETS
 from cascore.pixels import to_float
+from cascore.reproduce.floors import floor_units
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.levels import UnconditionalOptimum, level_losses
 from cascore.reproduce.units import Records, Unit
@@ -30,7 +31,6 @@ __all__ = [
     "SPLITS",
     "Scale",
     "draw_unit",
-    "floor_unit",
     "loss_unit",
     "units",
 ]
@@ -110,11 +110,6 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
 )
 
 
-def floor_unit(extractor: str) -> str:
-    """The unit of what real images score."""
-    return f"floor.{extractor}"
-
-
 def loss_unit(kind: str, training: int) -> str:
     """The unit of a network's losses."""
     return f"{kind}.training-{training}.loss"
@@ -130,14 +125,6 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
     scale = SCALES[scale_name]
     judge = Judge(PRESETS[scale.preset].data.name, scale.extractors, workshop)
     common = {"data": judge.data, "count": scale.count}
-    floors = [
-        Unit(
-            floor_unit(each),
-            {**common, "extractor": each},
-            partial(_floor, judge, each, scale.count),
-        )
-        for each in scale.extractors
-    ]
     schedule = PRESETS[scale.preset].schedule
     corrupted = {"data": judge.data, "images": scale.images, "seed": _LOSS_SEED}
     theory = Unit(
@@ -173,7 +160,7 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
             ),
         ]
     ]
-    return [*floors, theory, *of_networks]
+    return [*floor_units(judge, count=scale.count), theory, *of_networks]
 
 
 def _experiment(kind: str, training: int, scale: Scale) -> Experiment:
@@ -182,11 +169,6 @@ def _experiment(kind: str, training: int, scale: Scale) -> Experiment:
         network = replace(preset.network, conditional=True)
         preset = replace(preset, name=f"{preset.name}-conditional", network=network)
     return seeded(preset, steps=scale.steps, seed=training, precision=scale.precision)
-
-
-def _floor(judge: Judge, extractor: str, count: int, done: Records) -> Mapping[str, Any]:
-    del done
-    return judge.floor(extractor, count=count)
 
 
 def _optimum(

@@ -17,7 +17,6 @@ from cascore.reproduce.conditional import (
     SPLITS,
     Scale,
     draw_unit,
-    floor_unit,
     loss_unit,
 )
 from cascore.reproduce.conditional_values import (
@@ -34,10 +33,10 @@ from cascore.reproduce.conditional_values import (
     theory_line,
 )
 from cascore.reproduce.dots import dots
+from cascore.reproduce.floors import bands_of
 from cascore.reproduce.pages import (
     COLOURS,
     Page,
-    Spread,
     Table,
     legend_below,
     machine_of,
@@ -116,12 +115,7 @@ def _distances(scale: Scale, records: Records, measured: Measured) -> Figure:
         for (kind, sampler, extractor, outcome), spread in measured.items()
     }
     colours = {label: _COLOUR[kind] for (kind, _), label in rows.items()}
-    return dots(colours, {each: _band(each, records) for each in scale.extractors}, found)
-
-
-def _band(extractor: str, records: Records) -> Spread:
-    floor = records[floor_unit(extractor)]["result"]
-    return Spread(floor["mean"], floor["spread"], floor["repeats"])
+    return dots(colours, bands_of(scale.extractors, records), found)
 
 
 # --- tables and text -----------------------------------------------------------------------------
@@ -163,8 +157,8 @@ def _markdown(scale: Scale, records: Records, measured: Measured) -> str:
         (f"{NAMES[sampler]}, {kind}", *(measured[kind, sampler, *cell].text(2) for cell in cells))
         for sampler, kind in product(SAMPLERS, KINDS)
     ]
-    bands = (_band(extractor, records).text(2) for extractor in scale.extractors)
-    rows.append(("real images", *(text for band in bands for text in (band, ""))))
+    bands = bands_of(scale.extractors, records).values()
+    rows.append(("real images", *(text for band in bands for text in (band.text(2), ""))))
     return markdown_table(("samples", *(f"{e}, {outcome}" for e, outcome in cells)), rows)
 
 

@@ -10,6 +10,7 @@ from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.presets import PRESETS
 from cascore.losses import GAN_LOSSES
 from cascore.pixels import to_uint8
+from cascore.reproduce.floors import floor_units
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.sheets import sheet_of
 from cascore.reproduce.units import Records, Unit
@@ -22,7 +23,6 @@ __all__ = [
     "PLAIN",
     "SCALES",
     "Scale",
-    "floor_unit",
     "name_of",
     "units",
 ]
@@ -109,20 +109,12 @@ def name_of(kind: str, training: int, draw: int) -> str:
     return f"{kind}.training-{training}.draw-{draw}"
 
 
-def floor_unit(extractor: str) -> str:
-    """The unit of what real images score."""
-    return f"floor.{extractor}"
-
-
 def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
     """What real images score, then the draws of each training."""
     scale = SCALES[scale_name]
     judge = Judge(PRESETS[scale.preset].data.name, scale.extractors, workshop)
     trained = lru_cache(maxsize=1)(workshop.trained)
     common = {"data": judge.data, "count": scale.count}
-
-    def floor(extractor: str) -> Callable[[Records], Mapping[str, Any]]:
-        return lambda done: judge.floor(extractor, count=scale.count)
 
     def draw(experiment: Experiment, seed: int) -> Callable[[Records], Mapping[str, Any]]:
         def measure(done: Records) -> Mapping[str, Any]:
@@ -140,11 +132,7 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
 
         return measure
 
-    floors = [
-        Unit(floor_unit(each), {**common, "extractor": each}, floor(each))
-        for each in scale.extractors
-    ]
-    return floors + [
+    return floor_units(judge, count=scale.count) + [
         Unit(
             name_of(kind, training, seed),
             {

@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cascore.reproduce.dots import dots
+from cascore.reproduce.floors import bands_of
 from cascore.reproduce.gan_losses import (
     OUTCOMES,
     PAPERS,
     PLAIN,
     SCALES,
     Scale,
-    floor_unit,
     name_of,
 )
 from cascore.reproduce.pages import (
@@ -131,7 +131,7 @@ def _distances(scale: Scale, records: Records, measured: Measured) -> Figure:
     """A row for each loss."""
     colours = {kind: {PLAIN: "#000000", PAPERS: COLOURS[1]}.get(kind, COLOURS[0])
                for kind in scale.kinds}  # fmt: skip
-    bands = {extractor: _band(extractor, records) for extractor in scale.extractors}
+    bands = bands_of(scale.extractors, records)
     return dots(colours, bands, measured)
 
 
@@ -146,11 +146,6 @@ def _samples(scale: Scale, records: Records) -> Figure:
     for panel in panels[len(scale.kinds) :]:
         panel.set_visible(False)
     return figure
-
-
-def _band(extractor: str, records: Records) -> Spread:
-    floor = records[floor_unit(extractor)]["result"]
-    return Spread(floor["mean"], floor["spread"], floor["repeats"])
 
 
 # --- tables and text -----------------------------------------------------------------------------
@@ -179,8 +174,8 @@ def _markdown(scale: Scale, records: Records, measured: Measured) -> str:
     rows = [
         (f"`{kind}`", *(measured[(kind, *cell)].text(2) for cell in cells)) for kind in scale.kinds
     ]
-    bands = (_band(extractor, records).text(2) for extractor in scale.extractors)
-    rows.append(("real images", *(text for band in bands for text in (band, ""))))
+    bands = bands_of(scale.extractors, records).values()
+    rows.append(("real images", *(text for band in bands for text in (band.text(2), ""))))
     return markdown_table(
         ("loss", *(f"{extractor}, {outcome}" for extractor, outcome in cells)), rows
     )

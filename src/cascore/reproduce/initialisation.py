@@ -17,6 +17,7 @@ from cascore.experiments.generate import generate, seeds_from
 from cascore.experiments.presets import PRESETS
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
+from cascore.reproduce.floors import floor_units
 from cascore.reproduce.ideal import ideal_noise
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.units import Records, Unit
@@ -33,7 +34,6 @@ __all__ = [
     "Scale",
     "Start",
     "chains",
-    "floor_unit",
     "ideal_gap",
     "name_of",
     "starting_points",
@@ -132,20 +132,12 @@ def name_of(preset: str, sampler: str, start: Start, draw: int) -> str:
     return f"{preset}.{sampler}.{start}.draw-{draw}"
 
 
-def floor_unit(extractor: str) -> str:
-    """The unit of what real images score."""
-    return f"floor.{extractor}"
-
-
 def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
     """What real images score, then each draw of each network, sampler and start."""
     scale = SCALES[scale_name]
     judge = Judge(PRESETS[scale.presets[0]].data.name, scale.extractors, workshop)
     trained = lru_cache(maxsize=1)(workshop.trained)
     common = {"data": judge.data, "count": scale.count}
-
-    def floor(extractor: str) -> Callable[[Records], Mapping[str, Any]]:
-        return lambda done: judge.floor(extractor, count=scale.count)
 
     def draw(
         experiment: Experiment, sampler: Sampler, start: Start, seed: int
@@ -174,15 +166,11 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
 
         return measure
 
-    floors = [
-        Unit(floor_unit(each), {**common, "extractor": each}, floor(each))
-        for each in scale.extractors
-    ]
     experiments = [
         seeded(PRESETS[name], steps=scale.steps, seed=0, precision=scale.precision)
         for name in scale.presets
     ]
-    return floors + [
+    return floor_units(judge, count=scale.count) + [
         Unit(
             name_of(experiment.name, sampler, start, seed),
             {

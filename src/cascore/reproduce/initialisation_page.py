@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.dots import dots
+from cascore.reproduce.floors import bands_of
 from cascore.reproduce.initialisation import (
     OUTCOMES,
     SAMPLERS,
     SCALES,
     STARTS,
     Scale,
-    floor_unit,
     name_of,
 )
 from cascore.reproduce.initialisation_values import (
@@ -32,7 +32,6 @@ from cascore.reproduce.initialisation_values import (
 from cascore.reproduce.pages import (
     COLOURS,
     Page,
-    Spread,
     Table,
     legend_below,
     machine_of,
@@ -83,7 +82,7 @@ def _starts(preset: str, scale: Scale, records: Records, measured: Measured) -> 
             SAMPLERS, STARTS, scale.extractors, OUTCOMES
         )
     }
-    return dots(colours, {each: _band(each, records) for each in scale.extractors}, found)
+    return dots(colours, bands_of(scale.extractors, records), found)
 
 
 def _gap_picture(scale: Scale, gaps: Gaps, ideals: Mapping[tuple[str, str], float]) -> Figure:
@@ -123,11 +122,6 @@ def _set(label: str) -> str:
     return label.replace("n_σ", "$n_\\sigma$")
 
 
-def _band(extractor: str, records: Records) -> Spread:
-    floor = records[floor_unit(extractor)]["result"]
-    return Spread(floor["mean"], floor["spread"], floor["repeats"])
-
-
 # --- tables and text -----------------------------------------------------------------------------
 
 
@@ -159,8 +153,8 @@ def _markdown(preset: str, scale: Scale, records: Records, measured: Measured) -
         )
         for sampler, start in product(SAMPLERS, STARTS)
     ]
-    bands = (_band(extractor, records).text(2) for extractor in scale.extractors)
-    rows.append(("real images", *(text for band in bands for text in (band, ""))))
+    bands = bands_of(scale.extractors, records).values()
+    rows.append(("real images", *(text for band in bands for text in (band.text(2), ""))))
     return markdown_table(
         ("sampler and start", *(f"{extractor}, {outcome}" for extractor, outcome in cells)), rows
     )

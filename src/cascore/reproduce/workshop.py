@@ -41,7 +41,9 @@ class Workshop:
     def trained(self, experiment: Experiment) -> Trained:
         """The model of an experiment: trained now, gone on with, or read if it is finished."""
         settings = experiment.train
-        folder = self.runs / f"{experiment.name}-seed-{settings.seed}"
+        # Studies train one preset for different lengths, and `all` runs them in one folder.
+        length = f"{settings.steps}-steps-{settings.precision}"
+        folder = self.runs / f"{experiment.name}-{length}-seed-{settings.seed}"
         saved = checkpoints(folder / "checkpoints")
         finished = bool(saved) and saved[-1].step == settings.steps
         steps = training_run(
