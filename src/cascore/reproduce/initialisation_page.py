@@ -37,7 +37,6 @@ from cascore.reproduce.pages import (
     machine_of,
     markdown_table,
     new_figure,
-    plain_ticks,
 )
 from cascore.reproduce.units import Records
 
@@ -105,8 +104,7 @@ def _gap_picture(scale: Scale, gaps: Gaps, ideals: Mapping[tuple[str, str], floa
                     color=colour,
                     label=preset if row == 0 else None,
                 )
-        panel.set_xscale("log")
-        plain_ticks(panel.xaxis)
+        panel.set_xlim(left=0)
         panel.set_title(title, loc="left", fontsize=10)
         panel.set_xlabel("root mean square per pixel, in units of $\\sigma_L$")
         panel.set_yticks(range(len(SAMPLERS)), labels=[_set(LABELS[each]) for each in SAMPLERS])
