@@ -36,7 +36,7 @@ ALLOWED = {
     "experiments.presets": {"errors", "experiments.config"},
     "console": {"errors", "training"},  # training for the record Metrics
     "reproduce": BELOW
-    | {"moves", "sampling", "theory", "datasets", "metrics", "training", "experiments"},
+    | {"moves", "sampling", "losses", "theory", "datasets", "metrics", "training", "experiments"},
     "commands": BELOW
     | {"console", "sampling", "datasets", "experiments", "metrics", "training", "reproduce"},
     "__main__": {"cli"},

@@ -80,7 +80,7 @@ def test_a_preset_does_so_at_its_full_width(name, tmp_path, monkeypatch):
     walk(PRESETS[name], tmp_path / "run", monkeypatch, batch_size=2)
 
 
-PAPER = [name for name in PRESETS if name.startswith(("cifar10", "church", "stacked-mnist"))]
+PAPER = [name for name in PRESETS if name.startswith(("cifar10", "church", "stacked-mnist-ncsnv2"))]
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -176,7 +176,11 @@ class Reproduce:
             "table1",
             "table2",
             "table3",
+            "table4",
             "headline",
+            "initialisation",
+            "gan-losses",
+            "conditional",
             "beyond",
             "all",
         ]

@@ -46,6 +46,7 @@ def generate(
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device,
+    start: Tensor | None = None,
     batch_size: int = 256,
     progress: Callable[[int], None] = lambda calls: None,
     callback: Callback | None = None,
@@ -59,21 +60,30 @@ def generate(
         sampler: settings of the chain.
         schedule: the training levels, whose range the chain covers.
         device: where the chain runs.
+        start: of the chains, [len(seeds), *shape]; None: sigma_1 z.
         batch_size: pictures at a time.
         progress: called after every network call with how many pictures it was for.
         callback: of the sampler, for each batch.
 
     Returns:
         `Samples` on the CPU; nfe is per picture.
+
+    Raises:
+        InputError: batch_size below 1, or a start of another shape.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    if start is not None and start.shape != (len(seeds), *shape):
+        raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
     run = build_sampler(sampler, schedule)
     parts = []
-    for start in range(0, len(seeds), batch_size):
-        part = seeds[start : start + batch_size]
+    for first in range(0, len(seeds), batch_size):
+        part = seeds[first : first + batch_size]
         noise = KeyedNoise(part)
-        x = initial_noise((len(part), *shape), schedule.first, noise=noise).to(device)
+        if start is None:
+            x = initial_noise((len(part), *shape), schedule.first, noise=noise).to(device)
+        else:
+            x = start[first : first + batch_size].to(device)
 
         def watch(step: int, sigma: float, at: Tensor, h: Tensor) -> None:
             progress(len(at))

@@ -11,6 +11,7 @@ from cascore.experiments.judge import Judged
 from cascore.experiments.metric_choice import Viewed
 from cascore.experiments.records import FloorFacts, Reference
 from cascore.metrics import (
+    Classifier,
     ExtractorIdentity,
     Inception,
     inception_score,
@@ -19,7 +20,7 @@ from cascore.metrics import (
     stacked_labels,
 )
 
-__all__ = ["Measured", "measure"]
+__all__ = ["COUNTED", "TOTAL", "Measured", "measure", "mode_labels"]
 
 SPLITS_OF_SCORE, SEED = 10, 0
 COUNTED, TOTAL = 25_000, 26_000
@@ -140,15 +141,22 @@ def _compared(
     )
 
 
-def _modes(images: Tensor, view: Viewed) -> list[Measured]:
-    classifier = view.classifier
-    assert classifier is not None
+def mode_labels(images: Tensor, classifier: Classifier) -> tuple[Tensor, int]:
+    """The class of each image uint8 [N, C, H, W], int64 [N], and how many classes there are.
+
+    Of three channels each is classified by itself, and together they are one of 1,000.
+    """
     channels, height, width = images.shape[1:]
     if channels == 3:
         each = classifier.classify(images.reshape(-1, 1, height, width))
-        labels, modes = stacked_labels(each.reshape(-1, 3)), 1000
-    else:
-        labels, modes = classifier.classify(images), 10
+        return stacked_labels(each.reshape(-1, 3)), 1000
+    return classifier.classify(images), 10
+
+
+def _modes(images: Tensor, view: Viewed) -> list[Measured]:
+    classifier = view.classifier
+    assert classifier is not None
+    labels, modes = mode_labels(images, classifier)
     found = mode_coverage(labels, modes)
     identity, settings = classifier.identity, {"modes": modes}
     numbers = [

@@ -144,6 +144,11 @@ _PLAIN: Mapping[str, Experiment] = {
     "stacked-digits": _STACKED_DIGITS,
     "fashion-mnist": replace(_GREY_28, data=Data(name="fashion-mnist")),
     "mnist": replace(_GREY_28, data=Data(name="mnist")),
+    "stacked-mnist": replace(
+        _GREY_28,
+        data=Data(name="stacked-mnist"),
+        schedule=Schedule(first=50.0, last=0.01, levels=200),
+    ),
 }
 
 FOLDER = Experiment(
@@ -190,7 +195,7 @@ _SONG_ERMON = (
 PUBLISHED: Mapping[str, tuple[Experiment, tuple[int, int, int]]] = MappingProxyType(
     {
         name: (PRESETS[name], (3, size, size))
-        for prefix, size in (("cifar10", 32), ("church", 64), ("stacked-mnist", 28))
+        for prefix, size in (("cifar10", 32), ("church", 64), ("stacked-mnist-ncsnv2", 28))
         for name in PRESETS
         if name.startswith(prefix)
     }

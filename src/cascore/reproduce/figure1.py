@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cascore.experiments.build import build_sampler, sampling_sigmas
+from cascore.experiments.build import build_sampler
 from cascore.experiments.config import Sampler, Schedule
-from cascore.moves import Move, consistent_moves, langevin_moves
 from cascore.noise import KeyedNoise
+from cascore.reproduce.ideal import ideal_noise
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop
 from cascore.sampling import initial_noise
-from cascore.theory import EmpiricalDenoiser, noise_std
+from cascore.theory import EmpiricalDenoiser
 
 __all__ = ["EPSILON", "SCALES", "SCHEDULE", "Scale", "samplers", "units"]
 
@@ -91,16 +91,9 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
     return [unit for name, sampler in samplers(scale).items() for unit in of(name, sampler)]
 
 
-def _moves(sampler: Sampler) -> list[Move]:
-    sigmas = sampling_sigmas(sampler, SCHEDULE)
-    if sampler.method == "als":
-        return langevin_moves(sigmas, epsilon=sampler.epsilon, steps_per_level=sampler.n_sigma)
-    return consistent_moves(sigmas, kappa=sampler.resolved_kappa, epsilon=sampler.epsilon)
-
-
 def _recursion(sampler: Sampler) -> list[float]:
     """Propositions 1 and 2: the deviation before each call, and after the last."""
-    std = noise_std(_moves(sampler), start=SCHEDULE.first)
+    std = ideal_noise(sampler, SCHEDULE)
     return [*std.before.tolist(), float(std.after[-1])]
 
 

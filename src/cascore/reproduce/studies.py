@@ -10,13 +10,21 @@ from cascore.errors import InputError
 from cascore.reproduce import (
     beyond,
     beyond_page,
+    conditional,
+    conditional_page,
     figure1,
     figure1_page,
     figure2,
     figure2_page,
     figure3,
     figure3_page,
+    gan_losses,
+    gan_losses_page,
     headline,
+    initialisation,
+    initialisation_page,
+    table4,
+    table4_page,
     table_page,
     table_values,
     tables,
@@ -73,11 +81,19 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "table1": _table("table1", "sampling, n_sigma, denoising and the objective"),
         "table2": _table("table2", "the same on a second data set"),
         "table3": _table("table3", "the same with a second network"),
+        "table4": Study("modes of 3-stacked digits", table4.units, table4_page.page),
         "headline": Study(
             "the best of each objective, and what came since",
             headline.units,
             headline.page,
             needs=headline.NEEDS,
+        ),
+        "initialisation": Study(
+            "how chains start and how they end", initialisation.units, initialisation_page.page
+        ),
+        "gan-losses": Study("the GAN losses of the paper", gan_losses.units, gan_losses_page.page),
+        "conditional": Study(
+            "networks that see the noise level", conditional.units, conditional_page.page
         ),
         "beyond": Study(
             "quality against network calls, and other samplers", beyond.units, beyond_page.page

@@ -1,0 +1,26 @@
+"""The noise of a chain under the perfect score of a single datum, by the settings of a sampler."""
+
+from cascore.experiments.build import sampling_sigmas
+from cascore.experiments.config import Sampler, Schedule
+from cascore.moves import consistent_moves, langevin_moves
+from cascore.theory import NoiseStd, noise_std
+
+__all__ = ["ideal_noise"]
+
+
+def ideal_noise(sampler: Sampler, schedule: Schedule) -> NoiseStd:
+    """Propositions 1 and 2: the deviation before and after each call of a chain from sigma_1 z."""
+    sigmas = sampling_sigmas(sampler, schedule)
+    if sampler.method == "als":
+        moves = langevin_moves(
+            sigmas, eta=sampler.eta, epsilon=sampler.epsilon, steps_per_level=sampler.n_sigma
+        )
+    else:
+        moves = consistent_moves(
+            sigmas,
+            kappa=sampler.resolved_kappa,
+            eta=sampler.eta,
+            epsilon=sampler.epsilon,
+            order=sampler.order,
+        )
+    return noise_std(moves, start=schedule.first)

@@ -1,0 +1,78 @@
+"""Losses by level against closed forms, and the study of networks that see the noise level."""
+
+import math
+
+import pytest
+import torch
+from reproducing import reproduced, rows_of
+
+from cascore.reproduce import levels
+from cascore.reproduce.conditional_values import distance_line, loss_line, theory_line
+from cascore.reproduce.levels import UnconditionalOptimum, level_losses
+from cascore.reproduce.pages import Spread
+from cascore.schedule import geometric_sigmas
+from cascore.theory import EmpiricalDenoiser
+
+SIGMAS = geometric_sigmas(2.0, 0.1, 4)
+
+
+def data(count):
+    return torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
+
+
+def test_conditional_runs_end_to_end(tmp_path):
+    out = reproduced("conditional", tmp_path)
+    page = (out / "conditional.md").read_text(encoding="utf-8")
+    assert "| all levels, conditional |" in page
+    assert len(rows_of(out / "conditional" / "losses.csv")) == 28
+    # kinds, trainings, samplers, draws, outcomes
+    assert len(rows_of(out / "conditional" / "measurements.csv")) == 2 * 2 * 2 * 1 * 2
+    for name in ("loss.png", "distance.svg"):
+        assert (out / "conditional" / name).stat().st_size > 1000
+
+
+def test_losses_of_gaussian_data_are_those_of_theory():
+    """H = x / (1 + sigma^2) on N(0, I) loses D / 2 / (1 + sigma^2); a loss errs by its spread."""
+    clean = data(4000)
+    found = level_losses(lambda x, s: x / (1 + s[:, None] ** 2), clean, SIGMAS, seed=0)
+    for loss, sigma in zip(found, SIGMAS.tolist(), strict=True):
+        expected = 3 / (1 + sigma**2)
+        # D chi-squares: the standard deviation of one loss is sqrt(2 / D) of it.
+        assert loss == pytest.approx(expected, rel=4.5 * math.sqrt(2 / 6 / 4000))
+
+
+def test_sight_of_the_only_level_is_worth_nothing():
+    """With one level the two optima are one function."""
+    clean, one = data(30), SIGMAS[1:2]
+    seen = level_losses(EmpiricalDenoiser(clean), clean, one, seed=0)
+    blind = level_losses(UnconditionalOptimum(clean, one), clean, one, seed=0)
+    assert blind == pytest.approx(seen, rel=1e-4)
+
+
+def test_not_seeing_the_level_costs_something_and_parts_do_not_matter(monkeypatch):
+    clean = data(200)
+    seen = level_losses(EmpiricalDenoiser(clean), clean, SIGMAS, seed=0)
+    blind = level_losses(UnconditionalOptimum(clean, SIGMAS), clean, SIGMAS, seed=0)
+    assert sum(blind) > 1.05 * sum(seen)
+    monkeypatch.setattr(levels, "_TERMS", 1)
+    again = level_losses(UnconditionalOptimum(clean, SIGMAS), clean, SIGMAS, seed=0)
+    assert again == pytest.approx(blind, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [(1.0, "is lower"), (2.0, "ties"), (3.0, "is higher")],
+)
+def test_sentences_say_what_the_numbers_say(seen, said):
+    losses = {("conditional", "test"): [[seen - 0.1] * 2, [seen + 0.1] * 2],
+              ("unconditional", "test"): [[1.9] * 2, [2.1] * 2]}  # fmt: skip
+    assert loss_line("test", losses).endswith(f"the conditional network {said}.")
+    measured = {("conditional", "12-calls", "e", "raw"): Spread(seen, 0.1, 2),
+                ("unconditional", "12-calls", "e", "raw"): Spread(2.0, 0.1, 2)}  # fmt: skip
+    count = {"is lower": "lower in 1 of 1", "ties": "a tie in 1", "is higher": "higher in 1"}[said]
+    assert count in distance_line("12-calls", measured)
+
+
+def test_the_price_in_theory_is_a_difference_of_means():
+    optima = {"conditional": [1.0, 2.0], "unconditional": [2.0, 3.0]}
+    assert theory_line(optima).endswith("not seeing σ costs 1.00.")

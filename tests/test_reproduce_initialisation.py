@@ -1,0 +1,107 @@
+"""Where chains start, and the gap at their ends, against closed forms."""
+
+import math
+
+import pytest
+import torch
+from reproducing import reproduced, rows_of
+
+from cascore.errors import InputError
+from cascore.experiments.config import Sampler, Schedule
+from cascore.experiments.generate import generate
+from cascore.reproduce.initialisation import chains, ideal_gap, starting_points
+from cascore.reproduce.initialisation_values import gap_line
+from cascore.reproduce.pages import Spread
+from cascore.theory import EmpiricalDenoiser
+
+SCHEDULE = Schedule(first=5.0, last=0.01, levels=28)
+GAMMA = (0.01 / 5.0) ** (1 / 27)
+ONE = torch.full((1, 1, 8, 8), 0.5)
+CPU = torch.device("cpu")
+
+
+def test_starts_and_ends_run_end_to_end(tmp_path):
+    out = reproduced("initialisation", tmp_path)
+    page = (out / "initialisation.md").read_text(encoding="utf-8")
+    assert "| CAS, κ = 1.5, uniform |" in page
+    # networks, samplers, starts, draws, outcomes
+    assert len(rows_of(out / "initialisation" / "measurements.csv")) == 2 * 3 * 3 * 2 * 2
+    for name in ("gap.png", "digits-starts.svg"):
+        assert (out / "initialisation" / name).stat().st_size > 1000
+
+
+def langevin(eta):
+    """The noise before and after the last step of Algorithm 1, literally, in units of sigma_L."""
+    variance, before = 25.0, 0.0
+    for i in range(28):
+        before, sigma = variance, 5.0 * GAMMA**i
+        variance = (1 - eta) ** 2 * variance + 2 * eta * sigma**2
+    return math.sqrt(before) / 0.01, math.sqrt(variance) / 0.01
+
+
+@pytest.mark.parametrize(
+    ("sampler", "call", "result"),
+    [
+        (Sampler(method="als", order=1, steps=None, eta=0.5), *langevin(0.5)),
+        # Before the last step sigma_L; that step leaves gamma^kappa of it and adds nothing.
+        (Sampler(steps=None, order=1), 1.0, GAMMA**1.5),
+        (Sampler(steps=12, kappa=2.0), 1.0, ((0.01 / 5.0) ** (1 / 11)) ** 2),
+    ],
+)
+def test_the_gap_of_a_single_datum_is_its_noise(sampler, call, result):
+    """200 x 64 numbers of one deviation: its relative error is 1 / sqrt(2 x 12,800) = 0.6 %."""
+    ideal = ideal_gap(sampler, SCHEDULE)
+    assert (ideal.call, ideal.result) == (pytest.approx(call), pytest.approx(result))
+    found = chains(
+        EmpiricalDenoiser(ONE),
+        sampler,
+        SCHEDULE,
+        start="data",
+        train=ONE,
+        seeds=range(200),
+        device=CPU,
+    )
+    error = 4.5 / math.sqrt(2 * 12_800)
+    assert found.gap.call == pytest.approx(call, rel=error)
+    assert found.gap.result == pytest.approx(result, rel=error)
+
+
+def test_starts_from_data_and_from_noise_share_the_noise():
+    train = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    noise, data = (
+        starting_points(start, range(40), sigma=5.0, train=train) for start in ("noise", "data")
+    )
+    centres = data - noise
+    nearest = (centres[:, None] - train).abs().flatten(2).amax(dim=2).min(dim=1)
+    assert float(nearest.values.max()) < 1e-4  # float32 at 5 sigma
+    assert set(nearest.indices.tolist()) == set(range(5))
+    assert float(noise.std()) == pytest.approx(5.0, rel=4.5 / math.sqrt(2 * 2560))
+
+
+def test_the_authors_start_is_uniform():
+    """Mean 1/2 and variance 1/12 of 64,000 numbers: errors 1.1e-3 and 3e-4."""
+    x = starting_points("uniform", range(1000), sigma=5.0, train=ONE)
+    assert x.shape == (1000, 1, 8, 8)
+    assert 0 <= float(x.min()) < 0.001 < 0.999 < float(x.max()) <= 1
+    assert float(x.mean()) == pytest.approx(0.5, abs=4.5 * 1.15e-3)
+    assert float(x.var()) == pytest.approx(1 / 12, abs=4.5 * 3e-4)
+
+
+def test_a_start_of_another_shape_is_refused():
+    with pytest.raises(InputError, match=r"start must be \[3, 1, 8, 8\], not \[2, 1, 8, 8\]"):
+        generate(
+            EmpiricalDenoiser(ONE),
+            shape=(1, 8, 8),
+            seeds=range(3),
+            sampler=Sampler(),
+            schedule=SCHEDULE,
+            device=CPU,
+            start=torch.zeros(2, 1, 8, 8),
+        )
+
+
+@pytest.mark.parametrize(("cas", "said"), [(1.0, "is smaller"), (1.95, "ties"), (3.0, "is larger")])
+def test_the_sentence_on_the_gap_is_read_from_the_numbers(cas, said):
+    gaps = {("digits", "als", "call"): Spread(2.0, 0.1, 3),
+            ("digits", "cas", "call"): Spread(cas, 0.1, 3)}  # fmt: skip
+    assert f" σ_L, {said} (ALS: 2.000 ± 0.100 σ_L)." in gap_line("digits", "call", gaps)

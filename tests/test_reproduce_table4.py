@@ -1,0 +1,110 @@
+"""Table 4: modes of stacked digits, counted over blocks, honestly and as published."""
+
+import json
+import math
+from collections import Counter
+
+import pytest
+import torch
+from reproducing import reproduced, rows_of
+
+from cascore.experiments.presets import PRESETS, PUBLISHED
+from cascore.metrics import mode_coverage
+from cascore.reproduce.table4 import SCALES, coverage_of, stacks_of_channels
+from cascore.reproduce.table4_values import (
+    PRINTED,
+    adversarial_line,
+    coverage_line,
+    honest_kl,
+    printed_kl,
+)
+from cascore.schedule import geometric_sigmas, kappa_from_eta
+
+
+def counts(labels):
+    return " ".join(map(str, torch.tensor(labels).bincount(minlength=1000).tolist()))
+
+
+def test_table_4_runs_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where nobody has prepared MNIST
+    out = reproduced("table4", tmp_path)
+    page = (out / "table4.md").read_text(encoding="utf-8")
+    assert "| CAS, all levels, adversarial, denoised |" in page
+    assert "| *the paper, adversarial, raw* | 1,000 | *0.121* | 1.49 |" in page
+    assert page.count("Not measured: the images are not here.") == 1
+    folder = out / "table4"
+    # objectives, samplers, outcomes, blocks
+    assert len(rows_of(folder / "stacked-digits.csv")) == 2 * 2 * 2 * 2
+    assert not (folder / "stacked-mnist.csv").exists()
+    for name in ("stacked-digits-kl.png", "stacked-digits-samples.svg"):
+        assert (folder / name).stat().st_size > 1000
+    record = json.loads((folder / "records-tiny" / "stacked-mnist.real.json").read_text())
+    assert "mnist" in record["result"]["missing"]
+
+
+def test_blocks_are_counted_together():
+    """Against a count of all labels by hand: Σ q log 1000 q."""
+    first, second = [0, 0, 5, 999], [5, 7]
+    found = coverage_of([counts(first), counts(second)])
+    shares = [n / 6 for n in Counter(first + second).values()]
+    assert (found.covered, found.count) == (4, 6)
+    assert found.kl == pytest.approx(sum(q * math.log(1000 * q) for q in shares))
+
+
+def test_the_published_number_is_that_of_the_authors_loop():
+    """Their program, literally: each batch twice into one histogram, over a total of its own."""
+    batches = torch.randint(40, (5, 10), generator=torch.Generator().manual_seed(0)).tolist()
+    histogram = [0] * 1000
+    for batch in batches:
+        for _ in range(2):
+            for label in batch:
+                histogram[label] += 1
+    total = 52  # as 26,000 is to 25,000
+    printed = sum(n / total * math.log(1000 * n / total) for n in histogram if n)
+    found = coverage_of([counts(batch) for batch in batches])
+    assert printed_kl(found) == pytest.approx(printed)
+
+
+def test_what_the_paper_printed_means():
+    assert honest_kl(PRINTED["plain"]) == pytest.approx(0.053, abs=5e-4)
+    assert honest_kl(PRINTED["adversarial"]) == pytest.approx(0.121, abs=5e-4)
+
+
+def test_real_stacks_have_the_shares_of_their_channels():
+    """Channels 0, 1, 1, 1: of 20,000 stacks 3/4 have a 1 in front; 4.5 standard errors."""
+    labels = stacks_of_channels(torch.tensor([0, 1, 1, 1]), 20_000)
+    assert set(labels.tolist()) == {0, 1, 10, 11, 100, 101, 110, 111}
+    error = 4.5 * math.sqrt(3 / 16 / 20_000)
+    for power in (1, 10, 100):
+        assert float((labels // power % 10).double().mean()) == pytest.approx(0.75, abs=error)
+    all_ones = float((labels == 111).double().mean())  # channels are independent
+    assert all_ones == pytest.approx(27 / 64, abs=4.5 * math.sqrt(27 / 64 * 37 / 64 / 20_000))
+
+
+def test_sentences_say_what_the_numbers_say():
+    even = mode_coverage(torch.arange(1000).repeat(20), 1000)
+    uneven = mode_coverage(
+        torch.cat([torch.arange(999).repeat(10), torch.zeros(9000).long()]), 1000
+    )
+    found = {("plain", "s", "raw"): even, ("adversarial", "s", "raw"): uneven}
+    assert coverage_line(found, even) == (
+        "Of 2 kinds of samples 1 cover all 1,000 modes; the fewest are 999. As many stacks of real"
+        " test images cover 1,000."
+    )
+    assert adversarial_line(found).endswith("lower in 0 of 1, higher in 1, a tie in 0.")
+    swapped = {("plain", "s", "raw"): uneven, ("adversarial", "s", "raw"): even}
+    assert adversarial_line(swapped).endswith("lower in 1 of 1, higher in 0, a tie in 0.")
+    alike = {("plain", "s", "raw"): even, ("adversarial", "s", "raw"): even}
+    assert adversarial_line(alike).endswith("lower in 0 of 1, higher in 0, a tie in 1.")
+
+
+def test_all_levels_have_the_papers_step_size():
+    sigmas = geometric_sigmas(50.0, 0.01, 200)
+    kappa = kappa_from_eta(0.05, float(sigmas[1] / sigmas[0]))
+    assert SCALES["laptop"][0].samplers["all-levels"].kappa == pytest.approx(kappa, abs=5e-3)
+
+
+def test_the_small_network_is_not_taken_for_the_published_one():
+    assert "stacked-mnist" in PRESETS
+    assert "stacked-mnist" not in PUBLISHED
+    assert "stacked-mnist-ncsnv2-adversarial" in PUBLISHED
