@@ -35,6 +35,7 @@ from cascore.arguments import (
 )
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
+from cascore.pretrained import find_model
 
 if TYPE_CHECKING:
     from cascore.commands import FolderOptions
@@ -127,7 +128,7 @@ def _sampler(command: Sample | Evaluate) -> Sampler:
         )
     from cascore import commands
 
-    return commands.paper_sampler(command.like, command.path)
+    return commands.paper_sampler(command.like, find_model(command.path))
 
 
 def _folders(command: Evaluate | MakeReference) -> "FolderOptions":
@@ -167,7 +168,7 @@ def _run(command: Command, typed: str) -> int:
             )
         case Sample():
             return commands.sample(
-                command.path,
+                find_model(command.path),
                 _sampler(command),
                 out=command.out,
                 first_seed=command.seed,
@@ -186,7 +187,7 @@ def _run_telling(command: Info | Presets | Reproduce | DataSets) -> int:
 
     match command:
         case Info():
-            return commands.info(command.path)
+            return commands.info(find_model(command.path))
         case Presets():
             return commands.presets(device=command.device, threads=command.threads)
         case Reproduce():
@@ -209,7 +210,7 @@ def _run_judging(command: Evaluate | Compare | Verify | MakeReference, typed: st
         case Evaluate():
             return commands.evaluate(
                 commands.Question(
-                    path=command.path,
+                    path=find_model(command.path),
                     data=command.data,
                     root=command.root,
                     folders=_folders(command),

@@ -141,10 +141,11 @@ class Convert:
 class Sample:
     """Draw pictures from a trained model: PNGs, sheets and a record."""
 
-    path: tyro.conf.Positional[Path]
-    """Folder of a run of `cascore train`, or a model directory of `cascore convert`."""
+    path: tyro.conf.Positional[str]
+    """Folder of a run of `cascore train`, a model directory of `cascore convert`, or the name of a
+    model that comes with cascore: digits, ..."""
     out: Path | None = None
-    """New folder for the pictures (default: within that folder)."""
+    """New folder for the pictures (default: within that folder, or samples/NAME)."""
     count: int = 64
     """How many pictures."""
     seed: int = 0
@@ -198,8 +199,8 @@ class Presets:
 class Info:
     """Print what a run or a model directory is: settings, parameters, where it came from."""
 
-    path: tyro.conf.Positional[Path]
-    """Folder of a run, or a model directory."""
+    path: tyro.conf.Positional[str]
+    """Folder of a run, a model directory, or the name of a model that comes with cascore."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from cascore.experiments.evaluation import evaluate as answer
 from cascore.experiments.models import is_model
 from cascore.experiments.question import Question
 from cascore.experiments.records import Record, write_records
+from cascore.pretrained import place_for, spoken_name
 
 __all__ = ["evaluate"]
 
@@ -52,7 +53,7 @@ def _title(question: Question, records: Sequence[Record]) -> str:
     if first.model is None or first.sampler is None:
         return f"{question.path}: {first.images.count} images"
     return (
-        f"{question.path}, step {first.model.step}: {question.sampler.label},"
+        f"{spoken_name(question.path)}, step {first.model.step}: {question.sampler.label},"
         f" {first.sampler.nfe} calls, {first.images.count} images"
     )
 
@@ -141,4 +142,4 @@ def _default_place(question: Question, records: Sequence[Record]) -> Path | None
         f" count {question.count} step {first.model.step}"
     )
     file = re.sub(r"[^a-z0-9.]+", "-", name.lower()) + ".json"
-    return question.path / "evaluations" / file
+    return place_for(question.path, "evaluations") / file

@@ -16,6 +16,7 @@ from cascore.experiments.models import Model, load_model
 from cascore.experiments.outputs import require_new, write_samples
 from cascore.experiments.presets import SAMPLERS, require_fitting
 from cascore.experiments.run_folder import is_run, read_experiment
+from cascore.pretrained import place_for, spoken_name
 from cascore.sampling import Samples
 
 __all__ = ["draw", "paper_sampler", "provenance", "sample"]
@@ -37,7 +38,7 @@ def sample(
     model = load_model(run, device=place)
     calls = build.network_calls(sampler, model.experiment.schedule)
     name = f"{sampler.label} {calls} calls seed {first_seed} count {count} step {model.step}"
-    folder = out or run / "samples" / re.sub(r"[^a-z0-9.]+", "-", name.lower())
+    folder = out or place_for(run, "samples") / re.sub(r"[^a-z0-9.]+", "-", name.lower())
     require_new(folder)
     samples = draw(model, sampler, seeds, batch_size=batch_size, place=place)
     record = {
@@ -89,7 +90,7 @@ def draw(
 def provenance(run: Path, model: Model, sampler: Sampler, *, nfe: int) -> dict[str, object]:
     """What samples of a model follow from, for a record."""
     return {
-        "run": str(run),
+        "run": spoken_name(run),
         "experiment": asdict(model.experiment),
         "step": model.step,
         "checkpoint": model.digest,

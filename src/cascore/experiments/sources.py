@@ -23,6 +23,7 @@ from cascore.experiments.records import (
     to_plain,
 )
 from cascore.pixels import to_uint8
+from cascore.pretrained import spoken_name
 
 __all__ = ["Source", "drawn_source", "files_of", "files_source"]
 
@@ -99,7 +100,7 @@ def drawn_source(
         pixels = to_uint8(values)
         facts = JudgedImages(
             source="model" if is_model_folder(question.path) else "run",
-            path=str(question.path),
+            path=spoken_name(question.path),
             form=form,
             count=question.count,
             digest=array_digest(pixels.numpy()),
