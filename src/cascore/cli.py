@@ -165,6 +165,7 @@ def _run(command: Command, typed: str) -> int:
                 last=command.last,
                 levels=command.levels,
                 data=command.data,
+                records=command.records,
             )
         case Sample():
             return commands.sample(

@@ -135,6 +135,8 @@ class Convert:
     """L of the training, where it is another."""
     data: str | None = None
     """Name of the data set, where it is another."""
+    records: tuple[Path, ...] = ()
+    """Of a run: files that `cascore evaluate` wrote of its newest checkpoint, for the card."""
 
 
 @dataclass(frozen=True, kw_only=True)

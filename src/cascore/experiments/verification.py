@@ -177,8 +177,8 @@ def _other_model(record: Record) -> tuple[str, ...]:
         return (str(error),)
     if model.digest != was.digest:
         return (
-            f"the weights of {record.images.path} at step {model.step} have the digest {model.digest[:12]}, were"
-            f" {was.digest[:12]} at step {was.step}",
+            f"the weights of {record.images.path} at step {model.step} have the digest"
+            f" {model.digest[:12]}, were {was.digest[:12]} at step {was.step}",
         )
     return ()
 
