@@ -31,6 +31,7 @@ from cascore.arguments import (
     Show,
     Train,
     TrainFolder,
+    Tune,
     Verify,
 )
 from cascore.errors import InputError
@@ -176,6 +177,25 @@ def _run(command: Command, typed: str) -> int:
                 count=command.count,
                 batch_size=command.batch_size,
                 device=command.device,
+            )
+        case Tune():
+            return commands.tune(
+                commands.Question(
+                    path=find_model(command.path),
+                    data=command.data,
+                    root=command.root,
+                    extractor=command.extractor,
+                    checkpoint=command.checkpoint,
+                    first_seed=command.seed,
+                    count=command.count,
+                    batch_size=command.batch_size,
+                ),
+                steps=command.steps,
+                orders=command.orders,
+                blocks=command.blocks,
+                out=command.out,
+                device=command.device,
+                command=typed,
             )
         case Evaluate() | Compare() | Verify() | MakeReference():
             return _run_judging(command, typed)

@@ -11,6 +11,7 @@ import tyro
 
 from cascore.arguments.common import Device, SamplerName
 from cascore.arguments.judging import Compare, Evaluate, MakeReference, Verify
+from cascore.arguments.tuning import Tune
 from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.presets import FOLDER, PRESETS, PUBLISHED, describe_preset
 
@@ -30,6 +31,7 @@ __all__ = [
     "Show",
     "Train",
     "TrainFolder",
+    "Tune",
     "Verify",
 ]
 
@@ -258,6 +260,7 @@ Command = (
     | Train
     | Convert
     | Sample
+    | Tune
     | Evaluate
     | Compare
     | Verify

@@ -151,6 +151,7 @@ def _options(settings: Mapping[str, Any]) -> FolderOptions:
 
 
 def _sampler(settings: Mapping[str, Any]) -> Sampler:
+    settings = {name: value for name, value in settings.items() if name != "tuned"}
     always_new = settings.get("kappa") == "inf"
     sampler = from_plain(
         Sampler, {**settings, "kappa": None} if always_new else settings, "the record's sampler"
