@@ -217,6 +217,7 @@ def _run_telling(command: Info | Presets | Reproduce | DataSets) -> int:
                 scale=command.scale,
                 out=command.out,
                 runs=command.runs,
+                models=command.models,
                 device=command.device,
                 threads=command.threads,
             )

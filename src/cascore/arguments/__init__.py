@@ -183,6 +183,9 @@ class Reproduce:
     """Folder of the page NAME.md, and of NAME/ with its pictures, tables and records."""
     runs: Path = Path("runs/reproduce")
     """Folder of the models that are trained for it."""
+    models: Path = Path("models")
+    """Folder of model directories (`cascore convert`) that are taken where they are of the very
+    training that is wanted; so are models that come with cascore."""
     device: Device = "auto"
     """Where to compute."""
     threads: int | None = 1

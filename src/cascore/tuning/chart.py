@@ -57,7 +57,9 @@ def tuning_chart(
         axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=12))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(lambda value, _: f"{value:.3g}")
-    axes.set_xlabel("kappa", fontsize=9.5, color=_INK)
+    axes.set_xlabel(
+        "kappa (bars: standard error of the difference from untuned)", fontsize=9.5, color=_INK
+    )
     axes.set_ylabel("Fréchet distance, denoised", fontsize=9.5, color=_INK)
     axes.tick_params(labelsize=9, colors=_INK)
     axes.spines[["top", "right"]].set_visible(False)
