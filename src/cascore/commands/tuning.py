@@ -55,9 +55,13 @@ def tune(
     model = load_model(question.path, device=place, checkpoint=question.checkpoint)
     largest = largest_kappa(model.experiment.schedule, steps=steps)
     ready = ready_for_model(question, model, device=place)
-    folder = out or place_for(question.path, "tuning") / _name(
-        question, ready, model, steps, orders
+    words = (
+        f"{steps} calls orders {' '.join(map(str, orders))} blocks {blocks} count {question.count}"
+        f" seed {question.first_seed} step {model.step}"
+        f" {ready.view.judge.extractor.identity.name}"
     )
+    name = re.sub(r"[^a-z0-9.]+", "-", words.lower())
+    folder = out or place_for(question.path, "tuning") / name
     require_new(folder)
 
     def tell(candidate: Candidate, values: Sequence[float]) -> None:
@@ -111,15 +115,6 @@ def tune(
     display.say(f"{advice}, record and picture in {folder}")
     Console(soft_wrap=True, highlight=False, markup=False).print(folder)
     return 0
-
-
-def _name(question: Question, ready: Ready, model: Model, steps: int, orders: Sequence[int]) -> str:
-    extractor = ready.view.judge.extractor.identity.name
-    words = (
-        f"{steps} calls orders {' '.join(map(str, orders))} count {question.count}"
-        f" seed {question.first_seed} step {model.step} {extractor}"
-    )
-    return re.sub(r"[^a-z0-9.]+", "-", words.lower())
 
 
 def _asked(question: Question, ready: Ready, model: Model) -> dict[str, object]:
