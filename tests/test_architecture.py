@@ -16,6 +16,7 @@ PACKAGE = ROOT / "src" / "cascore"
 BELOW = {"errors", "files", "fetching", "pixels", "noise", "schedule", "denoiser"}
 ALLOWED = {
     "errors": set(),
+    "pretrained": set(),
     "files": {"errors"},
     "fetching": {"errors", "files"},
     "pixels": {"errors", "files"},
@@ -31,21 +32,32 @@ ALLOWED = {
     "metrics": {"errors", "files", "fetching", "pixels", "noise"},
     "training": BELOW | {"losses"},
     "experiments": BELOW
-    | {"moves", "sampling", "losses", "theory", "networks", "datasets", "metrics", "training"},
+    | {"moves", "sampling", "losses", "theory", "networks", "datasets", "metrics", "training"}
+    | {"pretrained"},
     "experiments.config": {"errors"},
     "experiments.presets": {"errors", "experiments.config"},
     "console": {"errors", "training"},  # training for the record Metrics
     "reproduce": BELOW
-    | {"moves", "sampling", "losses", "theory", "datasets", "metrics", "training", "experiments"},
+    | {"moves", "sampling", "losses", "theory", "datasets", "metrics", "training", "experiments"}
+    | {"pretrained"},
+    "tuning": BELOW | {"metrics", "experiments", "pretrained"},
     "commands": BELOW
-    | {"console", "sampling", "datasets", "experiments", "metrics", "training", "reproduce"},
+    | {"console", "sampling", "datasets", "experiments", "metrics", "training", "reproduce"}
+    | {"pretrained", "tuning"},
     "__main__": {"cli"},
     "arguments": {"experiments.config", "experiments.presets"},
-    "cli": {"errors", "arguments", "commands", "experiments.config", "experiments.presets"},
+    "cli": {"errors", "arguments", "commands", "experiments.config", "experiments.presets"}
+    | {"pretrained"},
 }
 """What each room may import beside itself. A longer name has the rule of its own file."""
 
-WITHOUT_TORCH = ("cascore", "cascore.errors", "cascore.cli", "cascore.experiments.config")
+WITHOUT_TORCH = (
+    "cascore",
+    "cascore.errors",
+    "cascore.cli",
+    "cascore.experiments.config",
+    "cascore.pretrained",
+)
 ONLY_IN = {
     "diffusers": {"reproduce.schedulers"},
     "argparse": {"cli"},

@@ -1,6 +1,7 @@
 """Checkpoints: whole or not at all, kept and pruned, and refused with reasons."""
 
 import json
+import platform
 import shutil
 from pathlib import Path
 
@@ -83,6 +84,8 @@ def test_a_checkpoint_is_safetensors_and_json_and_holds_every_tensor(saved):
         "processes": 1,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "seconds": None,
     }
 
 

@@ -1,15 +1,26 @@
 """The main job at a tiny scale: the same path, a page at its end."""
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from rich.console import Console
 
+from cascore.commands.gallery import shipped_gallery
 from cascore.commands.quickstart import FULL, Scale, run_quickstart
 from cascore.console import Display
+from cascore.datasets import load_images
 from cascore.experiments.config import Network, Sampler
+from cascore.experiments.generate import generate
+from cascore.experiments.judge import new_judge
+from cascore.experiments.models import load_model
 from cascore.experiments.presets import PRESETS
+from cascore.metrics import load_classifier
+from cascore.pixels import to_uint8
+from cascore.pretrained import shipped_names
+
+CPU = torch.device("cpu")
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
@@ -41,6 +52,8 @@ def test_quickstart_trains_samples_judges_and_writes_a_page(tmp_path):
     for word in ("ALS, n_sigma 2", "CAS, order 1, kappa 1.5", "CAS, order 2, kappa 2.5"):
         assert word in text
     assert "http" not in text
+    assert "Models that come with cascore" in text
+    assert re.search(r"digits \d+\.\d\d ± \d+\.\d\d: digits comes closer", text)  # than 4 steps
     written = page.stat().st_mtime_ns
     again = run_quickstart(
         tmp_path / "run", scale=tiny(), device=torch.device("cpu"), display=Display(told)
@@ -51,3 +64,32 @@ def test_quickstart_trains_samples_judges_and_writes_a_page(tmp_path):
 def test_the_full_scale_compares_equal_calls_and_a_tenth_of_them():
     langevin, consistent, second = FULL.samplers
     assert langevin.steps * langevin.n_sigma == consistent.steps == 10 * second.steps
+
+
+def gallery_of(trained):
+    """The gallery for a model and its samples, with 30 pictures judged."""
+    digits = PRESETS["digits"].data.name
+    sets = tuple(load_images(digits, split) for split in ("train", "test"))
+    judge = new_judge(extractor=load_classifier(digits), sets=sets, count=30)
+    sampler = Sampler(steps=3)
+    samples = generate(
+        trained.denoiser, shape=trained.shape, seeds=range(30), sampler=sampler,
+        schedule=trained.experiment.schedule, device=CPU,
+    )  # fmt: skip
+    return shipped_gallery(
+        trained, to_uint8(samples.denoised), sampler, judge,
+        shown=4, device=CPU, display=Display(Console(quiet=True)),
+    )  # fmt: skip
+
+
+def test_a_shipped_model_ties_with_itself():
+    found = gallery_of(load_model("digits"))
+    assert "a tie within twice the standard error" in found.text
+    assert [each.name for each in found.exhibits] == ["Trained here", *shipped_names()]
+    assert all(len(each.images) == 4 for each in found.exhibits)
+
+
+def test_without_shipped_models_there_is_no_gallery(monkeypatch):
+    model = load_model("digits")
+    monkeypatch.setattr("cascore.commands.gallery.shipped_folders", dict)
+    assert gallery_of(model) is None

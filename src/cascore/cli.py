@@ -31,10 +31,12 @@ from cascore.arguments import (
     Show,
     Train,
     TrainFolder,
+    Tune,
     Verify,
 )
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
+from cascore.pretrained import find_model
 
 if TYPE_CHECKING:
     from cascore.commands import FolderOptions
@@ -127,7 +129,7 @@ def _sampler(command: Sample | Evaluate) -> Sampler:
         )
     from cascore import commands
 
-    return commands.paper_sampler(command.like, command.path)
+    return commands.paper_sampler(command.like, find_model(command.path))
 
 
 def _folders(command: Evaluate | MakeReference) -> "FolderOptions":
@@ -164,16 +166,36 @@ def _run(command: Command, typed: str) -> int:
                 last=command.last,
                 levels=command.levels,
                 data=command.data,
+                records=command.records,
             )
         case Sample():
             return commands.sample(
-                command.path,
+                find_model(command.path),
                 _sampler(command),
                 out=command.out,
                 first_seed=command.seed,
                 count=command.count,
                 batch_size=command.batch_size,
                 device=command.device,
+            )
+        case Tune():
+            return commands.tune(
+                commands.Question(
+                    path=find_model(command.path),
+                    data=command.data,
+                    root=command.root,
+                    extractor=command.extractor,
+                    checkpoint=command.checkpoint,
+                    first_seed=command.seed,
+                    count=command.count,
+                    batch_size=command.batch_size,
+                ),
+                steps=command.steps,
+                orders=command.orders,
+                blocks=command.blocks,
+                out=command.out,
+                device=command.device,
+                command=typed,
             )
         case Evaluate() | Compare() | Verify() | MakeReference():
             return _run_judging(command, typed)
@@ -186,7 +208,7 @@ def _run_telling(command: Info | Presets | Reproduce | DataSets) -> int:
 
     match command:
         case Info():
-            return commands.info(command.path)
+            return commands.info(find_model(command.path))
         case Presets():
             return commands.presets(device=command.device, threads=command.threads)
         case Reproduce():
@@ -195,6 +217,7 @@ def _run_telling(command: Info | Presets | Reproduce | DataSets) -> int:
                 scale=command.scale,
                 out=command.out,
                 runs=command.runs,
+                models=command.models,
                 device=command.device,
                 threads=command.threads,
             )
@@ -209,7 +232,7 @@ def _run_judging(command: Evaluate | Compare | Verify | MakeReference, typed: st
         case Evaluate():
             return commands.evaluate(
                 commands.Question(
-                    path=command.path,
+                    path=find_model(command.path),
                     data=command.data,
                     root=command.root,
                     folders=_folders(command),

@@ -11,6 +11,7 @@ import tyro
 
 from cascore.arguments.common import Device, SamplerName
 from cascore.arguments.judging import Compare, Evaluate, MakeReference, Verify
+from cascore.arguments.tuning import Tune
 from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.presets import FOLDER, PRESETS, PUBLISHED, describe_preset
 
@@ -30,6 +31,7 @@ __all__ = [
     "Show",
     "Train",
     "TrainFolder",
+    "Tune",
     "Verify",
 ]
 
@@ -135,16 +137,19 @@ class Convert:
     """L of the training, where it is another."""
     data: str | None = None
     """Name of the data set, where it is another."""
+    records: tuple[Path, ...] = ()
+    """Of a run: files that `cascore evaluate` wrote of its newest checkpoint, for the card."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """Draw pictures from a trained model: PNGs, sheets and a record."""
 
-    path: tyro.conf.Positional[Path]
-    """Folder of a run of `cascore train`, or a model directory of `cascore convert`."""
+    path: tyro.conf.Positional[str]
+    """Folder of a run of `cascore train`, a model directory of `cascore convert`, or the name of a
+    model that comes with cascore: digits, ..."""
     out: Path | None = None
-    """New folder for the pictures (default: within that folder)."""
+    """New folder for the pictures (default: within that folder, or samples/NAME)."""
     count: int = 64
     """How many pictures."""
     seed: int = 0
@@ -192,6 +197,9 @@ class Reproduce:
     """Folder of the page NAME.md, and of NAME/ with its pictures, tables and records."""
     runs: Path = Path("runs/reproduce")
     """Folder of the models that are trained for it."""
+    models: Path = Path("models")
+    """Folder of model directories (`cascore convert`) that are taken where they are of the very
+    training that is wanted; so are models that come with cascore."""
     device: Device = "auto"
     """Where to compute."""
     threads: int | None = 1
@@ -212,8 +220,8 @@ class Presets:
 class Info:
     """Print what a run or a model directory is: settings, parameters, where it came from."""
 
-    path: tyro.conf.Positional[Path]
-    """Folder of a run, or a model directory."""
+    path: tyro.conf.Positional[str]
+    """Folder of a run, a model directory, or the name of a model that comes with cascore."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +277,7 @@ Command = (
     | Train
     | Convert
     | Sample
+    | Tune
     | Evaluate
     | Compare
     | Verify

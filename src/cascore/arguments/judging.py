@@ -32,8 +32,9 @@ class Evaluate:
     cascore evaluate pictures --data statistics.npz --extractor inception
     """
 
-    path: tyro.conf.Positional[Path]
-    """Folder of a run, a model directory, or a folder of images."""
+    path: tyro.conf.Positional[str]
+    """Folder of a run, a model directory, the name of a model that comes with cascore, or a folder
+    of images."""
     data: str | None = None
     """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
     root: str | None = None
@@ -54,7 +55,8 @@ class Evaluate:
     as_published: bool = False
     """Print the divergence of modes as the authors' program does, too."""
     out: Path | None = None
-    """File for the records (default: in evaluations/ of the model; none for a folder of images)."""
+    """File for the records (default: in evaluations/ of the model, or evaluations/NAME; none for a
+    folder of images)."""
     checkpoint: str = "newest"
     """Of a run: newest, best (by the evaluations during training), or a step."""
     count: int = 1437

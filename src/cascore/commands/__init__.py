@@ -11,6 +11,7 @@ from cascore.commands.reproducing import reproduce_study
 from cascore.commands.sampling import paper_sampler, sample
 from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
+from cascore.commands.tuning import tune
 from cascore.commands.verifying import verify
 from cascore.datasets import FolderOptions
 from cascore.experiments.question import Question
@@ -34,5 +35,6 @@ __all__ = [
     "sample",
     "show_data",
     "train",
+    "tune",
     "verify",
 ]

@@ -1,5 +1,6 @@
 """`cascore convert`: a model directory from a published checkpoint or from a run."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cascore.experiments.convert import (
 from cascore.experiments.model_folder import DISCRIMINATOR, is_model_folder
 from cascore.experiments.model_record import Weights
 from cascore.experiments.presets import PUBLISHED
+from cascore.experiments.records import read_records
 from cascore.experiments.run_folder import is_run
 
 __all__ = ["convert"]
@@ -32,14 +34,18 @@ def convert(
     last: float | None,
     levels: int | None,
     data: str | None,
+    records: Sequence[Path],
 ) -> int:
     """Write a model directory and say what is in it."""
     overrides = {"size": size, "first": first, "last": last, "levels": levels, "data": data}
     given = [f"--{name}" for name, value in overrides.items() if value is not None]
     if source.is_dir():
         _require_run(source, given + ["--network"] * (network is not None))
-        done = convert_run(source, out, weights=weights)
+        measured = [record for file in records for record in read_records(file)]
+        done = convert_run(source, out, weights=weights, measured=measured)
     else:
+        if records:
+            raise InputError("--records is for a run: a checkpoint file has no evaluations of ours")
         if network is None:
             raise InputError(
                 f"name the network of {source} with --network: one of {', '.join(PUBLISHED)}"

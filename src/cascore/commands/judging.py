@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,9 +11,11 @@ from rich.table import Table
 from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.evaluation import evaluate as answer
-from cascore.experiments.models import is_model
+from cascore.experiments.models import is_model, load_model
 from cascore.experiments.question import Question
 from cascore.experiments.records import Record, write_records
+from cascore.pretrained import place_for, spoken_name
+from cascore.tuning.advice import ADVICE, advised
 
 __all__ = ["evaluate"]
 
@@ -33,6 +36,7 @@ def evaluate(question: Question, *, out: Path | None, device: str, command: str)
     """Judge a model's samples, or a folder of images; print a table and write the records."""
     display = Display()
     place = build.select_device(device)
+    question = _advised(question, display)
     found = answer(question, device=place, counting=display.counting, command=command)
     console = Console(width=WIDTH, highlight=False, markup=False)
     console.print(_title(question, found.records), style="bold")
@@ -47,12 +51,24 @@ def evaluate(question: Question, *, out: Path | None, device: str, command: str)
     return 0
 
 
+def _advised(question: Question, display: Display) -> Question:
+    """The question with what was tuned for the model, where there is that."""
+    if not is_model(question.path) or not (question.path / ADVICE).is_file():
+        return question
+    model = load_model(question.path, checkpoint=question.checkpoint)
+    advice = advised(question.sampler, question.path, model)
+    if advice.notice is not None:
+        display.say(advice.notice)
+    tuned = None if advice.choice is None else asdict(advice.choice)
+    return replace(question, sampler=advice.sampler, tuned=tuned)
+
+
 def _title(question: Question, records: Sequence[Record]) -> str:
     first = records[0]
     if first.model is None or first.sampler is None:
         return f"{question.path}: {first.images.count} images"
     return (
-        f"{question.path}, step {first.model.step}: {question.sampler.label},"
+        f"{spoken_name(question.path)}, step {first.model.step}: {question.sampler.label},"
         f" {first.sampler.nfe} calls, {first.images.count} images"
     )
 
@@ -141,4 +157,4 @@ def _default_place(question: Question, records: Sequence[Record]) -> Path | None
         f" count {question.count} step {first.model.step}"
     )
     file = re.sub(r"[^a-z0-9.]+", "-", name.lower()) + ".json"
-    return question.path / "evaluations" / file
+    return place_for(question.path, "evaluations") / file

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from cascore.commands.gallery import shipped_gallery
 from cascore.console import Display
 from cascore.datasets import ImageSet, load_images
 from cascore.experiments import build
@@ -98,6 +99,15 @@ def run_quickstart(folder: Path, *, scale: Scale, device: torch.device, display:
         extractor=f"{classifier.dimension} features of a classifier of the digits"
         f" ({classifier.accuracy:.1%} right on held-out images) that comes with cascore",
         next_steps=_next_steps(folder),
+        gallery=shipped_gallery(
+            model,
+            rows[-1].images_denoised,
+            scale.samplers[-1],
+            judge,
+            shown=SHOWN,
+            device=device,
+            display=display,
+        ),
     )
     # The page shows a sheet of each sampler, not all the pictures that were judged.
     shown = [

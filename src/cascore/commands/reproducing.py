@@ -20,12 +20,21 @@ EVERYTHING = "all"
 
 
 def reproduce_study(
-    name: str, *, scale: str, out: Path, runs: Path, device: str, threads: int | None
+    name: str,
+    *,
+    scale: str,
+    out: Path,
+    runs: Path,
+    models: Path,
+    device: str,
+    threads: int | None,
 ) -> int:
     """Measure what is missing, draw pictures, tables and the page, and say where they are."""
     use_threads(threads)
     display = Display()
-    workshop = Workshop(runs=runs / scale, device=build.select_device(device), notify=display.say)
+    workshop = Workshop(
+        runs=runs / scale, device=build.select_device(device), notify=display.say, models=models
+    )
     if name == EVERYTHING:
         return _everything(scale, out, workshop)
     display.say(f"{name} at scale {scale}: {STUDIES[name].title}")

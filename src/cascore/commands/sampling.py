@@ -1,6 +1,7 @@
 """`cascore sample`: pictures from a run or a model directory."""
 
 import re
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from cascore.experiments.models import Model, load_model
 from cascore.experiments.outputs import require_new, write_samples
 from cascore.experiments.presets import SAMPLERS, require_fitting
 from cascore.experiments.run_folder import is_run, read_experiment
+from cascore.pretrained import place_for, spoken_name
 from cascore.sampling import Samples
+from cascore.tuning.advice import advised
 
 __all__ = ["draw", "paper_sampler", "provenance", "sample"]
 
@@ -35,18 +38,30 @@ def sample(
     seeds = seeds_from(first_seed, count)
     place = build.select_device(device)
     model = load_model(run, device=place)
+    advice, display = advised(sampler, run, model), Display()
+    sampler = advice.sampler
     calls = build.network_calls(sampler, model.experiment.schedule)
     name = f"{sampler.label} {calls} calls seed {first_seed} count {count} step {model.step}"
-    folder = out or run / "samples" / re.sub(r"[^a-z0-9.]+", "-", name.lower())
+    folder = out or place_for(run, "samples") / re.sub(r"[^a-z0-9.]+", "-", name.lower())
     require_new(folder)
+    if advice.notice is not None:
+        display.say(advice.notice)
+    started = time.monotonic()
     samples = draw(model, sampler, seeds, batch_size=batch_size, place=place)
+    seconds = time.monotonic() - started
     record = {
         **provenance(run, model, sampler, nfe=samples.nfe),
+        "tuned": None if advice.choice is None else asdict(advice.choice),
         "first_seed": first_seed,
         "count": count,
     }
     write_samples(samples, folder, seeds=seeds, record=record)
-    Display().say(f"{count} samples at {samples.nfe} network calls each ({sampler.label})")
+    display.say(
+        f"{count} samples of {spoken_name(run)} at {samples.nfe} network calls each"
+        f" ({sampler.label}) in {seconds:.1f} s"
+    )
+    if len(model.shape) == 3:
+        display.say(f"all on one sheet: {folder / 'denoised.png'}; the record: record.json")
     Console(soft_wrap=True, highlight=False, markup=False).print(folder)
     return 0
 
@@ -89,7 +104,7 @@ def draw(
 def provenance(run: Path, model: Model, sampler: Sampler, *, nfe: int) -> dict[str, object]:
     """What samples of a model follow from, for a record."""
     return {
-        "run": str(run),
+        "run": spoken_name(run),
         "experiment": asdict(model.experiment),
         "step": model.step,
         "checkpoint": model.digest,

@@ -1,6 +1,6 @@
 """Model directories out of published checkpoints, and out of runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +15,12 @@ from cascore.experiments.config import Experiment, Schedule
 from cascore.experiments.model_folder import network_of, require_absent, write_model_folder
 from cascore.experiments.model_record import ModelRecord, Weights
 from cascore.experiments.presets import PUBLISHED, SAMPLERS
+from cascore.experiments.records import Record
 from cascore.experiments.run_folder import CHECKPOINTS, read_data, read_experiment
 from cascore.files import file_digest
 from cascore.networks.published import from_published
 from cascore.schedule import geometric_sigmas
-from cascore.training.checkpoint import checkpoints, read_tensors
+from cascore.training.checkpoint import Checkpoint, checkpoint_record, checkpoints, read_tensors
 from cascore.training.state import require_same_shapes
 
 __all__ = ["Conversion", "convert_checkpoint", "convert_run", "published_pixels"]
@@ -101,11 +102,19 @@ def convert_checkpoint(
     return Conversion(out, written, tuple(notices))
 
 
-def convert_run(run: Path, out: Path, *, weights: Weights) -> Conversion:
+def convert_run(
+    run: Path, out: Path, *, weights: Weights, measured: Sequence[Record] = ()
+) -> Conversion:
     """A model directory from the newest checkpoint of a run of ours.
 
+    Args:
+        run: its folder.
+        out: the new folder.
+        weights: which of the checkpoint's to take.
+        measured: records of evaluations of this checkpoint, for the card.
+
     Raises:
-        InputError: no run, no checkpoint yet, or one that is damaged.
+        InputError: no run, no checkpoint yet, one that is damaged, or records of other weights.
     """
     require_absent(out)
     experiment, data = read_experiment(run), read_data(run)
@@ -136,11 +145,21 @@ def convert_run(run: Path, out: Path, *, weights: Weights) -> Conversion:
             "kind": "run of cascore",
             "name": f"{newest.folder.name}/{newest.tensors.name}",
             "sha256": file_digest(newest.tensors),
+            "training": _training(newest),
         },
         samplers=_samplers(experiment, shape, pixel_range),
     )
-    written = write_model_folder(out, record, weights=state, discriminator=opponent)
+    written = write_model_folder(
+        out, record, weights=state, discriminator=opponent, measured=measured
+    )
     return Conversion(out, written, ())
+
+
+def _training(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the checkpoint says of the machine that trained, and for how long it did."""
+    found = checkpoint_record(checkpoint)
+    names = ("seconds", "processes", "threads", "machine", "torch")
+    return {name: found[name] for name in names if found.get(name) is not None}
 
 
 def _without_path(name: str) -> str:

@@ -9,7 +9,7 @@ from cascore.errors import InputError
 from cascore.experiments.config import Data
 from cascore.experiments.measure import measure
 from cascore.experiments.metric_choice import Viewed, usable_metrics
-from cascore.experiments.models import Model, is_model, load_model
+from cascore.experiments.models import Model, absent, is_model, load_model
 from cascore.experiments.outputs import software
 from cascore.experiments.question import AS_THEY_ARE, Counting, Question
 from cascore.experiments.records import Computation, Record
@@ -68,6 +68,8 @@ def evaluate(
         ready = ready or ready_for_model(question, model, device=device)
         source = drawn_source(question, model, device=device, counting=counting)
         notices = [*ready.notices, *_other_data(model, ready)]
+    elif not question.path.exists():
+        raise absent(question.path)
     else:
         data = _data_of_folder(question)
         files = files_of(question)

@@ -1,11 +1,13 @@
-"""The card of a model directory: what the model is, in prose, from its record alone."""
+"""The card of a model directory: what the model is, in prose, from records alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from cascore.experiments.config import Network, Sampler
+from cascore.experiments.model_card_numbers import numbers_table
 from cascore.experiments.model_record import ModelRecord
+from cascore.experiments.records import Record
 
 __all__ = ["model_card"]
 
@@ -18,17 +20,38 @@ _DATA = {
     "lsun-tower": "LSUN, towers (F. Yu et al., 2015)",
     "stacked-mnist": "3-Stacked-MNIST, three MNIST digits as colour channels",
 }
+_LICENCES = {
+    "digits": "Creative Commons Attribution 4.0 (CC BY 4.0): name its authors",
+    "stacked-digits": "Creative Commons Attribution 4.0 (CC BY 4.0): name its authors",
+    "fashion-mnist": "the MIT licence (Copyright 2017 Zalando SE)",
+    "stacked-fashion-mnist": "the MIT licence (Copyright 2017 Zalando SE)",
+}
+"""Of the data that may travel with their licence's name."""
 _UNKNOWN = "cascore does not know under what licence."
+_UNMEASURED = (
+    "Nothing was measured when this directory was written; `cascore evaluate FOLDER` measures it"
+    " where the real images are at hand."
+)
 
 
-def model_card(record: ModelRecord, *, parameters: int) -> str:
-    """A model card in Markdown."""
+def model_card(record: ModelRecord, *, parameters: int, measured: Sequence[Record] = ()) -> str:
+    """A model card in Markdown.
+
+    Args:
+        record: of the model.
+        parameters: of its network.
+        measured: evaluations of these weights.
+
+    Raises:
+        InputError: an evaluation of other weights.
+    """
     experiment = record.experiment
     sections = (
         (f"# {experiment.name}", _what(record, parameters)),
         ("## Data", _data(record)),
         ("## Training", _training(record)),
         ("## Sampling", "\n\n".join(_sampling(record))),
+        ("## Quality", numbers_table(record, measured) or _UNMEASURED),
         ("## Limits", "\n\n".join(_limits(record))),
     )
     return "\n\n".join(f"{title}\n\n{text}" for title, text in sections) + "\n"
@@ -74,6 +97,8 @@ def _data(record: ModelRecord) -> str:
         text += f" {record.data['count']:,} training data with digest {record.data['digest']}."
     else:
         text += " The checkpoint holds no count or digest of the data that it was trained on."
+    if name in _LICENCES:
+        text += f" The data are under {_LICENCES[name]}."
     return text
 
 
@@ -98,12 +123,32 @@ def _training(record: ModelRecord) -> str:
     return (
         f"{record.step:,} updates of {objective}, batches of {train.batch_size},"
         f" Adam with learning rate {train.learning_rate:g}, {experiment.schedule.levels} noise"
-        f" levels. The file holds {which} (decay {train.ema_decay:g}). {kept}\n\n{made}"
+        f" levels, computed in {train.precision}: {record.step * train.batch_size:,} images were"
+        f" seen, repetitions counted. The file holds {which} (decay {train.ema_decay:g}), in"
+        f" float32. {kept}{_spent(source.get('training') or {})}\n\n{made}"
     )
 
 
+def _spent(training: Mapping[str, Any]) -> str:
+    """How long it took and on what, as far as the checkpoint says."""
+    if not training:
+        return ""
+    names = ("processes", "threads", "machine", "torch")
+    machine = ", ".join(f"{name} {training[name]}" for name in names if name in training)
+    took = (
+        f"Training took {training['seconds'] / 60:,.1f} minutes"
+        if "seconds" in training
+        else "Its time was not recorded"
+    )
+    return f" {took}; {machine}."
+
+
 def _sampling(record: ModelRecord) -> Iterator[str]:
-    yield "```sh\ncascore sample FOLDER\ncascore info FOLDER\n```"
+    yield (
+        "FOLDER is this directory; of a model that comes with cascore its name will do.\n\n"
+        "```sh\ncascore sample FOLDER --count 64 --seed 0\ncascore evaluate FOLDER\n"
+        "cascore tune FOLDER --steps 12\n```"
+    )
     if record.samplers:
         lines = [
             f"cascore sample FOLDER {_flags(settings)}  # {name}"
@@ -112,8 +157,8 @@ def _sampling(record: ModelRecord) -> Iterator[str]:
         code = "\n".join(lines)
         yield f"With the settings of the paper's tables for this model:\n\n```sh\n{code}\n```"
     yield (
-        "From Python, `cascore.experiments.models.load_model(folder, device=device)` returns the"
-        " model; its `denoiser` is called as `denoiser(x, sigma)`."
+        "From Python, `cascore.load_model(folder)` returns the model; its `denoiser` is called as"
+        " `denoiser(x, sigma)` and returns H(x, sigma)."
     )
 
 
@@ -128,9 +173,12 @@ def _flags(settings: Mapping[str, Any]) -> str:
 
 
 def _limits(record: ModelRecord) -> Iterator[str]:
+    what = "images" if len(record.shape) == 3 else "points"
+    shape = "×".join(map(str, record.shape))
     yield (
-        "No measurement of this model's quality is part of this directory; `cascore evaluate"
-        " FOLDER` makes one where the real images are at hand."
+        f"It draws {what} of shape {shape} and nothing else: no other size, no class, label or text"
+        " can be asked for. It knows its training data and no more: it is no model of other"
+        f" {what}, and its density is not to be taken for the probability of real ones."
     )
     if record.source.get("kind") != "run of cascore":
         yield (

@@ -1,6 +1,6 @@
 """Model directories: `model.safetensors`, `model.json` and a card; sampling needs nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from cascore.errors import InputError
 from cascore.experiments.model_card import model_card
 from cascore.experiments.model_record import ModelRecord, record_from_json, record_to_json
 from cascore.experiments.outputs import software
+from cascore.experiments.records import Record
 from cascore.files import file_digest, replaced_folder, write_text
 from cascore.training.checkpoint import write_tensors
 
@@ -52,6 +53,7 @@ def write_model_folder(
     *,
     weights: Mapping[str, Tensor],
     discriminator: Mapping[str, Tensor] | None,
+    measured: Sequence[Record] = (),
 ) -> ModelRecord:
     """Write a model directory, whole or not at all.
 
@@ -60,12 +62,13 @@ def write_model_folder(
         record: its digests and versions are filled in here.
         weights: of the bare network.
         discriminator: its weights, if there is one.
+        measured: evaluations of these weights, for the card.
 
     Returns:
         The record as it was written.
 
     Raises:
-        InputError: something is there already.
+        InputError: something is there already, or evaluations of other weights.
     """
     require_absent(folder)
     with replaced_folder(folder) as temporary:
@@ -82,7 +85,8 @@ def write_model_folder(
         )
         write_text(temporary / MODEL, record_to_json(record))
         parameters = sum(tensor.numel() for tensor in weights.values())
-        write_text(temporary / _CARD, model_card(record, parameters=parameters))
+        card = model_card(record, parameters=parameters, measured=measured)
+        write_text(temporary / _CARD, card)
     return record
 
 

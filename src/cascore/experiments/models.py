@@ -21,10 +21,13 @@ from cascore.experiments.model_folder import (
 from cascore.experiments.records import Selection
 from cascore.experiments.run_folder import find_checkpoint, is_run, read_data, read_experiment
 from cascore.files import file_digest
+from cascore.pretrained import find_model, shipped_names
 from cascore.training.checkpoint import read_tensors
 from cascore.training.state import require_same_shapes
 
-__all__ = ["Model", "is_model", "load_model", "require_model"]
+__all__ = ["Model", "absent", "is_model", "load_model", "require_model"]
+
+_CPU = torch.device("cpu")
 
 
 class Model(NamedTuple):
@@ -56,6 +59,8 @@ def is_model(path: Path) -> bool:
 
 def require_model(path: Path) -> None:
     """Raise InputError unless a path is the folder of a run or a model directory."""
+    if not path.exists():
+        raise absent(path)
     if not is_model(path):
         raise InputError(
             f"{path} is neither a run nor a model directory: it holds no experiment.json and no"
@@ -63,17 +68,30 @@ def require_model(path: Path) -> None:
         )
 
 
-def load_model(folder: Path, *, device: torch.device, checkpoint: str = "newest") -> Model:
+def absent(path: Path) -> InputError:
+    """What to say of a model that is not there."""
+    known = ", ".join(shipped_names()) or "none"
+    return InputError(
+        f"there is no {path}: give the folder of a run or a model directory, or the name of a model"
+        f" that comes with cascore ({known})"
+    )
+
+
+def load_model(
+    folder: Path | str, *, device: torch.device = _CPU, checkpoint: str = "newest"
+) -> Model:
     """The model of a model directory, or the EMA of a run's checkpoint.
 
     Args:
-        folder: of the run, or the model directory.
+        folder: of the run, or the model directory; as text also the name of a model that comes
+            with cascore, unless there is such a path.
         device: where it is to compute.
         checkpoint: of a run: newest, best (by the evaluations during training), or a step.
 
     Raises:
         InputError: neither, no such checkpoint, or files that are damaged or do not fit together.
     """
+    folder = find_model(folder) if isinstance(folder, str) else folder
     require_model(folder)
     if not is_model_folder(folder):
         model = _of_run(folder, checkpoint)

@@ -1,9 +1,10 @@
 """What an evaluation is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cascore.datasets import FolderOptions
 from cascore.experiments.config import Sampler
@@ -32,6 +33,7 @@ class Question:
         as_published: Give the divergence of modes as the authors' program prints it, too.
         checkpoint: Of a run: newest, best, or a step.
         sampler: Of a model.
+        tuned: What chose order and kappa of the sampler, if tuning did; for the record.
         first_seed: Of a model's first image.
         count: Images to draw from a model.
         batch_size: Images at a time; moves numbers by rounding.
@@ -46,6 +48,7 @@ class Question:
     as_published: bool = False
     checkpoint: str = "newest"
     sampler: Sampler = field(default_factory=Sampler)
+    tuned: Mapping[str, Any] | None = None
     first_seed: int = 0
     count: int = 1437
     batch_size: int = 256

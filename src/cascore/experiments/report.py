@@ -21,7 +21,9 @@ from cascore.errors import InputError, MissingExtraError
 from cascore.experiments.charts import SERIES, Band, Mark, loss_chart, quality_chart
 from cascore.experiments.report_records import (
     Distance,
+    Exhibit,
     Film,
+    Gallery,
     LossCurve,
     NeighbourRow,
     Report,
@@ -31,7 +33,9 @@ from cascore.files import replaced_file
 
 __all__ = [
     "Distance",
+    "Exhibit",
     "Film",
+    "Gallery",
     "LossCurve",
     "NeighbourRow",
     "Report",

@@ -9,7 +9,9 @@ from cascore.errors import InputError
 
 __all__ = [
     "Distance",
+    "Exhibit",
     "Film",
+    "Gallery",
     "LossCurve",
     "NeighbourRow",
     "Report",
@@ -122,6 +124,29 @@ class LossCurve:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Exhibit:
+    """A sheet of one model.
+
+    Attributes:
+        name: Of the model.
+        note: How it was trained and sampled, in a few words.
+        images: uint8 [n, C, H, W].
+    """
+
+    name: str
+    note: str
+    images: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gallery:
+    """Sheets of several models, and what they show, in a few sentences."""
+
+    text: str
+    exhibits: Sequence[Exhibit]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Report:
     """Everything that the page says.
 
@@ -137,6 +162,7 @@ class Report:
         losses: The training loss.
         extractor: What made the features of the Fréchet distances.
         next_steps: (command, what it does).
+        gallery: Models that come with cascore; None if there are none.
     """
 
     title: str
@@ -150,6 +176,7 @@ class Report:
     losses: LossCurve
     extractor: str
     next_steps: Sequence[tuple[str, str]]
+    gallery: Gallery | None = None
 
     def __post_init__(self) -> None:
         if not self.rows:

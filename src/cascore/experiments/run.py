@@ -1,6 +1,7 @@
 """A run: a folder with `experiment.json`, `metrics.jsonl` and `checkpoints/`; it resumes itself."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from cascore.experiments.run_folder import (
 from cascore.files import write_text
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
+    checkpoint_record,
     checkpoints,
     load_checkpoint,
     prune_checkpoints,
@@ -32,10 +34,11 @@ from cascore.training.checkpoint import (
     save_checkpoint,
 )
 
-__all__ = ["training_run"]
+__all__ = ["freed", "training_run"]
 
 ALONE = Workers()
 _METRICS = "metrics.jsonl"
+_FREE = ("steps", "save_every", "keep_last", "keep_every", "evaluate_every", "evaluate_count")
 
 
 def training_run(
@@ -101,7 +104,8 @@ def _saved(
     notify: Callable[[str], None],
 ) -> Iterator[Metrics]:
     settings, place = experiment.train, folder / CHECKPOINTS
-    lead = workers.rank == 0
+    lead, started = workers.rank == 0, time.monotonic()
+    before = _seconds_before(place)
     evaluation = PeriodicEvaluation(experiment, folder, device=_device_of(state))
     if lead and state.step > 0 and evaluation.is_missing(state.step):
         notify(_said(evaluation.judge_newest()))
@@ -118,7 +122,8 @@ def _saved(
                 require_finite(state)  # by every process, so that all of them stop
                 if lead:
                     log.flush()
-                    save_checkpoint(state, place, processes=workers.count)
+                    passed = None if before is None else before + time.monotonic() - started
+                    save_checkpoint(state, place, processes=workers.count, seconds=passed)
                     prune_checkpoints(
                         place, keep_last=settings.keep_last, keep_every=settings.keep_every
                     )
@@ -128,6 +133,12 @@ def _saved(
             if stopping:
                 break
     workers.barrier()  # nobody looks for the last checkpoint before it is there
+
+
+def _seconds_before(place: Path) -> float | None:
+    """Seconds of training that the newest checkpoint took; None if it does not say."""
+    saved = checkpoints(place)
+    return checkpoint_record(saved[-1]).get("seconds") if saved else 0.0
 
 
 def _said(record: Record) -> str:
@@ -177,10 +188,15 @@ def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any
     (folder / _METRICS).touch()
 
 
+def freed(found: Experiment, wanted: Experiment) -> Experiment:
+    """`found` with the settings of `wanted` that do not decide the weights after a given step."""
+    free = {name: getattr(wanted.train, name) for name in _FREE}
+    return replace(found, train=replace(found.train, **free))
+
+
 def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
     """A run may be made longer and saved at other steps, but not be turned into another."""
-    free = {name: getattr(wanted.train, name) for name in _FREE}
-    found = replace(found, train=replace(found.train, **free))
+    found = freed(found, wanted)
     if found == wanted:
         return
     before, after = asdict(found), asdict(wanted)
@@ -202,9 +218,6 @@ def _require_same_data(found: Mapping[str, Any], wanted: Mapping[str, Any], fold
             f" {str(found.get('digest'))[:16]}, now {wanted['count']} with {wanted['digest'][:16]};"
             " restore them, or choose another folder"
         )
-
-
-_FREE = ("steps", "save_every", "keep_last", "keep_every", "evaluate_every", "evaluate_count")
 
 
 def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:

@@ -1,6 +1,7 @@
 """The images that an evaluation judges, and what a record says of them: of a model, or files."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from cascore.experiments.records import (
     to_plain,
 )
 from cascore.pixels import to_uint8
+from cascore.pretrained import spoken_name
 
 __all__ = ["Source", "drawn_source", "files_of", "files_source"]
 
@@ -99,7 +101,7 @@ def drawn_source(
         pixels = to_uint8(values)
         facts = JudgedImages(
             source="model" if is_model_folder(question.path) else "run",
-            path=str(question.path),
+            path=spoken_name(question.path),
             form=form,
             count=question.count,
             digest=array_digest(pixels.numpy()),
@@ -118,6 +120,12 @@ def drawn_source(
             experiment=to_plain(asdict(model.experiment)),
             data=to_plain(model.data),
         ),
-        sampler=SamplerFacts(settings=to_plain(build.settings_of(sampler)), nfe=samples.nfe),
+        sampler=SamplerFacts(settings=_settings(question), nfe=samples.nfe),
         selection=model.selection,
     )
+
+
+def _settings(question: Question) -> dict[str, Any]:
+    """Of the sampler; `tuned` says what chose them, where the person did not."""
+    settings = to_plain(build.settings_of(question.sampler))
+    return settings if question.tuned is None else {**settings, "tuned": to_plain(question.tuned)}

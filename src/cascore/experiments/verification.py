@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,6 +16,7 @@ from cascore.experiments.models import load_model
 from cascore.experiments.question import Counting, Question
 from cascore.experiments.records import Record
 from cascore.experiments.strict import from_plain
+from cascore.pretrained import find_model
 
 __all__ = ["Verdict", "Verified", "question_of", "verify"]
 
@@ -129,7 +129,7 @@ def question_of(record: Record, *, root: str | None = None) -> Question:
     settings_root = settings.pop("root", None)
     of_features = GROUPS[record.metric] not in ("modes", "memorisation")
     return Question(
-        path=Path(images.path),
+        path=find_model(images.path),
         data=record.data,
         root=root or settings_root,
         folders=_options({**settings, **images.preprocessing}),
@@ -151,6 +151,7 @@ def _options(settings: Mapping[str, Any]) -> FolderOptions:
 
 
 def _sampler(settings: Mapping[str, Any]) -> Sampler:
+    settings = {name: value for name, value in settings.items() if name != "tuned"}
     always_new = settings.get("kappa") == "inf"
     sampler = from_plain(
         Sampler, {**settings, "kappa": None} if always_new else settings, "the record's sampler"
@@ -170,15 +171,15 @@ def _other_model(record: Record) -> tuple[str, ...]:
     was = record.model
     if was is None:
         return ()
-    path = Path(record.images.path)
+    path = find_model(record.images.path)
     try:
         model = load_model(path, device=torch.device("cpu"), checkpoint=_checkpoint(record))
     except InputError as error:
         return (str(error),)
     if model.digest != was.digest:
         return (
-            f"the weights of {path} at step {model.step} have the digest {model.digest[:12]}, were"
-            f" {was.digest[:12]} at step {was.step}",
+            f"the weights of {record.images.path} at step {model.step} have the digest"
+            f" {model.digest[:12]}, were {was.digest[:12]} at step {was.step}",
         )
     return ()
 

@@ -1,6 +1,7 @@
 """Checkpoints: a folder per step with `state.safetensors` and `state.json`, written atomically."""
 
 import json
+import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cascore.training.state import TrainState
 
 __all__ = [
     "Checkpoint",
+    "checkpoint_record",
     "checkpoints",
     "load_checkpoint",
     "prune_checkpoints",
@@ -44,8 +46,16 @@ class Checkpoint:
         return self.folder / _TENSORS
 
 
-def save_checkpoint(state: TrainState, folder: Path, *, processes: int = 1) -> Checkpoint:
+def save_checkpoint(
+    state: TrainState, folder: Path, *, processes: int = 1, seconds: float | None = None
+) -> Checkpoint:
     """Write `folder/step-N`, whole or not at all.
+
+    Args:
+        state: what is saved.
+        folder: of the checkpoints.
+        processes: that train together.
+        seconds: of training up to here, interruptions not counted; None where it is not known.
 
     Raises:
         InputError: a weight that is not finite, or a checkpoint of this step is there already.
@@ -54,7 +64,14 @@ def save_checkpoint(state: TrainState, folder: Path, *, processes: int = 1) -> C
     target = folder / f"{_PREFIX}{state.step:08d}"
     if target.is_dir():
         raise InputError(f"{target} is there already: save another state in another folder")
-    record = {"step": state.step, "seed": state.seed, "processes": processes, **_surroundings()}
+    record = {
+        "step": state.step,
+        "seed": state.seed,
+        "processes": processes,
+        **_surroundings(),
+        "machine": platform.machine(),
+        "seconds": seconds,
+    }
     with replaced_folder(target) as temporary:
         write_tensors(state.tensors(), temporary / _TENSORS, target=target)
         write_text(temporary / _RECORD, json.dumps(record, indent=2) + "\n")
@@ -82,7 +99,7 @@ def load_checkpoint(state: TrainState, checkpoint: Checkpoint, *, processes: int
     Raises:
         InputError: a file that is missing, truncated or of another model, or another seed.
     """
-    record = _read_record(checkpoint.folder / _RECORD)
+    record = checkpoint_record(checkpoint)
     if record.get("seed") != state.seed:
         raise InputError(f"{checkpoint.folder} is of seed {record.get('seed')}, not {state.seed}")
     state.load_tensors(read_tensors(checkpoint.tensors))
@@ -142,7 +159,13 @@ def prune_checkpoints(folder: Path, *, keep_last: int, keep_every: int) -> None:
             shutil.rmtree(checkpoint.folder)
 
 
-def _read_record(path: Path) -> Mapping[str, Any]:
+def checkpoint_record(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """What a checkpoint says of its making: step, seed, processes, torch, threads, seconds, ...
+
+    Raises:
+        InputError: a record that is missing or damaged.
+    """
+    path = checkpoint.folder / _RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,0 +1,204 @@
+"""`cascore tune`: order and kappa for a model and a number of network calls."""
+
+import math
+import re
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from cascore.console import Display
+from cascore.experiments import build
+from cascore.experiments.evaluation import Ready, ready_for_model
+from cascore.experiments.models import Model, load_model
+from cascore.experiments.outputs import require_new, write_record
+from cascore.experiments.question import Question
+from cascore.files import replaced_folder
+from cascore.metrics import Floor
+from cascore.pretrained import is_shipped, place_for, spoken_name
+from cascore.tuning.advice import ADVICE, Choice, write_choice
+from cascore.tuning.chart import tuning_chart
+from cascore.tuning.objective import default_candidate, frechet_objective, largest_kappa
+from cascore.tuning.search import Candidate, Found, search
+
+__all__ = ["tune"]
+
+_POINTS, _ROUNDS = 7, 3
+
+
+def tune(
+    question: Question,
+    *,
+    steps: int,
+    orders: Sequence[int],
+    blocks: int,
+    out: Path | None,
+    device: str,
+    command: str,
+) -> int:
+    """Search, write record, picture and `sampler.json`, and say what tuning gains.
+
+    Args:
+        question: the model, the real images and what sees them; count is that of a block.
+        steps: network calls of a chain.
+        orders: that are tried.
+        blocks: of each candidate.
+        out: new folder of record and picture.
+        device: where to compute.
+        command: what was typed, for the record.
+    """
+    display, place, started = Display(), build.select_device(device), time.monotonic()
+    model = load_model(question.path, device=place, checkpoint=question.checkpoint)
+    largest = largest_kappa(model.experiment.schedule, steps=steps)
+    ready = ready_for_model(question, model, device=place)
+    words = (
+        f"{steps} calls orders {' '.join(map(str, orders))} blocks {blocks} count {question.count}"
+        f" seed {question.first_seed} step {model.step}"
+        f" {ready.view.judge.extractor.identity.name}"
+    )
+    name = re.sub(r"[^a-z0-9.]+", "-", words.lower())
+    folder = out or place_for(question.path, "tuning") / name
+    require_new(folder)
+
+    def tell(candidate: Candidate, values: Sequence[float]) -> None:
+        error = statistics.stdev(values) / math.sqrt(len(values))
+        display.say(f"{candidate}: {statistics.fmean(values):.4g} ± {error:.2g}")
+
+    display.say(
+        f"Fréchet distance of {blocks} × {question.count} denoised samples in {steps} calls,"
+        f" features of {ready.view.judge.extractor.identity.name}; kappa from 1 to {largest:.3g}"
+    )
+    found = search(
+        frechet_objective(
+            model,
+            ready,
+            steps=steps,
+            first_seed=question.first_seed,
+            count=question.count,
+            batch_size=question.batch_size,
+            device=place,
+        ),
+        default=default_candidate(steps=steps),
+        orders=orders,
+        largest=largest,
+        points=_POINTS,
+        rounds=_ROUNDS,
+        blocks=blocks,
+        watch=tell,
+    )
+    record = {
+        **_asked(question, ready, model),
+        "steps": steps,
+        "orders": list(orders),
+        "blocks": blocks,
+        "largest_kappa": largest,
+        "points": _POINTS,
+        "rounds": _ROUNDS,
+        **_answer(found),
+        "seconds": round(time.monotonic() - started, 1),
+        "command": command,
+    }
+    title = f"{spoken_name(question.path)}, step {model.step}, {steps} network calls"
+    with replaced_folder(folder) as temporary:
+        write_record(temporary / "tuning.json", record)
+        drawn = _draw(found, temporary / "curve.png", title, ready)
+    advice = (folder if is_shipped(question.path) else question.path) / ADVICE
+    write_choice(advice, steps, _choice(found, ready, model))
+    for line in _verdict(found, question, steps):
+        display.say(line)
+    if not drawn:
+        display.say("no picture: it needs matplotlib; pip install 'cascore[report]'")
+    display.say(f"{advice}, record and picture in {folder}")
+    Console(soft_wrap=True, highlight=False, markup=False).print(folder)
+    return 0
+
+
+def _asked(question: Question, ready: Ready, model: Model) -> dict[str, object]:
+    """What the search follows from, beside its own settings."""
+    split, reference = next(iter(ready.view.references.items()))
+    floor = _floor(ready)
+    return {
+        "model": spoken_name(question.path),
+        "weights": model.digest,
+        "step": model.step,
+        "experiment": asdict(model.experiment),
+        "metric": "frechet",
+        "form": "denoised",
+        "reference": {"name": reference.name, "split": split, "digest": reference.digest},
+        "extractor": asdict(ready.view.judge.extractor.identity),
+        "floor": None if floor is None else asdict(floor),
+        "first_seed": question.first_seed,
+        "count": question.count,
+        "batch_size": question.batch_size,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _answer(found: Found) -> dict[str, object]:
+    return {
+        "curve": [
+            {**asdict(each), "values": values, "over_default": asdict(found.against_default(each))}
+            for each, values in sorted(found.curve.items())
+        ],
+        "default": asdict(found.default),
+        "best": asdict(found.best),
+        "fresh": [{**asdict(each), "values": values} for each, values in found.fresh.items()],
+        "gain": asdict(found.difference),
+        "choice": asdict(found.choice),
+    }
+
+
+def _floor(ready: Ready) -> Floor | None:
+    judge = ready.view.judge
+    return judge.reals[next(iter(ready.view.references))].floor
+
+
+def _draw(found: Found, path: Path, title: str, ready: Ready) -> bool:
+    """Whether there is a picture: it is a help and no need."""
+    floor = _floor(ready)
+    band = None if floor is None else (floor.mean - 2 * floor.spread, floor.mean + 2 * floor.spread)
+    try:
+        tuning_chart(found, path, title=title, floor=band)
+    except ImportError:
+        return False
+    return True
+
+
+def _choice(found: Found, ready: Ready, model: Model) -> Choice:
+    tuned = found.choice != found.default
+    return Choice(
+        order=found.choice.order,
+        kappa=found.choice.kappa,
+        weights=model.digest,
+        extractor=ready.view.judge.extractor.identity.name,
+        gain=found.difference.mean if tuned else 0.0,
+        gain_error=found.difference.error,
+        tuned=tuned,
+    )
+
+
+def _verdict(found: Found, question: Question, steps: int) -> list[str]:
+    """What was found, what it gains, and what to type."""
+    means = {each: statistics.fmean(values) for each, values in found.fresh.items()}
+    untuned, gain = means[found.default], found.difference
+    spread = f"{gain.mean:.3g} ± {gain.error:.2g} (± is one standard error)"
+    name = spoken_name(question.path)
+    if found.best == found.default:
+        return [f"untuned is best: {found.default}, {untuned:.4g} on fresh seeds"]
+    compared = (
+        f"on fresh seeds {found.best} scores {means[found.best]:.4g}, untuned ({found.default})"
+        f" {untuned:.4g}: a difference of {spread}"
+    )
+    if found.choice == found.default:
+        return [compared, "no better that can be told: untuned is kept, never tuning loses nothing"]
+    share = f"{gain.mean / untuned:.0%} of its distance" if untuned > 0 else "all of it"
+    flags = f"--steps {steps} --order {found.choice.order} --kappa {found.choice.kappa:g}"
+    return [
+        compared,
+        f"tuned: {found.choice}; never tuning loses {share}",
+        f"the same by hand: cascore sample {name} {flags}",
+    ]

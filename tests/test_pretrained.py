@@ -1,0 +1,266 @@
+"""Models that come with cascore: found by name, in the wheel, drawn without writing into it."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import cascore
+from cascore import cli, pretrained
+from cascore.errors import InputError
+from cascore.experiments.config import Adversarial
+from cascore.experiments.convert import convert_run
+from cascore.experiments.model_card import model_card
+from cascore.experiments.model_folder import read_model_record
+from cascore.experiments.models import load_model
+from cascore.experiments.presets import PRESETS
+from cascore.experiments.records import read_records
+from cascore.experiments.run import training_run
+from cascore.pretrained import find_model, place_for, shipped_folders, shipped_names, spoken_name
+from cascore.reproduce.workshop import Workshop
+from cascore.training.checkpoint import checkpoints
+
+CPU = torch.device("cpu")
+PACKAGE = Path(pretrained.__file__).parent
+
+
+def run(*arguments):
+    """Exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+def contents(folder):
+    return {p.relative_to(folder) for p in folder.rglob("*") if "__pycache__" not in p.parts}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def test_the_digits_come_with_cascore():
+    assert "digits" in shipped_names()
+    files = resources.files("cascore.pretrained").joinpath("digits")
+    for name in ("model.json", "model.safetensors", "README.md"):
+        assert files.joinpath(name).is_file()
+
+
+def test_the_package_data_of_the_wheel_hold_every_file_of_a_model():
+    text = (PACKAGE.parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    (patterns,) = re.findall(r"^cascore = (\[.*\])$", text, re.MULTILINE)
+    found = {
+        file
+        for pattern in json.loads(patterns)
+        for file in PACKAGE.parent.glob(pattern)
+        if file.is_relative_to(PACKAGE)
+    }
+    shipped = [f for folder in shipped_folders().values() for f in folder.iterdir()]
+    assert len(shipped) >= 3
+    assert set(shipped) <= found
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_shipped_model_is_whole_and_says_what_a_user_must_know(name):
+    folder = shipped_folders()[name]
+    model = cascore.load_model(name)
+    assert model.experiment.name == name
+    assert not model.denoiser.training
+    record = read_model_record(folder)
+    assert record.weights == "ema"
+    assert record.experiment.data.root is None
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for heading in ("## Data", "## Training", "## Sampling", "## Quality", "## Limits"):
+        assert heading in card
+    assert re.search("CC BY 4.0|MIT licence", card)
+    assert "real images score" in card  # numbers, not the excuse for their absence
+    for private in ("/work", "/home", "/tmp"):
+        assert private not in card + (folder / "model.json").read_text(encoding="utf-8")
+
+
+def test_a_path_wins_over_a_name(here):
+    assert find_model("digits") == PACKAGE / "digits"
+    assert find_model("./digits") == Path("digits")
+    (here / "digits").mkdir()
+    assert find_model("digits") == Path("digits")
+
+
+def test_a_text_may_be_a_name_and_a_path_is_a_path(here):
+    assert load_model("digits").shape == (1, 8, 8)
+    with pytest.raises(InputError, match="there is no digits"):
+        load_model(Path("digits"))
+
+
+def test_what_is_made_of_a_shipped_model_goes_elsewhere():
+    assert place_for(PACKAGE / "digits", "samples") == Path("samples/digits")
+    assert place_for(Path("runs/a"), "samples") == Path("runs/a/samples")
+    assert spoken_name(PACKAGE / "digits") == "digits"
+    assert spoken_name(Path("runs/digits")) == "runs/digits"
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "info", "tune"])
+def test_an_unknown_name_is_answered_with_those_there_are(here, capsys, command):
+    assert run(command, "digit") == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "there is no digit:" in told
+    assert ", ".join(shipped_names()) in told
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def test_a_name_is_sampled_judged_verified_and_described(here, capsys):
+    before = contents(PACKAGE)
+    quick = ("--steps", 3, "--device", "cpu")
+    assert run("sample", "digits", "--count", 4, *quick) == 0
+    told = capsys.readouterr()
+    (pictures,) = (here / "samples" / "digits").iterdir()
+    assert (here / told.out.strip()).resolve() == pictures.resolve()
+    assert str(pictures.relative_to(here) / "denoised.png") in told.err
+    assert re.search(r"4 samples of digits at 3 network calls each \(.*\) in \d+\.\d s", told.err)
+    assert json.loads((pictures / "record.json").read_text())["run"] == "digits"
+
+    assert run("evaluate", "digits", "--count", 20, "--metrics", "frechet", *quick) == 0
+    (file,) = (here / "evaluations" / "digits").iterdir()
+    record = read_records(file)[0]
+    assert (record.images.source, record.images.path) == ("model", "digits")
+    assert run("verify", file) == 0
+
+    assert run("info", "digits") == 0
+    assert record.model.digest in capsys.readouterr().out
+    assert run("sample", "digits", "--like", "figure-2", "--count", 1, "--out", "a") == 0
+    assert contents(PACKAGE) == before
+
+
+# --- cards ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """A run of two steps, records of it, and a model directory with those in its card."""
+    place = tmp_path_factory.mktemp("card")
+    preset = PRESETS["digits"]
+    tiny = replace(
+        preset,
+        network=replace(preset.network, width=8),
+        train=replace(preset.train, steps=2, batch_size=4),
+    )
+    assert len(list(training_run(tiny, place / "run", device=CPU))) == 2
+    asked = ("--count", 20, "--steps", 2, "--device", "cpu", "--out", place / "records.json")
+    assert run("evaluate", place / "run", *asked) == 0
+    model = ("convert", place / "run", place / "model")
+    assert run(*model, "--records", place / "records.json") == 0
+    return place
+
+
+def test_the_card_holds_numbers_licence_training_and_limits(converted):
+    card = (converted / "model" / "README.md").read_text(encoding="utf-8")
+    record = next(
+        each
+        for each in read_records(converted / "records.json")
+        if each.metric == "frechet" and each.images.form == "denoised"
+    )
+    row = next(line for line in card.splitlines() if line.startswith("| Fréchet distance"))
+    for part in (f"{record.value:.4g}", f"{record.floor.mean:.4g}", "1,437 train", "| 20 |"):
+        assert part in row
+    assert "The data are under Creative Commons Attribution 4.0" in card
+    assert "computed in float32: 8 images were seen" in card
+    assert "no class, label or text" in card
+    assert "Training took" in card
+
+
+def test_numbers_of_other_weights_do_not_get_into_a_card(converted):
+    record = read_model_record(converted / "model")
+    other = replace(record, digest="0" * 64, source={**record.source, "sha256": "1" * 64})
+    with pytest.raises(InputError, match="of other weights"):
+        model_card(other, parameters=1, measured=read_records(converted / "records.json"))
+
+
+def test_seconds_of_training_add_up_over_an_interruption(converted, tmp_path):
+    shutil.copytree(converted / "run", tmp_path / "run")
+    (first,) = checkpoints(tmp_path / "run" / "checkpoints")
+    path = first.folder / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 1000.0}))
+    experiment = load_model(tmp_path / "run").experiment
+    longer = replace(experiment, train=replace(experiment.train, steps=3))
+    assert len(list(training_run(longer, tmp_path / "run", device=CPU))) == 1
+    newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    assert 1000 < json.loads((newest.folder / "state.json").read_text())["seconds"] < 1100
+
+
+# --- studies -------------------------------------------------------------------------------------
+
+
+def experiment_of(converted):
+    return load_model(converted / "run").experiment
+
+
+def test_a_study_takes_a_kept_model_of_the_very_training(converted, tmp_path):
+    (tmp_path / "models").mkdir()
+    shutil.copytree(converted / "model", tmp_path / "models" / "digits-seed-0")
+    told = []
+    workshop = Workshop(
+        runs=tmp_path / "runs", device=CPU, notify=told.append, models=tmp_path / "models"
+    )
+    wanted = experiment_of(converted)
+    kept = replace(wanted, train=replace(wanted.train, save_every=7, keep_last=1))
+    found = workshop.trained(kept)
+    assert found.digest == read_model_record(converted / "model").digest
+    assert "digits-seed-0" in told[0]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda e: replace(e, train=replace(e.train, seed=1)),
+        lambda e: replace(e, train=replace(e.train, steps=1)),
+        lambda e: replace(e, train=replace(e.train, precision="bfloat16")),
+        lambda e: replace(e, schedule=replace(e.schedule, levels=27)),
+        lambda e: replace(e, adversarial=Adversarial(width=3)),
+    ],
+)
+def test_a_study_trains_what_differs_in_anything_that_decides_the_weights(
+    converted, tmp_path, change
+):
+    shutil.copytree(converted / "model", tmp_path / "models" / "digits-seed-0")
+    workshop = Workshop(
+        runs=tmp_path / "runs",
+        device=CPU,
+        notify=lambda message: None,
+        models=tmp_path / "models",
+    )
+    found = workshop.trained(change(experiment_of(converted)))
+    assert found.digest != read_model_record(converted / "model").digest
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_a_study_takes_the_models_of_the_package(tmp_path):
+    model = load_model("digits")
+    workshop = Workshop(runs=tmp_path / "runs", device=CPU, notify=lambda message: None)
+    found = workshop.trained(replace(model.experiment, name="another name"))
+    assert found.digest == model.digest
+    assert isinstance(found.model.denoiser, nn.Module)
+
+
+def test_raw_weights_are_not_those_that_a_study_wants(converted, tmp_path):
+    convert_run(converted / "run", tmp_path / "models" / "digits-seed-0", weights="raw")
+    workshop = Workshop(
+        runs=tmp_path / "runs",
+        device=CPU,
+        notify=lambda message: None,
+        models=tmp_path / "models",
+    )
+    workshop.trained(experiment_of(converted))
+    assert (tmp_path / "runs").is_dir()

@@ -1,0 +1,364 @@
+"""Tuning: a search that finds known optima in noise, and advice that sampling takes and names."""
+
+import json
+import math
+import random
+import statistics
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cascore import cli
+from cascore.errors import InputError
+from cascore.experiments.config import Sampler
+from cascore.experiments.evaluation import ready_for_model
+from cascore.experiments.generate import generate
+from cascore.experiments.models import load_model
+from cascore.experiments.presets import PRESETS
+from cascore.experiments.question import Question
+from cascore.experiments.records import read_records
+from cascore.experiments.run import training_run
+from cascore.experiments.verification import question_of
+from cascore.pixels import to_uint8
+from cascore.tuning.advice import Choice, advised, read_choices, write_choice
+from cascore.tuning.objective import default_candidate, frechet_objective, largest_kappa
+from cascore.tuning.search import Candidate, difference, search
+
+CPU = torch.device("cpu")
+DEFAULT = Candidate(2, 2.5)
+
+
+def run(*arguments):
+    """Exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(each) for each in arguments])
+    return stopped.value.code
+
+
+# --- the search ----------------------------------------------------------------------------------
+
+
+def valley(*, at, depth=1.0, offset=0.0, common=1.0, own=0.0):
+    """A parabola in log kappa with noise of each block that is shared, and noise that is not."""
+
+    def objective(candidate, block):
+        shared = common * random.Random(block).gauss(0, 1)
+        alone = own * random.Random(f"{candidate} {block}").gauss(0, 1)
+        bottom = offset * (candidate.order == 1)
+        return 10 + depth * math.log(candidate.kappa / at) ** 2 + bottom + shared + alone
+
+    return objective
+
+
+@pytest.mark.parametrize("at", [1.0, 1.3, 4.0, 11.0, 30.0])
+@pytest.mark.parametrize("offset", [0.5, -0.5])
+def test_the_bottom_of_a_valley_is_found_to_the_finest_spacing(at, offset):
+    """However large the noise of the seeds: it is common to all candidates."""
+    found = search(
+        valley(at=at, offset=offset, common=100),
+        default=DEFAULT, orders=(1, 2), largest=30, points=7, rounds=3,
+    )  # fmt: skip
+    finest = math.log(30) / 6 / 2**3
+    assert abs(math.log(found.best.kappa / at)) < finest / 2 + 0.01
+    assert found.best.order == (2 if offset > 0 else 1)
+    assert found.choice == found.best
+
+
+def test_the_gain_is_that_of_the_closed_form():
+    found = search(valley(at=10), default=DEFAULT, orders=(2,), largest=30)
+    exact = math.log(2.5 / 10) ** 2 - math.log(found.best.kappa / 10) ** 2
+    assert found.difference.mean == pytest.approx(exact, rel=1e-9)
+    assert found.difference.error < 1e-9
+
+
+def test_a_flat_curve_keeps_the_default_and_is_not_refined():
+    kept, measured = 0, []
+    for trial in range(40):
+
+        def objective(candidate, block, trial=trial):
+            return random.Random(f"{trial} {candidate} {block}").gauss(0, 1)
+
+        found = search(objective, default=DEFAULT, orders=(1, 2), largest=20)
+        kept += found.choice == DEFAULT
+        measured.append(len(found.curve))
+    # By t with 3 degrees of freedom, one side of two standard errors holds 7 %: 37 of 40 expected.
+    assert kept >= 32
+    assert statistics.median(measured) <= 19  # 15 of the grid, 12 more in three full rounds
+
+
+def test_the_luck_of_the_search_is_not_in_the_gain():
+    """The best of 15 equal candidates looks better than it is, but on fresh blocks it does not."""
+    looks, gains = [], []
+    for trial in range(60):
+
+        def objective(candidate, block, trial=trial):
+            return random.Random(f"{trial} {candidate} {block}").gauss(0, 1)
+
+        found = search(objective, default=DEFAULT, orders=(1, 2), largest=20)
+        looks.append(-found.against_default(found.best).mean)
+        gains.append(found.difference.mean)
+    # Of 60 gains with standard deviation sqrt(2 / 4) each.
+    assert abs(statistics.fmean(gains)) < 4 * math.sqrt(0.5 / 60)
+    assert statistics.fmean(looks) > 0.5
+
+
+def test_an_order_that_lost_is_not_refined():
+    found = search(valley(at=5, offset=3), default=DEFAULT, orders=(1, 2), largest=30)
+    assert sum(each.order == 1 for each in found.curve) == 7
+    assert sum(each.order == 2 for each in found.curve) > 8
+
+
+def test_all_candidates_are_measured_on_the_same_blocks_and_the_last_two_on_others():
+    asked = []
+
+    def objective(candidate, block):
+        asked.append((candidate, block))
+        return valley(at=10)(candidate, block)
+
+    found = search(objective, default=DEFAULT, orders=(1, 2), largest=30, blocks=3)
+    assert len(asked) == len(set(asked))
+    for each in found.curve:
+        more = {3, 4, 5} if each in (found.best, DEFAULT) else set()
+        assert {b for c, b in asked if c == each} == {0, 1, 2} | more
+
+
+def test_a_paired_difference_has_the_error_of_the_differences():
+    found = difference((3.0, 13.0, 23.0), (1.0, 10.0, 22.0))
+    assert found.mean == pytest.approx(2)
+    assert found.error == pytest.approx(1 / math.sqrt(3))
+    assert not found.is_tie
+    assert difference((1.0, 2.0), (2.0, 1.0)).is_tie
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"blocks": 1}, "blocks must be at least 2"),
+        ({"points": 2}, "points must be at least 3"),
+        ({"orders": ()}, "no order"),
+        ({"largest": 1.0}, "above 1"),
+        ({"largest": math.inf}, "above 1"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(settings, told):
+    whole = {"default": DEFAULT, "orders": (2,), "largest": 9.0, **settings}
+    with pytest.raises(InputError, match=told):
+        search(valley(at=2), **whole)
+
+
+def test_the_largest_kappa_replaces_99_percent():
+    schedule = PRESETS["digits"].schedule
+    for steps in (8, 12, 50):
+        gamma = (schedule.last / schedule.first) ** (1 / (steps - 1))
+        largest = largest_kappa(schedule, steps=steps)
+        assert 1 - gamma**largest == pytest.approx(0.99)
+    with pytest.raises(InputError, match="no noise to tune"):
+        largest_kappa(schedule, steps=1)
+
+
+def test_the_default_is_that_of_sampling():
+    candidate, sampler = default_candidate(steps=12), Sampler(steps=12)
+    assert (candidate.order, candidate.kappa) == (sampler.order, sampler.resolved_kappa)
+
+
+# --- the command and what it leaves --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    preset = PRESETS["digits"]
+    tiny = replace(
+        preset,
+        network=replace(preset.network, width=8),
+        train=replace(preset.train, steps=2, batch_size=4),
+    )
+    assert len(list(training_run(tiny, folder, device=CPU))) == 2
+    return folder
+
+
+QUICK = ("--steps", 3, "--count", 8, "--blocks", 2, "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def tuned(trained):
+    assert run("tune", trained, *QUICK) == 0
+    return trained
+
+
+def test_the_record_says_all_that_the_choice_follows_from(tuned):
+    (folder,) = (tuned / "tuning").iterdir()
+    record = json.loads((folder / "tuning.json").read_text())
+    assert record["weights"] == load_model(tuned).digest
+    assert record["extractor"]["name"] == record["reference"]["name"] == "digits"
+    assert (record["count"], record["blocks"], record["first_seed"]) == (8, 2, 1_000_000)
+    assert len(record["curve"]) >= 15
+    assert all(len(each["values"]) == 2 for each in record["curve"])
+    default = next(
+        each for each in record["curve"]
+        if {"order": each["order"], "kappa": each["kappa"]} == record["default"]
+    )  # fmt: skip
+    assert default["over_default"] == {"mean": 0, "error": 0}
+    least = min(record["curve"], key=lambda each: statistics.fmean(each["values"]))
+    assert record["best"] == {"order": least["order"], "kappa": least["kappa"]}
+    assert record["choice"] in (record["best"], record["default"])
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_choice_is_kept_beside_the_model_by_number_of_calls(tuned):
+    (folder,) = (tuned / "tuning").iterdir()
+    record = json.loads((folder / "tuning.json").read_text())
+    choice = read_choices(tuned / "sampler.json")[3]
+    assert {"order": choice.order, "kappa": choice.kappa} == record["choice"]
+    assert choice.weights == record["weights"]
+
+
+def test_a_value_of_the_curve_is_that_of_evaluate(tuned, tmp_path):
+    (folder,) = (tuned / "tuning").iterdir()
+    record = json.loads((folder / "tuning.json").read_text())
+    candidate = record["curve"][0]
+    knobs = ("--order", candidate["order"], "--kappa", candidate["kappa"], "--steps", 3)
+    asked = ("--count", 8, "--seed", 1_000_008, "--metrics", "frechet", "--device", "cpu")
+    assert run("evaluate", tuned, *knobs, *asked, "--out", tmp_path / "r.json") == 0
+    found = next(r for r in read_records(tmp_path / "r.json") if r.images.form == "denoised")
+    assert candidate["values"][1] == pytest.approx(found.value, rel=1e-6)
+
+
+def test_the_objective_is_of_denoised_samples(trained):
+    """At last levels this high they differ from the raw ones by more than a grey value."""
+    model = load_model(trained)
+    high = replace(model.experiment, schedule=replace(model.experiment.schedule, last=2.0))
+    model, question = model._replace(experiment=high), Question(path=trained, count=10)
+    ready = ready_for_model(question, model, device=CPU)
+    found = frechet_objective(
+        model, ready, steps=3, first_seed=5, count=10, batch_size=4, device=CPU
+    )(Candidate(1, 1.5), 2)
+    samples = generate(
+        model.denoiser, shape=model.shape, seeds=range(25, 35), schedule=high.schedule,
+        sampler=Sampler(steps=3, order=1, kappa=1.5), device=CPU,
+    )  # fmt: skip
+    raw, denoised = (
+        float(ready.view.judge.frechet(ready.view.judge.features(to_uint8(x)), "train").value)
+        for x in (samples.raw, samples.denoised)
+    )
+    assert found == pytest.approx(denoised, rel=1e-6)
+    assert abs(raw - denoised) > 1e-3 * denoised
+
+
+def choose(folder, **changes):
+    choice = Choice(
+        order=1, kappa=3.25, weights=load_model(folder).digest, extractor="digits",
+        gain=0.5, gain_error=0.1, tuned=True,
+    )  # fmt: skip
+    (folder / "sampler.json").unlink(missing_ok=True)
+    write_choice(folder / "sampler.json", 3, replace(choice, **changes))
+
+
+def test_sampling_and_judging_take_the_choice_and_say_so(trained, tmp_path, capsys):
+    choose(trained)
+    out = tmp_path / "a"
+    assert run("sample", trained, "--steps", 3, "--count", 2, "--out", out) == 0
+    record = json.loads((out / "record.json").read_text())
+    assert (record["sampler"]["order"], record["sampler"]["kappa"]) == (1, 3.25)
+    assert record["tuned"]["gain"] == 0.5
+    assert "order 1, kappa 3.25 as tuned for 3 calls" in capsys.readouterr().err
+
+    asked = ("--steps", 3, "--count", 10, "--metrics", "frechet", "--device", "cpu")
+    assert run("evaluate", trained, *asked, "--out", tmp_path / "r.json") == 0
+    assert "as tuned for 3 calls" in capsys.readouterr().err
+    (first, *_) = read_records(tmp_path / "r.json")
+    assert first.sampler.settings["kappa"] == 3.25
+    assert first.sampler.settings["tuned"]["weights"] == first.model.digest
+    (trained / "sampler.json").unlink()  # the record says enough to be computed again
+    assert question_of(first).sampler == Sampler(order=1, kappa=3.25, steps=3)
+    assert run("verify", tmp_path / "r.json") == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Sampler(steps=4),
+        Sampler(steps=3, kappa=2.0),
+        Sampler(steps=3, eta=0.5),
+        Sampler(steps=3, order=1),
+        Sampler(steps=3, spacing="karras"),
+        Sampler(steps=3, method="als"),
+    ],
+)
+def test_whoever_asks_for_something_else_gets_it(trained, given):
+    choose(trained)
+    assert advised(given, trained, load_model(trained)).sampler == given
+
+
+def test_a_choice_for_other_weights_is_not_taken_and_that_is_said(trained):
+    choose(trained, weights="0" * 64)
+    found = advised(Sampler(steps=3), trained, load_model(trained))
+    assert found.sampler == Sampler(steps=3)
+    assert "other weights" in found.notice
+
+
+def test_choices_for_other_numbers_of_calls_stay(trained):
+    choose(trained)
+    before = read_choices(trained / "sampler.json")[3]
+    write_choice(trained / "sampler.json", 12, replace(before, kappa=9.0))
+    found = read_choices(trained / "sampler.json")
+    assert [found[3].kappa, found[12].kappa] == [3.25, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "not what cascore tune writes"),
+        ('{"format_version": 2, "calls": {}}', "not what cascore tune writes"),
+        ('{"format_version": 1, "calls": {"x": {}}}', "no number of calls"),
+        ('{"format_version": 1, "calls": {"3": {}}}', "order is missing"),
+    ],
+)
+def test_a_broken_file_of_choices_is_told(tmp_path, text, told):
+    (tmp_path / "sampler.json").write_text(text)
+    with pytest.raises(InputError, match=told):
+        read_choices(tmp_path / "sampler.json")
+
+
+def test_a_choice_that_no_sampler_takes_is_told(trained):
+    for changes in ({"kappa": 0.5}, {"order": 7}):
+        choose(trained, **changes)
+        with pytest.raises(InputError, match="tune again"):
+            read_choices(trained / "sampler.json")
+    (trained / "sampler.json").unlink()
+
+
+def test_a_shipped_model_is_tuned_without_touching_the_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = ("--steps", 2, "--count", 4, "--blocks", 2, "--orders", 2, "--device", "cpu")
+    assert run("tune", "digits", *asked) == 0
+    (folder,) = (tmp_path / "tuning" / "digits").iterdir()
+    assert {each.name for each in folder.iterdir()} >= {"tuning.json", "sampler.json"}
+    assert "on fresh seeds" in capsys.readouterr().err
+    assert run("tune", "digits", *asked) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_without_matplotlib_there_is_no_picture_and_a_word(trained, monkeypatch, capsys, tmp_path):
+    for name in [each for each in sys.modules if each.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run("tune", trained, *QUICK, "--seed", 5, "--out", tmp_path / "out") == 0
+    assert not (tmp_path / "out" / "curve.png").exists()
+    assert "cascore[report]" in capsys.readouterr().err
+    (trained / "sampler.json").unlink()
+
+
+def test_what_cannot_be_tuned_is_refused(trained, capsys):
+    for arguments, told in (
+        (("--steps", 1), "no noise to tune"),
+        (("--blocks", 1), "blocks must be at least 2"),
+        (("--count", 1), "at least 2"),
+        (("--orders", 3), "3"),
+    ):
+        assert run("tune", trained, "--device", "cpu", *arguments) == 2
+        assert told in " ".join(capsys.readouterr().err.split())
