@@ -178,7 +178,7 @@ _DIGITS = Subject(
     steps=4000,
     precision="bfloat16",
     extractors=("digits", _NOISE),
-    count=500,
+    count=300,
     seeds=3,
     validation=200,
     plan=_FULL_PLAN,
@@ -205,13 +205,19 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
             replace(
                 _DIGITS, preset="digits-adversarial", seeds=2, validation=100, plan=_SHORT_PLAN
             ),
-            replace(_DIGITS, preset="stacked-digits", seeds=2, validation=100, plan=_SHORT_PLAN),
+            replace(
+                _DIGITS,
+                preset="stacked-digits",
+                steps=2000,
+                seeds=2,
+                validation=100,
+                plan=_SHORT_PLAN,
+            ),
             replace(
                 _DIGITS,
                 preset="fashion-mnist",
-                steps=8000,
                 extractors=("fashion-mnist", _NOISE),
-                count=128,
+                count=100,
                 seeds=2,
                 validation=32,
                 plan=_SHORT_PLAN,

@@ -92,7 +92,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             precision="bfloat16",
             trainings=2,
             draws=2,
-            count=1000,
+            count=500,
             images=300,
             extractors=("digits", "random-convolution"),
         ),

@@ -91,7 +91,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             steps=4000,
             precision="bfloat16",
             draws=3,
-            count=1000,
+            count=500,
             extractors=("digits", "random-convolution"),
         ),
         "paper": Scale(

@@ -109,7 +109,7 @@ SCALES: Mapping[str, tuple[Group, ...]] = MappingProxyType(
         "laptop": (
             Group(
                 preset="stacked-digits",
-                steps=4000,
+                steps=2000,
                 samplers=_BOTH,
                 count=12_500,
                 blocks=2,
