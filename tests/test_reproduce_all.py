@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,30 @@ def test_all_succeeds_when_nothing_is_left_out(three, tmp_path, capsys):
     del three["bad"], three["after"]
     assert run("reproduce", "all", "--scale", "tiny", "--device", "cpu", "--out", tmp_path) == 0
     assert "0 of 2 studies left out" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_everything_runs_at_the_tiny_scale_and_a_second_time_measures_nothing(tmp_path, capsys):
+    command = (
+        "reproduce",
+        "all",
+        "--scale",
+        "tiny",
+        "--out",
+        tmp_path,
+        "--runs",
+        tmp_path / "runs",
+    )
+    assert run(*command) == 0
+    pages = {path.stem for path in tmp_path.glob("*.md")}
+    assert pages == {*studies.STUDIES, studies.CLAIMS}
+    for path in tmp_path.glob("*.md"):
+        targets = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
+        missing = [each for each in targets if "://" not in each and not (tmp_path / each).exists()]
+        assert not missing, f"{path.name} points at {missing}"
+    records = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records-tiny/*.json")}
+    assert {path.parts[-3] for path in records} == {*studies.STUDIES} - {"headline"}
+    capsys.readouterr()
+    assert run(*command) == 0
+    again = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records-tiny/*.json")}
+    assert again == records
+    assert f"0 of {len(studies.STUDIES)} studies left out" in capsys.readouterr().err
