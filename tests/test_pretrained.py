@@ -98,7 +98,7 @@ def test_a_path_wins_over_a_name(here):
 
 def test_a_text_may_be_a_name_and_a_path_is_a_path(here):
     assert load_model("digits").shape == (1, 8, 8)
-    with pytest.raises(InputError, match="there is no digits"):
+    with pytest.raises(InputError, match="no such path"):
         load_model(Path("digits"))
 
 
@@ -113,8 +113,8 @@ def test_what_is_made_of_a_shipped_model_goes_elsewhere():
 def test_an_unknown_name_is_answered_with_those_there_are(here, capsys, command):
     assert run(command, "digit") == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "there is no digit:" in told
-    assert ", ".join(shipped_names()) in told
+    assert "digit is neither a run nor a model directory" in told
+    assert f"those are {', '.join(shipped_names())}" in told
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -130,6 +130,9 @@ def test_a_name_is_sampled_judged_verified_and_described(here, capsys):
     assert str(pictures.relative_to(here) / "denoised.png") in told.err
     assert re.search(r"4 samples of digits at 3 network calls each \(.*\) in \d+\.\d s", told.err)
     assert json.loads((pictures / "record.json").read_text())["run"] == "digits"
+
+    assert run("sample", "digits", "--count", 4, *quick) == 2
+    assert "others with --seed" in capsys.readouterr().err
 
     assert run("evaluate", "digits", "--count", 20, "--metrics", "frechet", *quick) == 0
     (file,) = (here / "evaluations" / "digits").iterdir()

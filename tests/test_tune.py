@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cascore import cli
+from cascore.commands.tuning import verdict
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
 from cascore.experiments.evaluation import ready_for_model
@@ -148,12 +149,13 @@ def test_a_search_that_cannot_be_is_refused(settings, told):
         search(valley(at=2), **whole)
 
 
-def test_the_largest_kappa_replaces_99_percent():
+def test_the_largest_kappa_replaces_99_percent_or_is_twice_the_default():
     schedule = PRESETS["digits"].schedule
-    for steps in (8, 12, 50):
+    for steps in (2, 12, 50):
         gamma = (schedule.last / schedule.first) ** (1 / (steps - 1))
         largest = largest_kappa(schedule, steps=steps)
-        assert 1 - gamma**largest == pytest.approx(0.99)
+        untuned = default_candidate(steps=steps).kappa
+        assert largest == pytest.approx(max(2 * untuned, math.log(0.01) / math.log(gamma)))
     with pytest.raises(InputError, match="no noise to tune"):
         largest_kappa(schedule, steps=1)
 
@@ -161,6 +163,24 @@ def test_the_largest_kappa_replaces_99_percent():
 def test_the_default_is_that_of_sampling():
     candidate, sampler = default_candidate(steps=12), Sampler(steps=12)
     assert (candidate.order, candidate.kappa) == (sampler.order, sampler.resolved_kappa)
+
+
+def outcome(objective):
+    found = search(objective, default=DEFAULT, orders=(2,), largest=30)
+    return found, " ".join(verdict(found, name="runs/a", steps=12))
+
+
+def test_each_outcome_has_its_words():
+    found, told = outcome(valley(at=10))
+    assert f"tuned: {found.best}; " in told
+    assert f"cascore sample runs/a --steps 12 --order 2 --kappa {found.best.kappa:g}" in told
+    share = found.difference.mean / statistics.fmean(found.fresh[DEFAULT])
+    assert f"never tuning loses {share:.0%} of the distance" in told
+    _, told = outcome(valley(at=2.5))
+    assert told.startswith("untuned is best: order 2, kappa 2.5, ")
+    found, told = outcome(valley(at=10, depth=1e-6, own=1))
+    assert found.best != DEFAULT
+    assert "no better that can be told: untuned is kept" in told
 
 
 # --- the command and what it leaves --------------------------------------------------------------

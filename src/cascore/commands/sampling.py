@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from cascore.console import Display
+from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Sampler
 from cascore.experiments.generate import generate, seeds_from
@@ -43,6 +44,11 @@ def sample(
     calls = build.network_calls(sampler, model.experiment.schedule)
     name = f"{sampler.label} {calls} calls seed {first_seed} count {count} step {model.step}"
     folder = out or place_for(run, "samples") / re.sub(r"[^a-z0-9.]+", "-", name.lower())
+    if out is None and (folder / "record.json").is_file():
+        raise InputError(
+            f"{folder} holds these pictures already, sheet denoised.png: others with --seed, or the"
+            " same elsewhere with --out"
+        )
     require_new(folder)
     if advice.notice is not None:
         display.say(advice.notice)

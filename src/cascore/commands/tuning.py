@@ -25,7 +25,7 @@ from cascore.tuning.chart import tuning_chart
 from cascore.tuning.objective import default_candidate, frechet_objective, largest_kappa
 from cascore.tuning.search import Candidate, Found, search
 
-__all__ = ["tune"]
+__all__ = ["tune", "verdict"]
 
 _POINTS, _ROUNDS = 7, 3
 
@@ -108,7 +108,7 @@ def tune(
         drawn = _draw(found, temporary / "curve.png", title, ready)
     advice = (folder if is_shipped(question.path) else question.path) / ADVICE
     write_choice(advice, steps, _choice(found, ready, model))
-    for line in _verdict(found, question, steps):
+    for line in verdict(found, name=spoken_name(question.path), steps=steps):
         display.say(line)
     if not drawn:
         display.say("no picture: it needs matplotlib; pip install 'cascore[report]'")
@@ -181,12 +181,11 @@ def _choice(found: Found, ready: Ready, model: Model) -> Choice:
     )
 
 
-def _verdict(found: Found, question: Question, steps: int) -> list[str]:
-    """What was found, what it gains, and what to type."""
+def verdict(found: Found, *, name: str, steps: int) -> list[str]:
+    """What was found, what it gains, and what to type to have it of the model of that name."""
     means = {each: statistics.fmean(values) for each, values in found.fresh.items()}
     untuned, gain = means[found.default], found.difference
     spread = f"{gain.mean:.3g} ± {gain.error:.2g} (± is one standard error)"
-    name = spoken_name(question.path)
     if found.best == found.default:
         return [f"untuned is best: {found.default}, {untuned:.4g} on fresh seeds"]
     compared = (
@@ -195,7 +194,7 @@ def _verdict(found: Found, question: Question, steps: int) -> list[str]:
     )
     if found.choice == found.default:
         return [compared, "no better that can be told: untuned is kept, never tuning loses nothing"]
-    share = f"{gain.mean / untuned:.0%} of its distance" if untuned > 0 else "all of it"
+    share = f"{gain.mean / untuned:.0%} of the distance" if untuned > 0 else "all of it"
     flags = f"--steps {steps} --order {found.choice.order} --kappa {found.choice.kappa:g}"
     return [
         compared,

@@ -72,8 +72,8 @@ def absent(path: Path) -> InputError:
     """What to say of a model that is not there."""
     known = ", ".join(shipped_names()) or "none"
     return InputError(
-        f"there is no {path}: give the folder of a run or a model directory, or the name of a model"
-        f" that comes with cascore ({known})"
+        f"{path} is neither a run nor a model directory, because there is no such path, nor a model"
+        f" that comes with cascore; those are {known}"
     )
 
 

@@ -35,6 +35,8 @@ def default_candidate(*, steps: int) -> Candidate:
 def largest_kappa(schedule: Schedule, *, steps: int) -> float:
     """The kappa whose step replaces 99 % of x: gamma^kappa = 0.01, gamma the ratio of the levels.
 
+    At least twice the default's, which few calls come near.
+
     Raises:
         InputError: fewer than two steps, which have no noise between them, or one training level.
     """
@@ -42,7 +44,7 @@ def largest_kappa(schedule: Schedule, *, steps: int) -> float:
         raise InputError(f"{steps} network call has no noise to tune: give --steps 2 or more")
     sigmas = build.sampling_sigmas(Sampler(steps=steps), schedule)
     ratio = math.log(float(sigmas[1] / sigmas[0]))
-    return max(2.0, math.log(1 - _ALMOST_ALL) / ratio)
+    return max(2 * default_candidate(steps=steps).kappa, math.log(1 - _ALMOST_ALL) / ratio)
 
 
 def frechet_objective(
