@@ -179,7 +179,7 @@ _DIGITS = Subject(
     precision="bfloat16",
     extractors=("digits", _NOISE),
     count=300,
-    seeds=3,
+    seeds=2,
     validation=200,
     plan=_FULL_PLAN,
 )
@@ -202,14 +202,11 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
         ),
         "laptop": (
             _DIGITS,
-            replace(
-                _DIGITS, preset="digits-adversarial", seeds=2, validation=100, plan=_SHORT_PLAN
-            ),
+            replace(_DIGITS, preset="digits-adversarial", validation=100, plan=_SHORT_PLAN),
             replace(
                 _DIGITS,
                 preset="stacked-digits",
                 steps=2000,
-                seeds=2,
                 validation=100,
                 plan=_SHORT_PLAN,
             ),
@@ -218,7 +215,6 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
                 preset="fashion-mnist",
                 extractors=("fashion-mnist", _NOISE),
                 count=100,
-                seeds=2,
                 validation=32,
                 plan=_SHORT_PLAN,
             ),
