@@ -10,7 +10,8 @@ import torch
 
 from cascore import cli
 from cascore.errors import MissingExtraError
-from cascore.experiments.presets import PRESETS
+from cascore.experiments.presets import PRESETS, SHAPES
+from cascore.metrics import load_extractor
 from cascore.reproduce.beyond import Cell, cells, units
 from cascore.reproduce.beyond_methods import (
     BEST,
@@ -217,3 +218,12 @@ def test_the_error_of_a_mean_falls_with_the_measurements():
     """Two of error 3 and 4: sqrt(9 + 16) / 2."""
     found = mean_of([{"value": 1.0, "error": 3.0}, {"value": 2.0, "error": 4.0}])
     assert found == Spread(1.5, 2.5, 2)
+
+
+@pytest.mark.parametrize("subject", SCALES["laptop"], ids=lambda each: each.preset)
+def test_every_extractor_takes_the_images_of_its_model(subject):
+    shape = SHAPES[PRESETS[subject.preset].data.name]
+    images = torch.zeros(2, *shape, dtype=torch.uint8)
+    for name in subject.extractors:
+        extractor = load_extractor(name, image_shape=shape, device=torch.device("cpu"))
+        assert len(extractor(images)) == 2

@@ -207,6 +207,7 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
                 _DIGITS,
                 preset="stacked-digits",
                 steps=2000,
+                extractors=(_NOISE, "pixels"),
                 validation=100,
                 plan=_SHORT_PLAN,
             ),
