@@ -179,3 +179,19 @@ def test_the_citation_is_of_this_version_and_of_the_paper():
         "Mitliagkas",
     ]
     assert "arXiv:2009.05475" in citation
+
+
+def test_the_results_of_the_readme_are_those_of_the_page():
+    """Every row of its table is a row of the page: there, each model has two extractors."""
+    page = read("docs/results/beyond.md")
+    section = read("README.md").partition("| sampler |")[2].partition("\n\n")[0]
+    models, _, best, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()
+    )
+    for model, calls in zip(models, best[1:], strict=True):
+        assert re.search(rf"^- {model}: the paper's best is .* at {calls} calls", page, re.M)
+    assert len(rows) == 4
+    for name, *calls in rows:
+        line = next(each for each in page.splitlines() if each.startswith(f"| {name} |"))
+        found = [cell.strip() for cell in line.strip("|").split("|")][1:]
+        assert found[::2] == calls

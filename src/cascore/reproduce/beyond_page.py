@@ -124,9 +124,7 @@ all that tie with it. Heun's method spends two calls a level and may use one cal
 ## What never tuning costs
 
 `{first.preset}`: the default of `cascore sample` against second order with the κ of {_KAPPAS}
-that scored best on {
-        first.validation
-    } pictures of a validation seed, measured anew on the seeds
+that scored best on {first.validation} pictures of a validation seed, measured anew on the seeds
 that are reported:
 
 {markdown_table(_LOSS_COLUMNS, loss_rows(lost))}
