@@ -22,7 +22,7 @@ from cascore.reproduce.beyond_methods import (
     levels_of,
     name_of,
 )
-from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.judging import BATCH, Judge, first_seed
 from cascore.reproduce.schedulers import (
     SCHEDULERS,
     diffusers_version,
@@ -40,7 +40,6 @@ TWINS_UNIT = "twins"
 TWIN_CALLS = 12
 _VERSION = "diffusers"
 _TWIN_COUNT = 64
-_BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -166,9 +165,8 @@ class _Work:
     def _floor(self, judge: Judge) -> Unit:
         def measure(done: Records) -> Mapping[str, Any]:
             del done
-            count = self.subject.count
-            found = {name: judge.floor(name, count=count) for name in self.subject.extractors}
-            return {"floors": found, "reference": judge.train.digest}
+            floors = judge.floors(count=self.subject.count)
+            return {"floors": floors, "reference": judge.train.digest}
 
         settings = self._common(judge, self.subject.count)
         return Unit(floor_unit(self.subject.preset), settings, measure)
@@ -219,29 +217,28 @@ class _Work:
         self, judge: Judge, choice: Choice, cell: Cell, *, seed: int, count: int
     ) -> dict[str, Any]:
         model = self.trained(self.experiment)
-        samples = self._samples(judge, model, levels_of(choice, cell.planned), choice,
-                                seed=seed, count=count)  # fmt: skip
-        raw, denoised = judge.distances(samples.raw), judge.distances(samples.denoised)
+        samples = self._samples(judge, model, choice, cell, seed=seed, count=count)
+        found = judge.measured(model, samples)
+        raw, denoised = found.pop("raw"), found.pop("denoised")
         return {
             "distances": {
                 name: {"raw": raw[name], "denoised": denoised[name]}
                 for name in self.subject.extractors
             },
-            "nfe": samples.nfe,
-            "checkpoint": model.digest,
-            **judge.provenance(),
+            **found,
         }
 
     def _samples(
         self,
         judge: Judge,
         trained: Trained,
-        sampler: Sampler,
         choice: Choice,
+        cell: Cell,
         *,
         seed: int,
         count: int,
     ) -> Samples:
+        sampler = levels_of(choice, cell.planned)
         if isinstance(choice, Sampler):
             return judge.sample(trained, sampler, seed=seed, count=count)
         return generate_by_scheduler(
@@ -251,7 +248,7 @@ class _Work:
             seeds=seeds_from(first_seed(seed), count),
             sigmas=sampling_sigmas(sampler, trained.model.experiment.schedule),
             device=self.workshop.device,
-            batch_size=_BATCH,
+            batch_size=BATCH,
         )
 
 
@@ -265,4 +262,4 @@ def _settings_of(choice: Choice, calls: int | None) -> dict[str, Any]:
     sampler = levels_of(choice, calls)
     if isinstance(choice, Sampler):
         return {"sampler": {**asdict(sampler), "kappa": sampler.resolved_kappa}}
-    return {"scheduler": asdict(SCHEDULERS[choice]), "levels": asdict(sampler), "batch": _BATCH}
+    return {"scheduler": asdict(SCHEDULERS[choice]), "levels": asdict(sampler), "batch": BATCH}

@@ -184,9 +184,7 @@ def _bands(panel: Axes, subject: Subject, measured: Measured, floors: Floors) ->
 
 
 def _band(panel: Axes, spread: Spread, colour: str, label: str) -> None:
-    low, high = spread.mean - 2 * spread.deviation, spread.mean + 2 * spread.deviation
-    low = max(low, spread.mean / 3)  # a distance of 0 has no place on the axis
-    panel.axhspan(low, high, color=colour, alpha=0.18, linewidth=0, label=label)
+    panel.axhspan(*spread.band, color=colour, alpha=0.18, linewidth=0, label=label)
     panel.axhline(spread.mean, color=colour, linewidth=0.8)
 
 

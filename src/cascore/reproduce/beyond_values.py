@@ -13,6 +13,7 @@ from cascore.reproduce.beyond_methods import (
     levels_of,
     name_of,
 )
+from cascore.reproduce.floors import band_of
 from cascore.reproduce.pages import Spread, Table, mean_of
 from cascore.reproduce.units import Records
 
@@ -115,10 +116,7 @@ def distances_of(subject: Subject, records: Records, key: Key) -> list[float]:
 def floors_of(subject: Subject, records: Records) -> dict[str, Spread]:
     """What as many real images score, by extractor."""
     floors = records[floor_unit(subject.preset)]["result"]["floors"]
-    return {
-        name: Spread(floors[name]["mean"], floors[name]["spread"], floors[name]["repeats"])
-        for name in subject.extractors
-    }
+    return {name: band_of(floors[name]) for name in subject.extractors}
 
 
 def paper_best(subject: Subject, measured: Measured, extractor: str) -> tuple[int, Spread]:

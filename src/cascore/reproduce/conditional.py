@@ -225,12 +225,6 @@ def _draw(
         del done
         model = trained(experiment)
         samples = judge.sample(model, sampler, seed=seed, count=count)
-        return {
-            "raw": judge.distances(samples.raw),
-            "denoised": judge.distances(samples.denoised),
-            "nfe": samples.nfe,
-            "checkpoint": model.digest,
-            **judge.provenance(),
-        }
+        return judge.measured(model, samples)
 
     return measure

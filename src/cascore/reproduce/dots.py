@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cascore.reproduce.pages import Spread, legend_below, new_figure, plain_ticks
+from cascore.reproduce.pages import Spread, legend_below, new_figure, plain_ticks, shade_real
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,17 +31,14 @@ def dots(
     """
     figure, panels = new_figure(len(bands), height=1.5 + 0.32 * len(colours))
     for panel, (extractor, band) in zip(panels, bands.items(), strict=True):
-        low, high = band.mean - 2 * band.deviation, band.mean + 2 * band.deviation
-        floor = max(low, band.mean / 3)  # a logarithmic axis has no zero
-        panel.axvspan(floor, high, color="#e3e3e3", linewidth=0, label="real images")
+        shade_real(panel.axvspan, band)
         for place, (row, colour) in enumerate(colours.items()):
             for (outcome, fill), shift in zip(_FILLS.items(), (-_APART, _APART), strict=True):
                 spread = found[row, extractor, outcome]
-                bar = 0.0 if math.isnan(spread.deviation) else 2 * spread.deviation
                 panel.errorbar(
                     spread.mean,
                     place + shift,
-                    xerr=min(bar, 0.9 * spread.mean),
+                    xerr=spread.whisker,
                     fmt="o",
                     color=colour,
                     markerfacecolor=fill or colour,

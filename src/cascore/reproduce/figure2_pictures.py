@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cascore.reproduce.figure2 import DATA, Cell
-from cascore.reproduce.pages import COLOURS, Spread, new_figure, plain_ticks, spread_of
+from cascore.reproduce.pages import COLOURS, Spread, new_figure, plain_ticks, shade_real, spread_of
 from cascore.reproduce.units import Records
 
 if TYPE_CHECKING:
@@ -59,13 +59,7 @@ def distances(records: Records, spreads: Spreads) -> Figure:
     figure, panels = new_figure(2, height=3.9)
     for panel, data in zip(panels, DATA, strict=True):
         real = real_spread(data, records, "distance")
-        panel.axvspan(
-            max(real.mean - 2 * real.deviation, real.mean / 3),
-            real.mean + 2 * real.deviation,
-            color="#e3e3e3",
-            linewidth=0,
-            label="real points",
-        )
+        shade_real(panel.axvspan, real, label="real points")
         for row, (levels, score) in enumerate(KINDS):
             _distance_row(panel, row, _COLOUR[score], spreads, (data, levels, score))
         panel.set_xscale("log")

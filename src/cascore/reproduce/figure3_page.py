@@ -23,6 +23,7 @@ from cascore.reproduce.figure3_tables import (
     measured_of,
     measurements_table,
 )
+from cascore.reproduce.floors import band_of
 from cascore.reproduce.pages import Page, Spread, machine_of, markdown_table
 from cascore.reproduce.units import Records
 
@@ -33,8 +34,7 @@ def page(scale_name: str, records: Records) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
     scale = SCALES[scale_name]
     measured = measured_of(scale_name, records)
-    floor = records["floor"]["result"]
-    band = Spread(floor["mean"], floor["spread"], floor["repeats"])
+    band = band_of(records["floor"]["result"])
     curves = load_curves()
     return Page(
         text=_text(scale_name, records, measured, band),

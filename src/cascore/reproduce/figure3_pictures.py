@@ -11,7 +11,14 @@ from cascore.experiments.build import sampling_sigmas
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.authors import Curve, Outcome
 from cascore.reproduce.figure3 import Point
-from cascore.reproduce.pages import COLOURS, Spread, legend_below, new_figure, plain_ticks
+from cascore.reproduce.pages import (
+    COLOURS,
+    Spread,
+    legend_below,
+    new_figure,
+    plain_ticks,
+    shade_real,
+)
 from cascore.schedule import eta_from_kappa
 
 if TYPE_CHECKING:
@@ -97,7 +104,7 @@ def own_against_kappa(presets: tuple[str, ...], measured: Measured, band: Spread
     for preset in presets:
         for outcome in _OUTCOMES:
             panel = next(grid)
-            _floor(panel, band)
+            shade_real(panel.axhspan, band)
             panel.axvline(1.5, color="#333333", linewidth=1, linestyle="--")
             steps = sorted({p.sampler.n_sigma for p, _ in measured if p.sampler.method == "cas"})
             for n, colour in zip(steps, COLOURS, strict=False):
@@ -124,7 +131,7 @@ def own_against_eta(presets: tuple[str, ...], measured: Measured, band: Spread) 
         schedule = PRESETS[preset].schedule
         for outcome in _OUTCOMES:
             panel = next(grid)
-            _floor(panel, band)
+            shade_real(panel.axhspan, band)
             for method, (label, colour) in _METHODS.items():
                 scan = _scan_of(measured, preset, method, 1)
                 etas = []
@@ -161,11 +168,6 @@ def _curve(panel: Axes, x: list[float], spreads: list[Spread], colour: str, *, l
         markersize=4,
         label=label,
     )
-
-
-def _floor(panel: Axes, band: Spread) -> None:
-    low, high = band.mean - 2 * band.deviation, band.mean + 2 * band.deviation
-    panel.axhspan(max(low, band.mean / 3), high, color="#e3e3e3", linewidth=0, label="real images")
 
 
 def _distances(panel: Axes, title: str) -> None:

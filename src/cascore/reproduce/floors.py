@@ -7,7 +7,7 @@ from cascore.reproduce.judging import Judge
 from cascore.reproduce.pages import Spread
 from cascore.reproduce.units import Records, Unit
 
-__all__ = ["bands_of", "floor_units"]
+__all__ = ["band_of", "bands_of", "floor_units"]
 
 
 def floor_units(judge: Judge, *, count: int) -> list[Unit]:
@@ -23,12 +23,13 @@ def floor_units(judge: Judge, *, count: int) -> list[Unit]:
 
 
 def bands_of(extractors: tuple[str, ...], records: Records) -> dict[str, Spread]:
-    """Mean and deviation of one random split of real images, by extractor."""
-    found = {each: records[_name(each)]["result"] for each in extractors}
-    return {
-        each: Spread(floor["mean"], floor["spread"], floor["repeats"])
-        for each, floor in found.items()
-    }
+    """What real images score, by extractor, from the records of `floor_units`."""
+    return {each: band_of(records[_name(each)]["result"]) for each in extractors}
+
+
+def band_of(floor: Mapping[str, Any]) -> Spread:
+    """Mean and deviation of one random split of real images, from what `Judge.floor` recorded."""
+    return Spread(floor["mean"], floor["spread"], floor["repeats"])
 
 
 def _name(extractor: str) -> str:

@@ -122,12 +122,8 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
             model = trained(experiment)
             samples = judge.sample(model, scale.sampler, seed=seed, count=scale.count)
             return {
-                "raw": judge.distances(samples.raw),
-                "denoised": judge.distances(samples.denoised),
+                **judge.measured(model, samples),
                 "sheet": sheet_of(to_uint8(samples.denoised)),
-                "nfe": samples.nfe,
-                "checkpoint": model.digest,
-                **judge.provenance(),
             }
 
         return measure

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cascore.reproduce.pages import COLOURS, new_figure, plain_ticks
 from cascore.reproduce.table_values import OBJECTIVES
 
@@ -75,11 +73,10 @@ def _own(panel: Axes, own: Sequence[Best]) -> None:
         for shift, colour, objective, distance in zip(
             (-0.12, 0.12), COLOURS, OBJECTIVES, best.distances, strict=False
         ):
-            whisker = min(np.nan_to_num(2 * distance.deviation), 0.9 * distance.mean)
             panel.errorbar(
                 distance.mean / unit,
                 place + shift,
-                xerr=whisker / unit,
+                xerr=distance.whisker / unit,
                 fmt="o",
                 color=colour,
                 markersize=6,

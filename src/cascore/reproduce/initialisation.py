@@ -19,7 +19,7 @@ from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.reproduce.floors import floor_units
 from cascore.reproduce.ideal import ideal_noise
-from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.judging import BATCH, Judge, first_seed
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
 from cascore.sampling import Samples, initial_noise
@@ -51,7 +51,6 @@ SAMPLERS = MappingProxyType(
         "12-calls": Sampler(steps=12),
     }
 )
-_BATCH = 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +136,7 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
     scale = SCALES[scale_name]
     judge = Judge(PRESETS[scale.presets[0]].data.name, scale.extractors, workshop)
     trained = lru_cache(maxsize=1)(workshop.trained)
+    pixels = lru_cache(lambda: to_float(judge.train.images))
     common = {"data": judge.data, "count": scale.count}
 
     def draw(
@@ -150,18 +150,14 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
                 sampler,
                 experiment.schedule,
                 start=start,
-                train=to_float(judge.train.images),
+                train=pixels(),
                 seeds=seeds_from(first_seed(seed), scale.count),
                 device=workshop.device,
             )
             return {
-                "raw": judge.distances(found.samples.raw),
-                "denoised": judge.distances(found.samples.denoised),
+                **judge.measured(model, found.samples),
                 "gap": asdict(found.gap),
                 "ideal": asdict(ideal_gap(sampler, experiment.schedule)),
-                "nfe": found.samples.nfe,
-                "checkpoint": model.digest,
-                **judge.provenance(),
             }
 
         return measure
@@ -246,7 +242,7 @@ def chains(
         schedule=schedule,
         device=device,
         start=starting_points(start, seeds, sigma=schedule.first, train=train),
-        batch_size=_BATCH,
+        batch_size=BATCH,
         callback=watch,
     )
     apart = (samples.raw - samples.denoised).double()

@@ -21,16 +21,18 @@ from cascore.pixels import to_uint8
 from cascore.reproduce.workshop import Trained, Workshop
 from cascore.sampling import Samples
 
-__all__ = ["SEED_APART", "Judge", "first_seed"]
+__all__ = ["BATCH", "SEED_APART", "Judge", "first_seed"]
 
 SEED_APART = 10**6
 """Between the first pictures of two sampling seeds."""
-_BATCH = 250
+BATCH = 250
+"""Pictures at a time."""
 _FLOOR_REPEATS = 20
 
 
 class _Reference(NamedTuple):
     extractor: FeatureExtractor
+    features: Tensor
     moments: FeatureMoments
 
 
@@ -61,22 +63,34 @@ class Judge:
             sampler=sampler,
             schedule=trained.model.experiment.schedule,
             device=self._workshop.device,
-            batch_size=_BATCH,
+            batch_size=BATCH,
         )
 
     def distances(self, images: Tensor) -> dict[str, dict[str, float]]:
         """Fréchet distance and its standard error by extractor, of pixels in [0, 1]."""
         return {name: _distance(images, self._reference(name)) for name in self.extractors}
 
+    def measured(self, trained: Trained, samples: Samples) -> dict[str, Any]:
+        """What every record of a model's samples holds: distances, and what they follow from."""
+        return {
+            "raw": self.distances(samples.raw),
+            "denoised": self.distances(samples.denoised),
+            "nfe": samples.nfe,
+            "checkpoint": trained.digest,
+            **self.provenance(),
+        }
+
+    def floors(self, *, count: int) -> dict[str, dict[str, Any]]:
+        """`floor` by extractor."""
+        return {name: self.floor(name, count=count) for name in self.extractors}
+
     def floor(self, extractor: str, *, count: int) -> dict[str, Any]:
         """What as many real images score against as many as the training set has."""
         reference = self._reference(extractor)
-        features = [
-            reference.extractor(load_images(self.data, s).images) for s in ("train", "test")
-        ]
+        test = reference.extractor(load_images(self.data, "test").images)
         return asdict(
             real_floor(
-                torch.cat(features),
+                torch.cat([reference.features, test]),
                 count=count,
                 reference_count=reference.moments.count,
                 repeats=_FLOOR_REPEATS,
@@ -99,8 +113,9 @@ class Judge:
             extractor = load_extractor(
                 name, image_shape=self.train.shape, device=self._workshop.device
             )
-            moments = FeatureMoments.of(extractor(self.train.images), extractor=extractor.identity)
-            self._references[name] = _Reference(extractor, moments)
+            features = extractor(self.train.images)
+            moments = FeatureMoments.of(features, extractor=extractor.identity)
+            self._references[name] = _Reference(extractor, features, moments)
         return self._references[name]
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "new_figure",
     "plain_ticks",
     "require_matplotlib",
+    "shade_real",
     "spread_of",
     "tally",
     "verdict",
@@ -80,6 +81,17 @@ class Spread:
     mean: float
     deviation: float
     count: int
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Two deviations to either side; a logarithmic axis has no zero, so it ends above it."""
+        low, high = self.mean - 2 * self.deviation, self.mean + 2 * self.deviation
+        return max(low, self.mean / 3), high
+
+    @property
+    def whisker(self) -> float:
+        """Two deviations, within what a logarithmic axis can show; 0 of a single value."""
+        return 0.0 if math.isnan(self.deviation) else min(2 * self.deviation, 0.9 * self.mean)
 
     def text(self, digits: int) -> str:
         """`mean ± deviation` with that many digits behind the point."""
@@ -144,6 +156,11 @@ def new_figure(columns: int, *, rows: int = 1, height: float = 3.6) -> tuple[Fig
         panel.grid(color=_RULE, linewidth=0.6)
         panel.set_axisbelow(True)
     return figure, panels
+
+
+def shade_real(span: Callable[..., object], band: Spread, *, label: str = "real images") -> None:
+    """Grey where real data are: `span` is a panel's axvspan or axhspan."""
+    span(*band.band, color="#e3e3e3", linewidth=0, label=label)
 
 
 def legend_below(figure: Figure, panel: Axes, *, columns: int) -> None:

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["picture_of", "sheet_of", "show_sheet"]
 
-_SHOWN, _COLUMNS = 24, 12
 
-
-def sheet_of(images: Tensor) -> str:
-    """The first 24 of images uint8 [N, C, H, W], 12 in a row, as a PNG in base64."""
-    return base64.b64encode(encode_png(grid(images[:_SHOWN], columns=_COLUMNS, padding=1))).decode()
+def sheet_of(images: Tensor, *, shown: int = 24, columns: int = 12) -> str:
+    """The first of images uint8 [N, C, H, W], row by row, as a PNG in base64."""
+    return base64.b64encode(encode_png(grid(images[:shown], columns=columns, padding=1))).decode()
 
 
 def picture_of(sheet: str) -> npt.NDArray[np.uint8]:

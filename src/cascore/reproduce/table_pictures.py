@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from itertools import product
 from typing import TYPE_CHECKING
-
-import numpy as np
-from PIL import Image
 
 from cascore.reproduce.pages import (
     COLOURS,
@@ -17,8 +12,10 @@ from cascore.reproduce.pages import (
     legend_below,
     new_figure,
     plain_ticks,
+    shade_real,
     spread_of,
 )
+from cascore.reproduce.sheets import picture_of, show_sheet
 from cascore.reproduce.table_scales import TableScale
 from cascore.reproduce.table_values import OBJECTIVES, OUTCOMES, Key, Values
 from cascore.reproduce.tables import FLOOR, METHODS, Cell, Trial
@@ -26,7 +23,6 @@ from cascore.reproduce.tuning import Method
 from cascore.reproduce.units import Records
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["dots", "sheet"]
@@ -41,7 +37,7 @@ def dots(scale: TableScale, values: Values, floors: Mapping[str, Spread]) -> Fig
     figure, panels = new_figure(len(scale.extractors), height=4.4)
     rows = list(product(METHODS, scale.n_sigmas, OUTCOMES))
     for panel, extractor in zip(panels, scale.extractors, strict=True):
-        _floor(panel, floors[extractor])
+        shade_real(panel.axvspan, floors[extractor])
         for objective, outcome in product(OBJECTIVES, OUTCOMES):
             shift = -_APART if objective == "plain" else _APART
             marks = [
@@ -53,7 +49,7 @@ def dots(scale: TableScale, values: Values, floors: Mapping[str, Spread]) -> Fig
             panel.errorbar(
                 [spread.mean for _, spread in marks],
                 [place for place, _ in marks],
-                xerr=[_whisker(spread) for _, spread in marks],
+                xerr=[spread.whisker for _, spread in marks],
                 fmt="o",
                 color=colour,
                 markerfacecolor=_FILL[outcome] or colour,
@@ -80,45 +76,20 @@ def _name(method: Method, n_sigma: int, outcome: str) -> str:
     return f"{method.upper()}, $n_\\sigma$ = {n_sigma}, {outcome}"
 
 
-def _whisker(spread: Spread) -> float:
-    """Two standard deviations, within what a logarithmic axis can show."""
-    return float(min(np.nan_to_num(2 * spread.deviation), 0.9 * spread.mean))
-
-
-def _floor(panel: Axes, band: Spread) -> None:
-    low, high = band.mean - 2 * band.deviation, band.mean + 2 * band.deviation
-    panel.axvspan(max(low, band.mean / 3), high, color="#e3e3e3", linewidth=0, label="real images")
-
-
 def sheet(scale: TableScale, records: Records) -> Figure:
     """Denoised samples of every sampler, plain beside adversarial, and real images at the top."""
     samplers = list(product(METHODS, scale.n_sigmas))
-    real = _picture(records[FLOOR]["result"]["sheet"])
-    height, width = real.shape[:2]
+    real = records[FLOOR]["result"]["sheet"]
+    height, width = picture_of(real).shape[:2]
     figure, panels = new_figure(2, rows=len(samplers) + 1, height=4.6 * height / width)
     places = iter(panels)
     for title in scale.presets:
-        _show(next(places), real, title, "real images")
+        show_sheet(next(places), real, title=title, label="real images")
     for method, n in samplers:
         for preset in scale.presets:
             record = records[Cell(Trial(preset, 0), method, n).unit(0)]
             label = f"{method.upper()}, $n_\\sigma$ = {n}"
-            _show(next(places), _picture(record["result"]["sheet"]), "", label)
+            show_sheet(next(places), record["result"]["sheet"], title="", label=label)
     for panel in panels[1::2]:
         panel.set_ylabel("")
     return figure
-
-
-def _show(panel: Axes, picture: np.ndarray, title: str, label: str) -> None:
-    panel.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    panel.set_title(title, loc="left", fontsize=10)
-    panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
-    panel.set_xticks([])
-    panel.set_yticks([])
-    panel.grid(visible=False)
-    panel.spines[:].set_visible(False)
-
-
-def _picture(png: str) -> np.ndarray:
-    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
-        return np.asarray(image)

@@ -13,6 +13,7 @@ from cascore.reproduce.claims import (
     denoising_lowers,
     paired,
 )
+from cascore.reproduce.floors import band_of
 from cascore.reproduce.pages import Spread, spread_of
 from cascore.reproduce.table_scales import TABLES, TableScale
 from cascore.reproduce.tables import FLOOR, METHODS, cells, sampler_of, trials
@@ -78,10 +79,7 @@ def values_of(scale: TableScale, records: Records) -> Values:
 
 def floors_of(records: Records) -> dict[str, Spread]:
     """What as many real images score, by extractor."""
-    return {
-        name: Spread(each["mean"], each["spread"], each["repeats"])
-        for name, each in records[FLOOR]["result"]["floors"].items()
-    }
+    return {name: band_of(each) for name, each in records[FLOOR]["result"]["floors"].items()}
 
 
 def best_key(values: Values, *, extractor: str, objective: Objective | None = None) -> Key:

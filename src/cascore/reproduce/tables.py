@@ -1,19 +1,16 @@
 """Tables 1, 2 and 3: sampling, n_sigma, denoising and objective, each against each."""
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
-
-from torch import Tensor
 
 from cascore.datasets import load_images
 from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.presets import PRESETS, SAMPLERS
-from cascore.pixels import encode_png, to_uint8
-from cascore.pixels import grid as image_sheet
+from cascore.pixels import to_uint8
 from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.sheets import sheet_of
 from cascore.reproduce.table_scales import TABLES, TableScale
 from cascore.reproduce.tuning import VALIDATION_SEED, Grid, Method, best_of, paper_sampler
 from cascore.reproduce.units import Records, Unit
@@ -26,6 +23,7 @@ FLOOR = "floor"
 METHODS: tuple[Method, Method] = ("als", "cas")
 SHEET = 8
 """How many pictures of each measurement its record keeps."""
+_row = partial(sheet_of, shown=SHEET, columns=SHEET)
 
 
 class Trial(NamedTuple):
@@ -109,11 +107,10 @@ class _Work:
 
     def floor(self, done: Records) -> Mapping[str, Any]:
         del done
-        names = self.scale.extractors
         return {
-            "floors": {name: self.judge.floor(name, count=self.scale.count) for name in names},
+            "floors": self.judge.floors(count=self.scale.count),
             "reference": self.judge.train.digest,
-            "sheet": _sheet(load_images(self.judge.data, "test").images),
+            "sheet": _row(load_images(self.judge.data, "test").images),
         }
 
     def tunings(self, trial: Trial) -> list[Unit]:
@@ -176,13 +173,9 @@ class _Work:
             model, sampler = self.trained(experiment), sampler_of(cell, self.scale, done)
             samples = self.judge.sample(model, sampler, seed=seed, count=self.scale.count)
             return {
-                "raw": self.judge.distances(samples.raw),
-                "denoised": self.judge.distances(samples.denoised),
-                "nfe": samples.nfe,
+                **self.judge.measured(model, samples),
                 "sampler": asdict(sampler),
-                "checkpoint": model.digest,
-                **self.judge.provenance(),
-                "sheet": _sheet(to_uint8(samples.denoised[:SHEET])),
+                "sheet": _row(to_uint8(samples.denoised[:SHEET])),
             }
 
         return Unit(cell.unit(seed), settings, measure)
@@ -194,9 +187,3 @@ def sampler_of(cell: Cell, scale: TableScale, records: Records) -> Sampler:
         return SAMPLERS[f"{scale.presets[0]}-{cell.method}-{cell.n_sigma}"]
     chosen = records[cell.trial.tuning(cell.method, cell.n_sigma)]["result"]["chosen"]
     return paper_sampler(cell.method, n_sigma=cell.n_sigma, knob=chosen)
-
-
-def _sheet(images: Tensor) -> str:
-    """The first pictures in a row, as a PNG in base64."""
-    row = image_sheet(images[:SHEET], columns=SHEET, padding=1)
-    return base64.b64encode(encode_png(row)).decode("ascii")
