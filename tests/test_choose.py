@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from running import run
 
-from cascore import cli
 from cascore.datasets.survey import FolderSurvey, fitting_options, fitting_sizes, survey_folder
 from cascore.errors import InputError
 from cascore.experiments.build import build_denoiser
@@ -19,12 +19,6 @@ from cascore.pixels import save_png, to_float
 from cascore.schedule import largest_distance, level_count
 
 COLOUR_32 = FolderSurvey(images=100, smallest=32, one_size=(32, 32), grey=0)
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 def draw(folder, sizes, *, channels=3, start=0):

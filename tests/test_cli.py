@@ -7,23 +7,16 @@ import sys
 
 import pytest
 import torch
+from running import run
 from safetensors import SafetensorError
 
 import cascore
-from cascore import cli
 from cascore.datasets import load_images
 from cascore.experiments.presets import PRESETS, SAMPLERS
 from cascore.experiments.records import read_records
 from cascore.pixels import save_png
 
 TINY = ("--network.width", "8", "--train.batch-size", "16", "--train.steps", "3", "--device", "cpu")
-
-
-def run(*arguments):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from example_records import RECORD, TRAIN
+from running import run
 
-from cascore import cli
 from cascore.errors import InputError
 from cascore.experiments.comparison import FIELDS, mismatches, rank, require_comparable
 from cascore.experiments.comparison_chart import comparison_chart
@@ -157,12 +157,6 @@ def test_nothing_to_compare_is_told(tmp_path, metric, path, told):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=told):
         find_entries([tmp_path / path], metric=metric, form="denoised", split=None)
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 def test_the_command_prints_a_table_and_draws(tmp_path, capsys):

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from running import run
 from scipy.spatial.distance import pdist
 
-from cascore import cli
 from cascore.commands import data as command
 from cascore.datasets import load_images
 from cascore.datasets.diameter import image_diameter
@@ -17,13 +17,6 @@ from cascore.fetching import Download
 from cascore.schedule import level_count
 
 GENERATOR = np.random.default_rng(43)
-
-
-def run(*arguments):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from running import run
 from torch import nn
 
 import cascore
-from cascore import cli, pretrained
+from cascore import pretrained
 from cascore.errors import InputError
 from cascore.experiments.config import Adversarial
 from cascore.experiments.convert import convert_run
@@ -28,13 +29,6 @@ from cascore.training.checkpoint import checkpoints
 
 CPU = torch.device("cpu")
 PACKAGE = Path(pretrained.__file__).parent
-
-
-def run(*arguments):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 def contents(folder):

@@ -9,8 +9,8 @@ from typing import get_args, get_type_hints
 
 import pytest
 import torch
+from running import run, silent
 
-from cascore import cli
 from cascore.arguments import Reproduce
 from cascore.commands.reproducing import EVERYTHING
 from cascore.datasets import load_points
@@ -31,17 +31,6 @@ from cascore.reproduce.workshop import Workshop
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 CPU = torch.device("cpu")
-
-
-def run(*arguments):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
-
-
-def silent(runs):
-    return Workshop(runs=runs, device=CPU, notify=lambda message: None)
 
 
 def contents(folder):

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
+from running import run, silent
 
-from cascore import cli
 from cascore.commands import reproducing
 from cascore.errors import InputError
 from cascore.reproduce import figure3_page, studies
@@ -16,18 +15,6 @@ from cascore.reproduce.claims import Claim, Comparison, claims_page, paired
 from cascore.reproduce.pages import Page, Spread
 from cascore.reproduce.studies import Study, gather, reproduce
 from cascore.reproduce.units import Unit
-from cascore.reproduce.workshop import Workshop
-
-
-def silent(runs):
-    return Workshop(runs=runs, device=torch.device("cpu"), notify=lambda message: None)
-
-
-def run(*arguments):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 def read(path):

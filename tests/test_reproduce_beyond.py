@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from reproducing import reproduced
+from running import silent
 
-from cascore import cli
 from cascore.errors import MissingExtraError
 from cascore.experiments.presets import PRESETS, SHAPES
 from cascore.metrics import load_extractor
@@ -34,23 +35,13 @@ from cascore.reproduce.beyond_values import Key, Loss, against, fewest_calls
 from cascore.reproduce.pages import Spread, mean_of
 from cascore.reproduce.schedulers import SCHEDULERS
 from cascore.reproduce.studies import reproduce
-from cascore.reproduce.workshop import Workshop
 
 TINY = SCALES["tiny"][0]
 
 
-def silent(runs):
-    return Workshop(runs=runs, device=torch.device("cpu"), notify=lambda message: None)
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    out = tmp_path_factory.mktemp("beyond")
-    arguments = ("reproduce", "beyond", "--scale", "tiny", "--out", out / "results")
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in (*arguments, "--runs", out / "runs", "--device", "cpu")])
-    assert stopped.value.code == 0
-    return out / "results"
+    return reproduced("beyond", tmp_path_factory.mktemp("beyond"))
 
 
 def result(folder, unit):

@@ -3,14 +3,13 @@
 import math
 
 import pytest
-import torch
 from reproducing import reproduced, rows_of
+from running import silent
 
 from cascore.losses import GAN_LOSSES
 from cascore.reproduce.gan_losses import SCALES, name_of, units
 from cascore.reproduce.gan_losses_page import best_line, measured_of, plain_line
 from cascore.reproduce.pages import Spread
-from cascore.reproduce.workshop import Workshop
 
 
 def test_gan_losses_run_end_to_end(tmp_path):
@@ -24,10 +23,9 @@ def test_gan_losses_run_end_to_end(tmp_path):
 
 
 def test_every_loss_is_trained_in_its_own_run(tmp_path):
-    workshop = Workshop(runs=tmp_path, device=torch.device("cpu"), notify=lambda message: None)
     trained = {
         (experiment["name"], experiment["train"]["seed"]): experiment
-        for unit in units("laptop", workshop)
+        for unit in units("laptop", silent(tmp_path))
         if (experiment := unit.settings.get("experiment"))
     }
     hybrid = [e for e in trained.values() if e["train"]["objective"] == "hybrid"]

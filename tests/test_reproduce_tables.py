@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from itertools import product
 
 import pytest
-import torch
 from PIL import Image
+from running import run, silent
 
-from cascore import cli, datasets
+from cascore import datasets
 from cascore.errors import InputError
 from cascore.reproduce import headline, table_page, table_values
 from cascore.reproduce.studies import gather, reproduce, write_claims
@@ -19,17 +19,6 @@ from cascore.reproduce.table_scales import TABLES
 from cascore.reproduce.tables import cells, sampler_of, trials, units
 from cascore.reproduce.tuning import at_edge, best_of
 from cascore.reproduce.workshop import Workshop
-
-
-def silent(runs):
-    return Workshop(runs=runs, device=torch.device("cpu"), notify=lambda message: None)
-
-
-def run(*arguments):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 def read(path):

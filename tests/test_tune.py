@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from running import run
 
-from cascore import cli
 from cascore.commands.tuning import verdict
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
@@ -29,13 +29,6 @@ from cascore.tuning.search import Candidate, difference, search
 
 CPU = torch.device("cpu")
 DEFAULT = Candidate(2, 2.5)
-
-
-def run(*arguments):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 # --- the search ----------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from evaluating import SAMPLER, Silent, ask, write_images
+from running import run
 from safetensors.torch import load_file, save_file
 
-from cascore import cli
 from cascore.datasets import FolderOptions, load_images
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
@@ -170,12 +170,6 @@ def test_a_record_of_a_later_cascore_is_told(trained):
     sampler = replace(record.sampler, settings={**record.sampler.settings, "order": 7})
     with pytest.raises(InputError, match=r"sampler\.order is 7"):
         again([replace(record, sampler=sampler)])
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
-    return stopped.value.code
 
 
 def test_the_command_says_so_and_its_exit_code_too(trained, tmp_path, capsys):
