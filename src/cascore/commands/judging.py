@@ -1,6 +1,5 @@
 """`cascore evaluate`: a model's samples, or a folder of images, against real images."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.evaluation import evaluate as answer
 from cascore.experiments.models import is_model, load_model
+from cascore.experiments.outputs import file_name
 from cascore.experiments.question import Question
 from cascore.experiments.records import Record, write_records
 from cascore.pretrained import place_for, spoken_name
@@ -156,5 +156,5 @@ def _default_place(question: Question, records: Sequence[Record]) -> Path | None
         f"{question.sampler.label} {first.sampler.nfe} calls seed {question.first_seed}"
         f" count {question.count} step {first.model.step}"
     )
-    file = re.sub(r"[^a-z0-9.]+", "-", name.lower()) + ".json"
+    file = f"{file_name(name)}.json"
     return place_for(question.path, "evaluations") / file

@@ -1,6 +1,5 @@
 """`cascore sample`: pictures from a run or a model directory."""
 
-import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from cascore.experiments.config import Sampler
 from cascore.experiments.generate import generate, seeds_from
 from cascore.experiments.model_folder import is_model_folder, read_model_record
 from cascore.experiments.models import Model, load_model
-from cascore.experiments.outputs import require_new, write_samples
+from cascore.experiments.outputs import file_name, require_new, write_samples
 from cascore.experiments.presets import SAMPLERS, require_fitting
 from cascore.experiments.run_folder import is_run, read_experiment
 from cascore.pretrained import place_for, spoken_name
@@ -43,7 +42,7 @@ def sample(
     sampler = advice.sampler
     calls = build.network_calls(sampler, model.experiment.schedule)
     name = f"{sampler.label} {calls} calls seed {first_seed} count {count} step {model.step}"
-    folder = out or place_for(run, "samples") / re.sub(r"[^a-z0-9.]+", "-", name.lower())
+    folder = out or place_for(run, "samples") / file_name(name)
     if out is None and (folder / "record.json").is_file():
         raise InputError(
             f"{folder} holds these pictures already, sheet denoised.png: others with --seed, or the"

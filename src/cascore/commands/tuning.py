@@ -1,7 +1,6 @@
 """`cascore tune`: order and kappa for a model and a number of network calls."""
 
 import math
-import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.evaluation import Ready, ready_for_model
 from cascore.experiments.models import Model, load_model
-from cascore.experiments.outputs import require_new, write_record
+from cascore.experiments.outputs import file_name, require_new, write_record
 from cascore.experiments.question import Question
 from cascore.files import replaced_folder
 from cascore.metrics import Floor
@@ -60,8 +59,7 @@ def tune(
         f" seed {question.first_seed} step {model.step}"
         f" {ready.view.judge.extractor.identity.name}"
     )
-    name = re.sub(r"[^a-z0-9.]+", "-", words.lower())
-    folder = out or place_for(question.path, "tuning") / name
+    folder = out or place_for(question.path, "tuning") / file_name(words)
     require_new(folder)
 
     def tell(candidate: Candidate, values: Sequence[float]) -> None:

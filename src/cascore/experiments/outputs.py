@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +17,14 @@ from cascore.files import replaced_folder, write_text
 from cascore.pixels import grid, save_png, to_uint8
 from cascore.sampling import Samples
 
-__all__ = ["require_new", "software", "write_record", "write_samples"]
+__all__ = ["file_name", "require_new", "software", "write_record", "write_samples"]
 
 SHEET = 256  # pictures on a sheet at most
+
+
+def file_name(words: str) -> str:
+    """Words as a name of a file: small letters, digits and dots, all else a hyphen."""
+    return re.sub(r"[^a-z0-9.]+", "-", words.lower())
 
 
 def require_new(folder: Path) -> None:
