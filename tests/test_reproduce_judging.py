@@ -1,0 +1,80 @@
+"""What all studies measure with: real images, their floor, and samples by seed."""
+
+from dataclasses import asdict
+
+import torch
+from running import silent
+
+from cascore.datasets import load_images
+from cascore.experiments.config import Sampler
+from cascore.experiments.generate import generate
+from cascore.metrics import frechet_distance, load_extractor, real_floor
+from cascore.metrics.moments import FeatureMoments
+from cascore.pixels import to_float, to_uint8
+from cascore.pretrained import find_model
+from cascore.reproduce import judging
+from cascore.reproduce.judging import Judge
+from cascore.reproduce.workshop import Trained
+
+CPU = torch.device("cpu")
+
+
+def images(split):
+    return load_images("digits", split).images
+
+
+def test_the_floor_is_that_of_all_real_images_each_of_which_is_seen_once(tmp_path, monkeypatch):
+    extractor = load_extractor("digits", image_shape=(1, 8, 8), device=CPU)
+    seen = []
+
+    class Counting:
+        identity = extractor.identity
+
+        def __call__(self, pixels):
+            seen.append(len(pixels))
+            return extractor(pixels)
+
+    monkeypatch.setattr(judging, "load_extractor", lambda name, **settings: Counting())
+    judge = Judge("digits", ("digits",), silent(tmp_path))
+    found = judge.floors(count=50)
+    every = torch.cat([images("train"), images("test")])
+    wanted = real_floor(
+        extractor(every),
+        count=50,
+        reference_count=len(images("train")),
+        repeats=20,
+        seed=0,
+        extractor=extractor.identity,
+    )
+    assert found == {"digits": asdict(wanted)}
+    judge.distances(to_float(images("test")[:50]))
+    assert seen == [len(images("train")), len(images("test")), 50]
+
+
+def test_a_measurement_holds_the_distances_of_both_outcomes_of_its_seed(tmp_path):
+    from cascore import load_model
+
+    model = load_model(find_model("digits"))
+    judge = Judge("digits", ("digits", "pixels"), silent(tmp_path))
+    sampler = Sampler(steps=3)
+    trained = Trained(model, model.digest)
+    found = judge.measured(trained, judge.sample(trained, sampler, seed=2, count=40))
+    samples = generate(
+        model.denoiser,
+        shape=model.shape,
+        seeds=range(2_000_000, 2_000_040),
+        sampler=sampler,
+        schedule=model.experiment.schedule,
+        device=CPU,
+    )
+    for outcome, drawn in (("raw", samples.raw), ("denoised", samples.denoised)):
+        for name in judge.extractors:
+            extractor = load_extractor(name, image_shape=(1, 8, 8), device=CPU)
+            ours, real = (
+                FeatureMoments.of(extractor(each), extractor=extractor.identity)
+                for each in (to_uint8(drawn), images("train"))
+            )
+            wanted = frechet_distance(ours, real)
+            assert abs(found[outcome][name]["value"] - wanted) < 1e-6 * max(1.0, wanted)
+    assert (found["nfe"], found["checkpoint"]) == (3, model.digest)
+    assert found["reference"] == load_images("digits", "train").digest
