@@ -11,7 +11,7 @@ from running import run, silent
 from cascore.commands import reproducing
 from cascore.errors import InputError
 from cascore.reproduce import figure3_page, studies
-from cascore.reproduce.claims import Claim, Comparison, claims_page, paired
+from cascore.reproduce.claims import Claim, Comparison, claims_page, claims_table, paired
 from cascore.reproduce.pages import Page, Spread
 from cascore.reproduce.studies import Study, gather, reproduce
 from cascore.reproduce.units import Unit
@@ -54,7 +54,16 @@ def test_the_change_is_a_geometric_mean():
     quarter = Comparison("", Spread(1.0, 0, 3), Spread(4.0, 0, 3))
     same = Comparison("", Spread(3.0, 0, 3), Spread(3.0, 0, 3))
     assert Claim("", "", [quarter, same]).change == pytest.approx(0.5)
-    assert math.isnan(Claim("", "", [Comparison("", Spread(0.0, 0, 3), Spread(0.0, 0, 3))]).change)
+    zero = Comparison("", Spread(0.0, 0, 3), Spread(4.0, 0, 3))
+    assert math.isnan(Claim("", "", [quarter, zero]).change)
+
+
+def test_the_table_of_claims_says_each_statement_once():
+    found = [Claim("it is lower", "`x`", [HELD]), Claim("it is lower", "`y`", [TIE])]
+    assert claims_table(found).splitlines()[2:] == [
+        "| it is lower | `x` | held (1 of 1) | 50.0% lower |",
+        "|  | `y` | tie (1 of 1) | 0.0% lower |",
+    ]
 
 
 def test_the_claims_page_has_a_row_for_each_statement_and_a_column_for_each_study():

@@ -7,7 +7,13 @@ import torch
 from reproducing import reproduced, rows_of
 
 from cascore.reproduce import levels
-from cascore.reproduce.conditional_values import distance_line, loss_line, theory_line
+from cascore.reproduce.conditional import OUTCOMES, SAMPLERS, SCALES, SPLITS
+from cascore.reproduce.conditional_values import (
+    distance_claims,
+    loss_claims,
+    loss_line,
+    theory_line,
+)
 from cascore.reproduce.levels import UnconditionalOptimum, level_losses
 from cascore.reproduce.pages import Spread
 from cascore.schedule import geometric_sigmas
@@ -60,17 +66,37 @@ def test_not_seeing_the_level_costs_something_and_parts_do_not_matter(monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
-    [(1.0, "is lower"), (2.0, "ties"), (3.0, "is higher")],
+    ("seen", "verdict"),
+    [(1.0, "held"), (2.0, "tie"), (3.0, "did not hold")],
 )
-def test_sentences_say_what_the_numbers_say(seen, said):
-    losses = {("conditional", "test"): [[seen - 0.1] * 2, [seen + 0.1] * 2],
-              ("unconditional", "test"): [[1.9] * 2, [2.1] * 2]}  # fmt: skip
-    assert loss_line("test", losses).endswith(f"the conditional network {said}.")
-    measured = {("conditional", "12-calls", "e", "raw"): Spread(seen, 0.1, 2),
-                ("unconditional", "12-calls", "e", "raw"): Spread(2.0, 0.1, 2)}  # fmt: skip
-    count = {"is lower": "lower in 1 of 1", "ties": "a tie in 1", "is higher": "higher in 1"}[said]
-    assert count in distance_line("12-calls", measured)
+def test_claims_say_what_the_numbers_say(seen, verdict):
+    losses = {
+        **{("conditional", split): [[seen - 0.1] * 2, [seen + 0.1] * 2] for split in SPLITS},
+        **{("unconditional", split): [[1.9] * 2, [2.1] * 2] for split in SPLITS},
+    }
+    found = {(claim.statement, claim.measure): claim.verdict for claim in loss_claims(losses)}
+    statement = "sight of σ lowers the loss on the held-out images"
+    assert found[statement, "Eq. 1"] == f"{verdict} (1 of 1)"
+    assert found[statement, "level by level"] == f"{verdict} (2 of 2)"
+    assert len(found) == 4
+    scale = SCALES["tiny"]
+    measured = {
+        (kind, sampler, extractor, outcome): Spread(mean, 0.1, 2)
+        for kind, mean in (("conditional", seen), ("unconditional", 2.0))
+        for sampler in SAMPLERS
+        for extractor in scale.extractors
+        for outcome in OUTCOMES
+    }
+    for claim in distance_claims(scale, measured):
+        assert claim.verdict == f"{verdict} (2 of 2)"
+
+
+def test_the_widest_level_is_where_the_losses_differ_most():
+    losses = {("conditional", "test"): [[1.0, 1.0], [1.0, 2.0]],
+              ("unconditional", "test"): [[1.0, 3.0], [1.0, 3.0]]}  # fmt: skip
+    line = loss_line("test", losses, [5.0, 0.25])
+    assert "1.25 ± 0.35 with sight of σ and 2.00 ± 0.00 without" in line
+    assert line.endswith("the furthest apart at σ = 0.25 (-50%).")
 
 
 def test_the_price_in_theory_is_a_difference_of_means():

@@ -1,14 +1,15 @@
 """The study of GAN losses: what is trained, and what its sentences say."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from reproducing import reproduced, rows_of
 from running import silent
 
 from cascore.losses import GAN_LOSSES
-from cascore.reproduce.gan_losses import SCALES, name_of, units
-from cascore.reproduce.gan_losses_page import best_line, measured_of, plain_line
+from cascore.reproduce.gan_losses import OUTCOMES, SCALES, name_of, units
+from cascore.reproduce.gan_losses_page import best_line, claims_of, measured_of
 from cascore.reproduce.pages import Spread
 
 
@@ -74,4 +75,18 @@ def test_whether_least_squares_is_best_is_read_from_the_numbers(lsgan, said):
         for kind, mean in {"plain": 0.1, "lsgan": lsgan, "hinge": 1.0}.items()
     }
     assert best_line("digits", "raw", measured).endswith(said)
-    assert "higher in 2" in plain_line("digits", "raw", measured)
+
+
+def test_claims_turn_with_the_numbers():
+    means = {"plain": 1.0, "lsgan": 0.5, "hinge": 2.0}
+    measured = {
+        (kind, "digits", outcome): Spread(mean, 0.1, 3)
+        for kind, mean in means.items()
+        for outcome in OUTCOMES
+    }
+    scale = replace(SCALES["tiny"], extractors=("digits",))
+    best, raw, denoised = claims_of(scale, measured)
+    assert best.verdict == "held (2 of 2)"
+    assert raw.verdict == denoised.verdict == "mixed (1 of 2 held, 1 did not)"
+    other = {**measured, ("lsgan", "digits", "raw"): Spread(1.9, 0.1, 3)}
+    assert claims_of(scale, other)[0].verdict == "held (1 of 2, 1 tie)"

@@ -1,6 +1,7 @@
 """Where chains start, and the gap at their ends, against closed forms."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -9,8 +10,16 @@ from reproducing import reproduced, rows_of
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler, Schedule
 from cascore.experiments.generate import generate
-from cascore.reproduce.initialisation import chains, ideal_gap, starting_points
-from cascore.reproduce.initialisation_values import gap_line
+from cascore.reproduce.initialisation import (
+    OUTCOMES,
+    SAMPLERS,
+    SCALES,
+    STARTS,
+    chains,
+    ideal_gap,
+    starting_points,
+)
+from cascore.reproduce.initialisation_values import PLACES, end_claims, start_claims
 from cascore.reproduce.pages import Spread
 from cascore.theory import EmpiricalDenoiser
 
@@ -100,8 +109,30 @@ def test_a_start_of_another_shape_is_refused():
         )
 
 
-@pytest.mark.parametrize(("cas", "said"), [(1.0, "is smaller"), (1.95, "ties"), (3.0, "is larger")])
-def test_the_sentence_on_the_gap_is_read_from_the_numbers(cas, said):
-    gaps = {("digits", "als", "call"): Spread(2.0, 0.1, 3),
-            ("digits", "cas", "call"): Spread(cas, 0.1, 3)}  # fmt: skip
-    assert f" σ_L, {said} (ALS: 2.000 ± 0.100 σ_L)." in gap_line("digits", "call", gaps)
+VERDICTS = [(1.0, "held"), (1.95, "tie"), (3.0, "did not hold")]
+
+
+@pytest.mark.parametrize(("cas", "verdict"), VERDICTS)
+def test_the_claim_on_the_gap_is_read_from_the_numbers(cas, verdict):
+    scale = SCALES["tiny"]
+    gaps = {
+        (preset, sampler, place): Spread(mean, 0.1, 3)
+        for preset, place in product(scale.presets, PLACES)
+        for sampler, mean in (("als", 2.0), ("cas", cas))
+    }
+    assert {claim.verdict for claim in end_claims(scale, gaps)} == {f"{verdict} (2 of 2)"}
+
+
+@pytest.mark.parametrize(("other", "verdict"), VERDICTS)
+def test_a_start_is_compared_with_noise(other, verdict):
+    """Only one start of one sampler differs from noise."""
+    scale = SCALES["tiny"]
+    measured = {
+        key: Spread(other if key[1:3] == ("12-calls", "uniform") else 2.0, 0.1, 3)
+        for key in product(scale.presets, SAMPLERS, STARTS, scale.extractors, OUTCOMES)
+    }
+    found = {claim.statement: claim.verdict for claim in start_claims(scale, measured)}
+    assert len(found) == 6
+    own = "a start from U[0, 1] without noise lowers the distance against σ₁ z, 12 calls, order 2"
+    assert found.pop(own) == f"{verdict} (4 of 4)"
+    assert set(found.values()) == {"tie (4 of 4)"}

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from itertools import product
 
 import pytest
 import torch
@@ -10,10 +11,10 @@ from reproducing import reproduced, rows_of
 
 from cascore.experiments.presets import PRESETS, PUBLISHED
 from cascore.metrics import mode_coverage
-from cascore.reproduce.table4 import SCALES, coverage_of, stacks_of_channels
+from cascore.reproduce.table4 import OBJECTIVES, OUTCOMES, SCALES, coverage_of, stacks_of_channels
 from cascore.reproduce.table4_values import (
     PRINTED,
-    adversarial_line,
+    claims_of,
     coverage_line,
     honest_kl,
     printed_kl,
@@ -91,11 +92,25 @@ def test_sentences_say_what_the_numbers_say():
         "Of 2 kinds of samples 1 cover all 1,000 modes; the fewest are 999. As many stacks of real"
         " test images cover 1,000."
     )
-    assert adversarial_line(found).endswith("lower in 0 of 1, higher in 1, a tie in 0.")
-    swapped = {("plain", "s", "raw"): uneven, ("adversarial", "s", "raw"): even}
-    assert adversarial_line(swapped).endswith("lower in 1 of 1, higher in 0, a tie in 0.")
-    alike = {("plain", "s", "raw"): even, ("adversarial", "s", "raw"): even}
-    assert adversarial_line(alike).endswith("lower in 0 of 1, higher in 0, a tie in 1.")
+
+
+def test_claims_compare_divergences_that_differ_in_one_thing():
+    even = mode_coverage(torch.arange(1000).repeat(20), 1000)
+    uneven = mode_coverage(
+        torch.cat([torch.arange(999).repeat(10), torch.zeros(9000).long()]), 1000
+    )
+    group = SCALES["tiny"][0]
+    kinds = list(product(OBJECTIVES, group.samplers, OUTCOMES))
+
+    def verdicts(better):
+        found = {kind: even if better in kind else uneven for kind in kinds}
+        return [claim.verdict for claim in claims_of(group, found)]
+
+    held, against, tie = "held (4 of 4)", "did not hold (4 of 4)", "tie (4 of 4)"
+    assert verdicts("adversarial") == [held, tie, tie]
+    assert verdicts("plain") == [against, tie, tie]
+    assert verdicts("denoised") == [tie, held, tie]
+    assert verdicts("20-calls") == [tie, tie, against]
 
 
 def test_all_levels_have_the_papers_step_size():

@@ -198,10 +198,11 @@ def sentence(page, start):
     return next(line for line in page.text.splitlines() if line.startswith(f"- {start}"))
 
 
-def judged(table, distance, start):
+def judged(table, distance, statement):
     """The verdict for the first extractor."""
     page = table_page.page(table, "laptop", records_of(table, distance))
-    return sentence(page, start).split(": ", 1)[1].split(" in the features", 1)[0]
+    row = next(line for line in page.text.splitlines() if line.startswith(f"| {statement}"))
+    return row.split(" | ")[2]
 
 
 LOWER = {"als": 2.0, "cas": 1.0}, {"raw": 2.0, "denoised": 1.9}, {"plain": 2.0, "adversarial": 1.0}
@@ -221,18 +222,18 @@ def test_who_is_better_turns_with_the_records(table, sign):
         assert judged(table, methods, start) == f"{held} (2 of 2)"
         assert judged(table, outcomes, start) == "tie (2 of 2)"
     for method in ("ALS", "CAS"):
-        start = f"Denoising lowers the distance of {method}"
+        start = f"denoising lowers the distance of {method}"
         assert judged(table, outcomes, start) == f"{held} (4 of 4)"
         assert judged(table, methods, start) == "tie (4 of 4)"
     for kind in ("raw", "denoised"):
-        start = f"The adversarial objective lowers the distance of {kind}"
+        start = f"the adversarial objective lowers the distance of {kind}"
         assert judged(table, objectives, start) == f"{held} (4 of 4)"
         assert judged(table, outcomes, start) == "tie (4 of 4)"
-    more = "More steps for each level"
+    more = "more steps for each level"
     assert judged(table, lambda o, m, n, kind, e: 5 - sign * n, more) == f"{held} (8 of 8)"
     near = "cas" if sign == 1 else "als"
     gains = {"denoised": lambda m: 5.0, "raw": lambda m: 5.1 if m == near else 7.0}
-    start = "Denoising changes CAS less"
+    start = "denoising changes CAS less"
     assert judged(table, lambda o, m, n, kind, e: gains[kind](m), start) == f"{held} (4 of 4)"
 
 
@@ -241,9 +242,11 @@ def test_residual_noise_may_matter_to_one_extractor_alone():
     page = table_page.page(
         "table2", "laptop", records_of("table2", lambda o, m, n, k, e: noise.get((k, e), 5.0))
     )
-    line = sentence(page, "Denoising lowers the distance of ALS")
-    assert "tie (4 of 4) in the features of `digits`, 0.0% lower" in line
-    assert "held (4 of 4) in the features of `random-convolution`, 44.4% lower" in line
+    rows = (
+        "| denoising lowers the distance of ALS | `digits` | tie (4 of 4) | 0.0% lower |\n"
+        "|  | `random-convolution` | held (4 of 4) | 44.4% lower |"
+    )
+    assert rows in page.text
 
 
 def test_the_table_marks_the_best_and_what_ties_with_it():
@@ -254,7 +257,7 @@ def test_the_table_marks_the_best_and_what_ties_with_it():
         "laptop",
         records_of("table1", lambda o, m, n, k, e: values.get((m, n, k), 3.0) + (o != "plain")),
     )
-    rows = [line for line in page.text.splitlines() if line.startswith(("| ALS", "| CAS"))]
+    rows = [line for line in page.text.splitlines() if line.startswith(("| ALS |", "| CAS |"))]
     assert len(rows) == 8
     assert rows[0].startswith("| ALS | 1 | no | 1.04 ± 0.01 | 2.04 ± 0.01 |")
     assert rows[-2].startswith("| CAS | 5 | no | 1.02 ± 0.01 † | 2.02 ± 0.01 |")
@@ -310,4 +313,4 @@ def test_the_claims_of_a_table_are_those_of_its_page():
     assert len(found) == 2 * 10
     text = table_page.page("table1", "laptop", records).text
     for claim in found:
-        assert f"{claim.verdict} in the features of {claim.measure}" in text
+        assert f"| {claim.measure} | {claim.verdict} |" in text

@@ -7,6 +7,7 @@ from functools import partial
 
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.beyond import TWIN_CALLS, TWINS_UNIT, Cell, cells
+from cascore.reproduce.beyond_claims import default_claims, denoising_claims
 from cascore.reproduce.beyond_methods import BEST, KAPPAS, METHODS, SCALES, TWINS, Subject, name_of
 from cascore.reproduce.beyond_pictures import (
     against_calls,
@@ -17,7 +18,6 @@ from cascore.reproduce.beyond_pictures import (
 from cascore.reproduce.beyond_tables import (
     budget_rows,
     default_sentences,
-    denoising_sentences,
     fewest_rows,
     fewest_sentences,
     loss_rows,
@@ -32,6 +32,7 @@ from cascore.reproduce.beyond_values import (
     paper_best,
     scans,
 )
+from cascore.reproduce.claims import claims_table
 from cascore.reproduce.pages import Page, Spread, machine_of, markdown_table
 from cascore.reproduce.schedulers import SCHEDULERS
 from cascore.reproduce.units import Records
@@ -102,6 +103,8 @@ ties:
 
 {_lines(fewest_sentences(subjects, measured))}
 
+{claims_table(default_claims(subjects, measured))}
+
 ## By number of calls
 
 `{first.preset}`, features of `{first.extractors[0]}`, denoised. Bold: the lowest of a column, and
@@ -142,7 +145,7 @@ that are reported:
 *Raw is x after the last step, denoised H of the last call: both from the same chains. Above 1
 denoising helps. Counted below as pairs, whose common noise drops out. [SVG](beyond/raw.svg)*
 
-{_lines(denoising_sentences(first, records))}
+{claims_table(denoising_claims(subjects, records))}
 
 ## Which published sampler each setting equals
 

@@ -2,26 +2,20 @@
 
 from collections.abc import Sequence
 
-from cascore.reproduce.beyond import cells
 from cascore.reproduce.beyond_methods import DEFAULT, METHODS, Subject
 from cascore.reproduce.beyond_values import (
-    Key,
     Loss,
     Measured,
     against,
     at_budget,
-    distances_of,
     fewest_calls,
     paper_best,
 )
-from cascore.reproduce.claims import paired
 from cascore.reproduce.pages import Spread
-from cascore.reproduce.units import Records
 
 __all__ = [
     "budget_rows",
     "default_sentences",
-    "denoising_sentences",
     "fewest_rows",
     "fewest_sentences",
     "loss_rows",
@@ -164,29 +158,3 @@ def loss_sentence(lost: Sequence[Loss]) -> str:
         f" {most.calls}, where the default costs {most.default.mean / most.tuned.mean - 1:+.0%}."
         f"{harms}"
     )
-
-
-def denoising_sentences(subject: Subject, records: Records) -> list[str]:
-    """Whether denoising lowers, raises or ties, over our settings, by each extractor.
-
-    Raw and denoised are of the same chains, so their differences are compared.
-    """
-    own = [cell for cell in cells(subject) if not isinstance(METHODS[cell.method].choices[0], str)]
-    lines = []
-    for extractor in subject.extractors:
-        found = [
-            paired(
-                cell.unit(0),
-                *(
-                    distances_of(subject, records, Key(cell, extractor, outcome))
-                    for outcome in ("denoised", "raw")
-                ),
-            ).outcome
-            for cell in own
-        ]
-        lines.append(
-            f"- {extractor}: of {len(found)} settings of ours denoising lowers the distance of"
-            f" {found.count('held')}, raises that of {found.count('did not hold')}, and"
-            f" {found.count('tie')} are ties."
-        )
-    return lines

@@ -11,7 +11,9 @@ __all__ = [
     "Claim",
     "Comparison",
     "Outcome",
+    "adversarial_lowers",
     "claims_page",
+    "claims_table",
     "consistent_is_better",
     "denoising_lowers",
     "paired",
@@ -58,6 +60,11 @@ def consistent_is_better(n_sigma: int, kind: str) -> str:
     return f"CAS is better than ALS at n_σ = {n_sigma}, {kind}"
 
 
+def adversarial_lowers(kind: str) -> str:
+    """The statement about the objective, of raw or denoised samples."""
+    return f"the adversarial objective lowers the distance of {kind} samples"
+
+
 def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
     """A comparison of two measurements of the same chains, such as raw and denoised samples.
 
@@ -78,7 +85,7 @@ class Claim:
 
     Attributes:
         statement: of the paper, in the same words in every study that tests it.
-        measure: what the distances are of, such as the name of an extractor.
+        measure: what is compared, such as the name of an extractor whose features are.
         comparisons: at least one.
     """
 
@@ -109,11 +116,28 @@ class Claim:
     def change(self) -> float:
         """By which part the one that is said to be lower is lower on geometric average; 1 is all.
 
-        nan where a distance is zero on both sides.
+        nan where a distance is zero, of which a geometric average knows nothing.
         """
         lower = math.prod(each.lower.mean for each in self.comparisons)
         higher = math.prod(each.higher.mean for each in self.comparisons)
-        return 1 - (lower / higher) ** (1 / len(self.comparisons)) if higher > 0 else math.nan
+        if not (lower > 0 and higher > 0):
+            return math.nan
+        return 1 - math.pow(lower / higher, 1 / len(self.comparisons))
+
+
+def claims_table(found: Sequence[Claim]) -> str:
+    """A row for each claim: the statement once, then each measure with its verdict and change."""
+    rows = []
+    for statement in dict.fromkeys(claim.statement for claim in found):
+        asked = [claim for claim in found if claim.statement == statement]
+        rows += [(statement if claim is asked[0] else "", *_told(claim)) for claim in asked]
+    return markdown_table(("claim", "measured", "verdict", "on average"), rows)
+
+
+def _told(claim: Claim) -> tuple[str, str, str]:
+    part = claim.change
+    change = "" if math.isnan(part) else f"{abs(part):.1%} {'lower' if part >= 0 else 'higher'}"
+    return claim.measure, claim.verdict, change
 
 
 def claims_page(scale: str, found: Mapping[str, Sequence[Claim]]) -> Page:
@@ -142,8 +166,8 @@ A claim that one distance is lower than another is put to every pair of measurem
 nothing else. A pair ties unless its means differ by more than twice the root of the summed squares
 of both spreads; raw and denoised samples of one chain, unless their mean difference is more than
 twice the spread of a difference from zero. *Mixed*: in some pairs it held and in some it did not.
-In front of each verdict stand the features that the distances are of. An empty cell: the study does
-not ask.
+In front of each verdict stands what was measured: the features that the distances are of, or a name
+that the page of the study explains. An empty cell: the study does not ask.
 """,
         pictures={},
         tables={},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cascore.experiments.build import training_sigmas
 from cascore.experiments.presets import PRESETS
+from cascore.reproduce.claims import claims_table
 from cascore.reproduce.conditional import (
     KINDS,
     OUTCOMES,
@@ -23,9 +24,9 @@ from cascore.reproduce.conditional_values import (
     NAMES,
     Losses,
     Measured,
-    distance_line,
+    distance_claims,
     images_of,
-    level_line,
+    loss_claims,
     loss_line,
     losses_of,
     measured_of,
@@ -168,10 +169,8 @@ def _text(scale_name: str, records: Records, measured: Measured, losses: Losses)
     sigmas = training_sigmas(schedule).tolist()
     sizes = [records[loss_unit(kind, 0)]["result"]["parameters"] for kind in KINDS]
     lines = [
-        *(loss_line(split, losses) for split in SPLITS),
-        *(level_line(split, losses, sigmas) for split in SPLITS),
+        *(loss_line(split, losses, sigmas) for split in SPLITS),
         theory_line(optima_of(records)),
-        *(distance_line(sampler, measured) for sampler in SAMPLERS),
     ]
     return f"""# Does a network need to see the noise level?
 
@@ -184,6 +183,8 @@ trained for {scale.steps:,} steps with {scale.trainings} seeds each ({sizes[0]:,
 parameters; the embedding of σ is the difference), then judged level by level and by their samples.
 
 {chr(10).join(f"- {line}" for line in lines)}
+
+{claims_table([*loss_claims(losses), *distance_claims(scale, measured)])}
 
 ![Loss by level](conditional/loss.png)
 

@@ -1,29 +1,33 @@
-"""What the records of conditional networks say: numbers, and sentences computed from them."""
+"""What the records of conditional networks say: numbers, claims put to them, and sentences."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from operator import itemgetter
 
+from cascore.reproduce.claims import Claim, Comparison
 from cascore.reproduce.conditional import (
     KINDS,
     OPTIMUM,
     OUTCOMES,
     SAMPLERS,
+    SCALES,
     SPLITS,
     Scale,
     draw_unit,
     loss_unit,
 )
-from cascore.reproduce.pages import Spread, spread_of, tally, verdict
+from cascore.reproduce.pages import Spread, spread_of
 from cascore.reproduce.units import Records
 
 __all__ = [
     "NAMES",
     "Losses",
     "Measured",
-    "distance_line",
+    "claims",
+    "distance_claims",
     "images_of",
-    "level_line",
+    "loss_claims",
     "loss_line",
     "losses_of",
     "measured_of",
@@ -74,36 +78,77 @@ def optima_of(records: Records) -> Mapping[str, Sequence[float]]:
     return found
 
 
+# --- claims --------------------------------------------------------------------------------------
+
+
+def claims(scale_name: str, records: Records) -> list[Claim]:
+    """Whether sight of sigma lowers the loss and the distance of samples."""
+    scale = SCALES[scale_name]
+    return [
+        *loss_claims(losses_of(scale, records)),
+        *distance_claims(scale, measured_of(scale, records)),
+    ]
+
+
+def loss_claims(losses: Losses) -> list[Claim]:
+    """The training objective, which is the mean over the levels, and each level by itself."""
+    found = []
+    for split in SPLITS:
+        statement = f"sight of σ lowers the loss on the {images_of(split)}"
+        levels = range(len(losses["conditional", split][0]))
+        each = [_compared(f"level {i + 1}", split, losses, itemgetter(i)) for i in levels]
+        found += [
+            Claim(statement, "Eq. 1", [_compared("all levels", split, losses, statistics.fmean)]),
+            Claim(statement, "level by level", each),
+        ]
+    return found
+
+
+def _compared(
+    where: str, split: str, losses: Losses, loss: Callable[[Sequence[float]], float]
+) -> Comparison:
+    seen, blind = (
+        spread_of([loss(each) for each in losses[kind, split]])
+        for kind in ("conditional", "unconditional")
+    )
+    return Comparison(where, seen, blind)
+
+
+def distance_claims(scale: Scale, measured: Measured) -> list[Claim]:
+    """Samples of the conditional network against those of the other."""
+    return [
+        Claim(
+            f"sight of σ lowers the distance of samples, {NAMES[sampler]}",
+            f"`{extractor}`",
+            [
+                Comparison(
+                    outcome,
+                    measured["conditional", sampler, extractor, outcome],
+                    measured["unconditional", sampler, extractor, outcome],
+                )
+                for outcome in OUTCOMES
+            ],
+        )
+        for sampler, extractor in product(SAMPLERS, scale.extractors)
+    ]
+
+
 # --- sentences -----------------------------------------------------------------------------------
 
 
-def loss_line(split: str, losses: Losses) -> str:
-    """The mean over the levels, which is the training objective."""
+def loss_line(split: str, losses: Losses, sigmas: Sequence[float]) -> str:
+    """Both losses, and the level at which they are the furthest apart."""
     seen, blind = (
-        spread_of([statistics.fmean(each) for each in losses[kind, split]])
+        [statistics.fmean(level) for level in zip(*losses[kind, split], strict=True)]
         for kind in ("conditional", "unconditional")
     )
-    word = {"lower": "is lower", "higher": "is higher", "a tie": "ties"}[verdict(seen, blind)]
-    return (
-        f"Eq. 1 on the {images_of(split)}: {seen.text(2)} with sight of σ and {blind.text(2)}"
-        f" without; the conditional network {word}."
-    )
-
-
-def level_line(split: str, losses: Losses, sigmas: Sequence[float]) -> str:
-    """Level by level, and where the two are the furthest apart."""
-    pairs = [
-        (
-            spread_of([each[level] for each in losses["conditional", split]]),
-            spread_of([each[level] for each in losses["unconditional", split]]),
-        )
-        for level in range(len(sigmas))
-    ]
-    ratios = [seen.mean / blind.mean for seen, blind in pairs]
+    ratios = [a / b for a, b in zip(seen, blind, strict=True)]
     widest = max(range(len(sigmas)), key=lambda level: abs(ratios[level] - 1))
+    total = _compared("", split, losses, statistics.fmean)
     return (
-        f"Level by level on the {images_of(split)}, the loss with sight of σ is {tally(pairs)};"
-        f" they are the furthest apart at σ = {sigmas[widest]:.3g} ({ratios[widest] - 1:+.0%})."
+        f"Eq. 1 on the {images_of(split)}: {total.lower.text(2)} with sight of σ and"
+        f" {total.higher.text(2)} without; they are the furthest apart at σ ="
+        f" {sigmas[widest]:.3g} ({ratios[widest] - 1:+.0%})."
     )
 
 
@@ -115,16 +160,6 @@ def theory_line(optima: Mapping[str, Sequence[float]]) -> str:
         f" {seen:.2f}, the best of x alone {blind:.2f} (Appendix E): not seeing σ costs"
         f" {blind - seen:.2f}."
     )
-
-
-def distance_line(sampler: str, measured: Measured) -> str:
-    """Samples of the conditional network against those of the other."""
-    pairs = [
-        (spread, measured["unconditional", name, extractor, outcome])
-        for (kind, name, extractor, outcome), spread in measured.items()
-        if (kind, name) == ("conditional", sampler)
-    ]
-    return f"Samples, {NAMES[sampler]}: the distance with sight of σ is {tally(pairs)}."
 
 
 def images_of(split: str) -> str:

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from itertools import product
 
+from cascore.reproduce.claims import (
+    Claim,
+    Comparison,
+    adversarial_lowers,
+    claims_table,
+    denoising_lowers,
+)
 from cascore.reproduce.figure2 import DATA, ETAS, SCALES, SHOWN, Scale, cells
 from cascore.reproduce.figure2_pictures import (
     KINDS,
+    LEVELS,
     OUTCOMES,
     SCORES,
     TITLES,
     Spreads,
     distances,
+    level_count,
     points,
     real_spread,
 )
 from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table, spread_of
 from cascore.reproduce.units import Record, Records
 
-__all__ = ["page"]
+__all__ = ["claims", "claims_of", "page"]
 
 
 def page(scale_name: str, records: Records) -> Page:
     """The points of Figure 2, and how far they are from real ones."""
     scale = SCALES[scale_name]
-    spreads = {
+    spreads = spreads_of(scale, records)
+    pictures = {
+        f"{data}-{levels}": partial(points, data, levels, records)
+        for data, levels in product(DATA, LEVELS)
+    }
+    return Page(
+        text=_text(scale_name, records, spreads),
+        pictures={"distance": partial(distances, records, spreads), **pictures},
+        tables={"measurements": _table(scale, records)},
+    )
+
+
+def spreads_of(scale: Scale, records: Records) -> Spreads:
+    """Every kind of points by every measure, over trainings and draws."""
+    return {
         (data, levels, score, outcome, measure): spread_of(
             [
                 draw["result"][outcome][measure]
@@ -36,16 +61,6 @@ def page(scale_name: str, records: Records) -> Page:
         for outcome in OUTCOMES
         for measure in _measures(data)
     }
-    pictures = {
-        f"{data}-{levels}": partial(points, data, levels, records)
-        for data in DATA
-        for levels in (1, 10)
-    }
-    return Page(
-        text=_text(scale_name, records, spreads),
-        pictures={"distance": partial(distances, records, spreads), **pictures},
-        tables={"measurements": _table(scale, records)},
-    )
 
 
 def _measures(data: str) -> tuple[str, ...]:
@@ -92,7 +107,7 @@ def _markdown(data: str, scale: Scale, records: Records, spreads: Spreads) -> st
         digits = (4, 4, 3, 3, 1, 1)
         rows.append(
             (
-                f"{levels} level{'s' * (levels > 1)}, {score}",
+                f"{level_count(levels)}, {score}",
                 ", ".join(f"{eta:g}" for eta in etas),
                 *(spread.text(n) for spread, n in zip(of, digits, strict=False)),
             )
@@ -105,68 +120,86 @@ def _markdown(data: str, scale: Scale, records: Records, spreads: Spreads) -> st
     return markdown_table(("", "η", *columns), rows)
 
 
-def _verdict(first: Spread, second: Spread, *, lower: bool) -> str:
-    """Which of two is better, or that they tie."""
-    if first.ties(second):
-        return "tie"
-    return "better" if (first.mean < second.mean) == lower else "worse"
+# --- claims --------------------------------------------------------------------------------------
+
+_MEASURES = {"distance": "sliced Wasserstein", "good": "share of points that are not good"}
 
 
-def _denoising(data: str, levels: int, measure: str, spreads: Spreads) -> list[str]:
+def claims(scale_name: str, records: Records) -> list[Claim]:
+    """What denoising and the discriminator do to both sets of points."""
+    return claims_of(spreads_of(SCALES[scale_name], records))
+
+
+def claims_of(spreads: Spreads) -> list[Claim]:
+    """For one level and for ten, by both measures."""
+    return [
+        claim
+        for measure, name in _MEASURES.items()
+        for claim in (
+            *(
+                Claim(
+                    denoising_lowers("als"),
+                    f"{name}, {level_count(levels)}",
+                    [each for data in DATA for each in _denoising(data, levels, measure, spreads)],
+                )
+                for levels in LEVELS
+            ),
+            Claim(
+                adversarial_lowers("denoised"),
+                name,
+                [
+                    _adversarial(data, levels, measure, spreads)
+                    for data, levels in product(DATA, LEVELS)
+                ],
+            ),
+        )
+    ]
+
+
+def _denoising(data: str, levels: int, measure: str, spreads: Spreads) -> list[Comparison]:
     """Denoised against raw, by each score."""
     return [
-        _verdict(
-            spreads[data, levels, score, "denoised", measure],
-            spreads[data, levels, score, "raw", measure],
-            lower=measure == "distance",
+        Comparison(
+            f"{TITLES[data]}, {score}",
+            *(
+                _cost(spreads[data, levels, score, outcome, measure], measure)
+                for outcome in ("denoised", "raw")
+            ),
         )
         for score in SCORES
     ]
 
 
-def _adversarial(data: str, levels: int, measure: str, spreads: Spreads) -> str:
+def _adversarial(data: str, levels: int, measure: str, spreads: Spreads) -> Comparison:
     """The adversarial network against the plain one, denoised."""
-    return _verdict(
-        spreads[data, levels, "adversarial", "denoised", measure],
-        spreads[data, levels, "plain", "denoised", measure],
-        lower=measure == "distance",
+    return Comparison(
+        f"{TITLES[data]}, {level_count(levels)}",
+        *(
+            _cost(spreads[data, levels, score, "denoised", measure], measure)
+            for score in ("adversarial", "plain")
+        ),
     )
 
 
-def _summary(spreads: Spreads) -> str:
-    """The claims in words, counted."""
-    lines = []
-    for levels, named in ((1, "one level"), (10, "ten levels")):
-        good = [word for data in DATA for word in _denoising(data, levels, "good", spreads)]
-        far = [word for data in DATA for word in _denoising(data, levels, "distance", spreads)]
-        lines.append(
-            f"- Denoising, {named}: more points are good in {good.count('better')} of {len(good)}"
-            f" pairs (fewer in\n  {good.count('worse')}), the distance is lower in"
-            f" {far.count('better')} of {len(far)} (higher in {far.count('worse')}); the rest tie."
-        )
-    duels = [
-        _adversarial(data, levels, measure, spreads)
-        for data in DATA
-        for levels in (1, 10)
-        for measure in ("distance", "good")
-    ]
-    lines.append(
-        f"- The discriminator: better than plain score matching in {duels.count('better')} of"
-        f" {len(duels)} comparisons, worse in\n  {duels.count('worse')}, a tie in"
-        f" {duels.count('tie')}."
-    )
-    return "\n".join(lines)
+def _cost(found: Spread, measure: str) -> Spread:
+    """What is better when it is lower: of a share of good points, the share of the others."""
+    return found if measure == "distance" else replace(found, mean=1 - found.mean)
+
+
+_WORDS = {"held": "better", "did not hold": "worse", "tie": "tie"}
 
 
 def _verdicts(spreads: Spreads) -> str:
     rows = [
         (
-            f"{TITLES[data]}, {levels} level{'s' * (levels > 1)}",
-            *(" / ".join(_denoising(data, levels, m, spreads)) for m in ("distance", "good")),
-            *(_adversarial(data, levels, m, spreads) for m in ("distance", "good")),
+            f"{TITLES[data]}, {level_count(levels)}",
+            *(
+                " / ".join(_WORDS[each.outcome] for each in _denoising(data, levels, m, spreads))
+                for m in _MEASURES
+            ),
+            *(_WORDS[_adversarial(data, levels, m, spreads).outcome] for m in _MEASURES),
         )
-        for data in DATA
-        for levels in (1, 10)
+        for data, levels in product(DATA, LEVELS)
     ]
     return markdown_table(
         (
@@ -218,7 +251,7 @@ training points score, mean ± 2 standard deviations. [SVG](figure2/distance.svg
 
 The paper's claim is that denoising brings samples much closer to the data, on both sets.
 
-{_summary(spreads)}
+{claims_table(claims_of(spreads))}
 
 {_verdicts(spreads)}
 

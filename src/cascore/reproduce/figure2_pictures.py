@@ -15,16 +15,33 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "OUTCOMES", "SCORES", "TITLES", "Spreads", "distances", "points", "real_spread"]
+__all__ = [
+    "KINDS",
+    "LEVELS",
+    "OUTCOMES",
+    "SCORES",
+    "TITLES",
+    "Spreads",
+    "distances",
+    "level_count",
+    "points",
+    "real_spread",
+]
 
 SCORES = ("exact", "plain", "adversarial")
 OUTCOMES = ("raw", "denoised")
 TITLES = {"25-gaussians": "25 Gaussians", "swiss-roll": "swiss roll"}
-KINDS = [(levels, score) for levels in (1, 10) for score in SCORES]
+LEVELS = (1, 10)
+KINDS = [(levels, score) for levels in LEVELS for score in SCORES]
 _COLOUR = dict(zip(SCORES, ("#000000", COLOURS[0], COLOURS[1]), strict=True))
 
 Spreads = Mapping[tuple[str, int, str, str, str], Spread]
 """By data, levels, score, outcome and measure."""
+
+
+def level_count(levels: int) -> str:
+    """How many noise levels, in words."""
+    return f"{levels} level{'s' * (levels > 1)}"
 
 
 def real_spread(data: str, records: Records, measure: str) -> Spread:
@@ -66,7 +83,7 @@ def distances(records: Records, spreads: Spreads) -> Figure:
         plain_ticks(panel.xaxis)
         panel.set_yticks(
             range(len(KINDS)),
-            labels=[f"{score}, {levels} level{'s' * (levels > 1)}" for levels, score in KINDS],
+            labels=[f"{score}, {level_count(levels)}" for levels, score in KINDS],
         )
         panel.invert_yaxis()
         panel.grid(visible=False, axis="y")

@@ -5,7 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from cascore.reproduce.authors import best_kappa, excess_at, load_curves
-from cascore.reproduce.claims import Claim, Comparison, consistent_is_better, denoising_lowers
+from cascore.reproduce.claims import (
+    Claim,
+    Comparison,
+    Outcome,
+    consistent_is_better,
+    denoising_lowers,
+)
 from cascore.reproduce.figure3 import SCALES
 from cascore.reproduce.figure3_pictures import (
     authors_against_epsilon,
@@ -225,9 +231,12 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
 
 
 def _change(new: Spread, old: Spread) -> str:
-    if new.ties(old):
-        return "is a tie"
-    return "lowers the distance" if new.mean < old.mean else "raises the distance"
+    words: dict[Outcome, str] = {
+        "held": "lowers the distance",
+        "tie": "is a tie",
+        "did not hold": "raises the distance",
+    }
+    return words[Comparison("", new, old).outcome]
 
 
 def _lengths(steps: tuple[int, int]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cascore.reproduce.claims import Claim, Comparison, adversarial_lowers, claims_table
 from cascore.reproduce.dots import dots
 from cascore.reproduce.floors import bands_of
 from cascore.reproduce.gan_losses import (
@@ -25,7 +26,6 @@ from cascore.reproduce.pages import (
     markdown_table,
     new_figure,
     spread_of,
-    tally,
 )
 from cascore.reproduce.sheets import picture_of, show_sheet
 from cascore.reproduce.units import Records
@@ -33,7 +33,7 @@ from cascore.reproduce.units import Records
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["measured_of", "page"]
+__all__ = ["best_line", "claims", "claims_of", "measured_of", "page"]
 
 Measured = Mapping[tuple[str, str, str], Spread]
 """By kind, extractor and outcome: the mean of all draws, ± what another training would change."""
@@ -88,7 +88,45 @@ def _values(
     ]
 
 
-# --- sentences -----------------------------------------------------------------------------------
+# --- claims and sentences ------------------------------------------------------------------------
+
+
+def claims(scale_name: str, records: Records) -> list[Claim]:
+    """Whether least squares is the best loss, and whether any is better than none."""
+    scale = SCALES[scale_name]
+    return claims_of(scale, measured_of(scale, records))
+
+
+def claims_of(scale: Scale, measured: Measured) -> list[Claim]:
+    """Each for every extractor."""
+    return [
+        claim
+        for extractor in scale.extractors
+        for claim in (
+            Claim(
+                "least squares has a lower distance than the other GAN losses",
+                f"`{extractor}`",
+                [
+                    Comparison(f"{kind}, {outcome}", losses[PAPERS], spread)
+                    for outcome in OUTCOMES
+                    for losses in (_losses(extractor, outcome, measured),)
+                    for kind, spread in losses.items()
+                    if kind != PAPERS
+                ],
+            ),
+            *(
+                Claim(
+                    adversarial_lowers(outcome),
+                    f"`{extractor}`",
+                    [
+                        Comparison(kind, spread, measured[PLAIN, extractor, outcome])
+                        for kind, spread in _losses(extractor, outcome, measured).items()
+                    ],
+                )
+                for outcome in OUTCOMES
+            ),
+        )
+    ]
 
 
 def best_line(extractor: str, outcome: str, measured: Measured) -> str:
@@ -103,16 +141,6 @@ def best_line(extractor: str, outcome: str, measured: Measured) -> str:
     place = 1 + sum(spread.mean < own.mean for spread in losses.values())
     word = "ties with it" if own.ties(top) else "is worse"
     return f"{head} `{PAPERS}` is number {place} of {len(losses)} and {word} ({own.text(2)})."
-
-
-def plain_line(extractor: str, outcome: str, measured: Measured) -> str:
-    """The GAN losses against score matching alone."""
-    plain = measured[PLAIN, extractor, outcome]
-    pairs = [(spread, plain) for spread in _losses(extractor, outcome, measured).values()]
-    return (
-        f"Features of `{extractor}`, {outcome}: against plain score matching ({plain.text(2)}) the"
-        f" distance is {tally(pairs)}."
-    )
 
 
 def _losses(extractor: str, outcome: str, measured: Measured) -> dict[str, Spread]:
@@ -185,7 +213,6 @@ def _text(scale_name: str, records: Records, measured: Measured) -> str:
     scale = SCALES[scale_name]
     cells = [(extractor, outcome) for extractor in scale.extractors for outcome in OUTCOMES]
     lines = [best_line(*cell, measured) for cell in cells]
-    lines += [plain_line(*cell, measured) for cell in cells if cell[1] == "denoised"]
     nfe = records[name_of(PLAIN, 0, 0)]["result"]["nfe"]
     return f"""# The GAN losses of the paper
 
@@ -203,6 +230,8 @@ matching for as many, and {scale.draws} × {scale.count:,} samples of {nfe} netw
 score. [SVG](gan-losses/distance.svg), [numbers](gan-losses/measurements.csv)*
 
 {chr(10).join(f"- {line}" for line in lines)}
+
+{claims_table(claims_of(scale, measured))}
 
 {_markdown(scale, records, measured)}
 

@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from cascore.experiments.presets import PRESETS
+from cascore.reproduce.claims import claims_table
 from cascore.reproduce.dots import dots
 from cascore.reproduce.floors import bands_of
 from cascore.reproduce.initialisation import (
@@ -23,11 +24,11 @@ from cascore.reproduce.initialisation_values import (
     PLACES,
     Gaps,
     Measured,
-    gap_line,
+    end_claims,
     gaps_of,
     ideals_of,
     measured_of,
-    start_line,
+    start_claims,
 )
 from cascore.reproduce.pages import (
     COLOURS,
@@ -175,13 +176,6 @@ def _gap_table(scale: Scale, records: Records) -> str:
 def _text(scale_name: str, records: Records, measured: Measured) -> str:
     scale = SCALES[scale_name]
     gaps, schedule = gaps_of(scale, records), PRESETS[scale.presets[0]].schedule
-    starts = [
-        start_line(other, sampler, measured)
-        for other in STARTS
-        if other != "noise"
-        for sampler in SAMPLERS
-    ]
-    ends = [gap_line(preset, place, gaps) for place in PLACES for preset in scale.presets]
     sections = "\n\n".join(
         f"""### {preset}
 
@@ -206,9 +200,9 @@ Its program starts from U[0, 1] without the noise, which is offered nowhere else
 = {schedule.first:g}, {schedule.levels} levels; {scale.draws} draws of {scale.count:,} samples each,
 of which the first two starts share the noise.
 
-{chr(10).join(f"- {line}" for line in starts)}
+{claims_table(start_claims(scale, measured))}
 
-Each line counts networks, extractors and outcomes.
+Each row counts networks and outcomes.
 
 {sections}
 
@@ -230,7 +224,7 @@ annealed Langevin adds some.
 
 {_gap_table(scale, records)}
 
-{chr(10).join(f"- {line}" for line in ends)}
+{claims_table(end_claims(scale, gaps))}
 
 ## What differs from the paper
 

@@ -1,11 +1,20 @@
-"""What the records of starts and ends say: numbers, and sentences computed from them."""
+"""What the records of starts and ends say: numbers, and claims put to them."""
 
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from cascore.reproduce.initialisation import OUTCOMES, SAMPLERS, STARTS, Scale, Start, name_of
-from cascore.reproduce.pages import Spread, spread_of, tally, verdict
+from cascore.reproduce.claims import Claim, Comparison
+from cascore.reproduce.initialisation import (
+    OUTCOMES,
+    SAMPLERS,
+    SCALES,
+    STARTS,
+    Scale,
+    Start,
+    name_of,
+)
+from cascore.reproduce.pages import Spread, spread_of
 from cascore.reproduce.units import Records
 
 __all__ = [
@@ -13,11 +22,12 @@ __all__ = [
     "PLACES",
     "Gaps",
     "Measured",
-    "gap_line",
+    "claims",
+    "end_claims",
     "gaps_of",
     "ideals_of",
     "measured_of",
-    "start_line",
+    "start_claims",
 ]
 
 Measured = Mapping[tuple[str, str, Start, str, str], Spread]
@@ -70,25 +80,51 @@ def _results(
     return [records[name_of(preset, sampler, start, seed)]["result"] for seed in range(scale.draws)]
 
 
-# --- sentences -----------------------------------------------------------------------------------
+# --- claims --------------------------------------------------------------------------------------
 
 
-def start_line(other: Start, sampler: str, measured: Measured) -> str:
-    """Another start against noise, over networks, extractors and outcomes."""
-    pairs = [
-        (spread, measured[preset, name, "noise", extractor, outcome])
-        for (preset, name, start, extractor, outcome), spread in measured.items()
-        if (name, start) == (sampler, other)
+def claims(scale_name: str, records: Records) -> list[Claim]:
+    """Whether another start is better than noise, and whether CAS ends nearer to H."""
+    scale = SCALES[scale_name]
+    return [
+        *start_claims(scale, measured_of(scale, records)),
+        *end_claims(scale, gaps_of(scale, records)),
     ]
-    what = {"data": "a training image + σ₁ z", "uniform": "U[0, 1] without noise"}[other]
-    return f"{LABELS[sampler]}, {what} against σ₁ z: the distance is {tally(pairs)}."
 
 
-def gap_line(preset: str, place: str, gaps: Gaps) -> str:
-    """The paper's claim that consistent sampling ends closer to H than annealed Langevin."""
-    als, cas = gaps[preset, "als", place], gaps[preset, "cas", place]
-    word = {"lower": "is smaller", "higher": "is larger", "a tie": "ties"}[verdict(cas, als)]
-    return (
-        f"{preset}, {PLACES[place]}: that of CAS, {cas.text(3)} σ_L, {word}"
-        f" (ALS: {als.text(3)} σ_L)."
-    )
+def start_claims(scale: Scale, measured: Measured) -> list[Claim]:
+    """The other starts against noise alone, for each sampler and extractor."""
+    starts: dict[Start, str] = {
+        "data": "a start from a training image and noise",
+        "uniform": "a start from U[0, 1] without noise",
+    }
+    return [
+        Claim(
+            f"{what} lowers the distance against σ₁ z, {LABELS[sampler]}",
+            f"`{extractor}`",
+            [
+                Comparison(
+                    f"{preset}, {outcome}",
+                    measured[preset, sampler, start, extractor, outcome],
+                    measured[preset, sampler, "noise", extractor, outcome],
+                )
+                for preset, outcome in product(scale.presets, OUTCOMES)
+            ],
+        )
+        for (start, what), sampler, extractor in product(starts.items(), SAMPLERS, scale.extractors)
+    ]
+
+
+def end_claims(scale: Scale, gaps: Gaps) -> list[Claim]:
+    """The paper's claim that consistent sampling ends nearer to H than annealed Langevin."""
+    return [
+        Claim(
+            "CAS ends nearer to H(x, σ_L) than ALS",
+            title,
+            [
+                Comparison(preset, gaps[preset, "cas", place], gaps[preset, "als", place])
+                for preset in scale.presets
+            ],
+        )
+        for place, title in PLACES.items()
+    ]

@@ -34,8 +34,6 @@ __all__ = [
     "require_matplotlib",
     "shade_real",
     "spread_of",
-    "tally",
-    "verdict",
     "write_page",
 ]
 
@@ -119,20 +117,6 @@ def mean_of(results: Sequence[Mapping[str, float]]) -> Spread:
     count = len(results)
     error = sum(each["error"] ** 2 for each in results) ** 0.5 / count
     return Spread(statistics.fmean(each["value"] for each in results), error, count)
-
-
-def verdict(first: Spread, second: Spread) -> str:
-    """What the first is against the second: lower, higher or a tie."""
-    if first.ties(second):
-        return "a tie"
-    return "lower" if first.mean < second.mean else "higher"
-
-
-def tally(pairs: Sequence[tuple[Spread, Spread]]) -> str:
-    """In how many pairs the first is lower, higher or a tie, in words."""
-    words = [verdict(first, second) for first, second in pairs]
-    lower, higher, ties = (words.count(word) for word in ("lower", "higher", "a tie"))
-    return f"lower in {lower} of {len(pairs)}, higher in {higher}, a tie in {ties}"
 
 
 def require_matplotlib() -> None:

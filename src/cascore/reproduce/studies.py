@@ -9,9 +9,11 @@ from types import MappingProxyType
 from cascore.errors import InputError
 from cascore.reproduce import (
     beyond,
+    beyond_claims,
     beyond_page,
     conditional,
     conditional_page,
+    conditional_values,
     figure1,
     figure1_page,
     figure2,
@@ -23,8 +25,10 @@ from cascore.reproduce import (
     headline,
     initialisation,
     initialisation_page,
+    initialisation_values,
     table4,
     table4_page,
+    table4_values,
     table_page,
     table_values,
     tables,
@@ -74,14 +78,18 @@ def _table(name: str, title: str) -> Study:
 STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         "figure1": Study("the noise of ideal chains", figure1.units, figure1_page.page),
-        "figure2": Study("points in the plane", figure2.units, figure2_page.page),
+        "figure2": Study(
+            "points in the plane", figure2.units, figure2_page.page, figure2_page.claims
+        ),
         "figure3": Study(
             "distance against step size", figure3.units, figure3_page.page, figure3_page.claims
         ),
         "table1": _table("table1", "sampling, n_sigma, denoising and the objective"),
         "table2": _table("table2", "the same on a second data set"),
         "table3": _table("table3", "the same with a second network"),
-        "table4": Study("modes of 3-stacked digits", table4.units, table4_page.page),
+        "table4": Study(
+            "modes of 3-stacked digits", table4.units, table4_page.page, table4_values.claims
+        ),
         "headline": Study(
             "the best of each objective, and what came since",
             headline.units,
@@ -89,14 +97,28 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             needs=headline.NEEDS,
         ),
         "initialisation": Study(
-            "how chains start and how they end", initialisation.units, initialisation_page.page
+            "how chains start and how they end",
+            initialisation.units,
+            initialisation_page.page,
+            initialisation_values.claims,
         ),
-        "gan-losses": Study("the GAN losses of the paper", gan_losses.units, gan_losses_page.page),
+        "gan-losses": Study(
+            "the GAN losses of the paper",
+            gan_losses.units,
+            gan_losses_page.page,
+            gan_losses_page.claims,
+        ),
         "conditional": Study(
-            "networks that see the noise level", conditional.units, conditional_page.page
+            "networks that see the noise level",
+            conditional.units,
+            conditional_page.page,
+            conditional_values.claims,
         ),
         "beyond": Study(
-            "quality against network calls, and other samplers", beyond.units, beyond_page.page
+            "quality against network calls, and other samplers",
+            beyond.units,
+            beyond_page.page,
+            beyond_claims.claims,
         ),
     }
 )

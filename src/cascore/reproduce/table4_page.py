@@ -9,6 +9,7 @@ from itertools import product
 from cascore.experiments.measure import COUNTED, TOTAL
 from cascore.experiments.presets import PRESETS
 from cascore.metrics import ModeCoverage, published_kl
+from cascore.reproduce.claims import claims_table
 from cascore.reproduce.pages import Page, Table, machine_of, markdown_table
 from cascore.reproduce.table4 import (
     MISSING,
@@ -22,12 +23,11 @@ from cascore.reproduce.table4 import (
 from cascore.reproduce.table4_pictures import SAMPLERS, Coverages, divergences, samples
 from cascore.reproduce.table4_values import (
     PRINTED,
-    adversarial_line,
-    calls_line,
+    claims_of,
     coverage_line,
     coverages_of,
-    denoising_line,
     floor_line,
+    groups_with_data,
     honest_kl,
     kl_text,
     printed_kl,
@@ -41,15 +41,13 @@ __all__ = ["page"]
 
 def page(scale_name: str, records: Records) -> Page:
     """Modes covered and divergences, honest and as published, of all data sets that are here."""
-    groups = SCALES[scale_name]
-    there = [group for group in groups if MISSING not in records[group.real]["result"]]
     pictures, tables = {}, {}
-    for group in there:
+    for group in groups_with_data(scale_name, records):
         found, real = coverages_of(group, records), real_of(group, records)
         pictures[f"{group.preset}-kl"] = partial(divergences, group, found, real)
         pictures[f"{group.preset}-samples"] = partial(samples, group, records)
         tables[group.preset] = _table(group, records)
-    sections = [_section(group, records) for group in groups]
+    sections = [_section(group, records) for group in SCALES[scale_name]]
     return Page(text=_text(scale_name, records, sections), pictures=pictures, tables=tables)
 
 
@@ -123,9 +121,6 @@ run the command again."""
     found, real = coverages_of(group, records), real_of(group, records)
     lines = [
         coverage_line(found, real),
-        adversarial_line(found),
-        denoising_line(found),
-        calls_line(found),
         floor_line(found, real),
         published_line(found),
     ]
@@ -154,7 +149,9 @@ modes are hit more often than others by chance. Each channel is classified by th
 `{group.data.removeprefix("stacked-")}` digits, {
         result["accuracy"]:.1%} of whose answers on held-out images are right.
 
-{chr(10).join(f"- {line}" for line in lines if line)}
+{chr(10).join(f"- {line}" for line in lines)}
+
+{claims_table(claims_of(group, found))}
 
 ![Samples]({folder}/{name}-samples.png)
 

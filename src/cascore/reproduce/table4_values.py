@@ -1,23 +1,32 @@
-"""What the records of Table 4 say: numbers, and sentences computed from them."""
+"""What the records of Table 4 say: numbers, claims put to them, and sentences."""
 
 import math
 from itertools import product
 
 from cascore.experiments.measure import COUNTED, TOTAL
 from cascore.metrics import ModeCoverage, published_kl
-from cascore.reproduce.pages import Spread, tally
-from cascore.reproduce.table4 import MODES, OBJECTIVES, OUTCOMES, Group, coverage_of
+from cascore.reproduce.claims import Claim, Comparison
+from cascore.reproduce.pages import Spread
+from cascore.reproduce.table4 import (
+    MISSING,
+    MODES,
+    OBJECTIVES,
+    OUTCOMES,
+    SCALES,
+    Group,
+    coverage_of,
+)
 from cascore.reproduce.table4_pictures import Coverages
 from cascore.reproduce.units import Records
 
 __all__ = [
     "PRINTED",
-    "adversarial_line",
-    "calls_line",
+    "claims",
+    "claims_of",
     "coverage_line",
     "coverages_of",
-    "denoising_line",
     "floor_line",
+    "groups_with_data",
     "honest_kl",
     "kl_text",
     "printed_kl",
@@ -42,6 +51,11 @@ def coverages_of(group: Group, records: Records) -> Coverages:
     }
 
 
+def groups_with_data(scale_name: str, records: Records) -> list[Group]:
+    """Those whose images were here when they were measured."""
+    return [group for group in SCALES[scale_name] if MISSING not in records[group.real]["result"]]
+
+
 def real_of(group: Group, records: Records) -> ModeCoverage:
     """The same of as many stacks of real test images."""
     return coverage_of([records[group.real]["result"]["counts"]])
@@ -64,6 +78,45 @@ def _spread(found: ModeCoverage) -> Spread:
     return Spread(found.kl, found.kl_error, found.count)
 
 
+# --- claims --------------------------------------------------------------------------------------
+
+
+def claims(scale_name: str, records: Records) -> list[Claim]:
+    """What the objective, the last step and the number of calls do to the evenness of modes."""
+    return [
+        claim
+        for group in groups_with_data(scale_name, records)
+        for claim in claims_of(group, coverages_of(group, records))
+    ]
+
+
+def claims_of(group: Group, found: Coverages) -> list[Claim]:
+    """Each pair differs in nothing else."""
+    spreads = {key: _spread(each) for key, each in found.items()}
+    pairs = {
+        "the adversarial objective lowers the divergence of modes": [
+            Comparison(f"{sampler}, {o}", spreads["adversarial", sampler, o], plain)
+            for (objective, sampler, o), plain in spreads.items()
+            if objective == "plain"
+        ],
+        "denoising lowers the divergence of modes": [
+            Comparison(f"{sampler}, {objective}", spreads[objective, sampler, "denoised"], raw)
+            for (objective, sampler, o), raw in spreads.items()
+            if o == "raw"
+        ],
+        "all levels lower the divergence of modes, against 20 calls": [
+            Comparison(f"{objective}, {o}", every, spreads[objective, "20-calls", o])
+            for (objective, sampler, o), every in spreads.items()
+            if sampler == "all-levels"
+        ],
+    }
+    return [
+        Claim(statement, f"`{group.preset}`", comparisons)
+        for statement, comparisons in pairs.items()
+        if comparisons
+    ]
+
+
 # --- sentences -----------------------------------------------------------------------------------
 
 
@@ -76,39 +129,6 @@ def coverage_line(found: Coverages, real: ModeCoverage) -> str:
         f"Of {len(found)} kinds of samples {full} cover all {MODES:,} modes{rest}. As many stacks"
         f" of real test images cover {real.covered:,}."
     )
-
-
-def adversarial_line(found: Coverages) -> str:
-    """The paper's claim that a discriminator does not hurt diversity."""
-    pairs = [
-        (_spread(found["adversarial", sampler, outcome]), _spread(plain))
-        for (objective, sampler, outcome), plain in found.items()
-        if objective == "plain"
-    ]
-    return (
-        "Adversarial against plain, the same sampler and outcome: the divergence is"
-        f" {tally(pairs)}."
-    )
-
-
-def denoising_line(found: Coverages) -> str:
-    """Denoised against raw."""
-    pairs = [
-        (_spread(found[objective, sampler, "denoised"]), _spread(raw))
-        for (objective, sampler, outcome), raw in found.items()
-        if outcome == "raw"
-    ]
-    return f"Denoised against raw: the divergence is {tally(pairs)}."
-
-
-def calls_line(found: Coverages) -> str | None:
-    """Twenty calls of order 2 against all levels; None where only one of them was sampled."""
-    pairs = [
-        (_spread(found[objective, "20-calls", outcome]), _spread(long))
-        for (objective, sampler, outcome), long in found.items()
-        if sampler == "all-levels"
-    ]
-    return f"20 calls against all levels: the divergence is {tally(pairs)}." if pairs else None
 
 
 def floor_line(found: Coverages, real: ModeCoverage) -> str:

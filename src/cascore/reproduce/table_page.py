@@ -8,7 +8,7 @@ from itertools import product
 
 from cascore.experiments.config import Experiment
 from cascore.experiments.presets import PRESETS
-from cascore.reproduce.claims import Claim
+from cascore.reproduce.claims import Claim, claims_table
 from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table, spread_of
 from cascore.reproduce.table_pictures import dots, sheet
 from cascore.reproduce.table_scales import TABLES, TableScale
@@ -98,9 +98,9 @@ the same network calls.
 
 {_PAPER_SAYS}
 
-{_sentences(found)}
+{claims_table(found)}
 
-Each pair of numbers behind these sentences is in [comparisons.csv]({table}/comparisons.csv). Two
+Each pair of numbers behind these verdicts is in [comparisons.csv]({table}/comparisons.csv). Two
 distances tie unless they differ by more than twice the root of the summed squares of both ±; raw
 and denoised samples of one chain, unless their differences are more than twice the standard
 deviation of a difference from zero.
@@ -203,23 +203,6 @@ def _how(cell: Cell, records: Records) -> str:
 def _edge_of(cell: Cell, records: Records) -> str:
     tuned = records[cell.trial.tuning(cell.method, cell.n_sigma)]["result"]
     return "" if cell.method == "cas" and cell.n_sigma > 1 else at_edge(tuned)
-
-
-def _sentences(found: Sequence[Claim]) -> str:
-    """Each claim with its verdict and the average change for every extractor."""
-    lines = []
-    for statement in dict.fromkeys(claim.statement for claim in found):
-        asked = [claim for claim in found if claim.statement == statement]
-        verdicts = "; ".join(
-            f"{claim.verdict} in the features of {claim.measure}, {_change(claim.change)}"
-            for claim in asked
-        )
-        lines.append(f"- {statement[0].upper()}{statement[1:]}: {verdicts}.")
-    return "\n".join(lines)
-
-
-def _change(part: float) -> str:
-    return f"{abs(part):.1%} {'lower' if part >= 0 else 'higher'} on average"
 
 
 def _comparisons(found: Sequence[Claim]) -> Table:

@@ -9,6 +9,7 @@ from cascore.errors import InputError
 from cascore.reproduce.claims import (
     Claim,
     Comparison,
+    adversarial_lowers,
     consistent_is_better,
     denoising_lowers,
     paired,
@@ -146,7 +147,7 @@ def _statements(
     )
     for outcome in OUTCOMES:
         yield (
-            f"the adversarial objective lowers the distance of {outcome} samples",
+            adversarial_lowers(outcome),
             [
                 Comparison(
                     f"{m.upper()}, n_σ = {n}",
