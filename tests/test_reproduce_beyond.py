@@ -30,9 +30,8 @@ from cascore.reproduce.beyond_tables import (
     default_sentences,
     fewest_rows,
     fewest_sentences,
-    loss_sentence,
 )
-from cascore.reproduce.beyond_values import Key, Loss, against, fewest_calls
+from cascore.reproduce.beyond_values import Key, against, fewest_calls
 from cascore.reproduce.pages import Spread, mean_of
 from cascore.reproduce.schedulers import SCHEDULERS
 from cascore.reproduce.studies import reproduce
@@ -193,27 +192,9 @@ def test_bold_are_the_lowest_and_its_ties():
     assert sentence.endswith("12 calls: the lowest.")
 
 
-def loss(default, tuned, choice="order-2-kappa-4"):
-    return Loss(12, Spread(default, 0.1, 2), "order-2-kappa-2.5", Spread(tuned, 0.1, 2), choice)
-
-
-@pytest.mark.parametrize(
-    ("lost", "said"),
-    [
-        ([loss(1.0, 1.1), loss(1.0, 1.0, "order-2-kappa-2.5")], "nothing beyond a tie at any of 2"),
-        ([loss(1.5, 1.0), loss(2.0, 1.0)], "at 2 of 2 numbers of calls; the most at 12, where the"
-         " default costs +100%."),
-        ([loss(1.0, 2.0)], "any of 1 numbers of calls. It is worse than the default at 1."),
-    ],
-)  # fmt: skip
-def test_what_tuning_gains_or_does_not(lost, said):
-    assert loss_sentence(lost).endswith(said) or said in loss_sentence(lost)
-
-
-def test_a_verdict_is_a_tie_a_share_or_the_same():
+def test_a_verdict_is_a_tie_or_a_share():
     assert against(Spread(1.2, 0.1, 2), Spread(1.0, 0.1, 2)) == "a tie"
     assert against(Spread(1.5, 0.1, 2), Spread(1.0, 0.1, 2)) == "+50%"
-    assert loss(1.0, 1.0, "order-2-kappa-2.5").verdict == "the same"
 
 
 def test_the_error_of_a_mean_falls_with_the_measurements():

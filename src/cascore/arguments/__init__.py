@@ -187,6 +187,7 @@ class Reproduce:
             "gan-losses",
             "conditional",
             "beyond",
+            "never-tuning",
             "all",
         ]
     ]

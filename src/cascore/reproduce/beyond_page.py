@@ -20,13 +20,10 @@ from cascore.reproduce.beyond_tables import (
     default_sentences,
     fewest_rows,
     fewest_sentences,
-    loss_rows,
-    loss_sentence,
 )
 from cascore.reproduce.beyond_values import (
     Measured,
     floors_of,
-    losses,
     measured_of,
     measurements_table,
     paper_best,
@@ -40,8 +37,6 @@ from cascore.reproduce.units import Records
 __all__ = ["page"]
 
 _BUDGETS = (5, 8, 10, 12, 15, 20, 50, 100)
-_TUNED = "order-2-tuned"
-_LOSS_COLUMNS = ("calls", "default", "distance", "chosen", "distance", "default against it")
 _GREY_LEVEL = 1 / 255
 _KAPPAS = ", ".join(f"{kappa:g}" for kappa in KAPPAS)
 
@@ -78,7 +73,6 @@ def _text(
     subjects = SCALES[scale_name]
     first = subjects[0]
     budgets = [each for each in _BUDGETS if any(cell.planned == each for cell in cells(first))]
-    lost = losses(first, measured, records, tuned=_TUNED)
     return f"""# Beyond the paper: quality against network calls
 
 `cascore reproduce beyond --scale {scale_name}` wrote this page from the records in
@@ -124,15 +118,10 @@ all that tie with it. Heun's method spends two calls a level and may use one cal
 
 {_lines(default_sentences(subjects, measured))}
 
-## What never tuning costs
+## By noise
 
-`{first.preset}`: the default of `cascore sample` against second order with the κ of {_KAPPAS}
-that scored best on {first.validation} pictures of a validation seed, measured anew on the seeds
-that are reported:
-
-{markdown_table(_LOSS_COLUMNS, loss_rows(lost))}
-
-{loss_sentence(lost)}
+`{first.preset}`, each κ of {_KAPPAS} on {first.validation} pictures of a validation seed.
+`cascore reproduce never-tuning` asks what it costs to leave κ alone.
 
 ![Distance against kappa](beyond/kappa.png)
 

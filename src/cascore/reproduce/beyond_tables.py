@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from cascore.reproduce.beyond_methods import DEFAULT, METHODS, Subject
 from cascore.reproduce.beyond_values import (
-    Loss,
     Measured,
     against,
     at_budget,
@@ -18,8 +17,6 @@ __all__ = [
     "default_sentences",
     "fewest_rows",
     "fewest_sentences",
-    "loss_rows",
-    "loss_sentence",
 ]
 
 
@@ -128,33 +125,3 @@ def default_sentences(subjects: Sequence[Subject], measured: Measured) -> list[s
                 f" {'; '.join(parts)}."
             )
     return lines
-
-
-def loss_rows(lost: Sequence[Loss]) -> list[tuple[str, ...]]:
-    """The default against the chosen kappa."""
-    return [
-        (
-            str(each.calls),
-            each.setting,
-            each.default.text(2),
-            each.choice,
-            each.tuned.text(2),
-            each.verdict,
-        )
-        for each in lost
-    ]
-
-
-def loss_sentence(lost: Sequence[Loss]) -> str:
-    """In how many rows tuning pays, and in how many the default is better by chance of the seed."""
-    apart = [each for each in lost if each.verdict not in ("the same", "a tie")]
-    pays = [each for each in apart if each.tuned.mean < each.default.mean]
-    harms = f" It is worse than the default at {len(apart) - len(pays)}." if apart != pays else ""
-    if not pays:
-        return f"Tuning gains nothing beyond a tie at any of {len(lost)} numbers of calls.{harms}"
-    most = max(pays, key=lambda each: each.default.mean / each.tuned.mean)
-    return (
-        f"Tuning gains more than a tie at {len(pays)} of {len(lost)} numbers of calls; the most at"
-        f" {most.calls}, where the default costs {most.default.mean / most.tuned.mean - 1:+.0%}."
-        f"{harms}"
-    )

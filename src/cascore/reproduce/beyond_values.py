@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple
 from cascore.reproduce.beyond import Cell, cells, floor_unit
 from cascore.reproduce.beyond_methods import (
     BEST,
-    DEFAULT,
     METHODS,
     SCALES,
     Subject,
@@ -20,7 +19,6 @@ from cascore.reproduce.units import Records
 __all__ = [
     "OUTCOMES",
     "Key",
-    "Loss",
     "Measured",
     "Outcome",
     "Scan",
@@ -29,7 +27,6 @@ __all__ = [
     "distances_of",
     "fewest_calls",
     "floors_of",
-    "losses",
     "measured_of",
     "measurements_table",
     "no_worse",
@@ -60,31 +57,6 @@ class Scan(NamedTuple):
     names: tuple[str, ...]
     knobs: tuple[float, ...]
     distances: tuple[Spread, ...]
-
-
-class Loss(NamedTuple):
-    """The default against the best kappa of the grid, at a number of calls.
-
-    Attributes:
-        calls: of both.
-        default: the distance with nothing tuned.
-        setting: the name of the default there.
-        tuned: the distance of what the validation seed chose, on the seeds that are reported.
-        choice: its name.
-    """
-
-    calls: int
-    default: Spread
-    setting: str
-    tuned: Spread
-    choice: str
-
-    @property
-    def verdict(self) -> str:
-        """What the default costs, in words."""
-        if self.setting == self.choice:
-            return "the same"
-        return against(self.default, self.tuned)
 
 
 def measured_of(scale_name: str, records: Records) -> Measured:
@@ -163,25 +135,6 @@ def fewest_calls(
         raise KeyError(method)
     enough = [calls for calls, distance in own.items() if no_worse(distance, best)]
     return min(enough, default=None), max(own)
-
-
-def losses(subject: Subject, measured: Measured, records: Records, *, tuned: str) -> list[Loss]:
-    """The default against a tuned method, wherever both were measured."""
-    extractor, found = subject.extractors[0], []
-    for calls in subject.plan.get(tuned, ()):
-        default = Cell(subject.preset, DEFAULT, calls)
-        other = Cell(subject.preset, tuned, calls)
-        if calls is not None and (key := Key(default, extractor, "denoised")) in measured:
-            found.append(
-                Loss(
-                    calls=calls,
-                    default=measured[key],
-                    setting=str(records[default.unit(0)]["result"]["choice"]),
-                    tuned=measured[Key(other, extractor, "denoised")],
-                    choice=str(records[other.unit(0)]["result"]["choice"]),
-                )
-            )
-    return found
 
 
 def scans(subject: Subject, method: str, records: Records) -> list[Scan]:

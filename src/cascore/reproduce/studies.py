@@ -26,6 +26,8 @@ from cascore.reproduce import (
     initialisation,
     initialisation_page,
     initialisation_values,
+    never_tuning,
+    never_tuning_page,
     table4,
     table4_page,
     table4_values,
@@ -119,6 +121,12 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             beyond.units,
             beyond_page.page,
             beyond_claims.claims,
+        ),
+        "never-tuning": Study(
+            "what never tuning costs",
+            never_tuning.units,
+            never_tuning_page.page,
+            never_tuning_page.claims,
         ),
     }
 )

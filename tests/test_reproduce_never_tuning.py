@@ -1,0 +1,68 @@
+"""What never tuning costs: the search runs, and the page says what the records say."""
+
+import json
+
+import pytest
+from reproducing import reproduced, rows_of
+
+from cascore.experiments.config import Sampler
+from cascore.reproduce.never_tuning import SCALES
+from cascore.reproduce.never_tuning_page import claims, page
+
+TINY = SCALES["tiny"][0]
+DEFAULT, OTHER = {"order": 2, "kappa": 2.5}, {"order": 1, "kappa": 1.5}
+
+
+def test_the_search_runs_end_to_end_and_compares_on_other_seeds(tmp_path):
+    out = reproduced("never-tuning", tmp_path)
+    record = out / "never-tuning" / "records-tiny" / f"{TINY.unit(4)}.json"
+    result = json.loads(record.read_text(encoding="utf-8"))["result"]
+    default = Sampler(steps=4)
+    assert result["default"] == {"order": default.order, "kappa": default.resolved_kappa}
+    curve = {(each["order"], each["kappa"]): each["values"] for each in result["curve"]}
+    assert len(curve) == 2 * TINY.points + 1
+    least = min(curve.values(), key=sum)
+    assert curve[result["best"]["order"], result["best"]["kappa"]] == least
+    searched = [value for values in curve.values() for value in values]
+    assert not set(result["fresh"]["default"]) & set(searched)
+    assert (out / "never-tuning" / "digits.png").stat().st_size > 1000
+    rows = rows_of(out / "never-tuning" / "measurements.csv")
+    searches = len(TINY.calls)
+    assert len(rows) >= searches * TINY.blocks * (2 * TINY.points + 1 + 1)
+
+
+def records_of(best, default, other):
+    """Each search with these distances on the fresh blocks."""
+    result = {
+        "curve": [{**DEFAULT, "values": default}, {**OTHER, "values": other}],
+        "default": DEFAULT,
+        "best": best,
+        "fresh": {"default": default, "best": default if best == DEFAULT else other},
+    }
+    machine = {"cores": 2, "threads": 1, "accelerator": None}
+    software = {"machine": "x", "torch": "2", "python": "3", "cascore": "0"}
+    return {
+        TINY.unit(calls): {
+            "result": result, "seconds": 1.0, "machine": machine, "software": software,
+        }
+        for calls in TINY.calls
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("best", "other", "verdict", "said", "cell"),
+    [
+        # Blocks differ by 1, the pairs by 0.5 give or take 0.01 and by 0.5 give or take 1.
+        (OTHER, [0.5, 1.51], "held (2 of 2)", "in 2 of 2 searches, at most 33%", "tuning pays"),
+        (OTHER, [1.5, 0.5], "tie (2 of 2)", "none of 2 searches", "a tie"),
+        (OTHER, [1.5, 2.51], "did not hold (2 of 2)", "none of 2 searches", "default is better"),
+        (DEFAULT, [9.0, 9.0], "tie (2 of 2)", "none of 2 searches", "the same"),
+    ],
+)
+def test_what_tuning_gains_is_read_from_pairs_of_fresh_blocks(best, other, verdict, said, cell):
+    records = records_of(best, [1.0, 2.0], other)
+    (claim,) = claims("tiny", records)
+    assert claim.verdict == verdict
+    text = page("tiny", records).text
+    assert said in text.replace("\n", " ")
+    assert text.count(f"{cell} |") == 2
