@@ -39,7 +39,7 @@ ALLOWED = {
     "console": {"errors", "training"},  # training for the record Metrics
     "reproduce": BELOW
     | {"moves", "sampling", "losses", "theory", "datasets", "metrics", "training", "experiments"}
-    | {"pretrained"},
+    | {"pretrained", "tuning"},
     "tuning": BELOW | {"metrics", "experiments", "pretrained"},
     "commands": BELOW
     | {"console", "sampling", "datasets", "experiments", "metrics", "training", "reproduce"}
@@ -59,7 +59,7 @@ WITHOUT_TORCH = (
     "cascore.pretrained",
 )
 ONLY_IN = {
-    "diffusers": {"reproduce.schedulers"},
+    "diffusers": {"reproduce.beyond.schedulers"},
     "argparse": {"cli"},
     "tyro": {"arguments", "cli"},
     "rich": {"console", "commands"},

@@ -15,9 +15,7 @@ from cascore.arguments import Reproduce
 from cascore.commands.reproducing import EVERYTHING
 from cascore.datasets import load_points
 from cascore.errors import InputError
-from cascore.reproduce.authors import best_kappa, excess_at, load_curves
-from cascore.reproduce.pages import Spread, spread_of
-from cascore.reproduce.plane import (
+from cascore.reproduce.figure2.plane import (
     CENTRES,
     MODE_STD,
     directions,
@@ -25,6 +23,8 @@ from cascore.reproduce.plane import (
     share_near_roll,
     sliced_wasserstein,
 )
+from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
+from cascore.reproduce.pages import Spread, spread_of
 from cascore.reproduce.studies import SCALES, STUDIES, gather, reproduce
 from cascore.reproduce.units import Unit, run_units
 from cascore.reproduce.workshop import Workshop

@@ -10,10 +10,12 @@ from running import run, silent
 
 from cascore.commands import reproducing
 from cascore.errors import InputError
-from cascore.reproduce import figure3_page, studies
+from cascore.reproduce import studies
 from cascore.reproduce.claims import Claim, Comparison, claims_page, claims_table, paired
+from cascore.reproduce.figure3 import page as figure3_page
 from cascore.reproduce.pages import Page, Spread
-from cascore.reproduce.studies import Study, gather, reproduce
+from cascore.reproduce.studies import gather, reproduce
+from cascore.reproduce.study import Study
 from cascore.reproduce.units import Unit
 
 

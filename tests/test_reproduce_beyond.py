@@ -13,9 +13,8 @@ from running import silent
 from cascore.errors import MissingExtraError
 from cascore.experiments.presets import PRESETS, SHAPES
 from cascore.metrics import load_extractor
-from cascore.reproduce.beyond import Cell, cells, units
-from cascore.reproduce.beyond_claims import default_claims
-from cascore.reproduce.beyond_methods import (
+from cascore.reproduce.beyond.claims import default_claims
+from cascore.reproduce.beyond.methods import (
     BEST,
     DEFAULT,
     KAPPAS,
@@ -25,15 +24,16 @@ from cascore.reproduce.beyond_methods import (
     levels_of,
     name_of,
 )
-from cascore.reproduce.beyond_tables import (
+from cascore.reproduce.beyond.schedulers import SCHEDULERS
+from cascore.reproduce.beyond.tables import (
     budget_rows,
     default_sentences,
     fewest_rows,
     fewest_sentences,
 )
-from cascore.reproduce.beyond_values import Key, against, fewest_calls
+from cascore.reproduce.beyond.values import Key, against, fewest_calls
+from cascore.reproduce.beyond.work import Cell, cells, units
 from cascore.reproduce.pages import Spread, mean_of
-from cascore.reproduce.schedulers import SCHEDULERS
 from cascore.reproduce.studies import reproduce
 
 TINY = SCALES["tiny"][0]

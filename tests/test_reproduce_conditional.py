@@ -6,15 +6,15 @@ import pytest
 import torch
 from reproducing import reproduced, rows_of
 
-from cascore.reproduce import levels
-from cascore.reproduce.conditional import OUTCOMES, SAMPLERS, SCALES, SPLITS
-from cascore.reproduce.conditional_values import (
+from cascore.reproduce.conditional import levels
+from cascore.reproduce.conditional.levels import UnconditionalOptimum, level_losses
+from cascore.reproduce.conditional.values import (
     distance_claims,
     loss_claims,
     loss_line,
     theory_line,
 )
-from cascore.reproduce.levels import UnconditionalOptimum, level_losses
+from cascore.reproduce.conditional.work import OUTCOMES, SAMPLERS, SCALES, SPLITS
 from cascore.reproduce.pages import Spread
 from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser

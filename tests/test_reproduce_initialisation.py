@@ -10,7 +10,8 @@ from reproducing import reproduced, rows_of
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler, Schedule
 from cascore.experiments.generate import generate
-from cascore.reproduce.initialisation import (
+from cascore.reproduce.initialisation.values import PLACES, end_claims, start_claims
+from cascore.reproduce.initialisation.work import (
     OUTCOMES,
     SAMPLERS,
     SCALES,
@@ -19,7 +20,6 @@ from cascore.reproduce.initialisation import (
     ideal_gap,
     starting_points,
 )
-from cascore.reproduce.initialisation_values import PLACES, end_claims, start_claims
 from cascore.reproduce.pages import Spread
 from cascore.theory import EmpiricalDenoiser
 

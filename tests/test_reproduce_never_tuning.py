@@ -6,8 +6,8 @@ import pytest
 from reproducing import reproduced, rows_of
 
 from cascore.experiments.config import Sampler
-from cascore.reproduce.never_tuning import SCALES
-from cascore.reproduce.never_tuning_page import claims, page
+from cascore.reproduce.never_tuning.page import claims, page
+from cascore.reproduce.never_tuning.work import SCALES
 
 TINY = SCALES["tiny"][0]
 DEFAULT, OTHER = {"order": 2, "kappa": 2.5}, {"order": 1, "kappa": 1.5}

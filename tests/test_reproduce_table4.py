@@ -11,13 +11,19 @@ from reproducing import reproduced, rows_of
 
 from cascore.experiments.presets import PRESETS, PUBLISHED
 from cascore.metrics import mode_coverage
-from cascore.reproduce.table4 import OBJECTIVES, OUTCOMES, SCALES, coverage_of, stacks_of_channels
-from cascore.reproduce.table4_values import (
+from cascore.reproduce.table4.values import (
     PRINTED,
     claims_of,
     coverage_line,
     honest_kl,
     printed_kl,
+)
+from cascore.reproduce.table4.work import (
+    OBJECTIVES,
+    OUTCOMES,
+    SCALES,
+    coverage_of,
+    stacks_of_channels,
 )
 from cascore.schedule import geometric_sigmas, kappa_from_eta
 

@@ -13,10 +13,12 @@ from running import run, silent
 
 from cascore import datasets
 from cascore.errors import InputError
-from cascore.reproduce import headline, table_page, table_values
+from cascore.reproduce.headline import page as headline
 from cascore.reproduce.studies import gather, reproduce, write_claims
-from cascore.reproduce.table_scales import TABLES
-from cascore.reproduce.tables import cells, sampler_of, trials, units
+from cascore.reproduce.tables import page as table_page
+from cascore.reproduce.tables import values as table_values
+from cascore.reproduce.tables.scales import TABLES
+from cascore.reproduce.tables.work import cells, sampler_of, trials, units
 from cascore.reproduce.tuning import at_edge, best_of
 from cascore.reproduce.workshop import Workshop
 

@@ -7,7 +7,7 @@ import torch
 
 from cascore.errors import InputError, MissingExtraError
 from cascore.noise import KeyedNoise
-from cascore.reproduce.schedulers import (
+from cascore.reproduce.beyond.schedulers import (
     SCHEDULERS,
     diffusers_version,
     generate_by_scheduler,

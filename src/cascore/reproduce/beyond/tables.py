@@ -1,0 +1,127 @@
+"""The tables and sentences of `beyond`."""
+
+from collections.abc import Sequence
+
+from cascore.reproduce.beyond.methods import DEFAULT, METHODS, Subject
+from cascore.reproduce.beyond.values import (
+    Measured,
+    against,
+    at_budget,
+    fewest_calls,
+    paper_best,
+)
+from cascore.reproduce.pages import Spread
+
+__all__ = [
+    "budget_rows",
+    "default_sentences",
+    "fewest_rows",
+    "fewest_sentences",
+]
+
+
+_NAMED = 3
+"""How many methods a sentence names; it counts more of them."""
+
+
+def fewest_rows(subjects: Sequence[Subject], measured: Measured) -> list[tuple[str, ...]]:
+    """For each method with nothing to tune, the fewest calls on each model by each extractor."""
+    rows = []
+    for name, method in METHODS.items():
+        if method.tuned or not any(name in each.plan for each in subjects):
+            continue
+        row = [
+            _fewest_text(each, name, measured, extractor)
+            for each in subjects
+            for extractor in each.extractors
+        ]
+        rows.append((method.label, *row))
+    return rows
+
+
+def _fewest_text(subject: Subject, method: str, measured: Measured, extractor: str) -> str:
+    if method not in subject.plan:
+        return ""
+    fewest, most = fewest_calls(subject, method, measured, extractor)
+    return f"> {most}" if fewest is None else str(fewest)
+
+
+def fewest_sentences(subjects: Sequence[Subject], measured: Measured) -> list[str]:
+    """Which untuned methods need the fewest calls on each model, and where the default stands."""
+    lines = []
+    for subject in subjects:
+        extractor = subject.extractors[0]
+        most, _ = paper_best(subject, measured, extractor)
+        needed = {
+            name: calls
+            for name in subject.plan
+            if not METHODS[name].tuned
+            and (calls := fewest_calls(subject, name, measured, extractor)[0]) is not None
+        }
+        if not needed:
+            lines.append(f"- {subject.preset}: no method without tuning reaches the paper's best.")
+            continue
+        least = min(needed.values())
+        first = [METHODS[name].label for name in needed if needed[name] == least]
+        by = "; ".join(first) if len(first) <= _NAMED else f"{len(first)} methods"
+        own = (
+            f"the default needs {needed[DEFAULT]}"
+            if DEFAULT in needed
+            else "the default does not reach it"
+        )
+        lines.append(
+            f"- {subject.preset}: {least} calls are enough against the paper's {most}"
+            f" ({most / least:.0f} times fewer), with {by}; {own}."
+        )
+    return lines
+
+
+def budget_rows(
+    subject: Subject, measured: Measured, budgets: Sequence[int]
+) -> list[tuple[str, ...]]:
+    """The distance of each method at each number of calls; bold are the lowest and its ties."""
+    extractor = subject.extractors[0]
+    columns = [at_budget(subject, measured, extractor, calls) for calls in budgets]
+    lowest = [min(column.values(), key=lambda each: each.mean) for column in columns]
+    return [
+        (
+            METHODS[name].label,
+            *(
+                _cell_text(column.get(name), best)
+                for column, best in zip(columns, lowest, strict=True)
+            ),
+        )
+        for name in subject.plan
+        if any(name in column for column in columns)
+    ]
+
+
+def _cell_text(found: Spread | None, best: Spread) -> str:
+    if found is None:
+        return ""
+    text = f"{found.mean:.2f} ± {found.deviation:.2f}"
+    return f"**{text}**" if found.ties(best) else text
+
+
+def default_sentences(subjects: Sequence[Subject], measured: Measured) -> list[str]:
+    """The default against the lowest of all methods, tuned ones too, at each number of calls."""
+    lines = []
+    for subject in subjects:
+        parts = []
+        for calls in sorted({each for each in subject.plan[DEFAULT] if each is not None}):
+            column = at_budget(subject, measured, subject.extractors[0], calls)
+            best = min(column, key=lambda name: column[name].mean)
+            if len(column) < 2:
+                continue
+            if best == DEFAULT:
+                parts.append(f"{calls} calls: the lowest")
+            elif (verdict := against(column[DEFAULT], column[best])) == "a tie":
+                parts.append(f"{calls} calls: a tie")
+            else:
+                parts.append(f"{calls} calls: {verdict} ({METHODS[best].label})")
+        if parts:
+            lines.append(
+                f"- {subject.preset}, the default against the lowest of its number of calls:"
+                f" {'; '.join(parts)}."
+            )
+    return lines

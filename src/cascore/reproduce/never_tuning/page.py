@@ -1,0 +1,238 @@
+"""The page of what never tuning costs, from its records."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cascore.reproduce.claims import Claim, Comparison, claims_table
+from cascore.reproduce.never_tuning.work import SCALES, Subject
+from cascore.reproduce.pages import (
+    COLOURS,
+    Page,
+    Spread,
+    Table,
+    legend_below,
+    machine_of,
+    markdown_table,
+    new_figure,
+    plain_ticks,
+    spread_of,
+)
+from cascore.reproduce.units import Records
+from cascore.tuning.search import Candidate, difference
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["claims", "page"]
+
+
+class _Search(NamedTuple):
+    """A record of a search."""
+
+    calls: int
+    curve: Mapping[Candidate, Sequence[float]]
+    default: Candidate
+    best: Candidate
+    fresh: Mapping[str, Sequence[float]]
+
+    @property
+    def comparison(self) -> Comparison:
+        """The best of the curve against the default, on seeds that chose neither."""
+        gain = difference(self.fresh["default"], self.fresh["best"])
+        return Comparison(
+            f"{self.calls} calls",
+            spread_of(self.fresh["best"]),
+            spread_of(self.fresh["default"]),
+            Spread(gain.mean, gain.error, len(self.fresh["best"])),
+        )
+
+
+def page(scale_name: str, records: Records) -> Page:
+    """What the search chose, what that gains on fresh seeds, and all its curves."""
+    found = {each.preset: _searches(each, records) for each in SCALES[scale_name]}
+    return Page(
+        text=_text(scale_name, records, found),
+        pictures={
+            each.preset: partial(_curves, each, found[each.preset]) for each in SCALES[scale_name]
+        },
+        tables={"measurements": Table(_COLUMNS, list(_rows(found)))},
+    )
+
+
+def claims(scale_name: str, records: Records) -> list[Claim]:
+    """Whether tuning gains anything."""
+    return [
+        Claim(
+            "tuning order and κ for the number of calls lowers the distance of the default",
+            f"`{subject.preset}`",
+            [each.comparison for each in _searches(subject, records)],
+        )
+        for subject in SCALES[scale_name]
+    ]
+
+
+def _searches(subject: Subject, records: Records) -> list[_Search]:
+    return [
+        _Search(
+            calls,
+            {_candidate(each): each["values"] for each in result["curve"]},
+            _candidate(result["default"]),
+            _candidate(result["best"]),
+            result["fresh"],
+        )
+        for calls in subject.calls
+        for result in (records[subject.unit(calls)]["result"],)
+    ]
+
+
+def _candidate(found: Mapping[str, Any]) -> Candidate:
+    return Candidate(found["order"], found["kappa"])
+
+
+# --- picture -------------------------------------------------------------------------------------
+
+
+def _curves(subject: Subject, found: Sequence[_Search]) -> Figure:
+    """A panel for each order, a line for each number of calls; rings mark the default."""
+    orders = sorted({each.order for search in found for each in search.curve})
+    figure, panels = new_figure(len(orders), height=4.0)
+    for panel, order in zip(panels, orders, strict=True):
+        for search, colour in zip(found, COLOURS, strict=False):
+            line = sorted(each for each in search.curve if each.order == order)
+            panel.plot(
+                [each.kappa for each in line],
+                [statistics.fmean(search.curve[each]) for each in line],
+                "o-",
+                color=colour,
+                linewidth=1.5,
+                markersize=4,
+                label=f"{search.calls} calls",
+            )
+            if search.default.order == order:
+                panel.plot(
+                    search.default.kappa,
+                    statistics.fmean(search.curve[search.default]),
+                    "o",
+                    color="#000000",
+                    markerfacecolor="none",
+                    markersize=10,
+                )
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        for axis in (panel.xaxis, panel.yaxis):
+            plain_ticks(axis)
+        panel.set_xlabel("$\\kappa$")
+        panel.set_title(f"order {order}", loc="left", fontsize=10)
+    for panel in panels[1:]:
+        panel.sharey(panels[0])
+        panel.tick_params(labelleft=False)
+    panels[0].set_ylabel("Fréchet distance, denoised")
+    legend_below(figure, panels[0], columns=len(found))
+    return figure
+
+
+# --- tables and text -----------------------------------------------------------------------------
+
+_COLUMNS = ("model", "calls", "blocks", "order", "kappa", "block", "distance")
+
+
+def _rows(found: Mapping[str, Sequence[_Search]]) -> Iterator[tuple[object, ...]]:
+    for preset, searches in found.items():
+        for search in searches:
+            curves = {
+                "search": search.curve,
+                "fresh": {
+                    search.default: search.fresh["default"],
+                    search.best: search.fresh["best"],
+                },
+            }
+            for blocks, curve in curves.items():
+                for candidate, values in curve.items():
+                    for block, value in enumerate(values):
+                        yield (
+                            *(preset, search.calls, blocks),
+                            *(candidate.order, candidate.kappa, block, value),
+                        )
+
+
+def _markdown(found: Mapping[str, Sequence[_Search]]) -> str:
+    rows = []
+    for preset, searches in found.items():
+        for search in searches:
+            compared = search.comparison
+            assert compared.difference is not None
+            same = search.best == search.default
+            words = {"held": "tuning pays", "tie": "a tie", "did not hold": "the default is better"}
+            rows.append(
+                (
+                    f"`{preset}`, {search.calls} calls",
+                    compared.higher.text(2),
+                    str(search.best),
+                    "" if same else compared.lower.text(2),
+                    "" if same else compared.difference.text(3),
+                    "the same" if same else words[compared.outcome],
+                )
+            )
+    return markdown_table(
+        ("", "never tuned", "lowest of the search", "on fresh seeds", "gain", "verdict"), rows
+    )
+
+
+def _text(scale_name: str, records: Records, found: Mapping[str, Sequence[_Search]]) -> str:
+    subjects = SCALES[scale_name]
+    pays = [
+        search.comparison
+        for searches in found.values()
+        for search in searches
+        if search.comparison.outcome == "held"
+    ]
+    total = sum(map(len, found.values()))
+    if pays:
+        summary = (
+            f"Tuning gains more than a tie in {len(pays)} of {total} searches, at most"
+            f" {max(1 - each.lower.mean / each.higher.mean for each in pays):.0%} of the distance."
+        )
+    else:
+        summary = f"In none of {total} searches does tuning gain more than a tie."
+    pictures = "\n\n".join(
+        f"""![Distance against kappa of {each.preset}](never-tuning/{each.preset}.png)
+
+*`{each.preset}`, {each.steps:,} training steps, {each.blocks} × {each.count:,} pictures in the
+features of `{each.extractor}`. [SVG](never-tuning/{each.preset}.svg)*"""
+        for each in subjects
+    )
+    return f"""# What never tuning costs
+
+`cascore reproduce never-tuning --scale {scale_name}` wrote this page from the records in
+[never-tuning/records-{scale_name}](never-tuning/records-{scale_name}).
+
+The search of `cascore tune`: orders 1 and 2 and κ from 1 up to where a step replaces 99 % of x, for
+a model and a number of network calls, all on the same blocks of seeds; then the lowest and the
+default of `cascore sample` once more on other blocks. {summary}
+
+{_markdown(found)}
+
+± of a distance is the deviation of one block. A gain is the mean difference of the two on {
+        subjects[0].blocks
+    } fresh blocks,
+block by block, ± its standard error, and a tie within twice that. What another training would
+change is not in it.
+
+{claims_table(claims(scale_name, records))}
+
+## Curves
+
+The black ring is the default. Blocks are small, so all distances are biased upwards alike; compare
+within a line.
+
+{pictures}
+
+[All numbers](never-tuning/measurements.csv).
+
+{machine_of(records.values())}
+The seconds of a record include training where the model was not there yet.
+"""

@@ -1,0 +1,155 @@
+"""What the records of Table 4 say: numbers, claims put to them, and sentences."""
+
+import math
+from itertools import product
+
+from cascore.experiments.measure import COUNTED, TOTAL
+from cascore.metrics import ModeCoverage, published_kl
+from cascore.reproduce.claims import Claim, Comparison
+from cascore.reproduce.pages import Spread
+from cascore.reproduce.table4.pictures import Coverages
+from cascore.reproduce.table4.work import (
+    MISSING,
+    MODES,
+    OBJECTIVES,
+    OUTCOMES,
+    SCALES,
+    Group,
+    coverage_of,
+)
+from cascore.reproduce.units import Records
+
+__all__ = [
+    "PRINTED",
+    "claims",
+    "claims_of",
+    "coverage_line",
+    "coverages_of",
+    "floor_line",
+    "groups_with_data",
+    "honest_kl",
+    "kl_text",
+    "printed_kl",
+    "published_line",
+    "real_of",
+]
+
+PRINTED = {"plain": 1.36, "adversarial": 1.49}
+"""What Table 4 of the paper prints as KL of its two networks; both cover all 1,000 modes."""
+
+
+def coverages_of(group: Group, records: Records) -> Coverages:
+    """Modes and divergence of each network, sampler and outcome, over all blocks together."""
+    return {
+        (objective, sampler, outcome): coverage_of(
+            [
+                records[group.unit(objective, sampler, block)]["result"]["counts"][outcome]
+                for block in range(group.blocks)
+            ]
+        )
+        for objective, sampler, outcome in product(OBJECTIVES, group.samplers, OUTCOMES)
+    }
+
+
+def groups_with_data(scale_name: str, records: Records) -> list[Group]:
+    """Those whose images were here when they were measured."""
+    return [group for group in SCALES[scale_name] if MISSING not in records[group.real]["result"]]
+
+
+def real_of(group: Group, records: Records) -> ModeCoverage:
+    """The same of as many stacks of real test images."""
+    return coverage_of([records[group.real]["result"]["counts"]])
+
+
+def printed_kl(found: ModeCoverage) -> float:
+    """What the authors' program prints: every image counted twice, over 26 for each 25 images."""
+    total = round(found.count * TOTAL / COUNTED)
+    return published_kl(found.kl, counted=found.count, total=max(1, total))
+
+
+def honest_kl(printed: float) -> float:
+    """The divergence behind a printed one, p / a - log a with a = 50 / 26."""
+    a = 2 * COUNTED / TOTAL
+    return printed / a - math.log(a)
+
+
+def _spread(found: ModeCoverage) -> Spread:
+    """A divergence and its standard error over the pictures."""
+    return Spread(found.kl, found.kl_error, found.count)
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+def claims(scale_name: str, records: Records) -> list[Claim]:
+    """What the objective, the last step and the number of calls do to the evenness of modes."""
+    return [
+        claim
+        for group in groups_with_data(scale_name, records)
+        for claim in claims_of(group, coverages_of(group, records))
+    ]
+
+
+def claims_of(group: Group, found: Coverages) -> list[Claim]:
+    """Each pair differs in nothing else."""
+    spreads = {key: _spread(each) for key, each in found.items()}
+    pairs = {
+        "the adversarial objective lowers the divergence of modes": [
+            Comparison(f"{sampler}, {o}", spreads["adversarial", sampler, o], plain)
+            for (objective, sampler, o), plain in spreads.items()
+            if objective == "plain"
+        ],
+        "denoising lowers the divergence of modes": [
+            Comparison(f"{sampler}, {objective}", spreads[objective, sampler, "denoised"], raw)
+            for (objective, sampler, o), raw in spreads.items()
+            if o == "raw"
+        ],
+        "all levels lower the divergence of modes, against 20 calls": [
+            Comparison(f"{objective}, {o}", every, spreads[objective, "20-calls", o])
+            for (objective, sampler, o), every in spreads.items()
+            if sampler == "all-levels"
+        ],
+    }
+    return [
+        Claim(statement, f"`{group.preset}`", comparisons)
+        for statement, comparisons in pairs.items()
+        if comparisons
+    ]
+
+
+# --- sentences -----------------------------------------------------------------------------------
+
+
+def coverage_line(found: Coverages, real: ModeCoverage) -> str:
+    """Whether all modes are covered."""
+    full = sum(each.covered == MODES for each in found.values())
+    least = min(each.covered for each in found.values())
+    rest = "" if full == len(found) else f"; the fewest are {least:,}"
+    return (
+        f"Of {len(found)} kinds of samples {full} cover all {MODES:,} modes{rest}. As many stacks"
+        f" of real test images cover {real.covered:,}."
+    )
+
+
+def floor_line(found: Coverages, real: ModeCoverage) -> str:
+    """How far samples are from what real images have."""
+    ties = sum(_spread(each).ties(_spread(real)) for each in found.values())
+    best = min(found.values(), key=lambda each: each.kl)
+    return (
+        f"{ties} of {len(found)} tie with the real images' divergence of {kl_text(real)}; the"
+        f" lowest is {kl_text(best)}."
+    )
+
+
+def published_line(found: Coverages) -> str:
+    """What the authors' arithmetic would print of these samples."""
+    printed = [printed_kl(each) for (_, _, outcome), each in found.items() if outcome == "raw"]
+    return (
+        f"The authors' program would print {min(printed):.2f} to {max(printed):.2f} of the raw"
+        f" samples here, and the paper prints {PRINTED['plain']} and {PRINTED['adversarial']}."
+    )
+
+
+def kl_text(found: ModeCoverage) -> str:
+    """A divergence ± its standard error."""
+    return _spread(found).text(4)

@@ -1,0 +1,258 @@
+"""The pages of Tables 1, 2 and 3, from their records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+
+from cascore.experiments.config import Experiment
+from cascore.experiments.presets import PRESETS
+from cascore.reproduce.claims import Claim, claims_table
+from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table, spread_of
+from cascore.reproduce.tables.pictures import dots, sheet
+from cascore.reproduce.tables.scales import TABLES, TableScale
+from cascore.reproduce.tables.values import (
+    OBJECTIVES,
+    OUTCOMES,
+    Key,
+    Values,
+    best_key,
+    claims_of,
+    floors_of,
+    values_of,
+)
+from cascore.reproduce.tables.work import METHODS, SHEET, Cell, cells, trials
+from cascore.reproduce.tuning import VALIDATION_SEED, at_edge, knob_text
+from cascore.reproduce.units import Records
+
+__all__ = ["page"]
+
+_PAPER = {
+    "table1": "CIFAR-10 with NCSNv2",
+    "table2": "LSUN-church 64×64 with NCSNv2",
+    "table3": "CIFAR-10 with the U-Net",
+}
+
+
+_PAPER_SAYS = """\
+The paper finds that denoising and n_σ = 5 lower every distance; that the discriminator does with
+NCSNv2, but not for denoised samples of the U-Net; that CAS is better than ALS on CIFAR-10 at
+n_σ = 1; and that CAS ends nearer to its denoised sample than ALS. Here:"""
+
+
+def page(table: str, scale_name: str, records: Records) -> Page:
+    """The table as the paper lays it out, its claims one by one, a chart and a sheet of samples."""
+    scale = TABLES[table][scale_name]
+    values, floors = values_of(scale, records), floors_of(records)
+    return Page(
+        text=_text(table, scale_name, records, values),
+        pictures={
+            "distances": partial(dots, scale, values, floors),
+            "samples": partial(sheet, scale, records),
+        },
+        tables={
+            "measurements": _measurements(scale, records),
+            "comparisons": _comparisons(claims_of(scale, values)),
+        },
+    )
+
+
+def _text(table: str, scale_name: str, records: Records, values: Values) -> str:
+    scale = TABLES[table][scale_name]
+    experiment = PRESETS[scale.presets[0]]
+    found = claims_of(scale, values)
+    measured = scale.seeds * scale.trainings
+    return f"""# Table {table[-1]}: sampling, n_σ, denoising and the objective
+
+`cascore reproduce {table} --scale {scale_name}` wrote this page from the records in
+[{table}/records-{scale_name}]({table}/records-{scale_name}). The paper's Table {table[-1]} is
+{_PAPER[table]}; {_ours(scale_name, experiment)}.
+
+Fréchet distance of {scale.count:,} samples to the training images, lower is better. Models:
+`{scale.presets[0]}` and `{scale.presets[1]}`, {scale.steps:,} training steps in {scale.precision},
+{_counted(scale.trainings, "training")} each; {experiment.schedule.levels} levels. {
+        _spread_text(scale)
+    }
+
+{_distances(scale, values, floors_of(records))}
+
+**Bold**: the lowest of its extractor; †: ties with it. Raw and denoised come from one chain, with
+the same network calls.
+
+![Distances]({table}/distances.png)
+
+*Whiskers: two standard deviations of the {measured} measurements; grey: as many real images.
+[SVG]({table}/distances.svg), [numbers]({table}/measurements.csv)*
+
+![Samples]({table}/samples.png)
+
+*The first {SHEET} denoised samples of seed 0: the same noise in every row, none picked.
+[SVG]({table}/samples.svg)*
+
+## Step sizes
+
+{_tuning(scale, records)}
+
+## What held
+
+{_PAPER_SAYS}
+
+{claims_table(found)}
+
+Each pair of numbers behind these verdicts is in [comparisons.csv]({table}/comparisons.csv). Two
+distances tie unless they differ by more than twice the root of the summed squares of both ±; raw
+and denoised samples of one chain, unless their differences are more than twice the standard
+deviation of a difference from zero.
+
+## What differs from the paper
+
+{_differences(scale_name, scale)}
+
+{machine_of(records.values())}
+The seconds of a record include training where the model was not there yet.
+"""
+
+
+def _ours(scale_name: str, experiment: Experiment) -> str:
+    if scale_name == "paper":
+        return "this one is that"
+    network = {"unet": "a small U-Net", "ncsnv2": "a small NCSNv2"}[experiment.network.kind]
+    return f"this one is `{experiment.data.name}` with {network}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _spread_text(scale: TableScale) -> str:
+    seeds = ", ".join(str(seed) for seed in range(scale.seeds))
+    of = f"the {scale.seeds} sampling seeds {seeds}"
+    if scale.trainings > 1:
+        of += f" on each of {scale.trainings} trainings"
+    return f"Mean ± standard deviation over {of}."
+
+
+def _distances(scale: TableScale, values: Values, floors: dict[str, Spread]) -> str:
+    best = {e: best_key(values, extractor=e) for e in scale.extractors}
+
+    def cell(key: Key) -> str:
+        spread, lowest = spread_of(values[key]), best[key.extractor]
+        if key == lowest:
+            return f"**{spread.text(2)}**"
+        return spread.text(2) + (" †" if spread.ties(spread_of(values[lowest])) else "")
+
+    columns = [f"`{e}`, {o}" for e, o in product(scale.extractors, OBJECTIVES)]
+    rows = [
+        (
+            *(f"{method.upper()}", str(n), "yes" if outcome == "denoised" else "no"),
+            *(
+                cell(Key(e, o, method, n, outcome))
+                for e, o in product(scale.extractors, OBJECTIVES)
+            ),
+        )
+        for method, n, outcome in product(METHODS, scale.n_sigmas, OUTCOMES)
+    ]
+    real = [floors[e].text(2) for e in scale.extractors for _ in OBJECTIVES]
+    return markdown_table(
+        ("sampling", "n_σ", "denoised", *columns), [*rows, ("real images", "", "", *real)]
+    )
+
+
+def _tuning(scale: TableScale, records: Records) -> str:
+    """The step size of each sampler on each model, and how it was chosen."""
+    if scale.grid is None:
+        return "The paper's tuned ε, the same for both objectives (`cascore presets` lists them)."
+    rows = []
+    for trial in trials(scale):
+        for cell in cells(scale, trial):
+            result = records[cell.unit(0)]["result"]
+            rows.append(
+                (
+                    f"`{trial.preset}`, training {trial.training}",
+                    f"{cell.method.upper()}, n_σ = {cell.n_sigma}",
+                    knob_text(result["sampler"]),
+                    _how(cell, records),
+                    str(result["nfe"]),
+                )
+            )
+    first = scale.extractors[0]
+    edges = sum(bool(_edge_of(cell, records)) for t in trials(scale) for cell in cells(scale, t))
+    return f"""{markdown_table(("model", "sampler", "step size", "how", "network calls"), rows)}
+
+Chosen by the denoised distance in the features of `{first}`, of {scale.grid.count:,} samples of
+sampling seed {VALIDATION_SEED:,}, which no number above has seen. η_n = 1 − (1 − η_1)^(1/n) is the
+η whose n steps add as much noise as one of η_1. {
+        f"{edges} of the {len(rows)} stand{'s' * (edges == 1)} at the edge of what was tried: there"
+        " the best may lie beyond."
+        if edges
+        else "No choice stands at the edge of what was tried."
+    }"""
+
+
+def _how(cell: Cell, records: Records) -> str:
+    tuned = records[cell.trial.tuning(cell.method, cell.n_sigma)]["result"]
+    if cell.method == "cas" and cell.n_sigma > 1:
+        return "κ of n_σ = 1"
+    if not tuned["tried"]:
+        return "the noise of η at n_σ = 1"
+    edge = _edge_of(cell, records)
+    return f"best of {len(tuned['tried'])}" + (f", {edge}" if edge else "")
+
+
+def _edge_of(cell: Cell, records: Records) -> str:
+    tuned = records[cell.trial.tuning(cell.method, cell.n_sigma)]["result"]
+    return "" if cell.method == "cas" and cell.n_sigma > 1 else at_edge(tuned)
+
+
+def _comparisons(found: Sequence[Claim]) -> Table:
+    """Both sides of each comparison, for a CSV file."""
+    rows = [
+        (
+            *(claim.statement, claim.measure.strip("`"), each.where),
+            *(each.lower.mean, each.lower.deviation, each.higher.mean, each.higher.deviation),
+            each.outcome,
+        )
+        for claim in found
+        for each in claim.comparisons
+    ]
+    columns = "claim extractor where lower lower_deviation higher higher_deviation outcome"
+    return Table(columns.split(), rows)
+
+
+def _differences(scale_name: str, scale: TableScale) -> str:
+    if scale_name == "paper":
+        return "- Data, networks, levels, step sizes and features are the paper's; seeds are ours."
+    experiment = PRESETS[scale.presets[0]]
+    schedule, batch = experiment.schedule, experiment.train.batch_size
+    lines = (
+        "Data, network, schedule, training and features are smaller, so distances do not compare"
+        f" with the paper's: σ_1 = {schedule.first:g}, {schedule.levels} levels, {scale.steps:,}"
+        f" steps of {batch} images.",
+        "The paper counts 10,000 samples in the features of Inception. Here it is"
+        f" {scale.count:,}, so every distance is biased upwards, that of real images as well.",
+        "Step sizes are tuned for each model; the paper's ε serve both objectives.",
+        "The paper gives one number for each cell, without a spread.",
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _measurements(scale: TableScale, records: Records) -> Table:
+    """Every measurement, for a CSV file."""
+    rows = [
+        (
+            *(trial.preset, trial.training, cell.method, cell.n_sigma),
+            *(result["sampler"]["kappa"] or "", result["sampler"]["eta"] or ""),
+            *(result["sampler"]["epsilon"] or "", result["nfe"], seed, outcome, extractor),
+            *(result[outcome][extractor]["value"], result[outcome][extractor]["error"]),
+        )
+        for trial in trials(scale)
+        for cell, seed in product(cells(scale, trial), range(scale.seeds))
+        for result in (records[cell.unit(seed)]["result"],)
+        for outcome, extractor in product(OUTCOMES, scale.extractors)
+    ]
+    columns = (
+        "model training method n_sigma kappa eta epsilon nfe seed outcome extractor distance"
+        " standard_error"
+    )
+    return Table(columns.split(), rows)
