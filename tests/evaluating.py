@@ -3,8 +3,8 @@
 import torch
 
 from cascore.experiments.config import Sampler
-from cascore.experiments.evaluation import evaluate
-from cascore.experiments.question import Question
+from cascore.experiments.evaluation.evaluate import evaluate
+from cascore.experiments.evaluation.question import Question
 from cascore.pixels import save_png
 
 CPU = torch.device("cpu")

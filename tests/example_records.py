@@ -1,6 +1,6 @@
 """A whole record, for tests that change a part of it."""
 
-from cascore.experiments.records import (
+from cascore.experiments.evaluation.records import (
     Computation,
     FloorFacts,
     JudgedImages,

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 
 import cascore
 from cascore.datasets import load_images
+from cascore.experiments.evaluation.records import read_records
 from cascore.experiments.presets import PRESETS, SAMPLERS
-from cascore.experiments.records import read_records
 from cascore.pixels import save_png
 
 TINY = ("--network.width", "8", "--train.batch-size", "16", "--train.steps", "3", "--device", "cpu")

@@ -9,10 +9,10 @@ from example_records import RECORD, TRAIN
 from running import run
 
 from cascore.errors import InputError
-from cascore.experiments.comparison import FIELDS, mismatches, rank, require_comparable
-from cascore.experiments.comparison_chart import comparison_chart
-from cascore.experiments.entries import Entry, find_entries
-from cascore.experiments.records import Selection, write_records
+from cascore.experiments.evaluation.comparison import FIELDS, mismatches, rank, require_comparable
+from cascore.experiments.evaluation.comparison_chart import comparison_chart
+from cascore.experiments.evaluation.entries import Entry, find_entries
+from cascore.experiments.evaluation.records import Selection, write_records
 from cascore.metrics import ExtractorIdentity
 
 

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from cascore import cli
 from cascore.errors import InputError
-from cascore.experiments.checkpoint_file import read_checkpoint_file
 from cascore.experiments.config import Adversarial, Data, Network, Schedule
-from cascore.experiments.convert import convert_checkpoint, convert_run, published_pixels
-from cascore.experiments.models import load_model
+from cascore.experiments.evaluation.records import read_records
+from cascore.experiments.models.checkpoint_file import read_checkpoint_file
+from cascore.experiments.models.convert import convert_checkpoint, convert_run, published_pixels
+from cascore.experiments.models.loading import load_model
 from cascore.experiments.presets import PRESETS, PUBLISHED
-from cascore.experiments.records import read_records
 from cascore.experiments.run import training_run
 from cascore.files import file_digest
 from cascore.networks import BigGANDiscriminator, NCSNv2, UNet

@@ -12,15 +12,15 @@ from safetensors.torch import load_file, save_file
 from cascore import cli
 from cascore.errors import InputError
 from cascore.experiments.config import Data, Experiment, Network, Train
-from cascore.experiments.convert import convert_run
-from cascore.experiments.model_folder import write_model_folder
-from cascore.experiments.model_record import (
+from cascore.experiments.models.convert import convert_run
+from cascore.experiments.models.folder import write_model_folder
+from cascore.experiments.models.loading import is_model, load_model
+from cascore.experiments.models.record import (
     FORMAT_VERSION,
     ModelRecord,
     record_from_json,
     record_to_json,
 )
-from cascore.experiments.models import is_model, load_model
 from cascore.experiments.run import training_run
 from cascore.files import file_digest
 

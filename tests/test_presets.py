@@ -11,7 +11,7 @@ from cascore.experiments import build
 from cascore.experiments.config import Sampler
 from cascore.experiments.cost import step_cost
 from cascore.experiments.generate import generate
-from cascore.experiments.models import load_model
+from cascore.experiments.models.loading import load_model
 from cascore.experiments.presets import PRESETS, PUBLISHED, SAMPLERS, SHAPES
 from cascore.experiments.run import training_run
 from cascore.sampling import consistent_moves, langevin_moves

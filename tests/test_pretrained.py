@@ -16,12 +16,12 @@ import cascore
 from cascore import pretrained
 from cascore.errors import InputError
 from cascore.experiments.config import Adversarial
-from cascore.experiments.convert import convert_run
-from cascore.experiments.model_card import model_card
-from cascore.experiments.model_folder import read_model_record
-from cascore.experiments.models import load_model
+from cascore.experiments.evaluation.records import read_records
+from cascore.experiments.models.card import model_card
+from cascore.experiments.models.convert import convert_run
+from cascore.experiments.models.folder import read_model_record
+from cascore.experiments.models.loading import load_model
 from cascore.experiments.presets import PRESETS
-from cascore.experiments.records import read_records
 from cascore.experiments.run import training_run
 from cascore.pretrained import find_model, place_for, shipped_folders, shipped_names, spoken_name
 from cascore.reproduce.workshop import Workshop

@@ -12,9 +12,9 @@ from cascore.commands.quickstart import FULL, Scale, run_quickstart
 from cascore.console import Display
 from cascore.datasets import load_images
 from cascore.experiments.config import Network, Sampler
+from cascore.experiments.evaluation.judge import new_judge
 from cascore.experiments.generate import generate
-from cascore.experiments.judge import new_judge
-from cascore.experiments.models import load_model
+from cascore.experiments.models.loading import load_model
 from cascore.experiments.presets import PRESETS
 from cascore.metrics import load_classifier
 from cascore.pixels import to_uint8

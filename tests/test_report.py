@@ -17,7 +17,7 @@ from PIL import Image
 from cascore.datasets import load_images
 from cascore.errors import InputError, MissingExtraError
 from cascore.experiments import charts, report
-from cascore.experiments.report import (
+from cascore.experiments.report.page import (
     Distance,
     Film,
     LossCurve,
@@ -334,7 +334,7 @@ def test_a_missing_package_says_how_to_get_it(full, package, monkeypatch):
 def test_the_module_imports_without_the_extra():
     code = (
         "import sys; sys.modules['jinja2'] = sys.modules['matplotlib'] = None;"
-        " import cascore.experiments.report"
+        " import cascore.experiments.report.page"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from cascore.errors import InputError
 from cascore.experiments import build, run
 from cascore.experiments.config import Adversarial, Data, Experiment, Network, Train
-from cascore.experiments.models import load_model
+from cascore.experiments.models.loading import load_model
 from cascore.experiments.run import training_run
 from cascore.experiments.run_folder import read_experiment
 from cascore.noise import KeyedNoise, Purpose

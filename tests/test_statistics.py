@@ -10,7 +10,7 @@ from evaluating import ask, write_images
 from cascore import cli
 from cascore.datasets import load_images
 from cascore.errors import InputError
-from cascore.experiments.statistics import read_statistics
+from cascore.experiments.evaluation.statistics import read_statistics
 from cascore.metrics import FeatureMoments, load_classifier
 
 

@@ -14,14 +14,14 @@ from running import run
 from cascore.commands.tuning import verdict
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
-from cascore.experiments.evaluation import ready_for_model
+from cascore.experiments.evaluation.evaluate import ready_for_model
+from cascore.experiments.evaluation.question import Question
+from cascore.experiments.evaluation.records import read_records
+from cascore.experiments.evaluation.verification import question_of
 from cascore.experiments.generate import generate
-from cascore.experiments.models import load_model
+from cascore.experiments.models.loading import load_model
 from cascore.experiments.presets import PRESETS
-from cascore.experiments.question import Question
-from cascore.experiments.records import read_records
 from cascore.experiments.run import training_run
-from cascore.experiments.verification import question_of
 from cascore.pixels import to_uint8
 from cascore.tuning.advice import Choice, advised, read_choices, write_choice
 from cascore.tuning.objective import default_candidate, frechet_objective, largest_kappa

@@ -14,7 +14,7 @@ from cascore.commands.training import describe, train
 from cascore.commands.tuning import tune
 from cascore.commands.verifying import verify
 from cascore.datasets import FolderOptions
-from cascore.experiments.question import Question
+from cascore.experiments.evaluation.question import Question
 
 __all__ = [
     "FolderOptions",

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from cascore.commands.judging import NAMES, WIDTH
 from cascore.console import Display
-from cascore.experiments.comparison import TIE, Ranked, rank, require_comparable
-from cascore.experiments.comparison_chart import comparison_chart
-from cascore.experiments.entries import Entry, find_entries
+from cascore.experiments.evaluation.comparison import TIE, Ranked, rank, require_comparable
+from cascore.experiments.evaluation.comparison_chart import comparison_chart
+from cascore.experiments.evaluation.entries import Entry, find_entries
 
 __all__ = ["compare"]
 

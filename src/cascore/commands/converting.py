@@ -8,16 +8,16 @@ from rich.console import Console
 
 from cascore.console import Display
 from cascore.errors import InputError
-from cascore.experiments.convert import (
+from cascore.experiments.evaluation.records import read_records
+from cascore.experiments.models.convert import (
     Conversion,
     convert_checkpoint,
     convert_run,
     published_pixels,
 )
-from cascore.experiments.model_folder import DISCRIMINATOR, is_model_folder
-from cascore.experiments.model_record import Weights
+from cascore.experiments.models.folder import DISCRIMINATOR, is_model_folder
+from cascore.experiments.models.record import Weights
 from cascore.experiments.presets import PUBLISHED
-from cascore.experiments.records import read_records
 from cascore.experiments.run_folder import is_run
 
 __all__ = ["convert"]

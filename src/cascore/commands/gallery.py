@@ -9,10 +9,10 @@ from torch import Tensor
 from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import Sampler
+from cascore.experiments.evaluation.judge import Judge
 from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.judge import Judge
-from cascore.experiments.models import Model, load_model
-from cascore.experiments.report import Exhibit, Gallery
+from cascore.experiments.models.loading import Model, load_model
+from cascore.experiments.report.page import Exhibit, Gallery
 from cascore.pixels import to_uint8
 from cascore.pretrained import shipped_folders
 

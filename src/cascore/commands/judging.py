@@ -9,11 +9,11 @@ from rich.table import Table
 
 from cascore.console import Display
 from cascore.experiments import build
-from cascore.experiments.evaluation import evaluate as answer
-from cascore.experiments.models import is_model, load_model
+from cascore.experiments.evaluation.evaluate import evaluate as answer
+from cascore.experiments.evaluation.question import Question
+from cascore.experiments.evaluation.records import Record, write_records
+from cascore.experiments.models.loading import is_model, load_model
 from cascore.experiments.outputs import file_name
-from cascore.experiments.question import Question
-from cascore.experiments.records import Record, write_records
 from cascore.pretrained import place_for, spoken_name
 from cascore.tuning.advice import ADVICE, advised
 

@@ -13,12 +13,12 @@ from cascore.console import Display
 from cascore.datasets import ImageSet, load_images
 from cascore.experiments import build
 from cascore.experiments.config import Experiment, Sampler
+from cascore.experiments.evaluation.judge import Judge, Judged, new_judge
 from cascore.experiments.generate import chain_frames, generate, seeds_from
-from cascore.experiments.judge import Judge, Judged, new_judge
-from cascore.experiments.models import Model, load_model
+from cascore.experiments.models.loading import Model, load_model
 from cascore.experiments.outputs import software, write_samples
 from cascore.experiments.presets import PRESETS
-from cascore.experiments.report import (
+from cascore.experiments.report.page import (
     Distance,
     Film,
     LossCurve,

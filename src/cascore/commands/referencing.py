@@ -8,15 +8,15 @@ from cascore.console import Display
 from cascore.datasets import FolderOptions
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.outputs import software
-from cascore.experiments.references import (
+from cascore.experiments.evaluation.references import (
     RealSets,
     choose_extractor,
     describe_set,
     load_reference,
     named_data,
 )
-from cascore.experiments.statistics import Provenance, write_statistics
+from cascore.experiments.evaluation.statistics import Provenance, write_statistics
+from cascore.experiments.outputs import software
 from cascore.metrics import feature_moments
 
 __all__ = ["reference"]

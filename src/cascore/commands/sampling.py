@@ -12,8 +12,8 @@ from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Sampler
 from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.model_folder import is_model_folder, read_model_record
-from cascore.experiments.models import Model, load_model
+from cascore.experiments.models.folder import is_model_folder, read_model_record
+from cascore.experiments.models.loading import Model, load_model
 from cascore.experiments.outputs import file_name, require_new, write_samples
 from cascore.experiments.presets import SAMPLERS, require_fitting
 from cascore.experiments.run_folder import is_run, read_experiment

@@ -11,9 +11,9 @@ from cascore.commands.training import use_threads
 from cascore.console import Display
 from cascore.experiments import build
 from cascore.experiments.config import to_json
-from cascore.experiments.model_folder import is_model_folder, read_model_record
-from cascore.experiments.model_record import record_to_json
-from cascore.experiments.models import Model, load_model, require_model
+from cascore.experiments.models.folder import is_model_folder, read_model_record
+from cascore.experiments.models.loading import Model, load_model, require_model
+from cascore.experiments.models.record import record_to_json
 from cascore.experiments.run_folder import CHECKPOINTS, read_experiment
 from cascore.training.checkpoint import checkpoints
 

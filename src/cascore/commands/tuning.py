@@ -12,10 +12,10 @@ from rich.console import Console
 
 from cascore.console import Display
 from cascore.experiments import build
-from cascore.experiments.evaluation import Ready, ready_for_model
-from cascore.experiments.models import Model, load_model
+from cascore.experiments.evaluation.evaluate import Ready, ready_for_model
+from cascore.experiments.evaluation.question import Question
+from cascore.experiments.models.loading import Model, load_model
 from cascore.experiments.outputs import file_name, require_new, write_record
-from cascore.experiments.question import Question
 from cascore.files import replaced_folder
 from cascore.metrics import Floor
 from cascore.pretrained import is_shipped, place_for, spoken_name

@@ -8,9 +8,9 @@ from rich.table import Table
 from cascore.commands.judging import NAMES, WIDTH
 from cascore.console import Display
 from cascore.experiments import build
-from cascore.experiments.records import read_records
-from cascore.experiments.verification import Verified
-from cascore.experiments.verification import verify as verify_records
+from cascore.experiments.evaluation.records import read_records
+from cascore.experiments.evaluation.verification import Verified
+from cascore.experiments.evaluation.verification import verify as verify_records
 
 __all__ = ["verify"]
 

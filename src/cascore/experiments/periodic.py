@@ -17,10 +17,15 @@ import torch
 
 from cascore.errors import InputError
 from cascore.experiments.config import Experiment
-from cascore.experiments.evaluation import Ready, evaluate, ready_for_model
-from cascore.experiments.models import load_model
-from cascore.experiments.question import Question
-from cascore.experiments.records import Record, Selection, record_from_plain, record_to_plain
+from cascore.experiments.evaluation.evaluate import Ready, evaluate, ready_for_model
+from cascore.experiments.evaluation.question import Question
+from cascore.experiments.evaluation.records import (
+    Record,
+    Selection,
+    record_from_plain,
+    record_to_plain,
+)
+from cascore.experiments.models.loading import load_model
 from cascore.experiments.run_folder import BEST, CHECKPOINTS, SELECTION
 from cascore.files import replaced_folder, write_text
 from cascore.training.checkpoint import Checkpoint, checkpoints

@@ -13,8 +13,8 @@ from cascore.datasets import ImageSet, PointSet
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Experiment, to_json
+from cascore.experiments.evaluation.records import Record
 from cascore.experiments.periodic import PeriodicEvaluation, cut_evaluations
-from cascore.experiments.records import Record
 from cascore.experiments.run_folder import (
     CHECKPOINTS,
     DATA,

@@ -7,7 +7,7 @@ from typing import Any
 
 from cascore.errors import InputError
 from cascore.experiments.config import Experiment, from_json
-from cascore.experiments.records import Selection
+from cascore.experiments.evaluation.records import Selection
 from cascore.experiments.strict import from_plain
 from cascore.training.checkpoint import Checkpoint, checkpoints
 

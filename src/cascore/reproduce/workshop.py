@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 
 from cascore.experiments.config import Experiment
-from cascore.experiments.model_folder import is_model_folder, read_model_record
-from cascore.experiments.models import Model, load_model
+from cascore.experiments.models.folder import is_model_folder, read_model_record
+from cascore.experiments.models.loading import Model, load_model
 from cascore.experiments.run import freed, training_run
 from cascore.files import file_digest
 from cascore.pretrained import shipped_folders, spoken_name

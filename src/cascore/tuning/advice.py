@@ -9,7 +9,7 @@ from typing import Any
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Sampler
-from cascore.experiments.models import Model
+from cascore.experiments.models.loading import Model
 from cascore.experiments.strict import from_plain
 from cascore.files import write_text
 from cascore.tuning.objective import sampler_of

@@ -7,9 +7,9 @@ import torch
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Sampler, Schedule
-from cascore.experiments.evaluation import Ready
+from cascore.experiments.evaluation.evaluate import Ready
 from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.models import Model
+from cascore.experiments.models.loading import Model
 from cascore.pixels import to_uint8
 from cascore.tuning.search import Candidate, Objective
 

@@ -6,7 +6,7 @@ import math
 from functools import partial
 from itertools import product
 
-from cascore.experiments.measure import COUNTED, TOTAL
+from cascore.experiments.evaluation.measure import COUNTED, TOTAL
 from cascore.experiments.presets import PRESETS
 from cascore.metrics import ModeCoverage, published_kl
 from cascore.reproduce.claims import claims_table

@@ -12,9 +12,9 @@ from torch import Tensor
 from cascore.datasets import load_images
 from cascore.errors import InputError
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.measure import mode_labels
+from cascore.experiments.evaluation.measure import mode_labels
+from cascore.experiments.evaluation.references import channel_classifier
 from cascore.experiments.presets import PRESETS, SAMPLERS
-from cascore.experiments.references import channel_classifier
 from cascore.metrics import Classifier, ModeCoverage, mode_coverage, stacked_labels
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_uint8

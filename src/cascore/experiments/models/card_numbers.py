@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from cascore.errors import InputError
-from cascore.experiments.model_record import ModelRecord
-from cascore.experiments.records import Record
+from cascore.experiments.evaluation.records import Record
+from cascore.experiments.models.record import ModelRecord
 
 __all__ = ["numbers_table"]
 

@@ -5,9 +5,9 @@ from dataclasses import fields
 from typing import Any
 
 from cascore.experiments.config import Network, Sampler
-from cascore.experiments.model_card_numbers import numbers_table
-from cascore.experiments.model_record import ModelRecord
-from cascore.experiments.records import Record
+from cascore.experiments.evaluation.records import Record
+from cascore.experiments.models.card_numbers import numbers_table
+from cascore.experiments.models.record import ModelRecord
 
 __all__ = ["model_card"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from cascore.experiments.judge import Judged
-from cascore.experiments.metric_choice import Viewed
-from cascore.experiments.records import FloorFacts, Reference
+from cascore.experiments.evaluation.judge import Judged
+from cascore.experiments.evaluation.metric_choice import Viewed
+from cascore.experiments.evaluation.records import FloorFacts, Reference
 from cascore.metrics import (
     Classifier,
     ExtractorIdentity,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cascore.errors import InputError, MissingExtraError
-from cascore.experiments.comparison import Ranked
+from cascore.experiments.evaluation.comparison import Ranked
 from cascore.files import replaced_file
 
 __all__ = ["comparison_chart"]

@@ -11,11 +11,8 @@ from cascore.datasets.folder import load_folder
 from cascore.datasets.records import array_digest
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.model_folder import is_model_folder
-from cascore.experiments.models import Model
-from cascore.experiments.question import Counting, Question
-from cascore.experiments.records import (
+from cascore.experiments.evaluation.question import Counting, Question
+from cascore.experiments.evaluation.records import (
     Form,
     JudgedImages,
     ModelFacts,
@@ -23,6 +20,9 @@ from cascore.experiments.records import (
     Selection,
     to_plain,
 )
+from cascore.experiments.generate import generate, seeds_from
+from cascore.experiments.models.folder import is_model_folder
+from cascore.experiments.models.loading import Model
 from cascore.pixels import to_uint8
 from cascore.pretrained import spoken_name
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cascore.errors import InputError
-from cascore.experiments.judge import Judge
-from cascore.experiments.records import Reference
+from cascore.experiments.evaluation.judge import Judge
+from cascore.experiments.evaluation.records import Reference
 from cascore.metrics import Classifier, Inception
 
 __all__ = ["GROUPS", "METRICS", "Viewed", "usable_metrics"]

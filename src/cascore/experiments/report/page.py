@@ -18,8 +18,8 @@ from torch import Tensor
 
 from cascore import pixels
 from cascore.errors import InputError, MissingExtraError
-from cascore.experiments.charts import SERIES, Band, Mark, loss_chart, quality_chart
-from cascore.experiments.report_records import (
+from cascore.experiments.report.charts import SERIES, Band, Mark, loss_chart, quality_chart
+from cascore.experiments.report.records import (
     Distance,
     Exhibit,
     Film,
@@ -73,7 +73,7 @@ def render(report: Report) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cascore.experiments", ""),
+        loader=jinja2.PackageLoader("cascore.experiments.report", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.experiments.records import Reference
+from cascore.experiments.evaluation.records import Reference
 from cascore.experiments.strict import from_plain
 from cascore.files import file_digest, replaced_file
 from cascore.metrics import ExtractorIdentity, FeatureMoments

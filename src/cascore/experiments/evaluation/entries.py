@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cascore.errors import InputError
-from cascore.experiments.metric_choice import GROUPS
-from cascore.experiments.records import Record, Reference, read_records
+from cascore.experiments.evaluation.metric_choice import GROUPS
+from cascore.experiments.evaluation.records import Record, Reference, read_records
 
 __all__ = ["Entry", "find_entries"]
 

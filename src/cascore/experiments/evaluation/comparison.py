@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cascore.errors import InputError
-from cascore.experiments.entries import Entry
-from cascore.experiments.records import Record
+from cascore.experiments.evaluation.entries import Entry
+from cascore.experiments.evaluation.records import Record
 
 __all__ = [
     "FIELDS",

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.checkpoint_file import CheckpointFile, read_checkpoint_file
 from cascore.experiments.config import Experiment, Schedule
-from cascore.experiments.model_folder import network_of, require_absent, write_model_folder
-from cascore.experiments.model_record import ModelRecord, Weights
+from cascore.experiments.evaluation.records import Record
+from cascore.experiments.models.checkpoint_file import CheckpointFile, read_checkpoint_file
+from cascore.experiments.models.folder import network_of, require_absent, write_model_folder
+from cascore.experiments.models.record import ModelRecord, Weights
 from cascore.experiments.presets import PUBLISHED, SAMPLERS
-from cascore.experiments.records import Record
 from cascore.experiments.run_folder import CHECKPOINTS, read_data, read_experiment
 from cascore.files import file_digest
 from cascore.networks.published import from_published

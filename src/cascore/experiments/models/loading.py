@@ -11,14 +11,14 @@ from cascore.denoiser import rescaled
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Experiment
-from cascore.experiments.model_folder import (
+from cascore.experiments.evaluation.records import Selection
+from cascore.experiments.models.folder import (
     MODEL,
     WEIGHTS,
     is_model_folder,
     network_of,
     read_model_record,
 )
-from cascore.experiments.records import Selection
 from cascore.experiments.run_folder import find_checkpoint, is_run, read_data, read_experiment
 from cascore.files import file_digest
 from cascore.pretrained import find_model, shipped_names

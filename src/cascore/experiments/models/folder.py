@@ -7,10 +7,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cascore.errors import InputError
-from cascore.experiments.model_card import model_card
-from cascore.experiments.model_record import ModelRecord, record_from_json, record_to_json
+from cascore.experiments.evaluation.records import Record
+from cascore.experiments.models.card import model_card
+from cascore.experiments.models.record import ModelRecord, record_from_json, record_to_json
 from cascore.experiments.outputs import software
-from cascore.experiments.records import Record
 from cascore.files import file_digest, replaced_folder, write_text
 from cascore.training.checkpoint import write_tensors
 

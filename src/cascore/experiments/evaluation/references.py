@@ -11,9 +11,9 @@ from cascore.datasets.stacked import STACKED
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.config import Data
-from cascore.experiments.judge import Judge, new_judge
-from cascore.experiments.records import Reference
-from cascore.experiments.statistics import Statistics, read_statistics
+from cascore.experiments.evaluation.judge import Judge, new_judge
+from cascore.experiments.evaluation.records import Reference
+from cascore.experiments.evaluation.statistics import Statistics, read_statistics
 from cascore.metrics import (
     Classifier,
     FeatureExtractor,

@@ -7,13 +7,11 @@ import torch
 
 from cascore.errors import InputError
 from cascore.experiments.config import Data
-from cascore.experiments.measure import measure
-from cascore.experiments.metric_choice import Viewed, usable_metrics
-from cascore.experiments.models import Model, absent, is_model, load_model
-from cascore.experiments.outputs import software
-from cascore.experiments.question import AS_THEY_ARE, Counting, Question
-from cascore.experiments.records import Computation, Record
-from cascore.experiments.references import (
+from cascore.experiments.evaluation.measure import measure
+from cascore.experiments.evaluation.metric_choice import Viewed, usable_metrics
+from cascore.experiments.evaluation.question import AS_THEY_ARE, Counting, Question
+from cascore.experiments.evaluation.records import Computation, Record
+from cascore.experiments.evaluation.references import (
     RealSets,
     channel_classifier,
     choose_extractor,
@@ -21,7 +19,9 @@ from cascore.experiments.references import (
     load_reference,
     named_data,
 )
-from cascore.experiments.sources import drawn_source, files_of, files_source
+from cascore.experiments.evaluation.sources import drawn_source, files_of, files_source
+from cascore.experiments.models.loading import Model, absent, is_model, load_model
+from cascore.experiments.outputs import software
 
 __all__ = ["Answer", "Ready", "evaluate", "ready_for_model"]
 

@@ -10,11 +10,11 @@ import torch
 from cascore.datasets import FolderOptions
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler
-from cascore.experiments.evaluation import evaluate
-from cascore.experiments.metric_choice import GROUPS
-from cascore.experiments.models import load_model
-from cascore.experiments.question import Counting, Question
-from cascore.experiments.records import Record
+from cascore.experiments.evaluation.evaluate import evaluate
+from cascore.experiments.evaluation.metric_choice import GROUPS
+from cascore.experiments.evaluation.question import Counting, Question
+from cascore.experiments.evaluation.records import Record
+from cascore.experiments.models.loading import load_model
 from cascore.experiments.strict import from_plain
 from cascore.pretrained import find_model
 

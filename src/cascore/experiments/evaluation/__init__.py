@@ -1,0 +1,1 @@
+"""Judging samples: measures with their uncertainty, records, comparison and verification."""

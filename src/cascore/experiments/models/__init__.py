@@ -1,0 +1,1 @@
+"""Models as files: directories, their cards, and checkpoints of others."""
