@@ -8,7 +8,7 @@ from reproducing import reproduced, rows_of
 from running import silent
 
 from cascore.losses import GAN_LOSSES
-from cascore.reproduce.gan_losses.page import best_line, claims_of, measured_of
+from cascore.reproduce.gan_losses.values import best_line, claims_of, measured_of
 from cascore.reproduce.gan_losses.work import OUTCOMES, SCALES, name_of, units
 from cascore.reproduce.pages import Spread
 

@@ -13,7 +13,8 @@ from running import run, silent
 
 from cascore import datasets
 from cascore.errors import InputError
-from cascore.reproduce.headline import page as headline
+from cascore.reproduce.headline import page as headline_page
+from cascore.reproduce.headline.values import NEEDS, load_published
 from cascore.reproduce.studies import gather, reproduce, write_claims
 from cascore.reproduce.tables import page as table_page
 from cascore.reproduce.tables import values as table_values
@@ -100,7 +101,7 @@ def test_the_headline_measures_the_tables_that_are_missing(tiny, tmp_path):
     assert (out / "headline" / "best.png").is_file()
     assert "3.65" in page
     assert "[table3](table3.md): `digits-ncsnv2`" in page
-    claims = write_claims(headline.NEEDS, scale="tiny", out=out, workshop=workshop).read_text()
+    claims = write_claims(NEEDS, scale="tiny", out=out, workshop=workshop).read_text()
     assert "| claim | [table1](table1.md) | [table2](table2.md) | [table3](table3.md) |" in claims
 
 
@@ -285,10 +286,10 @@ def test_the_headline_turns_with_the_records(adversarial, verdict):
     value = {"plain": 2.0, "adversarial": adversarial}
     records = {
         f"{table}/{name}": record
-        for table in headline.NEEDS
+        for table in NEEDS
         for name, record in records_of(table, lambda o, m, n, k, e: value[o] + n).items()
     }
-    page = headline.page("laptop", records)
+    page = headline_page.page("laptop", records)
     assert page.text.count(verdict) == 3
     best = min(value.values()) + 1
     assert f"lower one is {best:.2f} ± 0.01, {best / 0.5:.1f} times the distance" in page.text
@@ -296,7 +297,7 @@ def test_the_headline_turns_with_the_records(adversarial, verdict):
 
 
 def test_the_papers_numbers_come_first_among_the_published():
-    plain, adversarial, ddpm = headline.load_published()[:3]
+    plain, adversarial, ddpm = load_published()[:3]
     assert (plain.fid, adversarial.fid, ddpm.fid) == (3.65, 4.02, 3.17)
     assert plain.nfe == 232 * 5
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from itertools import product
 
 from cascore.reproduce.claims import (
-    Claim,
-    Comparison,
-    adversarial_lowers,
     claims_table,
-    denoising_lowers,
 )
 from cascore.reproduce.figure2.pictures import (
     KINDS,
     LEVELS,
     OUTCOMES,
-    SCORES,
     TITLES,
     Spreads,
     distances,
@@ -25,11 +19,20 @@ from cascore.reproduce.figure2.pictures import (
     points,
     real_spread,
 )
+from cascore.reproduce.figure2.values import (
+    MEASURES,
+    claims_of,
+    denoised_pairs,
+    draws_of,
+    measures_of,
+    objectives_pair,
+    spreads_of,
+)
 from cascore.reproduce.figure2.work import DATA, ETAS, SCALES, SHOWN, Scale, cells
-from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table, spread_of
-from cascore.reproduce.units import Record, Records
+from cascore.reproduce.pages import Page, Table, machine_of, markdown_table
+from cascore.reproduce.units import Records
 
-__all__ = ["claims", "claims_of", "page"]
+__all__ = ["page"]
 
 
 def page(scale_name: str, records: Records) -> Page:
@@ -45,36 +48,6 @@ def page(scale_name: str, records: Records) -> Page:
         pictures={"distance": partial(distances, records, spreads), **pictures},
         tables={"measurements": _table(scale, records)},
     )
-
-
-def spreads_of(scale: Scale, records: Records) -> Spreads:
-    """Every kind of points by every measure, over trainings and draws."""
-    return {
-        (data, levels, score, outcome, measure): spread_of(
-            [
-                draw["result"][outcome][measure]
-                for draw in _draws(data, levels, score, scale, records)
-            ]
-        )
-        for data in DATA
-        for levels, score in KINDS
-        for outcome in OUTCOMES
-        for measure in _measures(data)
-    }
-
-
-def _measures(data: str) -> tuple[str, ...]:
-    return ("distance", "good", "covered") if data == "25-gaussians" else ("distance", "good")
-
-
-def _draws(data: str, levels: int, score: str, scale: Scale, records: Records) -> list[Record]:
-    """The records of all draws of all trainings of one kind."""
-    return [
-        records[f"{cell.name}.draw-{seed}"]
-        for cell in cells(scale)
-        if (cell.data, cell.levels, cell.score) == (data, levels, score)
-        for seed in range(1, scale.draws + 1)
-    ]
 
 
 def _table(scale: Scale, records: Records) -> Table:
@@ -98,10 +71,10 @@ def _table(scale: Scale, records: Records) -> Table:
 def _markdown(data: str, scale: Scale, records: Records, spreads: Spreads) -> str:
     rows = []
     for levels, score in KINDS:
-        etas = sorted({d["result"]["eta"] for d in _draws(data, levels, score, scale, records)})
+        etas = sorted({d["result"]["eta"] for d in draws_of(data, levels, score, scale, records)})
         of = [
             spreads[data, levels, score, outcome, measure]
-            for measure in _measures(data)
+            for measure in measures_of(data)
             for outcome in OUTCOMES
         ]
         digits = (4, 4, 3, 3, 1, 1)
@@ -112,78 +85,12 @@ def _markdown(data: str, scale: Scale, records: Records, spreads: Spreads) -> st
                 *(spread.text(n) for spread, n in zip(of, digits, strict=False)),
             )
         )
-    real = [real_spread(data, records, measure) for measure in _measures(data)]
+    real = [real_spread(data, records, measure) for measure in measures_of(data)]
     texts = [each.text(n) for each, n in zip(real, (4, 3, 1), strict=False)]
     rows.append(("real points", "", *(text for each in texts for text in (each, ""))))
     names = ["distance", "good share", "modes of 25"][: len(real)]
     columns = [f"{name}, {outcome}" for name in names for outcome in OUTCOMES]
     return markdown_table(("", "η", *columns), rows)
-
-
-# --- claims --------------------------------------------------------------------------------------
-
-_MEASURES = {"distance": "sliced Wasserstein", "good": "share of points that are not good"}
-
-
-def claims(scale_name: str, records: Records) -> list[Claim]:
-    """What denoising and the discriminator do to both sets of points."""
-    return claims_of(spreads_of(SCALES[scale_name], records))
-
-
-def claims_of(spreads: Spreads) -> list[Claim]:
-    """For one level and for ten, by both measures."""
-    return [
-        claim
-        for measure, name in _MEASURES.items()
-        for claim in (
-            *(
-                Claim(
-                    denoising_lowers("als"),
-                    f"{name}, {level_count(levels)}",
-                    [each for data in DATA for each in _denoising(data, levels, measure, spreads)],
-                )
-                for levels in LEVELS
-            ),
-            Claim(
-                adversarial_lowers("denoised"),
-                name,
-                [
-                    _adversarial(data, levels, measure, spreads)
-                    for data, levels in product(DATA, LEVELS)
-                ],
-            ),
-        )
-    ]
-
-
-def _denoising(data: str, levels: int, measure: str, spreads: Spreads) -> list[Comparison]:
-    """Denoised against raw, by each score."""
-    return [
-        Comparison(
-            f"{TITLES[data]}, {score}",
-            *(
-                _cost(spreads[data, levels, score, outcome, measure], measure)
-                for outcome in ("denoised", "raw")
-            ),
-        )
-        for score in SCORES
-    ]
-
-
-def _adversarial(data: str, levels: int, measure: str, spreads: Spreads) -> Comparison:
-    """The adversarial network against the plain one, denoised."""
-    return Comparison(
-        f"{TITLES[data]}, {level_count(levels)}",
-        *(
-            _cost(spreads[data, levels, score, "denoised", measure], measure)
-            for score in ("adversarial", "plain")
-        ),
-    )
-
-
-def _cost(found: Spread, measure: str) -> Spread:
-    """What is better when it is lower: of a share of good points, the share of the others."""
-    return found if measure == "distance" else replace(found, mean=1 - found.mean)
 
 
 _WORDS = {"held": "better", "did not hold": "worse", "tie": "tie"}
@@ -194,10 +101,12 @@ def _verdicts(spreads: Spreads) -> str:
         (
             f"{TITLES[data]}, {level_count(levels)}",
             *(
-                " / ".join(_WORDS[each.outcome] for each in _denoising(data, levels, m, spreads))
-                for m in _MEASURES
+                " / ".join(
+                    _WORDS[each.outcome] for each in denoised_pairs(data, levels, m, spreads)
+                )
+                for m in MEASURES
             ),
-            *(_WORDS[_adversarial(data, levels, m, spreads).outcome] for m in _MEASURES),
+            *(_WORDS[objectives_pair(data, levels, m, spreads).outcome] for m in MEASURES),
         )
         for data, levels in product(DATA, LEVELS)
     ]

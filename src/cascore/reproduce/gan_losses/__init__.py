@@ -1,8 +1,8 @@
 """The GAN losses of the paper."""
 
-from cascore.reproduce.gan_losses import page, work
+from cascore.reproduce.gan_losses import page, values, work
 from cascore.reproduce.study import Study
 
 __all__ = ["STUDY"]
 
-STUDY = Study("the GAN losses of the paper", work.units, page.page, page.claims)
+STUDY = Study("the GAN losses of the paper", work.units, page.page, values.claims)

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from cascore.reproduce.headline.values import Best, Published
 from cascore.reproduce.pages import COLOURS, new_figure, plain_ticks
 from cascore.reproduce.tables.values import OBJECTIVES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from cascore.reproduce.headline.page import Best, Published
 
 __all__ = ["calls_and_ratios"]
 
