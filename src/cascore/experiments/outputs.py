@@ -30,7 +30,7 @@ def file_name(words: str) -> str:
 def require_new(folder: Path) -> None:
     """Raise InputError if something is there already: nothing of the user's is overwritten."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already: choose another with --out")
+        raise InputError(f"{folder} is there already: choose another folder")
 
 
 def write_samples(

@@ -13,8 +13,9 @@ from cascore.experiments import build
 from cascore.experiments.config import Experiment, Schedule
 from cascore.experiments.evaluation.records import Record
 from cascore.experiments.models.checkpoint_file import CheckpointFile, read_checkpoint_file
-from cascore.experiments.models.folder import network_of, require_absent, write_model_folder
+from cascore.experiments.models.folder import network_of, write_model_folder
 from cascore.experiments.models.record import ModelRecord, Weights
+from cascore.experiments.outputs import require_new
 from cascore.experiments.presets import PUBLISHED, SAMPLERS
 from cascore.experiments.run_folder import CHECKPOINTS, read_data, read_experiment
 from cascore.files import file_digest
@@ -68,7 +69,7 @@ def convert_checkpoint(
     Raises:
         InputError: a file that cannot or must not be read, or is of another network.
     """
-    require_absent(out)
+    require_new(out)
     file = read_checkpoint_file(checkpoint)
     schedule, notices = _levels(file.score.get("sigmas"), experiment.schedule, checkpoint)
     experiment = replace(experiment, schedule=schedule)
@@ -116,7 +117,7 @@ def convert_run(
     Raises:
         InputError: no run, no checkpoint yet, one that is damaged, or records of other weights.
     """
-    require_absent(out)
+    require_new(out)
     experiment, data = read_experiment(run), read_data(run)
     saved = checkpoints(run / CHECKPOINTS)
     if not saved:

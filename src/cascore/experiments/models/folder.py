@@ -10,7 +10,7 @@ from cascore.errors import InputError
 from cascore.experiments.evaluation.records import Record
 from cascore.experiments.models.card import model_card
 from cascore.experiments.models.record import ModelRecord, record_from_json, record_to_json
-from cascore.experiments.outputs import software
+from cascore.experiments.outputs import require_new, software
 from cascore.files import file_digest, replaced_folder, write_text
 from cascore.training.checkpoint import write_tensors
 
@@ -21,7 +21,6 @@ __all__ = [
     "is_model_folder",
     "network_of",
     "read_model_record",
-    "require_absent",
     "write_model_folder",
 ]
 
@@ -39,12 +38,6 @@ def network_of(denoiser: nn.Module) -> nn.Module:
     network = denoiser.network
     assert isinstance(network, nn.Module)
     return network
-
-
-def require_absent(folder: Path) -> None:
-    """Raise InputError if something is there already: nothing of the user's is overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already: choose another folder")
 
 
 def write_model_folder(
@@ -70,7 +63,7 @@ def write_model_folder(
     Raises:
         InputError: something is there already, or evaluations of other weights.
     """
-    require_absent(folder)
+    require_new(folder)
     with replaced_folder(folder) as temporary:
         digests = {}
         for name, tensors in ((WEIGHTS, weights), (DISCRIMINATOR, discriminator)):
