@@ -1,6 +1,7 @@
 """What the paper claims, and in how many comparisons of a study it held."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -118,11 +119,10 @@ class Claim:
 
         nan where a distance is zero, of which a geometric average knows nothing.
         """
-        lower = math.prod(each.lower.mean for each in self.comparisons)
-        higher = math.prod(each.higher.mean for each in self.comparisons)
-        if not (lower > 0 and higher > 0):
+        pairs = [(each.lower.mean, each.higher.mean) for each in self.comparisons]
+        if any(min(pair) <= 0 for pair in pairs):
             return math.nan
-        return 1 - math.pow(lower / higher, 1 / len(self.comparisons))
+        return 1 - statistics.geometric_mean([lower / higher for lower, higher in pairs])
 
 
 def claims_table(found: Sequence[Claim]) -> str:
