@@ -99,6 +99,7 @@ def _candidate(found: Mapping[str, Any]) -> Candidate:
 def _curves(subject: Subject, found: Sequence[_Search]) -> Figure:
     """A panel for each order, a line for each number of calls; rings mark the default."""
     orders = sorted({each.order for search in found for each in search.curve})
+    means = [statistics.fmean(values) for search in found for values in search.curve.values()]
     figure, panels = new_figure(len(orders), height=4.0)
     for panel, order in zip(panels, orders, strict=True):
         for search, colour in zip(found, COLOURS, strict=False):
@@ -123,12 +124,12 @@ def _curves(subject: Subject, found: Sequence[_Search]) -> Figure:
                 )
         panel.set_xscale("log")
         panel.set_yscale("log")
-        for axis in (panel.xaxis, panel.yaxis):
-            plain_ticks(axis)
+        panel.set_ylim(0.93 * min(means), 1.07 * max(means))
+        plain_ticks(panel.xaxis)
+        plain_ticks(panel.yaxis, digits=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
         panel.set_xlabel("$\\kappa$")
         panel.set_title(f"order {order}", loc="left", fontsize=10)
     for panel in panels[1:]:
-        panel.sharey(panels[0])
         panel.tick_params(labelleft=False)
     panels[0].set_ylabel("Fréchet distance, denoised")
     legend_below(figure, panels[0], columns=len(found))
@@ -212,15 +213,15 @@ features of `{each.extractor}`. [SVG](never-tuning/{each.preset}.svg)*"""
 
 The search of `cascore tune`: orders 1 and 2 and κ from 1 up to where a step replaces 99 % of x, for
 a model and a number of network calls, all on the same blocks of seeds; then the lowest and the
-default of `cascore sample` once more on other blocks. {summary}
+default of `cascore sample` once more on other blocks.
+
+{summary}
 
 {_markdown(found)}
 
-± of a distance is the deviation of one block. A gain is the mean difference of the two on {
-        subjects[0].blocks
-    } fresh blocks,
-block by block, ± its standard error, and a tie within twice that. What another training would
-change is not in it.
+± of a distance is the deviation of one of {subjects[0].blocks} blocks. A gain is the mean difference of
+the two on fresh blocks, block by block, ± its standard error, and a tie within twice that. What another
+training would change is not in it.
 
 {claims_table(claims(scale_name, records))}
 
