@@ -219,9 +219,9 @@ default of `cascore sample` once more on other blocks.
 
 {_markdown(found)}
 
-± of a distance is the deviation of one of {subjects[0].blocks} blocks. A gain is the mean difference of
-the two on fresh blocks, block by block, ± its standard error, and a tie within twice that. What another
-training would change is not in it.
+± of a distance is the deviation of one block of {subjects[0].blocks}. A gain is the mean
+difference of the two on fresh blocks, block by block, ± its standard error, and a tie within twice
+that. What another training would change is not in it.
 
 {claims_table(claims(scale_name, records))}
 
