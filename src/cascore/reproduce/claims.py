@@ -141,39 +141,60 @@ def _told(claim: Claim) -> tuple[str, str, str]:
 
 
 def claims_page(scale: str, found: Mapping[str, Sequence[Claim]]) -> Page:
-    """A row for each statement, a column for each study that has records.
+    """Each statement with the pairs of all studies counted, then study by study.
 
     Args:
         scale: by name.
         found: claims by the name of their study.
     """
-    statements = dict.fromkeys(claim.statement for each in found.values() for claim in each)
-    rows = [
-        (statement, *(_cell(statement, claims) for claims in found.values()))
-        for statement in statements
-    ]
-    columns = ("claim", *(f"[{study}]({study}.md)" for study in found))
+    by_statement: dict[str, list[tuple[str, Claim]]] = {}
+    for study, claims in found.items():
+        for claim in claims:
+            by_statement.setdefault(claim.statement, []).append((study, claim))
     return Page(
         text=f"""# What held
 
 `cascore reproduce all --scale {scale}` wrote this page from the records of every study that has
-them. Each row is a claim of the paper, or the question behind one; each column a study, whose page
-has the numbers.
+them. Each row is a claim of the paper, or the question behind one.
 
-{markdown_table(columns, rows)}
+## In all studies together
+
+{_summary(by_statement)}
 
 A claim that one distance is lower than another is put to every pair of measurements that differ in
 nothing else. A pair ties unless its means differ by more than twice the root of the summed squares
-of both spreads; raw and denoised samples of one chain, unless their mean difference is more than
-twice the spread of a difference from zero. *Mixed*: in some pairs it held and in some it did not.
-In front of each verdict stands what was measured: the features that the distances are of, or a name
-that the page of the study explains. An empty cell: the study does not ask.
+of both spreads; raw and denoised samples of one chain, and tuned against untuned, unless their mean
+difference is more than twice its own spread from zero. What the spread is of, the page of the study
+says. Pairs are counted once for each measure, so they are not independent of one another.
+
+## Study by study
+
+{_by_study(by_statement)}
+
+*Mixed*: in some pairs it held and in some it did not. *Measured* are the features that the
+distances are of, or what the page of the study explains. The average is geometric, over all pairs.
 """,
         pictures={},
         tables={},
     )
 
 
-def _cell(statement: str, claims: Sequence[Claim]) -> str:
-    asked = [claim for claim in claims if claim.statement == statement]
-    return "<br>".join(f"{claim.measure}: {claim.verdict}" for claim in asked)
+def _summary(found: Mapping[str, Sequence[tuple[str, Claim]]]) -> str:
+    outcomes: tuple[Outcome, ...] = ("held", "tie", "did not hold")
+    rows = [
+        (
+            statement,
+            *(str(sum(claim.count(outcome) for _, claim in asked)) for outcome in outcomes),
+        )
+        for statement, asked in found.items()
+    ]
+    return markdown_table(("claim", *outcomes), rows)
+
+
+def _by_study(found: Mapping[str, Sequence[tuple[str, Claim]]]) -> str:
+    rows = [
+        (statement if number == 0 else "", f"[{study}]({study}.md)", *_told(claim))
+        for statement, asked in found.items()
+        for number, (study, claim) in enumerate(asked)
+    ]
+    return markdown_table(("claim", "study", "measured", "verdict", "on average"), rows)
