@@ -16,7 +16,8 @@ from PIL import Image
 
 from cascore.datasets import load_images
 from cascore.errors import InputError, MissingExtraError
-from cascore.experiments import charts, report
+from cascore.experiments.report import charts
+from cascore.experiments.report import page as report
 from cascore.experiments.report.page import (
     Distance,
     Film,
