@@ -165,7 +165,10 @@ A claim that one distance is lower than another is put to every pair of measurem
 nothing else. A pair ties unless its means differ by more than twice the root of the summed squares
 of both spreads; raw and denoised samples of one chain, and tuned against untuned, unless their mean
 difference is more than twice its own spread from zero. What the spread is of, the page of the study
-says. Pairs are counted once for each measure, so they are not independent of one another.
+says. Pairs are counted once for each measure, so they are not independent of one another. A
+deviation of few values is a loose rule: differences of chance alone pass it in one of five paired
+comparisons with two values on each side (`beyond`), in one of fourteen with three, and hardly ever
+with six; as often in favour of a claim as against it.
 
 ## Study by study
 
