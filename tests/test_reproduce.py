@@ -15,6 +15,7 @@ from cascore.arguments import Reproduce
 from cascore.commands.reproducing import EVERYTHING
 from cascore.datasets import load_points
 from cascore.errors import InputError
+from cascore.reproduce.figure2.pictures import LEVELS, SCORES
 from cascore.reproduce.figure2.plane import (
     CENTRES,
     MODE_STD,
@@ -23,6 +24,8 @@ from cascore.reproduce.figure2.plane import (
     share_near_roll,
     sliced_wasserstein,
 )
+from cascore.reproduce.figure2.values import claims_of
+from cascore.reproduce.figure2.work import DATA
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
 from cascore.reproduce.pages import Spread, spread_of
 from cascore.reproduce.studies import SCALES, STUDIES, gather, reproduce
@@ -318,3 +321,26 @@ def test_the_committed_results_are_what_the_command_makes_of_their_records(name,
     for picture in page.pictures:
         assert (RESULTS / name / f"{picture}.png").is_file()
         assert (RESULTS / name / f"{picture}.svg").is_file()
+
+
+@pytest.mark.parametrize(("sign", "word"), [(1, "held"), (-1, "did not hold")])
+def test_figure_2_takes_a_lower_distance_and_a_higher_share_of_good_points_for_better(sign, word):
+    better = {"distance": -0.1 * sign, "good": 0.1 * sign}
+
+    def verdicts(kind):
+        spreads = {
+            (data, levels, score, outcome, measure): Spread(
+                0.5 + better[measure] * (kind in (score, outcome)), 0.01, 3
+            )
+            for data, levels, score, outcome, measure in itertools.product(
+                DATA, LEVELS, SCORES, ("raw", "denoised"), better
+            )
+        }
+        return {(claim.statement, claim.measure): claim.verdict for claim in claims_of(spreads)}
+
+    denoising, adversarial = verdicts("denoised"), verdicts("adversarial")
+    assert len(denoising) == 2 * (len(LEVELS) + 1)
+    for (statement, _), verdict in denoising.items():
+        assert verdict == (f"{word} (6 of 6)" if "denoising" in statement else "tie (4 of 4)")
+    for (statement, _), verdict in adversarial.items():
+        assert verdict == ("tie (6 of 6)" if "denoising" in statement else f"{word} (4 of 4)")

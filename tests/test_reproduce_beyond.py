@@ -13,7 +13,7 @@ from running import silent
 from cascore.errors import MissingExtraError
 from cascore.experiments.presets import PRESETS, SHAPES
 from cascore.metrics import load_extractor
-from cascore.reproduce.beyond.claims import default_claims
+from cascore.reproduce.beyond.claims import default_claims, denoising_claims
 from cascore.reproduce.beyond.methods import (
     BEST,
     DEFAULT,
@@ -103,6 +103,23 @@ def test_without_diffusers_nothing_is_trained(tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"cascore\[schedulers\]"):
         reproduce("beyond", scale="tiny", out=tmp_path / "out", workshop=silent(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
+
+
+def test_denoised_samples_are_compared_with_raw_ones_of_the_same_chains(tiny):
+    """The network has learned nothing and denoises nothing, so its records are given a half."""
+    folder = tiny / "beyond" / "records-tiny"
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8"))
+               for path in folder.glob("*.json")}  # fmt: skip
+    for record in records.values():
+        for both in record["result"].get("distances", {}).values():
+            both["denoised"]["value"] = both["raw"]["value"] / 2
+    found = denoising_claims([TINY], records)
+    assert {claim.measure for claim in found} == {f"`{name}`" for name in TINY.extractors}
+    for claim in found:
+        assert claim.change == pytest.approx(0.5)
+    ours = [cell for cell in cells(TINY) if cell.method not in SCHEDULERS]
+    compared = sum(len(claim.comparisons) for claim in found)
+    assert compared == len(ours) * len(TINY.extractors)
 
 
 # --- the table of methods ------------------------------------------------------------------------
