@@ -25,7 +25,7 @@ Outcome = Literal["held", "tie", "did not hold"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two distances, of which the paper says that one is lower.
+    """Two distances, of which a statement says that one is lower.
 
     Attributes:
         where: what else is the same in both, in a few words.
@@ -85,7 +85,7 @@ class Claim:
     """One statement, put to the test.
 
     Attributes:
-        statement: of the paper, in the same words in every study that tests it.
+        statement: of the paper or a question of ours, in the same words in every study.
         measure: what is compared, such as the name of an extractor whose features are.
         comparisons: at least one.
     """

@@ -68,11 +68,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean of several measurements and the standard deviation of one of them.
+    """Mean of several measurements, and how far one of them or their mean may be off.
 
     Attributes:
         mean: of the values.
-        deviation: their sample standard deviation; nan for a single one.
+        deviation: their sample standard deviation (`spread_of`), or a standard error (`mean_of`,
+            and the studies that say so); nan where it is not known.
         count: of the values.
     """
 
@@ -165,7 +166,7 @@ def plain_ticks(axis: Axis, *, digits: Sequence[float] = (1.0, 2.0, 5.0)) -> Non
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is left-aligned, the others are numbers."""
+    """A Markdown table; the first column is left-aligned, the others are right-aligned."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

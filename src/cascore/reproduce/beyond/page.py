@@ -42,7 +42,7 @@ _KAPPAS = ", ".join(f"{kappa:g}" for kappa in KAPPAS)
 
 
 def page(scale_name: str, records: Records) -> Page:
-    """Distance against calls on every model, who equals whom, and what never tuning costs."""
+    """Distance against calls on every model, and who equals whom."""
     subjects = SCALES[scale_name]
     measured = measured_of(scale_name, records)
     floors = {each.preset: floors_of(each, records) for each in subjects}

@@ -77,32 +77,19 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
 
 def claims_of(spreads: Spreads) -> list[Claim]:
     """For one level and for ten, by both measures."""
-    return [
-        claim
-        for measure, name in MEASURES.items()
-        for claim in (
-            *(
-                Claim(
-                    denoising_lowers("als"),
-                    f"{name}, {level_count(levels)}",
-                    [
-                        each
-                        for data in DATA
-                        for each in denoised_pairs(data, levels, measure, spreads)
-                    ],
-                )
-                for levels in LEVELS
-            ),
-            Claim(
-                adversarial_lowers("denoised"),
-                name,
-                [
-                    objectives_pair(data, levels, measure, spreads)
-                    for data, levels in product(DATA, LEVELS)
-                ],
-            ),
-        )
-    ]
+    found = []
+    for measure, name in MEASURES.items():
+        for levels in LEVELS:
+            pairs = [
+                pair for data in DATA for pair in denoised_pairs(data, levels, measure, spreads)
+            ]
+            found.append(Claim(denoising_lowers("als"), f"{name}, {level_count(levels)}", pairs))
+        pairs = [
+            objectives_pair(data, levels, measure, spreads)
+            for data, levels in product(DATA, LEVELS)
+        ]
+        found.append(Claim(adversarial_lowers("denoised"), name, pairs))
+    return found
 
 
 def denoised_pairs(data: str, levels: int, measure: str, spreads: Spreads) -> list[Comparison]:

@@ -59,34 +59,23 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
 
 def claims_of(scale: Scale, measured: Measured) -> list[Claim]:
     """Each for every extractor."""
-    return [
-        claim
-        for extractor in scale.extractors
-        for claim in (
-            Claim(
-                "least squares has a lower distance than the other GAN losses",
-                f"`{extractor}`",
-                [
-                    Comparison(f"{kind}, {outcome}", losses[PAPERS], spread)
-                    for outcome in OUTCOMES
-                    for losses in (_losses(extractor, outcome, measured),)
-                    for kind, spread in losses.items()
-                    if kind != PAPERS
-                ],
-            ),
-            *(
-                Claim(
-                    adversarial_lowers(outcome),
-                    f"`{extractor}`",
-                    [
-                        Comparison(kind, spread, measured[PLAIN, extractor, outcome])
-                        for kind, spread in _losses(extractor, outcome, measured).items()
-                    ],
-                )
-                for outcome in OUTCOMES
-            ),
-        )
-    ]
+    found = []
+    for extractor in scale.extractors:
+        measure = f"`{extractor}`"
+        losses = {outcome: _losses(extractor, outcome, measured) for outcome in OUTCOMES}
+        others = [
+            Comparison(f"{kind}, {outcome}", own[PAPERS], spread)
+            for outcome, own in losses.items()
+            for kind, spread in own.items()
+            if kind != PAPERS
+        ]
+        statement = "least squares has a lower distance than the other GAN losses"
+        found.append(Claim(statement, measure, others))
+        for outcome, own in losses.items():
+            plain = measured[PLAIN, extractor, outcome]
+            pairs = [Comparison(kind, spread, plain) for kind, spread in own.items()]
+            found.append(Claim(adversarial_lowers(outcome), measure, pairs))
+    return found
 
 
 def best_line(extractor: str, outcome: str, measured: Measured) -> str:
