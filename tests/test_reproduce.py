@@ -1,5 +1,6 @@
 """`cascore reproduce`: measures once, goes on, draws from records alone, and says what they say."""
 
+import csv
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ from cascore.arguments import Reproduce
 from cascore.commands.reproducing import EVERYTHING
 from cascore.datasets import load_points
 from cascore.errors import InputError
+from cascore.reproduce.figure2.page import _edges
 from cascore.reproduce.figure2.pictures import LEVELS, SCORES
 from cascore.reproduce.figure2.plane import (
     CENTRES,
@@ -24,11 +26,13 @@ from cascore.reproduce.figure2.plane import (
     share_near_roll,
     sliced_wasserstein,
 )
-from cascore.reproduce.figure2.values import claims_of
+from cascore.reproduce.figure2.values import MEASURES, claims_of, costs_of
 from cascore.reproduce.figure2.work import DATA
+from cascore.reproduce.figure2.work import SCALES as FIGURE_2
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
-from cascore.reproduce.pages import Spread, spread_of
-from cascore.reproduce.studies import SCALES, STUDIES, gather, reproduce
+from cascore.reproduce.floors import like_real
+from cascore.reproduce.spread import Estimate, Spread, spread_of, spread_over
+from cascore.reproduce.studies import SCALES, STUDIES, gather, gather_claims, reproduce
 from cascore.reproduce.units import Unit, run_units
 from cascore.reproduce.workshop import Workshop
 
@@ -173,13 +177,27 @@ def test_an_unknown_study_is_refused(tmp_path):
         reproduce("figure9", scale="tiny", out=tmp_path, workshop=silent(tmp_path))
 
 
-def test_a_tie_is_a_difference_within_the_spread():
-    a = spread_of([1.0, 2.0, 3.0])  # 2 ± 1
-    assert (a.mean, a.deviation, a.count) == (2.0, 1.0, 3)
+def test_a_spread_is_of_single_values_and_an_estimate_of_their_mean():
+    a = spread_of([1.0, 2.0, 3.0])
+    assert a == spread_over([[1.0], [2.0, 3.0]]) == Spread(2.0, 1.0, 3)
+    assert a.error == pytest.approx(1 / math.sqrt(3))
     assert a.text(1) == "2.0 ± 1.0"
-    assert a.ties(Spread(4.8, 1.0, 3))  # 2.8 < 2 sqrt(2)
-    assert not a.ties(Spread(4.9, 1.0, 3))
-    assert a.ties(spread_of([100.0]))  # nothing is known of its spread
+    assert spread_of([100.0]).text(1) == "100.0"  # nothing is known of its spread
+    assert Estimate(2.0, 0.25).text(2) == "2.00 ± 0.25"
+
+
+def test_estimates_tie_within_the_interval_of_their_difference():
+    """1.96 sqrt(2) = 2.77."""
+    assert Estimate(2.0, 1.0).ties(Estimate(4.77, 1.0))
+    assert not Estimate(2.0, 1.0).ties(Estimate(4.78, 1.0))
+
+
+def test_real_images_score_as_one_set_of_them_does():
+    """The floor spreads by 0.3 and the mean errs by 0.4: 0.98 is 1.96 of both."""
+    floor = Spread(1.0, 0.3, 20)
+    assert like_real(Estimate(1.97, 0.4), floor)
+    assert not like_real(Estimate(1.99, 0.4), floor)
+    assert like_real(Spread(1.97, 0.8, 4), floor)  # the mean of four
 
 
 # --- distances in the plane ----------------------------------------------------------------------
@@ -321,26 +339,64 @@ def test_the_committed_results_are_what_the_command_makes_of_their_records(name,
     for picture in page.pictures:
         assert (RESULTS / name / f"{picture}.png").is_file()
         assert (RESULTS / name / f"{picture}.svg").is_file()
+    for table in page.tables:
+        path = RESULTS / name / f"{table}.csv"
+        assert path.read_text(encoding="utf-8") == page.tables[table].csv
+    assert {f"{each}.csv" for each in page.tables} == {
+        path.name for path in (RESULTS / name).glob("*.csv")
+    }
+
+
+def test_the_committed_claims_are_those_of_all_records(tmp_path):
+    page = gather_claims(list(STUDIES), scale="laptop", out=RESULTS, workshop=silent(tmp_path))
+    assert (RESULTS / "claims.md").read_text(encoding="utf-8") == page.text.rstrip() + "\n"
+
+
+# Draws spread by 0.1 and more; pairs of them differ by 0.005 give or take 0.0005, trainings by
+# 0.0001. So the last step is told apart by pairs, and an objective by trainings, each alone.
+DRAWS = {0: [0.5, 0.6, 0.7], 1: [0.5003, 0.6001, 0.7002]}
+JITTER = [0.0005, -0.0005, 0.0]
 
 
 @pytest.mark.parametrize(("sign", "word"), [(1, "held"), (-1, "did not hold")])
-def test_figure_2_takes_a_lower_distance_and_a_higher_share_of_good_points_for_better(sign, word):
-    better = {"distance": -0.1 * sign, "good": 0.1 * sign}
-
+def test_figure_2_pairs_the_last_step_by_draw_and_the_objectives_by_training(sign, word):
     def verdicts(kind):
-        spreads = {
-            (data, levels, score, outcome, measure): Spread(
-                0.5 + better[measure] * (kind in (score, outcome)), 0.01, 3
-            )
+        costs = {
+            (data, levels, score, outcome, measure): [
+                [
+                    draw - sign * (0.005 + jitter) * (kind in (score, outcome))
+                    for draw, jitter in zip(draws, JITTER, strict=True)
+                ]
+                for draws in DRAWS.values()
+            ]
             for data, levels, score, outcome, measure in itertools.product(
-                DATA, LEVELS, SCORES, ("raw", "denoised"), better
+                DATA, LEVELS, SCORES, ("raw", "denoised"), MEASURES
             )
         }
-        return {(claim.statement, claim.measure): claim.verdict for claim in claims_of(spreads)}
+        return {(claim.statement.text, claim.measure): claim.verdict for claim in claims_of(costs)}
 
     denoising, adversarial = verdicts("denoised"), verdicts("adversarial")
-    assert len(denoising) == 2 * (len(LEVELS) + 1)
+    assert len(denoising) == len(MEASURES) * (len(LEVELS) + 1)
     for (statement, _), verdict in denoising.items():
-        assert verdict == (f"{word} (6 of 6)" if "denoising" in statement else "tie (4 of 4)")
+        assert verdict == (f"{word} (12 of 12)" if "denoising" in statement else "tie (4 of 4)")
     for (statement, _), verdict in adversarial.items():
-        assert verdict == ("tie (6 of 6)" if "denoising" in statement else f"{word} (4 of 4)")
+        assert verdict == ("tie (12 of 12)" if "denoising" in statement else f"{word} (4 of 4)")
+
+
+def test_figure_2_takes_a_higher_share_of_good_points_for_better(tmp_path):
+    costs = costs_of(
+        FIGURE_2["laptop"],
+        gather("figure2", scale="laptop", out=RESULTS, workshop=silent(tmp_path)),
+    )
+    with (RESULTS / "figure2" / "measurements.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        key = (row["data"], int(row["levels"]), row["score"], row["outcome"])
+        training, draw = int(row["training"]), int(row["draw"]) - 1
+        assert costs[*key, "distance"][training][draw] == float(row["distance"])
+        assert costs[*key, "good"][training][draw] == pytest.approx(1 - float(row["good"]))
+
+
+def test_step_sizes_at_an_edge_are_marked():
+    assert _edges([0.01, 0.05]) == "0.01*, 0.05"
+    assert _edges([0.2]) == "0.2*"

@@ -11,9 +11,23 @@ from running import run, silent
 from cascore.commands import reproducing
 from cascore.errors import InputError
 from cascore.reproduce import studies
-from cascore.reproduce.claims import Claim, Comparison, claims_page, claims_table, paired
+from cascore.reproduce.claims import (
+    Claim,
+    Statement,
+    claims_page,
+    claims_table,
+    comparisons_table,
+)
+from cascore.reproduce.comparisons import (
+    between_trainings,
+    estimated,
+    independent,
+    paired,
+    within_trainings,
+)
 from cascore.reproduce.figure3 import page as figure3_page
-from cascore.reproduce.pages import Page, Spread
+from cascore.reproduce.pages import Page
+from cascore.reproduce.spread import Estimate
 from cascore.reproduce.studies import gather, reproduce
 from cascore.reproduce.study import Study
 from cascore.reproduce.units import Unit
@@ -25,8 +39,9 @@ def read(path):
 
 # --- claims --------------------------------------------------------------------------------------
 
-A, B = Spread(1.0, 0.1, 3), Spread(2.0, 0.1, 3)
-HELD, TIE, AGAINST = Comparison("", A, B), Comparison("", A, A), Comparison("", B, A)
+A, B = Estimate(1.0, 0.1), Estimate(2.0, 0.1)
+HELD, TIE, AGAINST = estimated("", A, B), estimated("", A, A), estimated("", B, A)
+LOWER, ROUND = Statement("it is lower", "yes"), Statement("it is round")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +55,7 @@ HELD, TIE, AGAINST = Comparison("", A, B), Comparison("", A, A), Comparison("", 
     ],
 )
 def test_the_verdict_counts_the_comparisons(comparisons, verdict):
-    assert Claim("it is lower", "`x`", comparisons).verdict == verdict
+    assert Claim(LOWER, "`x`", comparisons).verdict == verdict
 
 
 def test_pairs_are_compared_by_their_differences():
@@ -49,22 +64,64 @@ def test_pairs_are_compared_by_their_differences():
     assert paired("", denoised, raw).outcome == "held"
     assert paired("", raw, denoised).outcome == "did not hold"
     assert paired("", denoised, [0.8, 2.2, 2.89]).outcome == "tie"
+    assert independent("", denoised, raw).outcome == "tie"
     assert paired("", [1.0], [2.0]).outcome == "tie"  # nothing is known of its spread
 
 
+def test_each_training_is_a_pair_of_its_own_for_two_ways_of_sampling():
+    """The second network says the contrary of the first."""
+    lower = [[0.9, 1.91, 2.89], [1.0, 2.0, 3.0]]
+    higher = [[1.0, 2.0, 3.0], [0.9, 1.91, 2.89]]
+    found = within_trainings("n", lower, higher)
+    assert [each.where for each in found] == ["n, training 0", "n, training 1"]
+    assert [each.outcome for each in found] == ["held", "did not hold"]
+    (alone,) = within_trainings("n", lower[:1], higher[:1])
+    assert (alone.where, alone.outcome) == ("n", "held")
+
+
+def test_two_ways_of_training_are_compared_by_the_means_of_their_trainings():
+    """Seeds spread by 1 and pairs hardly; trainings spread by 0.5 or by 0.01, and decide."""
+    one = [[0.0, 1.0, 2.0], [0.5, 1.5, 2.5]]
+    other = [[each + 0.3 for each in values] for values in one]
+    assert between_trainings("", one, other).outcome == "tie"
+    near = [[0.0, 1.0, 2.0], [0.01, 1.01, 2.01]]
+    far = [[each + 0.3 for each in values] for values in near]
+    found = between_trainings("n", near, far)
+    assert (found.where, found.outcome, found.lower.count) == ("n", "held", 2)
+    alone = between_trainings("n", near[:1], far[:1])
+    assert (alone.where, alone.outcome) == ("n, one training each", "held")
+
+
+def test_a_csv_has_both_sides_their_difference_and_what_it_says():
+    table = comparisons_table([Claim(LOWER, "`x`", [HELD])])
+    assert dict(zip(table.columns, *table.rows, strict=True)) == {
+        "claim": "it is lower",
+        "measured": "x",
+        "where": "",
+        "lower": 1.0,
+        "lower_plus_minus": 0.1,
+        "higher": 2.0,
+        "higher_plus_minus": 0.1,
+        "difference": 1.0,
+        "standard_error": pytest.approx(0.1 * math.sqrt(2)),
+        "degrees_of_freedom": math.inf,
+        "margin_95": pytest.approx(1.96 * 0.1 * math.sqrt(2), rel=1e-4),
+        "outcome": "held",
+    }
+
+
 def test_the_change_is_a_geometric_mean():
-    quarter = Comparison("", Spread(1.0, 0, 3), Spread(4.0, 0, 3))
-    same = Comparison("", Spread(3.0, 0, 3), Spread(3.0, 0, 3))
-    assert Claim("", "", [quarter, same]).change == pytest.approx(0.5)
-    zero = Comparison("", Spread(0.0, 0, 3), Spread(4.0, 0, 3))
-    assert math.isnan(Claim("", "", [quarter, zero]).change)
+    quarter, same = paired("", [1.0], [4.0]), paired("", [3.0], [3.0])
+    assert Claim(LOWER, "", [quarter, same]).change == pytest.approx(0.5)
+    zero = paired("", [0.0], [4.0])
+    assert math.isnan(Claim(LOWER, "", [quarter, zero]).change)
 
 
 def test_the_table_of_claims_says_each_statement_once():
-    found = [Claim("it is lower", "`x`", [HELD]), Claim("it is lower", "`y`", [TIE])]
+    found = [Claim(LOWER, "`x`", [HELD]), Claim(LOWER, "`y`", [TIE])]
     assert claims_table(found).splitlines()[2:] == [
-        "| it is lower | `x` | held (1 of 1) | 50.0% lower |",
-        "|  | `y` | tie (1 of 1) | 0.0% lower |",
+        "| it is lower | yes | `x` | held (1 of 1) | 50.0% lower |",
+        "|  |  | `y` | tie (1 of 1) | 0.0% lower |",
     ]
 
 
@@ -72,17 +129,17 @@ def test_the_claims_page_counts_every_pair_and_then_names_the_studies():
     page = claims_page(
         "tiny",
         {
-            "one": [Claim("it is lower", "`x`", [HELD]), Claim("it is round", "`x`", [TIE])],
-            "two": [Claim("it is lower", "`y`", [AGAINST, HELD])],
+            "one": [Claim(LOWER, "`x`", [HELD]), Claim(ROUND, "`x`", [TIE])],
+            "two": [Claim(LOWER, "`y`", [AGAINST, HELD])],
         },
     )
     rows = [line for line in page.text.splitlines() if line.startswith("|")]
     assert rows == [
-        "| claim | held | tie | did not hold |",
-        "| --- | ---: | ---: | ---: |",
-        "| it is lower | 2 | 0 | 1 |",
-        "| it is round | 0 | 1 | 0 |",
-        "| claim | study | measured | verdict | on average |",
+        "| claim | the paper | held | tie | did not hold |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| it is lower | yes | 2 | 0 | 1 |",
+        "| it is round | not asked | 0 | 1 | 0 |",
+        "| claim | study | measured | here | on average |",
         "| --- | ---: | ---: | ---: | ---: |",
         "| it is lower | [one](one.md) | `x` | held (1 of 1) | 50.0% lower |",
         "|  | [two](two.md) | `y` | mixed (1 of 2 held, 1 did not) | 0.0% lower |",
@@ -95,7 +152,7 @@ def test_figure_3_claims_what_its_committed_page_says(tmp_path):
     results = Path(__file__).parents[1] / "docs" / "results"
     page = (results / "figure3.md").read_text(encoding="utf-8")
     records = gather("figure3", scale="laptop", out=results, workshop=silent(tmp_path))
-    claims = {claim.statement: claim for claim in figure3_page.claims("laptop", records)}
+    claims = {claim.statement.text: claim for claim in figure3_page.claims("laptop", records)}
     outcomes = {"held": "CAS lowers", "tie": "CAS is a tie", "did not hold": "CAS raises"}
     samplers = claims["CAS is better than ALS at n_σ = 1, denoised"]
     for comparison in samplers.comparisons:
@@ -121,7 +178,7 @@ def study(name, *, error=None, needs=()):
         name,
         lambda scale, workshop: [Unit("unit", {}, measure)],
         lambda scale, records: Page(text=" ".join(sorted(records)), pictures={}, tables={}),
-        lambda scale, records: [Claim(f"{name} is right", "", [HELD])],
+        lambda scale, records: [Claim(Statement(f"{name} is right"), "", [HELD])],
         needs,
     )
 

@@ -15,7 +15,6 @@ from cascore.reproduce.conditional.values import (
     theory_line,
 )
 from cascore.reproduce.conditional.work import OUTCOMES, SAMPLERS, SCALES, SPLITS
-from cascore.reproduce.pages import Spread
 from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser
 
@@ -71,17 +70,17 @@ def test_not_seeing_the_level_costs_something_and_parts_do_not_matter(monkeypatc
 )
 def test_claims_say_what_the_numbers_say(seen, verdict):
     losses = {
-        **{("conditional", split): [[seen - 0.1] * 2, [seen + 0.1] * 2] for split in SPLITS},
-        **{("unconditional", split): [[1.9] * 2, [2.1] * 2] for split in SPLITS},
+        **{("conditional", split): [[seen - 0.03] * 2, [seen + 0.04] * 2] for split in SPLITS},
+        **{("unconditional", split): [[1.98] * 2, [2.03] * 2] for split in SPLITS},
     }
-    found = {(claim.statement, claim.measure): claim.verdict for claim in loss_claims(losses)}
+    found = {(claim.statement.text, claim.measure): claim.verdict for claim in loss_claims(losses)}
     statement = "sight of σ lowers the loss on the held-out images"
     assert found[statement, "Eq. 1"] == f"{verdict} (1 of 1)"
     assert found[statement, "level by level"] == f"{verdict} (2 of 2)"
     assert len(found) == 4
     scale = SCALES["tiny"]
     measured = {
-        (kind, sampler, extractor, outcome): Spread(mean, 0.1, 2)
+        (kind, sampler, extractor, outcome): [[mean, mean + 9.0], [mean + 0.04, mean + 9.0]]
         for kind, mean in (("conditional", seen), ("unconditional", 2.0))
         for sampler in SAMPLERS
         for extractor in scale.extractors

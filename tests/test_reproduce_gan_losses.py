@@ -8,9 +8,14 @@ from reproducing import reproduced, rows_of
 from running import silent
 
 from cascore.losses import GAN_LOSSES
-from cascore.reproduce.gan_losses.values import best_line, claims_of, measured_of
+from cascore.reproduce.gan_losses.values import (
+    best_line,
+    claims_of,
+    compared,
+    measured_of,
+    spread_in,
+)
 from cascore.reproduce.gan_losses.work import OUTCOMES, SCALES, name_of, units
-from cascore.reproduce.pages import Spread
 
 
 def test_gan_losses_run_end_to_end(tmp_path):
@@ -51,42 +56,57 @@ def records(values, scale):
     }
 
 
-def test_a_loss_trained_once_is_given_the_larger_relative_spread():
+VALUES = {"plain": (1.0, 1.2), "lsgan": (2.0, 2.4), "hinge": (5.0,)}
+# Of one training, relative: 0.1 sqrt(2) / 1.1 and 0.2 sqrt(2) / 2.2, which are equal.
+PART = 0.1 * math.sqrt(2) / 1.1
+
+
+def test_all_losses_are_given_the_pooled_relative_spread_of_those_trained_again():
     scale = SCALES["tiny"]
-    values = {"plain": (1.0, 1.2), "lsgan": (2.0, 2.2), "hinge": (5.0,)}
-    found = measured_of(scale, records(values, scale))
-    spread = 0.2 / math.sqrt(2)  # of two values
-    assert found["lsgan", "digits", "raw"].deviation == pytest.approx(spread)
-    assert found["hinge", "digits", "raw"].mean == 5.0
-    assert found["hinge", "digits", "raw"].deviation == pytest.approx(5 * spread / 1.1)
+    found = measured_of(scale, records(VALUES, scale))
+    assert found["hinge", "digits", "raw"] == [5.0]
+    for kind, mean in (("lsgan", 2.2), ("hinge", 5.0)):
+        spread = spread_in(found, kind, "digits", "raw")
+        assert (spread.mean, spread.deviation) == pytest.approx((mean, PART * mean))
+
+
+def test_two_losses_are_told_apart_by_what_a_training_changes():
+    """Student with 1 + 1 degrees of freedom: 4.303 errors."""
+    scale = SCALES["tiny"]
+    found = measured_of(scale, records(VALUES, scale))
+    pair = compared(found, "digits", "raw", lower="lsgan", higher="hinge")
+    assert pair.difference.mean == pytest.approx(2.8)
+    assert pair.difference.error == pytest.approx(PART * math.hypot(2.2 / math.sqrt(2), 5.0))
+    assert pair.difference.margin / pair.difference.error == pytest.approx(4.303, abs=1e-3)
+    assert pair.outcome == "tie"
+
+
+def of(lsgan, plain=0.1, hinge=1.0):
+    """Means of trainings that hardly differ: by a thousandth."""
+    return {
+        (kind, "digits", outcome): [0.999 * mean, 1.001 * mean]
+        for kind, mean in {"plain": plain, "lsgan": lsgan, "hinge": hinge}.items()
+        for outcome in OUTCOMES
+    }
 
 
 @pytest.mark.parametrize(
     ("lsgan", "said"),
     [
-        (0.8, "`lsgan` is the lowest (0.80 ± 0.10), and 1 of the 1 others tie with it."),
-        (1.1, "`lsgan` is number 2 of 2 and ties with it (1.10 ± 0.10)."),
-        (1.5, "`lsgan` is number 2 of 2 and is worse (1.50 ± 0.10)."),
+        (0.8, "`lsgan` is the lowest (0.80 ± 0.00), and 0 of the 1 others tie with it."),
+        (1.002, "`lsgan` is number 2 of 2 and ties with it (1.00 ± 0.00)."),
+        (1.5, "`lsgan` is number 2 of 2 and is worse (1.50 ± 0.00)."),
     ],
 )
 def test_whether_least_squares_is_best_is_read_from_the_numbers(lsgan, said):
-    measured = {
-        (kind, "digits", "raw"): Spread(mean, 0.1, 3)
-        for kind, mean in {"plain": 0.1, "lsgan": lsgan, "hinge": 1.0}.items()
-    }
-    assert best_line("digits", "raw", measured).endswith(said)
+    assert best_line(SCALES["tiny"], "digits", "raw", of(lsgan)).endswith(said)
 
 
 def test_claims_turn_with_the_numbers():
-    means = {"plain": 1.0, "lsgan": 0.5, "hinge": 2.0}
-    measured = {
-        (kind, "digits", outcome): Spread(mean, 0.1, 3)
-        for kind, mean in means.items()
-        for outcome in OUTCOMES
-    }
     scale = replace(SCALES["tiny"], extractors=("digits",))
-    best, raw, denoised = claims_of(scale, measured)
+    best, raw, denoised, others = claims_of(scale, of(0.5, plain=1.0, hinge=2.0))
     assert best.verdict == "held (2 of 2)"
-    assert raw.verdict == denoised.verdict == "mixed (1 of 2 held, 1 did not)"
-    other = {**measured, ("lsgan", "digits", "raw"): Spread(1.9, 0.1, 3)}
+    assert raw.verdict == denoised.verdict == "held (1 of 1)"
+    assert others.verdict == "did not hold (2 of 2)"
+    other = {**of(0.5, plain=1.0, hinge=2.0), ("lsgan", "digits", "raw"): [1.997, 2.003]}
     assert claims_of(scale, other)[0].verdict == "held (1 of 2, 1 tie)"

@@ -164,10 +164,17 @@ def test_the_best_step_size_has_the_lowest_denoised_distance_and_an_edge_is_said
 # --- sentences, from records made by hand --------------------------------------------------------
 
 
+def own_noise(cell, outcome, seed):
+    """Three seeds of a chain: 0.01, 0 and -0.01 in an order that differs from chain to chain."""
+    turn = (cell.method == "als") + 2 * (cell.n_sigma > 1) + (outcome == "raw")
+    return 0.01 * ((seed + turn) % 3 - 1)
+
+
 def records_of(table, distance, *, scale_name="laptop"):
     """Records whose distances are distance(objective, method, n_sigma, outcome, extractor).
 
-    The measurements of a cell lie 0.01 around it, 0.03 for the second extractor.
+    What a seed changes, by 0.5, is common to all chains of a network; a chain has 0.01 of its own.
+    The second training has 0.02 more.
     """
     scale = TABLES[table][scale_name]
     machine = {"cores": 1, "threads": 1, "accelerator": None}
@@ -181,12 +188,13 @@ def records_of(table, distance, *, scale_name="laptop"):
             found[trial.tuning(method, n)] = {"result": result, **common}
         objective = "adversarial" if trial.preset.endswith("adversarial") else "plain"
         for cell, seed in product(cells(scale, trial), range(scale.seeds)):
-            shift = (seed - 1) * 0.01
             result = {
                 outcome: {
                     extractor: {
                         "value": distance(objective, cell.method, cell.n_sigma, outcome, extractor)
-                        + shift * (1 if extractor == scale.extractors[0] else 3),
+                        + 0.5 * (seed - 1)
+                        + own_noise(cell, outcome, seed)
+                        + 0.02 * trial.training,
                         "error": 0.1,
                     }
                     for extractor in scale.extractors
@@ -206,7 +214,7 @@ def judged(table, distance, statement):
     """The verdict for the first extractor."""
     page = table_page.page(table, "laptop", records_of(table, distance))
     row = next(line for line in page.text.splitlines() if line.startswith(f"| {statement}"))
-    return row.split(" | ")[2]
+    return row.split(" | ")[3]
 
 
 LOWER = {"als": 2.0, "cas": 1.0}, {"raw": 2.0, "denoised": 1.9}, {"plain": 2.0, "adversarial": 1.0}
@@ -221,24 +229,28 @@ def test_who_is_better_turns_with_the_records(table, sign):
         lambda o, m, n, kind, e: 5 + sign * LOWER[1][kind],
         lambda o, m, n, kind, e: 5 + sign * LOWER[2][o],
     )
+    networks = 2 * TABLES[table]["laptop"].trainings
     for n, kind in product((1, 5), ("raw", "denoised")):
         start = f"CAS is better than ALS at n_σ = {n}, {kind}"
-        assert judged(table, methods, start) == f"{held} (2 of 2)"
-        assert judged(table, outcomes, start) == "tie (2 of 2)"
+        assert judged(table, methods, start) == f"{held} ({networks} of {networks})"
+        assert judged(table, outcomes, start) == f"tie ({networks} of {networks})"
     for method in ("ALS", "CAS"):
-        start = f"denoising lowers the distance of {method}"
-        assert judged(table, outcomes, start) == f"{held} (4 of 4)"
-        assert judged(table, methods, start) == "tie (4 of 4)"
+        start, both = f"denoising lowers the distance of {method}", 2 * networks
+        assert judged(table, outcomes, start) == f"{held} ({both} of {both})"
+        assert judged(table, methods, start) == f"tie ({both} of {both})"
     for kind in ("raw", "denoised"):
         start = f"the adversarial objective lowers the distance of {kind}"
         assert judged(table, objectives, start) == f"{held} (4 of 4)"
         assert judged(table, outcomes, start) == "tie (4 of 4)"
     more = "more steps for each level"
-    assert judged(table, lambda o, m, n, kind, e: 5 - sign * n, more) == f"{held} (8 of 8)"
+    every = 4 * networks
+    verdict = judged(table, lambda o, m, n, kind, e: 5 - sign * n, more)
+    assert verdict == f"{held} ({every} of {every})"
     near = "cas" if sign == 1 else "als"
     gains = {"denoised": lambda m: 5.0, "raw": lambda m: 5.1 if m == near else 7.0}
     start = "denoising changes CAS less"
-    assert judged(table, lambda o, m, n, kind, e: gains[kind](m), start) == f"{held} (4 of 4)"
+    verdict = judged(table, lambda o, m, n, kind, e: gains[kind](m), start)
+    assert verdict == f"{held} ({2 * networks} of {2 * networks})"
 
 
 def test_residual_noise_may_matter_to_one_extractor_alone():
@@ -247,14 +259,15 @@ def test_residual_noise_may_matter_to_one_extractor_alone():
         "table2", "laptop", records_of("table2", lambda o, m, n, k, e: noise.get((k, e), 5.0))
     )
     rows = (
-        "| denoising lowers the distance of ALS | `digits` | tie (4 of 4) | 0.0% lower |\n"
-        "|  | `random-convolution` | held (4 of 4) | 44.4% lower |"
+        "| denoising lowers the distance of ALS | yes, always | `digits` | tie (8 of 8) |"
+        " 0.0% lower |\n"
+        "|  |  | `random-convolution` | held (8 of 8) | 44.4% lower |"
     )
     assert rows in page.text
 
 
 def test_the_table_marks_the_best_and_what_ties_with_it():
-    """2 * sqrt(2) * 0.01 = 0.028 decides for the first extractor."""
+    """0.02 ties with pairs that differ by 0.01 and more, and 0.04 does not where none does."""
     values = {("cas", 5, "denoised"): 1.0, ("cas", 5, "raw"): 1.02, ("als", 1, "raw"): 1.04}
     page = table_page.page(
         "table1",
@@ -263,9 +276,9 @@ def test_the_table_marks_the_best_and_what_ties_with_it():
     )
     rows = [line for line in page.text.splitlines() if line.startswith(("| ALS |", "| CAS |"))]
     assert len(rows) == 8
-    assert rows[0].startswith("| ALS | 1 | no | 1.04 ± 0.01 | 2.04 ± 0.01 |")
-    assert rows[-2].startswith("| CAS | 5 | no | 1.02 ± 0.01 † | 2.02 ± 0.01 |")
-    assert rows[-1].startswith("| CAS | 5 | yes | **1.00 ± 0.01** | 2.00 ± 0.01 |")
+    assert rows[0].startswith("| ALS | 1 | no | 1.04 ± 0.50 | 2.04 ± 0.50 |")
+    assert rows[-2].startswith("| CAS | 5 | no | 1.02 ± 0.51 † | 2.02 ± 0.51 |")
+    assert rows[-1].startswith("| CAS | 5 | yes | **1.00 ± 0.50** | 2.00 ± 0.50 |")
 
 
 def test_a_measurement_with_another_step_size_than_the_chosen_one_is_refused():
@@ -288,13 +301,15 @@ def test_the_headline_turns_with_the_records(adversarial, verdict):
     records = {
         f"{table}/{name}": record
         for table in NEEDS
-        for name, record in records_of(table, lambda o, m, n, k, e: value[o] + n).items()
+        for name, record in records_of(
+            table, lambda o, m, n, k, e: value[o] + n + 0.2 * (m == "cas") + 0.1 * (k != "raw")
+        ).items()
     }
     page = headline_page.page("laptop", records)
     assert page.text.count(verdict) == 3
     best = min(value.values()) + 1
-    assert f"lower one is {best:.2f} ± 0.01, {best / 0.5:.1f} times the distance" in page.text
-    assert "ALS, n_σ = 1, raw, 28 calls" in page.text
+    assert f"lower one is {best:.2f} ± 0.50, {best / 0.5:.1f} times the distance" in page.text
+    assert page.text.count("ALS, n_σ = 1, raw, 28 calls") == 6
 
 
 def test_the_papers_numbers_come_first_among_the_published():

@@ -21,7 +21,7 @@ def presets(*, device: str, threads: int | None) -> int:
     for name, preset in PRESETS.items():
         console.print(f"\n[bold]{name}[/bold]\n  {_facts(preset, speed)}")
     console.print(
-        f"\nTime: from the products of a step and {speed / 1e9:,.0f} GFLOP/s, measured now on"
+        f"\nTime: from the operations of a step and {speed / 1e9:,.0f} GFLOP/s, measured now on"
         f" {place}; a rough guide. `cascore train PRESET --dry-run` measures it."
     )
     console.print("\n[bold]The paper's samplers[/bold], for sample and evaluate as --like NAME\n")

@@ -40,7 +40,7 @@ def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: f
         data: of the folder; a size or mode that is set is kept.
         survey: what is in the folder.
         minutes: of training.
-        speed: products a second, `training_speed`.
+        speed: operations a second, `training_speed`.
 
     Raises:
         InputError: minutes not positive, or no size that fits.

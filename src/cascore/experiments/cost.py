@@ -1,7 +1,8 @@
-"""What a training step costs: its products counted, and how fast this machine does such products.
+"""What a training step costs in floating-point operations, and how fast this machine does them.
 
 An estimate for a table. It knows nothing of memory, of the data or of small tensors, which need
-longer than their products; `cascore train PRESET --dry-run` measures instead.
+longer than their operations (two for each multiplication and addition); `cascore train PRESET
+--dry-run` measures instead.
 """
 
 import time
@@ -17,25 +18,25 @@ from cascore.experiments.config import Adversarial, Experiment, Network
 
 __all__ = ["Cost", "step_cost", "training_speed"]
 
-_BACKWARD = 2  # a backward pass has about two products for each of the forward pass
+_BACKWARD = 2  # a backward pass has about twice the operations of the forward pass
 _TRIALS = 3
-_LEAST_STEP = 2e-3  # seconds for the smallest step, whatever its products
+_LEAST_STEP = 2e-3  # seconds for the smallest step, whatever its operations
 
 
 class Cost(NamedTuple):
-    """Of an experiment: numbers learned by each network, and products of a step."""
+    """Of an experiment: numbers learned by each network, and operations of a step."""
 
     parameters: int
     discriminator_parameters: int
     flops: float
 
     def seconds(self, speed: float) -> float:
-        """Of one step at `speed` products a second."""
+        """Of one step at `speed` operations a second."""
         return max(self.flops / speed, _LEAST_STEP)
 
 
 def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
-    """Count the parameters and products of one step of an experiment, without its data or memory.
+    """Count the parameters and operations of one step of an experiment, without its data or memory.
 
     Args:
         experiment: what is trained.
@@ -43,14 +44,14 @@ def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
     """
     settings, opponent = experiment.train, experiment.adversarial
     score, parameters = _denoiser_cost(experiment.network, shape)
-    products = (1 + _BACKWARD) * score
+    operations = (1 + _BACKWARD) * score
     discriminator_parameters = 0
     if settings.objective == "hybrid":
         judged, discriminator_parameters = _discriminator_cost(opponent, shape)
         # Each update of D: a fake, then real and fake forward and back. In the score network's own:
         # real and fake forward, and back to the pixels alone.
-        products += opponent.steps * (score + 2 * (1 + _BACKWARD) * judged) + 3 * judged
-    return Cost(parameters, discriminator_parameters, products * settings.batch_size)
+        operations += opponent.steps * (score + 2 * (1 + _BACKWARD) * judged) + 3 * judged
+    return Cost(parameters, discriminator_parameters, operations * settings.batch_size)
 
 
 @lru_cache
@@ -78,7 +79,7 @@ def _count(module: nn.Module) -> int:
 
 
 def training_speed(device: torch.device) -> float:
-    """Products a second in the forward and backward pass of two typical convolutions, measured."""
+    """Operations a second, measured in both passes of two typical convolutions."""
     layers = nn.Sequential(*(nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))).to(device)
     x = torch.randn(32, 64, 16, 16, device=device)
     with FlopCounterMode(display=False) as counter:

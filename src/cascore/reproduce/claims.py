@@ -4,80 +4,50 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from cascore.reproduce.pages import Page, Spread, markdown_table, spread_of
+from cascore.reproduce.comparisons import COMPARISONS, Comparison, Outcome, comparison_rows
+from cascore.reproduce.pages import Page, Table, markdown_table
 
 __all__ = [
     "Claim",
-    "Comparison",
-    "Outcome",
+    "Statement",
     "adversarial_lowers",
     "claims_page",
     "claims_table",
+    "comparisons_table",
     "consistent_is_better",
     "denoising_lowers",
-    "paired",
 ]
-
-Outcome = Literal["held", "tie", "did not hold"]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two distances, of which a statement says that one is lower.
+class Statement:
+    """A claim, in the same words in every study.
 
     Attributes:
-        where: what else is the same in both, in a few words.
-        lower: the one that is said to be lower.
-        higher: the other.
-        difference: higher minus lower, where both were measured in pairs; it then decides.
+        text: that one distance is lower than another.
+        paper: what the paper says of it, in a few words.
     """
 
-    where: str
-    lower: Spread
-    higher: Spread
-    difference: Spread | None = None
-
-    @property
-    def outcome(self) -> Outcome:
-        """A difference within the spread is a tie."""
-        if self.difference is not None:
-            tie = self.difference.ties(Spread(0.0, 0.0, self.difference.count))
-        else:
-            tie = self.lower.ties(self.higher)
-        if tie:
-            return "tie"
-        return "held" if self.lower.mean < self.higher.mean else "did not hold"
+    text: str
+    paper: str = "not asked"
 
 
-def denoising_lowers(method: str) -> str:
-    """The statement about the last step, in the words that every study uses."""
-    return f"denoising lowers the distance of {method.upper()}"
+def denoising_lowers(method: str) -> Statement:
+    """The statement about the last step."""
+    return Statement(f"denoising lowers the distance of {method.upper()}", "yes, always")
 
 
-def consistent_is_better(n_sigma: int, kind: str) -> str:
+def consistent_is_better(n_sigma: int, kind: str) -> Statement:
     """The statement about the two samplers, of raw or denoised samples."""
-    return f"CAS is better than ALS at n_σ = {n_sigma}, {kind}"
+    said = "yes, on CIFAR-10" if n_sigma == 1 else "not said"
+    return Statement(f"CAS is better than ALS at n_σ = {n_sigma}, {kind}", said)
 
 
-def adversarial_lowers(kind: str) -> str:
+def adversarial_lowers(kind: str) -> Statement:
     """The statement about the objective, of raw or denoised samples."""
-    return f"the adversarial objective lowers the distance of {kind} samples"
-
-
-def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
-    """A comparison of two measurements of the same chains, such as raw and denoised samples.
-
-    Their common noise is in both, so the spread of the differences counts, not that of each.
-
-    Args:
-        where: what else is the same in both.
-        lower: those that are said to be lower, at least one.
-        higher: the others, in the same order.
-    """
-    apart = [b - a for a, b in zip(lower, higher, strict=True)]
-    return Comparison(where, spread_of(lower), spread_of(higher), spread_of(apart))
+    said = "yes, with NCSNv2" + (", not with the U-Net" if kind == "denoised" else "")
+    return Statement(f"the adversarial objective lowers the distance of {kind} samples", said)
 
 
 @dataclass(frozen=True)
@@ -85,12 +55,12 @@ class Claim:
     """One statement, put to the test.
 
     Attributes:
-        statement: of the paper or a question of ours, in the same words in every study.
+        statement: of the paper, or a question of ours.
         measure: what is compared, such as the name of an extractor whose features are.
         comparisons: at least one.
     """
 
-    statement: str
+    statement: Statement
     measure: str
     comparisons: Sequence[Comparison]
 
@@ -130,8 +100,20 @@ def claims_table(found: Sequence[Claim]) -> str:
     rows = []
     for statement in dict.fromkeys(claim.statement for claim in found):
         asked = [claim for claim in found if claim.statement == statement]
-        rows += [(statement if claim is asked[0] else "", *_told(claim)) for claim in asked]
-    return markdown_table(("claim", "measured", "verdict", "on average"), rows)
+        for claim in asked:
+            first = (statement.text, statement.paper) if claim is asked[0] else ("", "")
+            rows.append((*first, *_told(claim)))
+    return markdown_table(("claim", "the paper", "measured", "here", "on average"), rows)
+
+
+def comparisons_table(found: Sequence[Claim]) -> Table:
+    """Every comparison behind claims, for a CSV file."""
+    rows = [
+        (claim.statement.text, claim.measure.strip("`"), each.where, *row)
+        for claim in found
+        for each, row in zip(claim.comparisons, comparison_rows(claim.comparisons), strict=True)
+    ]
+    return Table(("claim", "measured", "where", *COMPARISONS), rows)
 
 
 def _told(claim: Claim) -> tuple[str, str, str]:
@@ -147,7 +129,7 @@ def claims_page(scale: str, found: Mapping[str, Sequence[Claim]]) -> Page:
         scale: by name.
         found: claims by the name of their study.
     """
-    by_statement: dict[str, list[tuple[str, Claim]]] = {}
+    by_statement: dict[Statement, list[tuple[str, Claim]]] = {}
     for study, claims in found.items():
         for claim in claims:
             by_statement.setdefault(claim.statement, []).append((study, claim))
@@ -155,56 +137,59 @@ def claims_page(scale: str, found: Mapping[str, Sequence[Claim]]) -> Page:
         text=f"""# What held
 
 `cascore reproduce all --scale {scale}` wrote this page from the records of every study that has
-them. Each row is a claim of the paper, or the question behind one.
+them. Each row is a claim of the paper, or a question of ours of which it says nothing ("not
+asked").
 
 ## In all studies together
 
 {_summary(by_statement)}
 
 A claim that one distance is lower than another is put to pairs of measurements, each side with
-the step size of its own that its study names. A pair ties unless its means differ by more than
-twice the root of the summed squares of both spreads. Raw and denoised samples of one chain in the
-tables and in `beyond`, and tuned against untuned, are compared by their differences instead: a
-tie, unless the mean difference is more than twice its own spread. The other studies do not pair,
-though many of their sides share seeds, so differences smaller than the spread of the seeds are
-ties here that pairs would show.
+the step size of its own that its study names. A pair *ties* unless the 95 % interval of its
+difference (Student) leaves zero out.
 
-The counts are no test. A spread is the deviation of one measurement in some studies and a
-standard error in others (`beyond`, `table4`, `never-tuning`). With few values the rule is loose:
-differences of chance alone pass it in one of five paired comparisons with two values, one of
-fourteen with three, one of seven in `never-tuning`; six values that are two trainings of three
-seeds may be worth no more than two. With unpaired values it can be blind. Pairs of several
-extractors are not independent. For some rows a tie is what the paper expects (where chains
-start), and some are questions of ours (calls, tuning).
+- Two ways of sampling from one network share their seeds: the difference is taken seed by seed,
+  and each training is a pair of its own.
+- Two ways of training are compared by the means of their trainings (Welch), two of each where
+  there are as many. Where there is one ("one training each") it is two networks that differ, by
+  their seeds, and nothing is known of what another training would change.
+- `beyond`, `figure3` and `table4` have the errors of their distances from many pictures instead,
+  except for raw against denoised in `beyond`, which is paired over two seeds.
+
+The counts are no test. Chance alone passes in one pair of twenty, half of them as *held*. With two
+or three values a side, differences have to be large to be seen: a tie is no proof of equality.
+Pairs of several extractors, and of one network, are not independent.
 
 ## Study by study
 
 {_by_study(by_statement)}
 
-*Mixed*: in some pairs it held and in some it did not. *Measured* are the features that the
-distances are of, or what the page of the study explains. The average is geometric, over all pairs.
+*Held (1 of 2, 1 tie)*: in one pair it held, and in none was it the other way round. *Mixed*: in
+some pairs it held, in some the contrary. *Mostly ties*: more pairs tie than tell. *Measured* are
+the features that the distances are of, or what the page of the study explains. The average is
+geometric, over all pairs, and has no error.
 """,
         pictures={},
         tables={},
     )
 
 
-def _summary(found: Mapping[str, Sequence[tuple[str, Claim]]]) -> str:
+def _summary(found: Mapping[Statement, Sequence[tuple[str, Claim]]]) -> str:
     outcomes: tuple[Outcome, ...] = ("held", "tie", "did not hold")
     rows = [
         (
-            statement,
+            *(statement.text, statement.paper),
             *(str(sum(claim.count(outcome) for _, claim in asked)) for outcome in outcomes),
         )
         for statement, asked in found.items()
     ]
-    return markdown_table(("claim", *outcomes), rows)
+    return markdown_table(("claim", "the paper", *outcomes), rows)
 
 
-def _by_study(found: Mapping[str, Sequence[tuple[str, Claim]]]) -> str:
+def _by_study(found: Mapping[Statement, Sequence[tuple[str, Claim]]]) -> str:
     rows = [
-        (statement if number == 0 else "", f"[{study}]({study}.md)", *_told(claim))
+        (statement.text if number == 0 else "", f"[{study}]({study}.md)", *_told(claim))
         for statement, asked in found.items()
         for number, (study, claim) in enumerate(asked)
     ]
-    return markdown_table(("claim", "study", "measured", "verdict", "on average"), rows)
+    return markdown_table(("claim", "study", "measured", "here", "on average"), rows)

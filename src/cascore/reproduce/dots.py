@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cascore.reproduce.pages import Spread, legend_below, new_figure, plain_ticks, shade_real
+from cascore.reproduce.pages import legend_below, new_figure, plain_ticks, shade_real
+from cascore.reproduce.spread import Spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

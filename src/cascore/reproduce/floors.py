@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cascore.differences import known_difference
 from cascore.reproduce.judging import Judge
-from cascore.reproduce.pages import Spread
+from cascore.reproduce.spread import Estimate, Spread
 from cascore.reproduce.units import Records, Unit
 
-__all__ = ["band_of", "bands_of", "floor_units"]
+__all__ = ["band_of", "bands_of", "floor_units", "like_real"]
 
 
 def floor_units(judge: Judge, *, count: int) -> list[Unit]:
@@ -30,6 +31,11 @@ def bands_of(extractors: tuple[str, ...], records: Records) -> dict[str, Spread]
 def band_of(floor: Mapping[str, Any]) -> Spread:
     """Mean and deviation of one random split of real images, from what `Judge.floor` recorded."""
     return Spread(floor["mean"], floor["spread"], floor["repeats"])
+
+
+def like_real(found: Spread | Estimate, floor: Spread) -> bool:
+    """Whether a set of real images may score as a mean does: within 1.96 deviations of one."""
+    return known_difference((found.mean, found.error), (floor.mean, floor.deviation)).is_tie
 
 
 def _name(extractor: str) -> str:

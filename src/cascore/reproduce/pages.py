@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cascore.errors import MissingExtraError
 from cascore.files import replaced_file, write_text
+from cascore.reproduce.spread import Spread
 from cascore.reproduce.units import Record
 
 if TYPE_CHECKING:
@@ -23,17 +22,14 @@ if TYPE_CHECKING:
 __all__ = [
     "COLOURS",
     "Page",
-    "Spread",
     "Table",
     "legend_below",
     "machine_of",
     "markdown_table",
-    "mean_of",
     "new_figure",
     "plain_ticks",
     "require_matplotlib",
     "shade_real",
-    "spread_of",
     "write_page",
 ]
 
@@ -50,6 +46,13 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
 
+    @property
+    def csv(self) -> str:
+        """The text of the file."""
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([self.columns, *self.rows])
+        return stream.getvalue()
+
 
 @dataclass(frozen=True)
 class Page:
@@ -64,60 +67,6 @@ class Page:
     text: str
     pictures: Mapping[str, Callable[[], Figure]]
     tables: Mapping[str, Table]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean of several measurements, and how far one of them or their mean may be off.
-
-    Attributes:
-        mean: of the values.
-        deviation: their sample standard deviation (`spread_of`), or a standard error (`mean_of`,
-            and the studies that say so); nan where it is not known.
-        count: of the values.
-    """
-
-    mean: float
-    deviation: float
-    count: int
-
-    @property
-    def band(self) -> tuple[float, float]:
-        """Two deviations to either side; a logarithmic axis has no zero, so it ends above it."""
-        low, high = self.mean - 2 * self.deviation, self.mean + 2 * self.deviation
-        return max(low, self.mean / 3), high
-
-    @property
-    def whisker(self) -> float:
-        """Two deviations, within what a logarithmic axis can show; 0 of a single value."""
-        return 0.0 if math.isnan(self.deviation) else min(2 * self.deviation, 0.9 * self.mean)
-
-    def text(self, digits: int) -> str:
-        """`mean ± deviation` with that many digits behind the point."""
-        if self.count < 2:
-            return f"{self.mean:.{digits}f}"
-        return f"{self.mean:.{digits}f} ± {self.deviation:.{digits}f}"
-
-    def ties(self, other: Spread) -> bool:
-        """Whether the means differ by no more than twice the root of the summed squares of both ±.
-
-        A careful rule: the measurements share a model or a reference, so the error of a mean is
-        not deviation / sqrt(count). Without a deviation on either side everything ties.
-        """
-        return not abs(self.mean - other.mean) > 2 * math.hypot(self.deviation, other.deviation)
-
-
-def spread_of(values: Sequence[float]) -> Spread:
-    """Mean and spread of at least one value."""
-    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
-    return Spread(statistics.fmean(values), deviation, len(values))
-
-
-def mean_of(results: Sequence[Mapping[str, float]]) -> Spread:
-    """Mean of distances, each a `value` with its standard `error`; ± is the error of the mean."""
-    count = len(results)
-    error = sum(each["error"] ** 2 for each in results) ** 0.5 / count
-    return Spread(statistics.fmean(each["value"] for each in results), error, count)
 
 
 def require_matplotlib() -> None:
@@ -205,9 +154,6 @@ def write_page(page: Page, out: Path, *, study: str) -> Path:
             with replaced_file(folder / f"{name}.png") as path:
                 figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
     for name, table in page.tables.items():
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([table.columns, *table.rows])
-        write_text(folder / f"{name}.csv", stream.getvalue())
+        write_text(folder / f"{name}.csv", table.csv)
     write_text(out / f"{study}.md", page.text.rstrip() + "\n")
     return out / f"{study}.md"

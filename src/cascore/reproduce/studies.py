@@ -19,12 +19,20 @@ from cascore.reproduce import (
     tables,
 )
 from cascore.reproduce.claims import claims_page
-from cascore.reproduce.pages import require_matplotlib, write_page
+from cascore.reproduce.pages import Page, require_matplotlib, write_page
 from cascore.reproduce.study import Study
 from cascore.reproduce.units import Record, Records, run_units
 from cascore.reproduce.workshop import Workshop
 
-__all__ = ["CLAIMS", "SCALES", "STUDIES", "gather", "reproduce", "write_claims"]
+__all__ = [
+    "CLAIMS",
+    "SCALES",
+    "STUDIES",
+    "gather",
+    "gather_claims",
+    "reproduce",
+    "write_claims",
+]
 
 SCALES = ("tiny", "laptop", "paper")
 CLAIMS = "claims"
@@ -86,7 +94,13 @@ def gather(name: str, *, scale: str, out: Path, workshop: Workshop) -> Records:
 
 
 def write_claims(names: Sequence[str], *, scale: str, out: Path, workshop: Workshop) -> Path:
-    """Write OUT/claims.md from the records of studies that claim something; its path.
+    """Write OUT/claims.md; its path. Arguments as for `gather_claims`."""
+    page = gather_claims(names, scale=scale, out=out, workshop=workshop)
+    return write_page(page, out, study=CLAIMS)
+
+
+def gather_claims(names: Sequence[str], *, scale: str, out: Path, workshop: Workshop) -> Page:
+    """The page of claims, from the records of the studies that claim something.
 
     Args:
         names: of the studies, all of which have their records.
@@ -99,7 +113,7 @@ def write_claims(names: Sequence[str], *, scale: str, out: Path, workshop: Works
         for name in names
         if (claims := STUDIES[name].claims) is not None
     }
-    return write_page(claims_page(scale, found), out, study=CLAIMS)
+    return claims_page(scale, found)
 
 
 def _folder(name: str, scale: str, out: Path) -> Path:

@@ -12,12 +12,13 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cascore.differences import Difference, paired_difference
 from cascore.errors import InputError
 
-__all__ = ["Candidate", "Difference", "Found", "Objective", "difference", "search"]
+__all__ = ["Candidate", "Found", "Objective", "search"]
 
-_SPREADS = 2.0
-"""A difference within so many of its standard errors is a tie."""
+_ERRORS = 2.0
+"""Neighbours within so many standard errors of their difference are flat, and not refined."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,19 +41,6 @@ Objective = Callable[[Candidate, int], float]
 """What is to be small: of a candidate on a block of seeds, numbered from 0."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Mean of the differences of two candidates block by block, and its standard error."""
-
-    mean: float
-    error: float
-
-    @property
-    def is_tie(self) -> bool:
-        """Whether the difference lies within twice its standard error."""
-        return abs(self.mean) <= _SPREADS * self.error
-
-
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What a search measured and chose.
@@ -63,7 +51,8 @@ class Found:
         best: the candidate of least mean in the curve.
         fresh: values of default and best on other blocks.
         difference: default - best on those; positive where tuning helps.
-        choice: best, or the default if they tie.
+        choice: best, or the default where the 95 % interval of the difference does not tell them
+            apart.
     """
 
     curve: Mapping[Candidate, tuple[float, ...]]
@@ -75,7 +64,7 @@ class Found:
 
     def against_default(self, candidate: Candidate) -> Difference:
         """A candidate of the curve minus the default, on the blocks of the search."""
-        return difference(self.curve[candidate], self.curve[self.default])
+        return paired_difference(self.curve[candidate], self.curve[self.default])
 
 
 def search(
@@ -132,17 +121,11 @@ def search(
         each: tuple(objective(each, block) for block in range(blocks, 2 * blocks))
         for each in dict.fromkeys((default, best))
     }
-    gain = difference(fresh[default], fresh[best])
+    gain = paired_difference(fresh[default], fresh[best])
     choice = best if gain.mean > 0 and not gain.is_tie else default
     return Found(
         curve=curve, default=default, best=best, fresh=fresh, difference=gain, choice=choice
     )
-
-
-def difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """Of a less b, paired block by block; at least two blocks."""
-    each = [x - y for x, y in zip(a, b, strict=True)]
-    return Difference(statistics.fmean(each), statistics.stdev(each) / math.sqrt(len(each)))
 
 
 def _worth_refining(
@@ -151,13 +134,19 @@ def _worth_refining(
     """The best point of an order; None if the order has lost, or is flat around that point."""
     own = {each: values for each, values in curve.items() if each.order == order}
     centre, best = _least(own), _least(curve)
-    if order != best.order and not difference(curve[centre], curve[best]).is_tie:
+    if order != best.order and not _flat(curve[centre], curve[best]):
         return None
     reach = 1.1 * factor  # kappas are rounded
     near = [each for each in own if 1 / reach < each.kappa / centre.kappa < reach]
     near.remove(centre)
-    flat = all(difference(curve[each], curve[centre]).is_tie for each in near)
+    flat = all(_flat(curve[each], curve[centre]) for each in near)
     return None if flat else centre
+
+
+def _flat(a: Sequence[float], b: Sequence[float]) -> bool:
+    """A coarse rule: what it misses costs a few candidates, since the last word is of `Found`."""
+    found = paired_difference(a, b)
+    return abs(found.mean) <= _ERRORS * found.error
 
 
 def _at(order: int, kappa: float) -> Candidate:

@@ -7,7 +7,8 @@ from cascore.experiments.config import Sampler
 from cascore.reproduce.beyond.methods import DEFAULT, METHODS, SCALES, Subject
 from cascore.reproduce.beyond.values import Key, Measured, distances_of, measured_of, paper_best
 from cascore.reproduce.beyond.work import Cell, cells
-from cascore.reproduce.claims import Claim, Comparison, denoising_lowers, paired
+from cascore.reproduce.claims import Claim, Statement, denoising_lowers
+from cascore.reproduce.comparisons import estimated, paired
 from cascore.reproduce.tuning import Method
 from cascore.reproduce.units import Records
 
@@ -30,10 +31,12 @@ def default_claims(subjects: Sequence[Subject], measured: Measured) -> list[Clai
     """The default at few calls against the paper's best sampling, both denoised."""
     return _filled(
         Claim(
-            f"the default at {calls} calls has a lower distance than the paper's best sampling",
+            Statement(
+                f"the default at {calls} calls has a lower distance than the paper's best sampling"
+            ),
             f"`{extractor}`",
             [
-                Comparison(
+                estimated(
                     subject.preset,
                     measured[Key(Cell(subject.preset, DEFAULT, calls), extractor, "denoised")],
                     paper_best(subject, measured, extractor)[1],
@@ -60,8 +63,7 @@ def denoising_claims(subjects: Sequence[Subject], records: Records) -> list[Clai
                 )
                 for subject in subjects
                 if extractor in subject.extractors
-                for cell in cells(subject)
-                if _method_of(cell) == method
+                for cell in _chains(subject, method, records)
             ],
         )
         for method, extractor in product(_METHODS, _extractors(subjects))
@@ -69,6 +71,16 @@ def denoising_claims(subjects: Sequence[Subject], records: Records) -> list[Clai
 
 
 _METHODS: tuple[Method, Method] = ("als", "cas")
+
+
+def _chains(subject: Subject, method: Method, records: Records) -> list[Cell]:
+    """The cells of one of our samplers; a choice that is a method of its own counts once."""
+    found: dict[tuple[str, int], Cell] = {}
+    for cell in cells(subject):
+        if _method_of(cell) == method:
+            choice = records[cell.unit(0)]["result"]["choice"]
+            found.setdefault((choice, cell.calls), cell)
+    return list(found.values())
 
 
 def _method_of(cell: Cell) -> Method | None:

@@ -30,8 +30,10 @@ from cascore.reproduce.beyond.values import (
     scans,
 )
 from cascore.reproduce.beyond.work import TWIN_CALLS, TWINS_UNIT, Cell, cells
-from cascore.reproduce.claims import claims_table
-from cascore.reproduce.pages import Page, Spread, machine_of, markdown_table
+from cascore.reproduce.claims import claims_table, comparisons_table
+from cascore.reproduce.floors import like_real
+from cascore.reproduce.pages import Page, machine_of, markdown_table
+from cascore.reproduce.spread import Spread
 from cascore.reproduce.units import Records
 
 __all__ = ["page"]
@@ -60,7 +62,12 @@ def page(scale_name: str, records: Records) -> Page:
             "raw": partial(raw_against_denoised, first, measured),
             "kappa": partial(against_kappa, first, by_order),
         },
-        tables={"measurements": measurements_table(scale_name, records)},
+        tables={
+            "measurements": measurements_table(scale_name, records),
+            "comparisons": comparisons_table(
+                [*default_claims(subjects, measured), *denoising_claims(subjects, records)]
+            ),
+        },
     )
 
 
@@ -156,8 +163,9 @@ none of ours.
 {_lines(_subject_line(each) for each in subjects)}
 - ± is the standard error of the mean over the sampling seeds (jackknife over generated images). The
   reference set is fixed and each network is trained once: what another training would change is
-  not in it. Two numbers tie unless they differ by more than twice the root of the summed squares of
-  both ±.
+  not in it. Two numbers tie unless the 95 % interval of their difference leaves zero out, which is
+  1.96 times the root of the summed squares of both ±. Raw and denoised samples are paired seed by
+  seed; of {subjects[0].seeds} seeds that interval is wide (Student).
 - The schedulers get our geometric levels, one training timestep each, no clipping and no
   thresholding, and otherwise what diffusers sets. Variance-preserving ones hold x / √(1 + σ²). They
   end at σ = 0 by a first-order step, so their result is H of the last call: what we call denoised.
@@ -192,7 +200,7 @@ def _paper_sentence(
     extractor = subject.extractors[0]
     calls, best = paper_best(subject, measured, extractor)
     floor = floors[subject.preset][extractor]
-    if best.ties(floor):
+    if like_real(best, floor):
         reach = "a tie with real images"
     else:
         reach = f"{best.mean / floor.mean:.1f} times what real images score"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from cascore.reproduce.beyond.methods import BEST, DEFAULT, METHODS, Subject
 from cascore.reproduce.beyond.values import Key, Measured, Scan, paper_best
 from cascore.reproduce.beyond.work import Cell, cells
-from cascore.reproduce.pages import COLOURS, Spread, legend_below, new_figure, plain_ticks
+from cascore.reproduce.pages import COLOURS, legend_below, new_figure, plain_ticks
+from cascore.reproduce.spread import Estimate, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +125,7 @@ def against_kappa(subject: Subject, found: Mapping[int, Sequence[Scan]]) -> Figu
             panel.errorbar(
                 [knob * 1.012 ** budgets.index(scan.calls) for knob in scan.knobs],
                 [each.mean for each in scan.distances],
-                [2 * each.deviation for each in scan.distances],
+                [2 * each.error for each in scan.distances],
                 elinewidth=0.8,
                 fmt="o-",
                 color=COLOURS[budgets.index(scan.calls) % len(COLOURS)],
@@ -155,7 +156,7 @@ def _line(panel: Axes, subject: Subject, measured: Measured, method: str) -> Non
     panel.errorbar(
         [cell.calls for cell in own],
         [each.mean for each in spreads],
-        [2 * each.deviation for each in spreads],
+        [2 * each.error for each in spreads],
         fmt=form,
         color=colour,
         linewidth=2.2 if method == DEFAULT else 1.4,
@@ -183,7 +184,7 @@ def _bands(panel: Axes, subject: Subject, measured: Measured, floors: Floors) ->
     panel.plot([calls], [best.mean], "*", color=_RED, markersize=11)
 
 
-def _band(panel: Axes, spread: Spread, colour: str, label: str) -> None:
+def _band(panel: Axes, spread: Spread | Estimate, colour: str, label: str) -> None:
     panel.axhspan(*spread.band, color=colour, alpha=0.18, linewidth=0, label=label)
     panel.axhline(spread.mean, color=colour, linewidth=0.8)
 

@@ -10,7 +10,7 @@ from cascore.reproduce.beyond.values import (
     fewest_calls,
     paper_best,
 )
-from cascore.reproduce.pages import Spread
+from cascore.reproduce.spread import Estimate
 
 __all__ = [
     "budget_rows",
@@ -96,10 +96,10 @@ def budget_rows(
     ]
 
 
-def _cell_text(found: Spread | None, best: Spread) -> str:
+def _cell_text(found: Estimate | None, best: Estimate) -> str:
     if found is None:
         return ""
-    text = f"{found.mean:.2f} ± {found.deviation:.2f}"
+    text = found.text(2)
     return f"**{text}**" if found.ties(best) else text
 
 

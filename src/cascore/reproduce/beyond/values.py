@@ -13,7 +13,8 @@ from cascore.reproduce.beyond.methods import (
 )
 from cascore.reproduce.beyond.work import Cell, cells, floor_unit
 from cascore.reproduce.floors import band_of
-from cascore.reproduce.pages import Spread, Table, mean_of
+from cascore.reproduce.pages import Table
+from cascore.reproduce.spread import Estimate, Spread, mean_of
 from cascore.reproduce.units import Records
 
 __all__ = [
@@ -46,7 +47,7 @@ class Key(NamedTuple):
     outcome: Outcome
 
 
-Measured = Mapping[Key, Spread]
+Measured = Mapping[Key, Estimate]
 """The mean over sampling seeds and its standard error."""
 
 
@@ -56,7 +57,7 @@ class Scan(NamedTuple):
     calls: int
     names: tuple[str, ...]
     knobs: tuple[float, ...]
-    distances: tuple[Spread, ...]
+    distances: tuple[Estimate, ...]
 
 
 def measured_of(scale_name: str, records: Records) -> Measured:
@@ -91,7 +92,7 @@ def floors_of(subject: Subject, records: Records) -> dict[str, Spread]:
     return {name: band_of(floors[name]) for name in subject.extractors}
 
 
-def paper_best(subject: Subject, measured: Measured, extractor: str) -> tuple[int, Spread]:
+def paper_best(subject: Subject, measured: Measured, extractor: str) -> tuple[int, Estimate]:
     """Calls and denoised distance of annealed Langevin sampling with n_sigma 5 at all levels."""
     cell = Cell(subject.preset, BEST, None)
     return cell.calls, measured[Key(cell, extractor, "denoised")]
@@ -99,7 +100,7 @@ def paper_best(subject: Subject, measured: Measured, extractor: str) -> tuple[in
 
 def at_budget(
     subject: Subject, measured: Measured, extractor: str, calls: int
-) -> dict[str, Spread]:
+) -> dict[str, Estimate]:
     """The denoised distance of each method that was measured at that many calls."""
     return {
         cell.method: measured[Key(cell, extractor, "denoised")]
@@ -108,12 +109,12 @@ def at_budget(
     }
 
 
-def no_worse(a: Spread, b: Spread) -> bool:
+def no_worse(a: Estimate, b: Estimate) -> bool:
     """Whether a is lower than b or ties with it."""
     return a.mean <= b.mean or a.ties(b)
 
 
-def against(own: Spread, other: Spread) -> str:
+def against(own: Estimate, other: Estimate) -> str:
     """A distance against another one, in words."""
     return "a tie" if own.ties(other) else f"{own.mean / other.mean - 1:+.0%}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cascore.experiments.build import training_sigmas
 from cascore.experiments.presets import PRESETS
-from cascore.reproduce.claims import claims_table
+from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.conditional.values import (
     NAMES,
     Losses,
@@ -45,6 +45,7 @@ from cascore.reproduce.pages import (
     new_figure,
     plain_ticks,
 )
+from cascore.reproduce.spread import spread_of, spread_over
 from cascore.reproduce.units import Records
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def page(scale_name: str, records: Records) -> Page:
         },
         tables={
             "measurements": _table(scale, records),
+            "comparisons": comparisons_table(
+                [*loss_claims(losses), *distance_claims(scale, measured)]
+            ),
             "losses": _loss_table(scale, losses, optima_of(records)),
         },
     )
@@ -112,8 +116,8 @@ def _loss_picture(scale: Scale, losses: Losses, optima: Mapping[str, Sequence[fl
 def _distances(scale: Scale, records: Records, measured: Measured) -> Figure:
     rows = {(kind, sampler): f"{NAMES[sampler]}, {kind}" for sampler in SAMPLERS for kind in KINDS}
     found = {
-        (rows[kind, sampler], extractor, outcome): spread
-        for (kind, sampler, extractor, outcome), spread in measured.items()
+        (rows[kind, sampler], extractor, outcome): spread_over(runs)
+        for (kind, sampler, extractor, outcome), runs in measured.items()
     }
     colours = {label: _COLOUR[kind] for (kind, _), label in rows.items()}
     return dots(colours, bands_of(scale.extractors, records), found)
@@ -155,8 +159,11 @@ def _loss_table(scale: Scale, losses: Losses, optima: Mapping[str, Sequence[floa
 def _markdown(scale: Scale, records: Records, measured: Measured) -> str:
     cells = list(product(scale.extractors, OUTCOMES))
     rows = [
-        (f"{NAMES[sampler]}, {kind}", *(measured[kind, sampler, *cell].text(2) for cell in cells))
-        for sampler, kind in product(SAMPLERS, KINDS)
+        (
+            f"{NAMES[sampler]}, {kind}, training {training}",
+            *(spread_of(measured[kind, sampler, *cell][training]).text(2) for cell in cells),
+        )
+        for sampler, kind, training in product(SAMPLERS, KINDS, range(scale.trainings))
     ]
     bands = bands_of(scale.extractors, records).values()
     rows.append(("real images", *(text for band in bands for text in (band.text(2), ""))))
@@ -202,8 +209,10 @@ a network below the unconditional one sees more than x, or is lucky with the noi
 {_markdown(scale, records, measured)}
 
 ± is the deviation of one measurement: of losses over {scale.trainings} trainings, of distances over
-these × {scale.draws} draws. Two things tie unless they differ by more than twice the root of the
-summed squares of both ±.
+{scale.draws} draw(s) of one network. With and without sight of σ are compared by the means of their
+trainings (Welch), and tie unless the 95 % interval of the difference leaves zero out; with
+{scale.trainings} trainings of each that interval is wide. Each pair is in
+[comparisons.csv](conditional/comparisons.csv).
 
 {_setting(scale)}
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from operator import itemgetter
 
-from cascore.reproduce.claims import Claim, Comparison
+from cascore.reproduce.claims import Claim, Statement
+from cascore.reproduce.comparisons import Comparison, between_trainings, independent
 from cascore.reproduce.conditional.work import (
     KINDS,
     OPTIMUM,
@@ -17,7 +18,7 @@ from cascore.reproduce.conditional.work import (
     draw_unit,
     loss_unit,
 )
-from cascore.reproduce.pages import Spread, spread_of
+from cascore.reproduce.spread import Runs
 from cascore.reproduce.units import Records
 
 __all__ = [
@@ -35,8 +36,8 @@ __all__ = [
     "theory_line",
 ]
 
-Measured = Mapping[tuple[str, str, str, str], Spread]
-"""By kind, sampler, extractor and outcome: over trainings and draws."""
+Measured = Mapping[tuple[str, str, str, str], Runs]
+"""By kind, sampler, extractor and outcome: the distance of each draw of each training."""
 Losses = Mapping[tuple[str, str], Sequence[Sequence[float]]]
 """By kind and split: for each training, the loss of each level."""
 
@@ -44,17 +45,17 @@ NAMES = {"12-calls": "12 calls", "all-levels": "all levels"}
 
 
 def measured_of(scale: Scale, records: Records) -> Measured:
-    """Distances of each kind and sampler over trainings and draws."""
+    """Distances of each kind and sampler."""
     return {
-        (kind, sampler, extractor, outcome): spread_of(
+        (kind, sampler, extractor, outcome): [
             [
                 records[draw_unit(kind, training, sampler, seed)]["result"][outcome][extractor][
                     "value"
                 ]
-                for training in range(scale.trainings)
                 for seed in range(scale.draws)
             ]
-        )
+            for training in range(scale.trainings)
+        ]
         for kind, sampler, extractor, outcome in product(
             KINDS, SAMPLERS, scale.extractors, OUTCOMES
         )
@@ -94,7 +95,7 @@ def loss_claims(losses: Losses) -> list[Claim]:
     """The training objective, which is the mean over the levels, and each level by itself."""
     found = []
     for split in SPLITS:
-        statement = f"sight of σ lowers the loss on the {images_of(split)}"
+        statement = Statement(f"sight of σ lowers the loss on the {images_of(split)}", _OPEN)
         levels = range(len(losses["conditional", split][0]))
         each = [_compared(f"level {i + 1}", split, losses, itemgetter(i)) for i in levels]
         found += [
@@ -104,24 +105,26 @@ def loss_claims(losses: Losses) -> list[Claim]:
     return found
 
 
+_OPEN = "an open question"
+
+
 def _compared(
     where: str, split: str, losses: Losses, loss: Callable[[Sequence[float]], float]
 ) -> Comparison:
     seen, blind = (
-        spread_of([loss(each) for each in losses[kind, split]])
-        for kind in ("conditional", "unconditional")
+        [loss(each) for each in losses[kind, split]] for kind in ("conditional", "unconditional")
     )
-    return Comparison(where, seen, blind)
+    return independent(where, seen, blind)
 
 
 def distance_claims(scale: Scale, measured: Measured) -> list[Claim]:
     """Samples of the conditional network against those of the other."""
     return [
         Claim(
-            f"sight of σ lowers the distance of samples, {NAMES[sampler]}",
+            Statement(f"sight of σ lowers the distance of samples, {NAMES[sampler]}", _OPEN),
             f"`{extractor}`",
             [
-                Comparison(
+                between_trainings(
                     outcome,
                     measured["conditional", sampler, extractor, outcome],
                     measured["unconditional", sampler, extractor, outcome],

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import product
 
-from cascore.reproduce.claims import (
-    claims_table,
-)
+from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.figure2.pictures import (
     KINDS,
     LEVELS,
     OUTCOMES,
+    SCORES,
     TITLES,
     Spreads,
     distances,
@@ -21,7 +21,9 @@ from cascore.reproduce.figure2.pictures import (
 )
 from cascore.reproduce.figure2.values import (
     MEASURES,
+    Costs,
     claims_of,
+    costs_of,
     denoised_pairs,
     draws_of,
     measures_of,
@@ -46,7 +48,10 @@ def page(scale_name: str, records: Records) -> Page:
     return Page(
         text=_text(scale_name, records, spreads),
         pictures={"distance": partial(distances, records, spreads), **pictures},
-        tables={"measurements": _table(scale, records)},
+        tables={
+            "measurements": _table(scale, records),
+            "comparisons": comparisons_table(claims_of(costs_of(scale, records))),
+        },
     )
 
 
@@ -81,7 +86,7 @@ def _markdown(data: str, scale: Scale, records: Records, spreads: Spreads) -> st
         rows.append(
             (
                 f"{level_count(levels)}, {score}",
-                ", ".join(f"{eta:g}" for eta in etas),
+                _edges(etas),
                 *(spread.text(n) for spread, n in zip(of, digits, strict=False)),
             )
         )
@@ -96,17 +101,20 @@ def _markdown(data: str, scale: Scale, records: Records, spreads: Spreads) -> st
 _WORDS = {"held": "better", "did not hold": "worse", "tie": "tie"}
 
 
-def _verdicts(spreads: Spreads) -> str:
+def _verdicts(costs: Costs) -> str:
+    """Each pair by itself; the networks of one kind beside each other."""
     rows = [
         (
             f"{TITLES[data]}, {level_count(levels)}",
             *(
                 " / ".join(
-                    _WORDS[each.outcome] for each in denoised_pairs(data, levels, m, spreads)
+                    ", ".join(_WORDS[each.outcome] for each in pairs)
+                    for score in SCORES
+                    for pairs in [denoised_pairs(data, levels, score, measure, costs)]
                 )
-                for m in MEASURES
+                for measure in MEASURES
             ),
-            *(_WORDS[objectives_pair(data, levels, m, spreads).outcome] for m in MEASURES),
+            *(_WORDS[objectives_pair(data, levels, m, costs).outcome] for m in MEASURES),
         )
         for data, levels in product(DATA, LEVELS)
     ]
@@ -122,8 +130,15 @@ def _verdicts(spreads: Spreads) -> str:
     )
 
 
+def _edges(etas: Iterable[float]) -> str:
+    """Step sizes, an asterisk at those behind which a better one may lie."""
+    edges = (min(ETAS), max(ETAS))
+    return ", ".join(f"{eta:g}{'*' * (eta in edges)}" for eta in etas)
+
+
 def _text(scale_name: str, records: Records, spreads: Spreads) -> str:
     scale = SCALES[scale_name]
+    costs = costs_of(scale, records)
     sections = "\n\n".join(
         f"""### {TITLES[data][0].upper()}{TITLES[data][1:]}
 
@@ -160,13 +175,15 @@ training points score, mean ± 2 standard deviations. [SVG](figure2/distance.svg
 
 The paper's claim is that denoising brings samples much closer to the data, on both sets.
 
-{claims_table(claims_of(spreads))}
+{claims_table(claims_of(costs))}
 
-{_verdicts(spreads)}
+{_verdicts(costs)}
 
-A pair is a tie unless its means differ by more than twice the root of the summed squares of both
-±. Where the exact score itself is far from the real points, it is the sampler and not the network
-that falls short.
+A pair ties unless the 95 % interval of its difference (Student) leaves zero out. Denoised and raw
+are the ends of the same chains and are compared on each network by itself, draw by draw; networks
+of two objectives by the means of their trainings, or draw by draw where there is one of each. Each
+pair is in [comparisons.csv](figure2/comparisons.csv). Where the exact score itself is far from the
+real points, it is the sampler and not the network that falls short.
 
 ## Measurements
 
@@ -177,7 +194,7 @@ seed(s) × {scale.draws} draws with other noise, with one level over {scale.trai
 within 4 standard deviations of a centre (0.071), or of the roll's middle line (0.133). η is chosen
 out of {", ".join(f"{eta:g}" for eta in ETAS)} for each model by the denoised distance of
 {scale.tuning_count:,} samples with noise that the draws do not use; where trainings differ, both
-are given.
+are given. * marks the smallest and the largest, behind which a better one may lie.
 
 {sections}
 

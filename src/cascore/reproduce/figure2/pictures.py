@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cascore.reproduce.figure2.work import DATA, Cell
-from cascore.reproduce.pages import COLOURS, Spread, new_figure, plain_ticks, shade_real, spread_of
+from cascore.reproduce.pages import COLOURS, new_figure, plain_ticks, shade_real
+from cascore.reproduce.spread import Spread, spread_of
 from cascore.reproduce.units import Records
 
 if TYPE_CHECKING:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from cascore.reproduce.claims import (
-    Claim,
-    Comparison,
-    Outcome,
-    consistent_is_better,
-    denoising_lowers,
-)
+from cascore.reproduce.claims import Claim, consistent_is_better, denoising_lowers
+from cascore.reproduce.comparisons import Outcome, estimated
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
 from cascore.reproduce.figure3.pictures import (
     authors_against_epsilon,
@@ -30,7 +25,8 @@ from cascore.reproduce.figure3.tables import (
 )
 from cascore.reproduce.figure3.work import SCALES
 from cascore.reproduce.floors import band_of
-from cascore.reproduce.pages import Page, Spread, machine_of, markdown_table
+from cascore.reproduce.pages import Page, machine_of, markdown_table
+from cascore.reproduce.spread import Estimate, Spread
 from cascore.reproduce.units import Records
 
 __all__ = ["claims", "page"]
@@ -144,8 +140,10 @@ of `{scale.extractor}`, {scale.seeds} sampling seeds; real images score {band.me
     }
 
 ± is the standard error of the mean of {scale.seeds} seeds over other generated images (jackknife);
-the reference is fixed, and what another training would change is not in it. Two step sizes tie
-unless they differ by more than twice the root of the summed squares of both ±.
+the reference is fixed, and what another training would change is not in it. Two numbers tie unless
+the 95 % interval of their difference leaves zero out, which is 1.96 times the root of the summed
+squares of both ±. All step sizes share their noise, so their differences are better known than
+that: more tie here than need to.
 
 ## What held
 
@@ -183,7 +181,7 @@ def _claims(presets: tuple[str, str], measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def _best(preset: str, measured: Measured) -> dict[tuple[str, str], Spread]:
+def _best(preset: str, measured: Measured) -> dict[tuple[str, str], Estimate]:
     """The lowest distance of a model by sampler and outcome, over all step sizes at n_sigma 1."""
     return {
         (method, outcome): min(
@@ -210,7 +208,7 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
             denoising_lowers(method),
             measure,
             [
-                Comparison(preset, found[method, "denoised"], found[method, "raw"])
+                estimated(preset, found[method, "denoised"], found[method, "raw"])
                 for preset, found in best.items()
             ],
         )
@@ -221,7 +219,7 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
             consistent_is_better(1, kind),
             measure,
             [
-                Comparison(preset, found["cas", kind], found["als", kind])
+                estimated(preset, found["cas", kind], found["als", kind])
                 for preset, found in best.items()
             ],
         )
@@ -230,13 +228,13 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
     return [*denoising, *samplers]
 
 
-def _change(new: Spread, old: Spread) -> str:
+def _change(new: Estimate, old: Estimate) -> str:
     words: dict[Outcome, str] = {
         "held": "lowers the distance",
         "tie": "is a tie",
         "did not hold": "raises the distance",
     }
-    return words[Comparison("", new, old).outcome]
+    return words[estimated("", new, old).outcome]
 
 
 def _lengths(steps: tuple[int, int]) -> str:

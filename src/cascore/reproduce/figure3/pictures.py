@@ -11,14 +11,8 @@ from cascore.experiments.build import sampling_sigmas
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.figure3.authors import Curve, Outcome
 from cascore.reproduce.figure3.work import Point
-from cascore.reproduce.pages import (
-    COLOURS,
-    Spread,
-    legend_below,
-    new_figure,
-    plain_ticks,
-    shade_real,
-)
+from cascore.reproduce.pages import COLOURS, legend_below, new_figure, plain_ticks, shade_real
+from cascore.reproduce.spread import Estimate, Spread
 from cascore.schedule import eta_from_kappa
 
 if TYPE_CHECKING:
@@ -36,7 +30,7 @@ _OUTCOMES: tuple[Outcome, Outcome] = ("raw", "denoised")
 _KAPPAS = (1, 1.5, 2, 3, 4, 6, 8, 12)  # that an axis names
 _METHODS = {"als": ("ALS", COLOURS[1]), "cas": ("CAS", COLOURS[0])}
 
-Measured = Mapping[tuple[Point, str], Spread]
+Measured = Mapping[tuple[Point, str], Estimate]
 
 
 def authors_against_epsilon(curves: Mapping[str, Curve]) -> Figure:
@@ -157,11 +151,13 @@ def _scan_of(measured: Measured, preset: str, method: str, n_sigma: int) -> list
     return sorted(found, key=lambda each: each.knob)
 
 
-def _curve(panel: Axes, x: list[float], spreads: list[Spread], colour: str, *, label: str) -> None:
+def _curve(
+    panel: Axes, x: list[float], spreads: list[Estimate], colour: str, *, label: str
+) -> None:
     panel.errorbar(
         x,
         [each.mean for each in spreads],
-        [2 * each.deviation for each in spreads],
+        [2 * each.error for each in spreads],
         fmt="o-",
         color=colour,
         linewidth=1.5,

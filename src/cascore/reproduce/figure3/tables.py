@@ -7,7 +7,8 @@ from itertools import groupby
 
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
 from cascore.reproduce.figure3.work import SCALES, Point, points
-from cascore.reproduce.pages import Spread, Table, mean_of
+from cascore.reproduce.pages import Table
+from cascore.reproduce.spread import Estimate, mean_of
 from cascore.reproduce.units import Records
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
 OUTCOMES = ("raw", "denoised")
 DEFAULT = 1.5
 
-Measured = Mapping[tuple[Point, str], Spread]
+Measured = Mapping[tuple[Point, str], Estimate]
 """By step size and outcome: the mean of its measurements and the standard error of that mean."""
 
 
@@ -130,7 +131,7 @@ def _edge(best: Point, tried: list[Point]) -> str:
 
 
 def _default_cells(
-    tried: list[Point], outcome: str, measured: Measured, top: Spread
+    tried: list[Point], outcome: str, measured: Measured, top: Estimate
 ) -> tuple[str, str]:
     default = next((p for p in tried if p.sampler.kappa == DEFAULT), None)
     if default is None:

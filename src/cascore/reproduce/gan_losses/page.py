@@ -5,10 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cascore.reproduce.claims import claims_table
+from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.dots import dots
 from cascore.reproduce.floors import bands_of
-from cascore.reproduce.gan_losses.values import Measured, best_line, claims_of, measured_of
+from cascore.reproduce.gan_losses.values import (
+    Measured,
+    best_line,
+    claims_of,
+    measured_of,
+    spread_in,
+)
 from cascore.reproduce.gan_losses.work import (
     OUTCOMES,
     PAPERS,
@@ -44,7 +50,10 @@ def page(scale_name: str, records: Records) -> Page:
             "distance": partial(_distances, scale, records, measured),
             "samples": partial(_samples, scale, records),
         },
-        tables={"measurements": _table(scale, records)},
+        tables={
+            "measurements": _table(scale, records),
+            "comparisons": comparisons_table(claims_of(scale, measured)),
+        },
     )
 
 
@@ -56,7 +65,7 @@ def _distances(scale: Scale, records: Records, measured: Measured) -> Figure:
     colours = {kind: {PLAIN: "#000000", PAPERS: COLOURS[1]}.get(kind, COLOURS[0])
                for kind in scale.kinds}  # fmt: skip
     bands = bands_of(scale.extractors, records)
-    return dots(colours, bands, measured)
+    return dots(colours, bands, {key: spread_in(measured, *key) for key in measured})
 
 
 def _samples(scale: Scale, records: Records) -> Figure:
@@ -96,7 +105,8 @@ def _table(scale: Scale, records: Records) -> Table:
 def _markdown(scale: Scale, records: Records, measured: Measured) -> str:
     cells = [(extractor, outcome) for extractor in scale.extractors for outcome in OUTCOMES]
     rows = [
-        (f"`{kind}`", *(measured[(kind, *cell)].text(2) for cell in cells)) for kind in scale.kinds
+        (f"`{kind}`", *(spread_in(measured, kind, *cell).text(2) for cell in cells))
+        for kind in scale.kinds
     ]
     bands = bands_of(scale.extractors, records).values()
     rows.append(("real images", *(text for band in bands for text in (band.text(2), ""))))
@@ -108,7 +118,7 @@ def _markdown(scale: Scale, records: Records, measured: Measured) -> str:
 def _text(scale_name: str, records: Records, measured: Measured) -> str:
     scale = SCALES[scale_name]
     cells = [(extractor, outcome) for extractor in scale.extractors for outcome in OUTCOMES]
-    lines = [best_line(*cell, measured) for cell in cells]
+    lines = [best_line(scale, *cell, measured) for cell in cells]
     nfe = records[name_of(PLAIN, 0, 0)]["result"]["nfe"]
     return f"""# The GAN losses of the paper
 
@@ -131,10 +141,12 @@ score. [SVG](gan-losses/distance.svg), [numbers](gan-losses/measurements.csv)*
 
 {_markdown(scale, records, measured)}
 
-± is the deviation of one training, each the mean of its {scale.draws} draws. `{PLAIN}` and
-`{PAPERS}` were trained {scale.trainings} times with other seeds; the other losses once, and they
-are given the larger relative deviation of these two. Losses tie unless they differ by more than
-twice the root of the summed squares of both ±. For real images ± is the deviation of one random
+± is the deviation of one training, each the mean of its {scale.draws} draws. Only `{PLAIN}` and
+`{PAPERS}` were trained more than once, {scale.trainings} times with other seeds; their relative
+deviations, pooled, are taken for all. A pair ties unless the 95 % interval of its difference leaves
+zero out, and with no more than {scale.trainings - 1} + {scale.trainings - 1} degrees of freedom
+that interval is wide: a tie here says little. Each pair is in
+[comparisons.csv](gan-losses/comparisons.csv). For real images ± is the deviation of one random
 split.
 
 ![Samples](gan-losses/samples.png)

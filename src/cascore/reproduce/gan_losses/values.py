@@ -1,41 +1,52 @@
 """What the records of the GAN losses say: numbers, claims put to them, and a sentence."""
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 
-from cascore.reproduce.claims import Claim, Comparison, adversarial_lowers
+from cascore.differences import Difference
+from cascore.reproduce.claims import Claim, Statement, adversarial_lowers
+from cascore.reproduce.comparisons import Comparison
 from cascore.reproduce.gan_losses.work import OUTCOMES, PAPERS, PLAIN, SCALES, Scale, name_of
-from cascore.reproduce.pages import Spread, spread_of
+from cascore.reproduce.spread import Spread
 from cascore.reproduce.units import Records
 
-__all__ = ["Measured", "best_line", "claims", "claims_of", "measured_of"]
+__all__ = ["Measured", "best_line", "claims", "claims_of", "compared", "measured_of", "spread_in"]
 
-Measured = Mapping[tuple[str, str, str], Spread]
-"""By kind, extractor and outcome: the mean of all draws, ± what another training would change."""
+Measured = Mapping[tuple[str, str, str], Sequence[float]]
+"""By kind, extractor and outcome: the mean distance of the draws of each training."""
 
 
 def measured_of(scale: Scale, records: Records) -> Measured:
-    """Means over all draws of a kind; ± is of one training.
+    """Every kind, trained once or several times."""
+    return {
+        (kind, extractor, outcome): [
+            statistics.fmean(_values(kind, training, extractor, outcome, scale, records))
+            for training in range(scale.trainings_of(kind))
+        ]
+        for kind in scale.kinds
+        for extractor in scale.extractors
+        for outcome in OUTCOMES
+    }
 
-    A kind has the deviation of its trainings' means. One that was trained once is given the larger
-    deviation of the two that were trained several times, relative to its mean.
-    """
-    found: dict[tuple[str, str, str], Spread] = {}
-    for extractor in scale.extractors:
-        for outcome in OUTCOMES:
-            own = {
-                kind: spread_of([
-                    sum(values) / len(values)
-                    for training in range(scale.trainings_of(kind))
-                    for values in [_values(kind, training, extractor, outcome, scale, records)]
-                ])
-                for kind in scale.kinds
-            }  # fmt: skip
-            lent = max(own[kind].deviation / own[kind].mean for kind in (PLAIN, PAPERS))
-            for kind, spread in own.items():
-                deviation = spread.deviation if spread.count > 1 else lent * spread.mean
-                count = scale.trainings_of(kind) * scale.draws
-                found[kind, extractor, outcome] = Spread(spread.mean, deviation, count)
-    return found
+
+def spread_in(measured: Measured, kind: str, extractor: str, outcome: str) -> Spread:
+    """The mean of a kind, ± what another training changes: in the same proportion for all kinds."""
+    means = measured[kind, extractor, outcome]
+    mean = statistics.fmean(means)
+    part, _ = _relative_deviation(measured, extractor, outcome)
+    return Spread(mean, part * mean, len(means))
+
+
+def _relative_deviation(measured: Measured, extractor: str, outcome: str) -> tuple[float, int]:
+    """Of one training, pooled over the kinds that were trained several times; its freedom."""
+    repeated = [measured[kind, extractor, outcome] for kind in (PLAIN, PAPERS)]
+    freedom = sum(len(means) - 1 for means in repeated)
+    squares = (
+        (len(means) - 1) * statistics.variance(means) / statistics.fmean(means) ** 2
+        for means in repeated
+    )
+    return math.sqrt(sum(squares) / freedom), freedom
 
 
 def _values(
@@ -59,43 +70,60 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
 
 def claims_of(scale: Scale, measured: Measured) -> list[Claim]:
     """Each for every extractor."""
-    found = []
-    for extractor in scale.extractors:
-        measure = f"`{extractor}`"
-        losses = {outcome: _losses(extractor, outcome, measured) for outcome in OUTCOMES}
-        others = [
-            Comparison(f"{kind}, {outcome}", own[PAPERS], spread)
-            for outcome, own in losses.items()
-            for kind, spread in own.items()
-            if kind != PAPERS
-        ]
-        statement = "least squares has a lower distance than the other GAN losses"
-        found.append(Claim(statement, measure, others))
-        for outcome, own in losses.items():
-            plain = measured[PLAIN, extractor, outcome]
-            pairs = [Comparison(kind, spread, plain) for kind, spread in own.items()]
-            found.append(Claim(adversarial_lowers(outcome), measure, pairs))
-    return found
+    others = [kind for kind in scale.kinds if kind not in (PLAIN, PAPERS)]
+    asked = [
+        (
+            Statement("least squares has a lower distance than the other GAN losses", "yes"),
+            [(PAPERS, other, outcome) for outcome in OUTCOMES for other in others],
+        ),
+        *((adversarial_lowers(outcome), [(PAPERS, PLAIN, outcome)]) for outcome in OUTCOMES),
+        (
+            Statement("a GAN loss other than least squares lowers the distance of the plain one"),
+            [(other, PLAIN, outcome) for outcome in OUTCOMES for other in others],
+        ),
+    ]
+    return [
+        Claim(
+            statement,
+            f"`{extractor}`",
+            [
+                compared(measured, extractor, outcome, lower=lower, higher=higher)
+                for lower, higher, outcome in pairs
+            ],
+        )
+        for extractor in scale.extractors
+        for statement, pairs in asked
+        if pairs
+    ]
 
 
-def best_line(extractor: str, outcome: str, measured: Measured) -> str:
+def compared(
+    measured: Measured, extractor: str, outcome: str, *, lower: str, higher: str
+) -> Comparison:
+    """Two kinds by the means of their trainings, with one relative deviation for all kinds."""
+    a, b = (spread_in(measured, kind, extractor, outcome) for kind in (lower, higher))
+    _, freedom = _relative_deviation(measured, extractor, outcome)
+    difference = Difference(b.mean - a.mean, math.hypot(a.error, b.error), freedom)
+    return Comparison(f"{lower} against {higher}, {outcome}", a, b, difference)
+
+
+def best_line(scale: Scale, extractor: str, outcome: str, measured: Measured) -> str:
     """Whether least squares is the best of the GAN losses."""
-    losses = _losses(extractor, outcome, measured)
-    best = min(losses, key=lambda kind: losses[kind].mean)
-    top, own = losses[best], losses[PAPERS]
-    ties = sum(spread.ties(top) for spread in losses.values()) - 1
-    head = f"Features of `{extractor}`, {outcome}: `{best}` is the lowest ({top.text(2)}),"
-    if best == PAPERS:
-        return f"{head} and {ties} of the {len(losses) - 1} others tie with it."
-    place = 1 + sum(spread.mean < own.mean for spread in losses.values())
-    word = "ties with it" if own.ties(top) else "is worse"
-    return f"{head} `{PAPERS}` is number {place} of {len(losses)} and {word} ({own.text(2)})."
-
-
-def _losses(extractor: str, outcome: str, measured: Measured) -> dict[str, Spread]:
-    """The GAN losses alone."""
-    return {
-        kind: spread
-        for (kind, *where), spread in measured.items()
-        if kind != PLAIN and where == [extractor, outcome]
+    losses = {
+        kind: spread_in(measured, kind, extractor, outcome) for kind in scale.kinds if kind != PLAIN
     }
+    best = min(losses, key=lambda kind: losses[kind].mean)
+    ties = [
+        kind
+        for kind in losses
+        if kind != best
+        and compared(measured, extractor, outcome, lower=best, higher=kind).outcome == "tie"
+    ]
+    head = f"Features of `{extractor}`, {outcome}: `{best}` is the lowest"
+    head += f" ({losses[best].text(2)}),"
+    if best == PAPERS:
+        return f"{head} and {len(ties)} of the {len(losses) - 1} others tie with it."
+    place = 1 + sum(spread.mean < losses[PAPERS].mean for spread in losses.values())
+    word = "ties with it" if PAPERS in ties else "is worse"
+    own = losses[PAPERS].text(2)
+    return f"{head} `{PAPERS}` is number {place} of {len(losses)} and {word} ({own})."

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 
+from cascore.reproduce.comparisons import Outcome
+from cascore.reproduce.floors import like_real
 from cascore.reproduce.headline.pictures import calls_and_ratios
 from cascore.reproduce.headline.values import Best, Published, best_of_tables, load_published
 from cascore.reproduce.pages import Page, Table, markdown_table
@@ -105,19 +107,19 @@ def _by(key: Key) -> str:
     return f"{key.method.upper()}, n_σ = {key.n_sigma}, {key.outcome}"
 
 
+_VERDICTS: dict[Outcome, str] = {
+    "held": "the adversarial objective is better, against the paper's headline",
+    "tie": "the two objectives tie",
+    "did not hold": "the plain objective is better, as in the paper's headline",
+}
+
+
 def _sentence(best: Best) -> str:
     plain, adversarial = best.distances
-    if plain.ties(adversarial):
-        verdict = "the two objectives tie"
-    else:
-        verdict = (
-            "the plain objective is better, as in the paper's headline"
-            if plain.mean < adversarial.mean
-            else "the adversarial objective is better, against the paper's headline"
-        )
+    verdict = _VERDICTS[best.adversarial_lowers.outcome]
     lower = plain if plain.mean <= adversarial.mean else adversarial
-    if lower.ties(best.floor):
-        reach = "which ties with real images"
+    if like_real(lower, best.floor):
+        reach = "as a set of real images may score"
     elif lower.mean < best.floor.mean:
         reach = "which is below real images: samples nearer to the training set than new data"
     else:

@@ -4,9 +4,17 @@ import csv
 from importlib import resources
 from typing import NamedTuple
 
-from cascore.reproduce.pages import Spread, spread_of
+from cascore.reproduce.comparisons import Comparison
+from cascore.reproduce.spread import Spread, spread_over
 from cascore.reproduce.tables.scales import TABLES
-from cascore.reproduce.tables.values import OBJECTIVES, Key, best_key, floors_of, values_of
+from cascore.reproduce.tables.values import (
+    OBJECTIVES,
+    Key,
+    best_key,
+    compared,
+    floors_of,
+    values_of,
+)
 from cascore.reproduce.tables.work import Cell, Trial
 from cascore.reproduce.units import Records, of_study
 
@@ -33,6 +41,7 @@ class Best(NamedTuple):
     extractor: str
     keys: tuple[Key, Key]
     distances: tuple[Spread, Spread]
+    adversarial_lowers: Comparison
     nfe: tuple[int, int]
     floor: Spread
 
@@ -63,13 +72,15 @@ def best_of_tables(scale_name: str, records: Records) -> list[Best]:
             own[Cell(Trial(preset, 0), key.method, key.n_sigma).unit(0)]["result"]["nfe"]
             for preset, key in zip(scale.presets, keys, strict=True)
         ]
+        (pair,) = compared(table, values, lower=adversarial, higher=plain)
         found.append(
             Best(
                 table=table,
                 data=scale.presets[0],
                 extractor=extractor,
                 keys=keys,
-                distances=(spread_of(values[plain]), spread_of(values[adversarial])),
+                distances=(spread_over(values[plain]), spread_over(values[adversarial])),
+                adversarial_lowers=pair,
                 nfe=(calls[0], calls[1]),
                 floor=floors_of(own)[extractor],
             )

@@ -1,10 +1,11 @@
 """What the records of starts and ends say: numbers, and claims put to them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from cascore.reproduce.claims import Claim, Comparison
+from cascore.reproduce.claims import Claim, Statement
+from cascore.reproduce.comparisons import paired
 from cascore.reproduce.initialisation.work import (
     OUTCOMES,
     SAMPLERS,
@@ -14,7 +15,6 @@ from cascore.reproduce.initialisation.work import (
     Start,
     name_of,
 )
-from cascore.reproduce.pages import Spread, spread_of
 from cascore.reproduce.units import Records
 
 __all__ = [
@@ -30,24 +30,22 @@ __all__ = [
     "start_claims",
 ]
 
-Measured = Mapping[tuple[str, str, Start, str, str], Spread]
-"""By preset, sampler, start, extractor and outcome."""
-Gaps = Mapping[tuple[str, str, str], Spread]
-"""By preset, sampler and which of the two gaps: of chains that start from noise."""
+Measured = Mapping[tuple[str, str, Start, str, str], Sequence[float]]
+"""By preset, sampler, start, extractor and outcome: the distance of each draw."""
+Gaps = Mapping[tuple[str, str, str], Sequence[float]]
+"""By preset, sampler and which of the two gaps: of each draw of chains that start from noise."""
 
 LABELS = {"als": "ALS, n_σ = 1", "cas": "CAS, κ = 1.5", "12-calls": "12 calls, order 2"}
 PLACES = {"call": "x − H at the last call", "result": "raw − denoised"}
 
 
 def measured_of(scale: Scale, records: Records) -> Measured:
-    """Every kind of chain with its distances over the draws."""
+    """Every kind of chain with its distances."""
     return {
-        (preset, sampler, start, extractor, outcome): spread_of(
-            [
-                result[outcome][extractor]["value"]
-                for result in _results(preset, sampler, start, scale, records)
-            ]
-        )
+        (preset, sampler, start, extractor, outcome): [
+            result[outcome][extractor]["value"]
+            for result in _results(preset, sampler, start, scale, records)
+        ]
         for preset, sampler, start, extractor, outcome in product(
             scale.presets, SAMPLERS, STARTS, scale.extractors, OUTCOMES
         )
@@ -55,11 +53,11 @@ def measured_of(scale: Scale, records: Records) -> Measured:
 
 
 def gaps_of(scale: Scale, records: Records) -> Gaps:
-    """Gaps of chains from noise over the draws, in units of sigma_L."""
+    """Gaps of chains from noise, in units of sigma_L."""
     return {
-        (preset, sampler, place): spread_of(
-            [result["gap"][place] for result in _results(preset, sampler, "noise", scale, records)]
-        )
+        (preset, sampler, place): [
+            result["gap"][place] for result in _results(preset, sampler, "noise", scale, records)
+        ]
         for preset, sampler, place in product(scale.presets, SAMPLERS, PLACES)
     }
 
@@ -94,16 +92,16 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
 
 def start_claims(scale: Scale, measured: Measured) -> list[Claim]:
     """The other starts against noise alone, for each sampler and extractor."""
-    starts: dict[Start, str] = {
-        "data": "a start from a training image and noise",
-        "uniform": "a start from U[0, 1] without noise",
+    starts: dict[Start, tuple[str, str]] = {
+        "data": ("a start from a training image and noise", "no, a tie"),
+        "uniform": ("a start from U[0, 1] without noise", "not asked"),
     }
     return [
         Claim(
-            f"{what} lowers the distance against σ₁ z, {LABELS[sampler]}",
+            Statement(f"{what} lowers the distance against σ₁ z, {LABELS[sampler]}", said),
             f"`{extractor}`",
             [
-                Comparison(
+                paired(
                     f"{preset}, {outcome}",
                     measured[preset, sampler, start, extractor, outcome],
                     measured[preset, sampler, "noise", extractor, outcome],
@@ -111,7 +109,8 @@ def start_claims(scale: Scale, measured: Measured) -> list[Claim]:
                 for preset, outcome in product(scale.presets, OUTCOMES)
             ],
         )
-        for (start, what), sampler, extractor in product(starts.items(), SAMPLERS, scale.extractors)
+        for start, (what, said) in starts.items()
+        for sampler, extractor in product(SAMPLERS, scale.extractors)
     ]
 
 
@@ -119,10 +118,10 @@ def end_claims(scale: Scale, gaps: Gaps) -> list[Claim]:
     """The paper's claim that consistent sampling ends nearer to H than annealed Langevin."""
     return [
         Claim(
-            "CAS ends nearer to H(x, σ_L) than ALS",
+            Statement("CAS ends nearer to H(x, σ_L) than ALS", "yes"),
             title,
             [
-                Comparison(preset, gaps[preset, "cas", place], gaps[preset, "als", place])
+                paired(preset, gaps[preset, "cas", place], gaps[preset, "als", place])
                 for preset in scale.presets
             ],
         )

@@ -7,22 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cascore.reproduce.claims import Claim, Comparison, claims_table
+from cascore.reproduce.claims import Claim, Statement, claims_table, comparisons_table
+from cascore.reproduce.comparisons import Comparison, paired
 from cascore.reproduce.never_tuning.work import SCALES, Subject
 from cascore.reproduce.pages import (
     COLOURS,
     Page,
-    Spread,
     Table,
     legend_below,
     machine_of,
     markdown_table,
     new_figure,
     plain_ticks,
-    spread_of,
 )
 from cascore.reproduce.units import Records
-from cascore.tuning.search import Candidate, difference
+from cascore.tuning.search import Candidate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,13 +41,12 @@ class _Search(NamedTuple):
     @property
     def comparison(self) -> Comparison:
         """The best of the curve against the default, on seeds that chose neither."""
-        gain = difference(self.fresh["default"], self.fresh["best"])
-        return Comparison(
-            f"{self.calls} calls",
-            spread_of(self.fresh["best"]),
-            spread_of(self.fresh["default"]),
-            Spread(gain.mean, gain.error, len(self.fresh["best"])),
-        )
+        return paired(f"{self.calls} calls", self.fresh["best"], self.fresh["default"])
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing else was found, and nothing is to compare."""
+        return self.best == self.default
 
 
 def page(scale_name: str, records: Records) -> Page:
@@ -59,19 +57,24 @@ def page(scale_name: str, records: Records) -> Page:
         pictures={
             each.preset: partial(_curves, each, found[each.preset]) for each in SCALES[scale_name]
         },
-        tables={"measurements": Table(_COLUMNS, list(_rows(found)))},
+        tables={
+            "measurements": Table(_COLUMNS, list(_rows(found))),
+            "comparisons": comparisons_table(claims(scale_name, records)),
+        },
     )
 
 
 def claims(scale_name: str, records: Records) -> list[Claim]:
     """Whether tuning gains anything."""
-    return [
-        Claim(
-            "tuning order and κ for the number of calls lowers the distance of the default",
-            f"`{subject.preset}`",
-            [each.comparison for each in _searches(subject, records)],
-        )
+    found = {
+        subject.preset: [each.comparison for each in _searches(subject, records) if not each.same]
         for subject in SCALES[scale_name]
+    }
+    statement = "tuning order and κ for the number of calls lowers the distance of the default"
+    return [
+        Claim(Statement(statement), f"`{preset}`", pairs)
+        for preset, pairs in found.items()
+        if pairs
     ]
 
 
@@ -165,8 +168,7 @@ def _markdown(found: Mapping[str, Sequence[_Search]]) -> str:
     for preset, searches in found.items():
         for search in searches:
             compared = search.comparison
-            assert compared.difference is not None
-            same = search.best == search.default
+            same = search.same
             words = {"held": "tuning pays", "tie": "a tie", "did not hold": "the default is better"}
             rows.append(
                 (
@@ -174,7 +176,7 @@ def _markdown(found: Mapping[str, Sequence[_Search]]) -> str:
                     compared.higher.text(2),
                     str(search.best),
                     "" if same else compared.lower.text(2),
-                    "" if same else compared.difference.text(3),
+                    "" if same else _gain(compared),
                     "the same" if same else words[compared.outcome],
                 )
             )
@@ -183,13 +185,17 @@ def _markdown(found: Mapping[str, Sequence[_Search]]) -> str:
     )
 
 
+def _gain(compared: Comparison) -> str:
+    return f"{compared.difference.mean:.3f} ± {compared.difference.error:.3f}"
+
+
 def _text(scale_name: str, records: Records, found: Mapping[str, Sequence[_Search]]) -> str:
     subjects = SCALES[scale_name]
     pays = [
         search.comparison
         for searches in found.values()
         for search in searches
-        if search.comparison.outcome == "held"
+        if not search.same and search.comparison.outcome == "held"
     ]
     total = sum(map(len, found.values()))
     if pays:
@@ -220,8 +226,10 @@ default of `cascore sample` once more on other blocks.
 {_markdown(found)}
 
 ± of a distance is the deviation of one block of {subjects[0].blocks}. A gain is the mean
-difference of the two on fresh blocks, block by block, ± its standard error, and a tie within twice
-that. What another training would change is not in it.
+difference of the two on fresh blocks, block by block, ± its standard error; a tie unless its 95 %
+interval (Student, {subjects[0].blocks - 1} degrees of freedom) leaves zero out. Where the search
+finds the default itself there is nothing to compare. What another training would change is not in
+it.
 
 {claims_table(claims(scale_name, records))}
 

@@ -153,6 +153,11 @@ modes are hit more often than others by chance. Each channel is classified by th
 
 {claims_table(claims_of(group, found))}
 
+Two divergences tie unless the 95 % interval of their difference leaves zero out: 1.96 times the
+root of the summed squares of both ±. Raw and denoised pictures of one chain are counted as if they
+were others, so their small differences are not seen. One training each: a difference of objectives
+is one of two networks.
+
 ![Samples]({folder}/{name}-samples.png)
 
 *Denoised samples, the first of the first block; above them real test images.

@@ -5,8 +5,9 @@ from itertools import product
 
 from cascore.experiments.evaluation.measure import COUNTED, TOTAL
 from cascore.metrics import ModeCoverage, published_kl
-from cascore.reproduce.claims import Claim, Comparison
-from cascore.reproduce.pages import Spread
+from cascore.reproduce.claims import Claim, Statement
+from cascore.reproduce.comparisons import estimated
+from cascore.reproduce.spread import Estimate
 from cascore.reproduce.table4.pictures import Coverages
 from cascore.reproduce.table4.work import (
     MISSING,
@@ -73,9 +74,9 @@ def honest_kl(printed: float) -> float:
     return printed / a - math.log(a)
 
 
-def _spread(found: ModeCoverage) -> Spread:
+def _estimate(found: ModeCoverage) -> Estimate:
     """A divergence and its standard error over the pictures."""
-    return Spread(found.kl, found.kl_error, found.count)
+    return Estimate(found.kl, found.kl_error)
 
 
 # --- claims --------------------------------------------------------------------------------------
@@ -92,21 +93,24 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
 
 def claims_of(group: Group, found: Coverages) -> list[Claim]:
     """Each pair differs in nothing else."""
-    spreads = {key: _spread(each) for key, each in found.items()}
+    kls = {key: _estimate(each) for key, each in found.items()}
     pairs = {
-        "the adversarial objective lowers the divergence of modes": [
-            Comparison(f"{sampler}, {o}", spreads["adversarial", sampler, o], plain)
-            for (objective, sampler, o), plain in spreads.items()
+        Statement(
+            "the adversarial objective lowers the divergence of modes",
+            "no: it prints 1.49 against 1.36",
+        ): [
+            estimated(f"{sampler}, {o}", kls["adversarial", sampler, o], plain)
+            for (objective, sampler, o), plain in kls.items()
             if objective == "plain"
         ],
-        "denoising lowers the divergence of modes": [
-            Comparison(f"{sampler}, {objective}", spreads[objective, sampler, "denoised"], raw)
-            for (objective, sampler, o), raw in spreads.items()
+        Statement("denoising lowers the divergence of modes"): [
+            estimated(f"{sampler}, {objective}", kls[objective, sampler, "denoised"], raw)
+            for (objective, sampler, o), raw in kls.items()
             if o == "raw"
         ],
-        "all levels lower the divergence of modes, against 20 calls": [
-            Comparison(f"{objective}, {o}", every, spreads[objective, "20-calls", o])
-            for (objective, sampler, o), every in spreads.items()
+        Statement("all levels lower the divergence of modes, against 20 calls"): [
+            estimated(f"{objective}, {o}", every, kls[objective, "20-calls", o])
+            for (objective, sampler, o), every in kls.items()
             if sampler == "all-levels"
         ],
     }
@@ -133,7 +137,7 @@ def coverage_line(found: Coverages, real: ModeCoverage) -> str:
 
 def floor_line(found: Coverages, real: ModeCoverage) -> str:
     """How far samples are from what real images have."""
-    ties = sum(_spread(each).ties(_spread(real)) for each in found.values())
+    ties = sum(_estimate(each).ties(_estimate(real)) for each in found.values())
     best = min(found.values(), key=lambda each: each.kl)
     return (
         f"{ties} of {len(found)} tie with the real images' divergence of {kl_text(real)}; the"
@@ -152,4 +156,4 @@ def published_line(found: Coverages) -> str:
 
 def kl_text(found: ModeCoverage) -> str:
     """A divergence ± its standard error."""
-    return _spread(found).text(4)
+    return _estimate(found).text(4)

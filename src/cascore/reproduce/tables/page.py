@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from itertools import product
 
 from cascore.experiments.config import Experiment
 from cascore.experiments.presets import PRESETS
-from cascore.reproduce.claims import Claim, claims_table
-from cascore.reproduce.pages import Page, Spread, Table, machine_of, markdown_table, spread_of
+from cascore.reproduce.claims import claims_table, comparisons_table
+from cascore.reproduce.pages import Page, Table, machine_of, markdown_table
+from cascore.reproduce.spread import Spread, spread_over
 from cascore.reproduce.tables.pictures import dots, sheet
 from cascore.reproduce.tables.scales import TABLES, TableScale
 from cascore.reproduce.tables.values import (
@@ -19,6 +19,7 @@ from cascore.reproduce.tables.values import (
     Values,
     best_key,
     claims_of,
+    compared,
     floors_of,
     values_of,
 )
@@ -53,7 +54,7 @@ def page(table: str, scale_name: str, records: Records) -> Page:
         },
         tables={
             "measurements": _measurements(scale, records),
-            "comparisons": _comparisons(claims_of(scale, values)),
+            "comparisons": comparisons_table(claims_of(scale, values)),
         },
     )
 
@@ -77,8 +78,8 @@ Fréchet distance of {scale.count:,} samples to the training images, lower is be
 
 {_distances(scale, values, floors_of(records))}
 
-**Bold**: the lowest of its extractor; †: ties with it. Raw and denoised come from one chain, with
-the same network calls.
+**Bold**: the lowest of its extractor; †: not told apart from it. Raw and denoised come from one
+chain, with the same network calls.
 
 ![Distances]({table}/distances.png)
 
@@ -100,10 +101,8 @@ the same network calls.
 
 {claims_table(found)}
 
-Each pair of numbers behind these verdicts is in [comparisons.csv]({table}/comparisons.csv). Two
-distances tie unless they differ by more than twice the root of the summed squares of both ±; raw
-and denoised samples of one chain, unless their differences are more than twice the standard
-deviation of a difference from zero.
+{_rule(scale)} Each pair is in
+[comparisons.csv]({table}/comparisons.csv).
 
 ## What differs from the paper
 
@@ -129,18 +128,32 @@ def _spread_text(scale: TableScale) -> str:
     seeds = ", ".join(str(seed) for seed in range(scale.seeds))
     of = f"the {scale.seeds} sampling seeds {seeds}"
     if scale.trainings > 1:
-        of += f" on each of {scale.trainings} trainings"
+        of += f" on each of {scale.trainings} trainings, all together"
     return f"Mean ± standard deviation over {of}."
+
+
+def _rule(scale: TableScale) -> str:
+    """How the two sides of a claim are compared."""
+    networks = (
+        "the two objectives by the means of their trainings"
+        if scale.trainings > 1
+        else "the two networks that differ in their objective likewise: one training of each says"
+        " nothing of\nanother"
+    )
+    return f"""\
+A pair ties unless the 95 % interval of its difference (Student) leaves zero out. Two ways of
+sampling are compared on each network by itself, seed by seed; {networks}."""
 
 
 def _distances(scale: TableScale, values: Values, floors: dict[str, Spread]) -> str:
     best = {e: best_key(values, extractor=e) for e in scale.extractors}
 
     def cell(key: Key) -> str:
-        spread, lowest = spread_of(values[key]), best[key.extractor]
+        text, lowest = spread_over(values[key]).text(2), best[key.extractor]
         if key == lowest:
-            return f"**{spread.text(2)}**"
-        return spread.text(2) + (" †" if spread.ties(spread_of(values[lowest])) else "")
+            return f"**{text}**"
+        apart = compared("", values, lower=lowest, higher=key)
+        return text if all(each.outcome == "held" for each in apart) else f"{text} †"
 
     columns = [f"`{e}`, {o}" for e, o in product(scale.extractors, OBJECTIVES)]
     rows = [
@@ -205,21 +218,6 @@ def _edge_of(cell: Cell, records: Records) -> str:
     return "" if cell.method == "cas" and cell.n_sigma > 1 else at_edge(tuned)
 
 
-def _comparisons(found: Sequence[Claim]) -> Table:
-    """Both sides of each comparison, for a CSV file."""
-    rows = [
-        (
-            *(claim.statement, claim.measure.strip("`"), each.where),
-            *(each.lower.mean, each.lower.deviation, each.higher.mean, each.higher.deviation),
-            each.outcome,
-        )
-        for claim in found
-        for each in claim.comparisons
-    ]
-    columns = "claim extractor where lower lower_deviation higher higher_deviation outcome"
-    return Table(columns.split(), rows)
-
-
 def _differences(scale_name: str, scale: TableScale) -> str:
     if scale_name == "paper":
         return "- Data, networks, levels, step sizes and features are the paper's; seeds are ours."
@@ -231,7 +229,9 @@ def _differences(scale_name: str, scale: TableScale) -> str:
         f" steps of {batch} images.",
         "The paper counts 10,000 samples in the features of Inception. Here it is"
         f" {scale.count:,}, so every distance is biased upwards, that of real images as well.",
-        "Step sizes are tuned for each model; the paper's ε serve both objectives.",
+        "Step sizes are tuned for each model; the paper's ε serve both objectives. With"
+        f" n_σ = {scale.n_sigmas[1]} consistent sampling keeps the κ of n_σ = 1, while Langevin"
+        " sampling is tuned anew where the table above says so.",
         "The paper gives one number for each cell, without a spread.",
     )
     return "\n".join(f"- {line}" for line in lines)

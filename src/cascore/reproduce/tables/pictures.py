@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from cascore.reproduce.pages import (
     COLOURS,
-    Spread,
     legend_below,
     new_figure,
     plain_ticks,
     shade_real,
-    spread_of,
 )
 from cascore.reproduce.sheets import picture_of, show_sheet
+from cascore.reproduce.spread import Spread, spread_over
 from cascore.reproduce.tables.scales import TableScale
 from cascore.reproduce.tables.values import OBJECTIVES, OUTCOMES, Key, Values
 from cascore.reproduce.tables.work import FLOOR, METHODS, Cell, Trial
@@ -41,15 +40,15 @@ def dots(scale: TableScale, values: Values, floors: Mapping[str, Spread]) -> Fig
         for objective, outcome in product(OBJECTIVES, OUTCOMES):
             shift = -_APART if objective == "plain" else _APART
             marks = [
-                (place + shift, spread_of(values[Key(extractor, objective, m, n, o)]))
+                (place + shift, spread_over(values[Key(extractor, objective, m, n, o)]))
                 for place, (m, n, o) in enumerate(rows)
                 if o == outcome
             ]
             colour = _COLOUR[objective]
             panel.errorbar(
-                [spread.mean for _, spread in marks],
+                [each.mean for _, each in marks],
                 [place for place, _ in marks],
-                xerr=[spread.whisker for _, spread in marks],
+                xerr=[each.whisker for _, each in marks],
                 fmt="o",
                 color=colour,
                 markerfacecolor=_FILL[outcome] or colour,

@@ -1,23 +1,27 @@
 """The distances of Tables 1, 2 and 3, read from records, and the paper's claims about them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cascore.errors import InputError
 from cascore.reproduce.claims import (
     Claim,
-    Comparison,
+    Statement,
     adversarial_lowers,
     consistent_is_better,
     denoising_lowers,
-    paired,
+)
+from cascore.reproduce.comparisons import (
+    Comparison,
+    between_trainings,
+    within_trainings,
 )
 from cascore.reproduce.floors import band_of
-from cascore.reproduce.pages import Spread, spread_of
+from cascore.reproduce.spread import Runs, Spread, spread_over
 from cascore.reproduce.tables.scales import TABLES, TableScale
-from cascore.reproduce.tables.work import FLOOR, METHODS, cells, sampler_of, trials
+from cascore.reproduce.tables.work import FLOOR, METHODS, Cell, cells, sampler_of, trials
 from cascore.reproduce.tuning import Method
 from cascore.reproduce.units import Records
 
@@ -31,6 +35,7 @@ __all__ = [
     "best_key",
     "claims",
     "claims_of",
+    "compared",
     "floors_of",
     "values_of",
 ]
@@ -51,8 +56,8 @@ class Key(NamedTuple):
     outcome: Outcome
 
 
-Values = Mapping[Key, Sequence[float]]
-"""The distances behind each number, those of a training together; raw and denoised in one order."""
+Values = Mapping[Key, Runs]
+"""The distances behind each number, in one order for all."""
 
 
 def values_of(scale: TableScale, records: Records) -> Values:
@@ -61,21 +66,26 @@ def values_of(scale: TableScale, records: Records) -> Values:
     Raises:
         InputError: a measurement with another step size than the one that was chosen.
     """
-    values: dict[Key, list[float]] = {}
+    values: dict[Key, list[list[float]]] = {}
     for trial in trials(scale):
         objective = OBJECTIVES[scale.presets.index(trial.preset)]
-        for cell, seed in product(cells(scale, trial), range(scale.seeds)):
-            result = records[cell.unit(seed)]["result"]
-            if result["sampler"] != asdict(sampler_of(cell, scale, records)):
-                raise InputError(
-                    f"{cell.unit(seed)}.json was not measured with the step size that"
-                    f" {trial.tuning(cell.method, cell.n_sigma)}.json chose: delete it to measure"
-                    " anew"
-                )
+        for cell in cells(scale, trial):
+            results = [_measured(cell, seed, scale, records) for seed in range(scale.seeds)]
             for extractor, outcome in product(scale.extractors, OUTCOMES):
                 key = Key(extractor, objective, cell.method, cell.n_sigma, outcome)
-                values.setdefault(key, []).append(result[outcome][extractor]["value"])
+                distances = [result[outcome][extractor]["value"] for result in results]
+                values.setdefault(key, []).append(distances)
     return values
+
+
+def _measured(cell: Cell, seed: int, scale: TableScale, records: Records) -> Mapping[str, Any]:
+    result: Mapping[str, Any] = records[cell.unit(seed)]["result"]
+    if result["sampler"] != asdict(sampler_of(cell, scale, records)):
+        raise InputError(
+            f"{cell.unit(seed)}.json was not measured with the step size that"
+            f" {cell.trial.tuning(cell.method, cell.n_sigma)}.json chose: delete it to measure anew"
+        )
+    return result
 
 
 def floors_of(records: Records) -> dict[str, Spread]:
@@ -88,7 +98,7 @@ def best_key(values: Values, *, extractor: str, objective: Objective | None = No
     found = [
         key for key in values if key.extractor == extractor and objective in (None, key.objective)
     ]
-    return min(found, key=lambda key: spread_of(values[key]).mean)
+    return min(found, key=lambda key: spread_over(values[key]).mean)
 
 
 def claims(table: str, scale_name: str, records: Records) -> list[Claim]:
@@ -106,64 +116,84 @@ def claims_of(scale: TableScale, values: Values) -> list[Claim]:
     ]
 
 
+def compared(where: str, values: Values, *, lower: Key, higher: Key) -> list[Comparison]:
+    """Two numbers of a table: of the same networks, or of networks of two objectives."""
+    runs = values[lower], values[higher]
+    if lower.objective == higher.objective:
+        return within_trainings(where, *runs)
+    return [between_trainings(where, *runs)]
+
+
 def _statements(
     scale: TableScale, values: Values, extractor: str
-) -> Iterator[tuple[str, list[Comparison]]]:
+) -> Iterator[tuple[Statement, list[Comparison]]]:
     few, many = scale.n_sigmas
 
-    def each(objective: Objective, method: Method, n: int, outcome: Outcome) -> Sequence[float]:
-        return values[Key(extractor, objective, method, n, outcome)]
-
-    def at(objective: Objective, method: Method, n: int, outcome: Outcome) -> Spread:
-        return spread_of(each(objective, method, n, outcome))
+    def all_of(
+        pairs: Iterable[tuple[str, tuple[_Row, _Row]]],
+    ) -> list[Comparison]:
+        return [
+            each
+            for where, (lower, higher) in pairs
+            for each in compared(
+                where, values, lower=Key(extractor, *lower), higher=Key(extractor, *higher)
+            )
+        ]
 
     for method in METHODS:
         yield (
             denoising_lowers(method),
-            [
-                paired(f"n_σ = {n}, {o}", each(o, method, n, "denoised"), each(o, method, n, "raw"))
+            all_of(
+                (f"n_σ = {n}, {o}", ((o, method, n, "denoised"), (o, method, n, "raw")))
                 for n, o in product(scale.n_sigmas, OBJECTIVES)
-            ],
+            ),
         )
     yield (
-        "denoising changes CAS less than ALS",
+        Statement("denoising changes CAS less than ALS", "yes"),
         [
-            Comparison(f"n_σ = {n}, {o}", cas, als)
+            each
             for n, o in product(scale.n_sigmas, OBJECTIVES)
-            for cas, als in [(_gain(values, extractor, o, m, n) for m in ("cas", "als"))]
+            for each in within_trainings(
+                f"n_σ = {n}, {o}",
+                *(_changes(values, extractor, o, method, n) for method in ("cas", "als")),
+            )
         ],
     )
-    for n, outcome in product(scale.n_sigmas, OUTCOMES):
+    for n, kind in product(scale.n_sigmas, OUTCOMES):
         yield (
-            consistent_is_better(n, outcome),
-            [Comparison(o, at(o, "cas", n, outcome), at(o, "als", n, outcome)) for o in OBJECTIVES],
+            consistent_is_better(n, kind),
+            all_of((o, ((o, "cas", n, kind), (o, "als", n, kind))) for o in OBJECTIVES),
         )
     yield (
-        f"more steps for each level lower the distance (n_σ = {many} against {few})",
-        [
-            Comparison(f"{m.upper()}, {o}, {kind}", at(o, m, many, kind), at(o, m, few, kind))
+        Statement(
+            f"more steps for each level lower the distance (n_σ = {many} against {few})",
+            "yes, always",
+        ),
+        all_of(
+            (f"{m.upper()}, {o}, {kind}", ((o, m, many, kind), (o, m, few, kind)))
             for m, o, kind in product(METHODS, OBJECTIVES, OUTCOMES)
-        ],
+        ),
     )
-    for outcome in OUTCOMES:
+    for kind in OUTCOMES:
         yield (
-            adversarial_lowers(outcome),
-            [
-                Comparison(
-                    f"{m.upper()}, n_σ = {n}",
-                    at("adversarial", m, n, outcome),
-                    at("plain", m, n, outcome),
-                )
+            adversarial_lowers(kind),
+            all_of(
+                (f"{m.upper()}, n_σ = {n}", (("adversarial", m, n, kind), ("plain", m, n, kind)))
                 for m, n in product(METHODS, scale.n_sigmas)
-            ],
+            ),
         )
 
 
-def _gain(
+_Row = tuple[Objective, Method, int, Outcome]
+
+
+def _changes(
     values: Values, extractor: str, objective: Objective, method: Method, n_sigma: int
-) -> Spread:
-    """By how much denoising changes the distance of a chain, in either direction."""
+) -> Runs:
+    """By how much denoising changes the distance of each chain, in either direction."""
     raw, denoised = (
         values[Key(extractor, objective, method, n_sigma, outcome)] for outcome in OUTCOMES
     )
-    return spread_of([abs(a - b) for a, b in zip(raw, denoised, strict=True)])
+    return [
+        [abs(a - b) for a, b in zip(*runs, strict=True)] for runs in zip(raw, denoised, strict=True)
+    ]

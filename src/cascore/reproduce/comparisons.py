@@ -1,0 +1,118 @@
+"""Two distances against each other: what is paired, and what counts as a tie."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cascore.differences import (
+    Difference,
+    independent_difference,
+    known_difference,
+    paired_difference,
+)
+from cascore.reproduce.spread import Estimate, Runs, Spread, spread_of
+
+__all__ = [
+    "COMPARISONS",
+    "Comparison",
+    "Outcome",
+    "between_trainings",
+    "comparison_rows",
+    "estimated",
+    "independent",
+    "paired",
+    "within_trainings",
+]
+
+Outcome = Literal["held", "tie", "did not hold"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two distances, of which a statement says that one is lower.
+
+    Attributes:
+        where: what else is the same in both, in a few words.
+        lower: the one that is said to be lower.
+        higher: the other.
+        difference: higher less lower, which decides.
+    """
+
+    where: str
+    lower: Spread | Estimate
+    higher: Spread | Estimate
+    difference: Difference
+
+    @property
+    def outcome(self) -> Outcome:
+        """A tie, unless the 95 % interval of the difference leaves zero out."""
+        if self.difference.is_tie:
+            return "tie"
+        return "held" if self.difference.mean > 0 else "did not hold"
+
+
+def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
+    """Of measurements with the same seeds, whose common noise drops out of each difference."""
+    found = paired_difference(higher, lower)
+    return Comparison(where, spread_of(lower), spread_of(higher), found)
+
+
+def independent(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
+    """Of measurements that share nothing, such as trainings."""
+    found = independent_difference(higher, lower)
+    return Comparison(where, spread_of(lower), spread_of(higher), found)
+
+
+def estimated(where: str, lower: Estimate, higher: Estimate) -> Comparison:
+    """Of two numbers with errors over many pictures: common noise, if any, makes more ties."""
+    found = known_difference((higher.mean, higher.error), (lower.mean, lower.error))
+    return Comparison(where, lower, higher, found)
+
+
+def within_trainings(where: str, lower: Runs, higher: Runs) -> list[Comparison]:
+    """Two ways of sampling, on each network by itself, paired by sampling seed."""
+    both = list(zip(lower, higher, strict=True))
+    return [
+        paired(f"{where}, training {training}" if len(both) > 1 else where, *runs)
+        for training, runs in enumerate(both)
+    ]
+
+
+def between_trainings(where: str, lower: Runs, higher: Runs) -> Comparison:
+    """Two ways of training: the means of their networks are the measurements.
+
+    With one network of either kind nothing is known of trainings. Then it is the two networks that
+    are compared, paired by sampling seed.
+    """
+    if len(lower) == len(higher) == 1:
+        return paired(f"{where}, one training each", lower[0], higher[0])
+    return independent(
+        where,
+        [statistics.fmean(values) for values in lower],
+        [statistics.fmean(values) for values in higher],
+    )
+
+
+COMPARISONS = (
+    *("lower", "lower_plus_minus", "higher", "higher_plus_minus"),
+    *("difference", "standard_error", "degrees_of_freedom", "margin_95", "outcome"),
+)
+"""The columns of `comparison_rows`."""
+
+
+def comparison_rows(comparisons: Sequence[Comparison]) -> list[tuple[object, ...]]:
+    """Both sides, their difference and what it says, for a CSV file."""
+    return [
+        (
+            *(each.lower.mean, _plus_minus(each.lower)),
+            *(each.higher.mean, _plus_minus(each.higher)),
+            *(each.difference.mean, each.difference.error),
+            *(each.difference.freedom, each.difference.margin, each.outcome),
+        )
+        for each in comparisons
+    ]
+
+
+def _plus_minus(side: Spread | Estimate) -> float:
+    return side.deviation if isinstance(side, Spread) else side.error
