@@ -25,7 +25,7 @@ from cascore.reproduce.comparisons import (
     paired,
     within_trainings,
 )
-from cascore.reproduce.figure3 import page as figure3_page
+from cascore.reproduce.figure3 import values as figure3_values
 from cascore.reproduce.pages import Page
 from cascore.reproduce.spread import Estimate
 from cascore.reproduce.studies import gather, reproduce
@@ -152,7 +152,7 @@ def test_figure_3_claims_what_its_committed_page_says(tmp_path):
     results = Path(__file__).parents[1] / "docs" / "results"
     page = (results / "figure3.md").read_text(encoding="utf-8")
     records = gather("figure3", scale="laptop", out=results, workshop=silent(tmp_path))
-    claims = {claim.statement.text: claim for claim in figure3_page.claims("laptop", records)}
+    claims = {claim.statement.text: claim for claim in figure3_values.claims("laptop", records)}
     outcomes = {"held": "CAS lowers", "tie": "CAS is a tie", "did not hold": "CAS raises"}
     samplers = claims["CAS is better than ALS at n_σ = 1, denoised"]
     for comparison in samplers.comparisons:

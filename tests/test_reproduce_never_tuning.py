@@ -6,7 +6,8 @@ import pytest
 from reproducing import reproduced, rows_of
 
 from cascore.experiments.config import Sampler
-from cascore.reproduce.never_tuning.page import claims, page
+from cascore.reproduce.never_tuning.page import page
+from cascore.reproduce.never_tuning.values import claims
 from cascore.reproduce.never_tuning.work import SCALES
 
 TINY = SCALES["tiny"][0]

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,13 +11,17 @@ import torch
 from reproducing import reproduced, rows_of
 
 from cascore.experiments.presets import PRESETS, PUBLISHED
-from cascore.metrics import mode_coverage
+from cascore.metrics import ModeCoverage, mode_coverage
+from cascore.reproduce.table4.page import _blocks_line
 from cascore.reproduce.table4.values import (
     PRINTED,
     claims_of,
     coverage_line,
+    coverages_of,
+    floor_line,
     honest_kl,
     printed_kl,
+    published_line,
 )
 from cascore.reproduce.table4.work import (
     OBJECTIVES,
@@ -98,6 +103,54 @@ def test_sentences_say_what_the_numbers_say():
         "Of 2 kinds of samples 1 cover all 1,000 modes; the fewest are 999. As many stacks of real"
         " test images cover 1,000."
     )
+
+
+REAL = ModeCoverage(
+    covered=1000, covered_error=0.0, kl=0.1, kl_error=0.003, kl_floor=0.1, count=5000, modes=1000
+)
+
+
+def test_who_ties_with_real_images_is_read_from_the_divergences():
+    found = {
+        ("plain", "s", "raw"): replace(REAL, kl=0.108),  # 1.96 sqrt(2) 0.003 = 0.0083 ties
+        ("plain", "s", "denoised"): replace(REAL, kl=0.109),
+        ("adversarial", "s", "raw"): replace(REAL, kl=0.2),
+    }
+    assert floor_line(found, REAL) == (
+        "1 of 3 tie with the real images' divergence of 0.1000 ± 0.0030; the lowest is"
+        " 0.1080 ± 0.0030."
+    )
+
+
+def test_what_the_authors_program_would_print_is_of_raw_samples():
+    """a (ln a + KL) with a = 50 / 26, of 0.1 and 0.2; the denoised 9 is not asked."""
+    found = {
+        ("plain", "s", "raw"): REAL,
+        ("plain", "s", "denoised"): replace(REAL, kl=9.0),
+        ("adversarial", "s", "raw"): replace(REAL, kl=0.2),
+    }
+    a = 50 / 26
+    low, high = (a * (math.log(a) + kl) for kl in (0.1, 0.2))
+    assert f"would print {low:.2f} to {high:.2f} of the raw" in published_line(found)
+    assert "the paper prints 1.36 and 1.49" in published_line(found)
+
+
+def test_how_far_blocks_are_apart_is_said_in_their_own_errors():
+    """Two blocks of all labels 0 and of 0 and 1 in equal parts: KLs of ln 1000 and ln 500."""
+    group = replace(SCALES["tiny"][0], samplers={"s": SCALES["tiny"][0].samplers["20-calls"]})
+    one, two = counts([0] * 8), counts([0, 1] * 4)
+    records = {
+        group.unit(objective, "s", block): {
+            "result": {"counts": dict.fromkeys(OUTCOMES, (one, two)[block])}
+        }
+        for objective in OBJECTIVES
+        for block in range(2)
+    }
+    found = coverages_of(group, records)
+    error = next(iter(found.values())).kl_error
+    ratio = math.log(2) / (2 * error)
+    assert f"differ by {ratio:.1f} times" in _blocks_line(group, records, found)
+    assert _blocks_line(replace(group, blocks=1), records, found) == ""
 
 
 def test_claims_compare_divergences_that_differ_in_one_thing():

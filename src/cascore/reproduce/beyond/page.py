@@ -171,6 +171,9 @@ none of ours.
   end at σ = 0 by a first-order step, so their result is H of the last call: what we call denoised.
   DEIS stops at σ_L; its H is taken as well.
 - The noise of our samplers is keyed by picture; all methods start from the same.
+- azula's and smalldiffusion's samplers are not here: both libraries bring torchvision, which
+  cascore does without. Those of theirs that add no noise are of the families above: Euler, Heun,
+  and Adams-Bashforth on the noise (as DEIS) or on H (as DPM-Solver++(3M)).
 - A method chosen on a validation seed is reported on other seeds. All others are fixed beforehand.
 - {_setting(scale_name)}
 

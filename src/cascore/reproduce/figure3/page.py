@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from cascore.reproduce.claims import Claim, consistent_is_better, denoising_lowers
 from cascore.reproduce.comparisons import Outcome, estimated
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
 from cascore.reproduce.figure3.pictures import (
@@ -15,7 +14,6 @@ from cascore.reproduce.figure3.pictures import (
 )
 from cascore.reproduce.figure3.tables import (
     DEFAULT,
-    OUTCOMES,
     Measured,
     authors_rows,
     authors_table,
@@ -23,13 +21,14 @@ from cascore.reproduce.figure3.tables import (
     measured_of,
     measurements_table,
 )
+from cascore.reproduce.figure3.values import best_of
 from cascore.reproduce.figure3.work import SCALES
 from cascore.reproduce.floors import band_of
 from cascore.reproduce.pages import Page, machine_of, markdown_table
 from cascore.reproduce.spread import Estimate, Spread
 from cascore.reproduce.units import Records
 
-__all__ = ["claims", "page"]
+__all__ = ["page"]
 
 
 def page(scale_name: str, records: Records) -> Page:
@@ -166,7 +165,7 @@ def _claims(presets: tuple[str, str], measured: Measured) -> str:
     """The paper's claims about denoising and about the two samplers, at n_sigma 1."""
     lines = []
     for preset in presets:
-        best = _best(preset, measured)
+        best = best_of(preset, measured)
         for method in ("als", "cas"):
             raw, denoised = best[method, "raw"], best[method, "denoised"]
             lines.append(
@@ -179,53 +178,6 @@ def _claims(presets: tuple[str, str], measured: Measured) -> str:
             f" ({cas.text(2)} and {als.text(2)}) at as many network calls."
         )
     return "\n".join(lines)
-
-
-def _best(preset: str, measured: Measured) -> dict[tuple[str, str], Estimate]:
-    """The lowest distance of a model by sampler and outcome, over all step sizes at n_sigma 1."""
-    return {
-        (method, outcome): min(
-            (
-                spread
-                for (point, kind), spread in measured.items()
-                if (point.preset, point.sampler.method, kind) == (preset, method, outcome)
-                and point.sampler.n_sigma == 1
-            ),
-            key=lambda each: each.mean,
-        )
-        for method in ("als", "cas")
-        for outcome in OUTCOMES
-    }
-
-
-def claims(scale_name: str, records: Records) -> list[Claim]:
-    """The paper's claims at n_sigma 1, each side at its best step size."""
-    scale, measured = SCALES[scale_name], measured_of(scale_name, records)
-    best = {preset: _best(preset, measured) for preset in scale.presets}
-    measure = f"`{scale.extractor}`"
-    denoising = [
-        Claim(
-            denoising_lowers(method),
-            measure,
-            [
-                estimated(preset, found[method, "denoised"], found[method, "raw"])
-                for preset, found in best.items()
-            ],
-        )
-        for method in ("als", "cas")
-    ]
-    samplers = [
-        Claim(
-            consistent_is_better(1, kind),
-            measure,
-            [
-                estimated(preset, found["cas", kind], found["als", kind])
-                for preset, found in best.items()
-            ],
-        )
-        for kind in OUTCOMES
-    ]
-    return [*denoising, *samplers]
 
 
 def _change(new: Estimate, old: Estimate) -> str:

@@ -1,8 +1,8 @@
 """What never tuning costs."""
 
-from cascore.reproduce.never_tuning import page, work
+from cascore.reproduce.never_tuning import page, values, work
 from cascore.reproduce.study import Study
 
 __all__ = ["STUDY"]
 
-STUDY = Study("what never tuning costs", work.units, page.page, page.claims)
+STUDY = Study("what never tuning costs", work.units, page.page, values.claims)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from cascore.reproduce.claims import Claim, Statement, claims_table, comparisons_table
-from cascore.reproduce.comparisons import Comparison, paired
+from cascore.reproduce.claims import claims_table, comparisons_table
+from cascore.reproduce.comparisons import Comparison
+from cascore.reproduce.never_tuning.values import Search, claims, searches_of
 from cascore.reproduce.never_tuning.work import SCALES, Subject
 from cascore.reproduce.pages import (
     COLOURS,
@@ -21,37 +22,16 @@ from cascore.reproduce.pages import (
     plain_ticks,
 )
 from cascore.reproduce.units import Records
-from cascore.tuning.search import Candidate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["claims", "page"]
-
-
-class _Search(NamedTuple):
-    """A record of a search."""
-
-    calls: int
-    curve: Mapping[Candidate, Sequence[float]]
-    default: Candidate
-    best: Candidate
-    fresh: Mapping[str, Sequence[float]]
-
-    @property
-    def comparison(self) -> Comparison:
-        """The best of the curve against the default, on seeds that chose neither."""
-        return paired(f"{self.calls} calls", self.fresh["best"], self.fresh["default"])
-
-    @property
-    def same(self) -> bool:
-        """Whether nothing else was found, and nothing is to compare."""
-        return self.best == self.default
+__all__ = ["page"]
 
 
 def page(scale_name: str, records: Records) -> Page:
     """What the search chose, what that gains on fresh seeds, and all its curves."""
-    found = {each.preset: _searches(each, records) for each in SCALES[scale_name]}
+    found = {each.preset: searches_of(each, records) for each in SCALES[scale_name]}
     return Page(
         text=_text(scale_name, records, found),
         pictures={
@@ -64,42 +44,10 @@ def page(scale_name: str, records: Records) -> Page:
     )
 
 
-def claims(scale_name: str, records: Records) -> list[Claim]:
-    """Whether tuning gains anything."""
-    found = {
-        subject.preset: [each.comparison for each in _searches(subject, records) if not each.same]
-        for subject in SCALES[scale_name]
-    }
-    statement = "tuning order and κ for the number of calls lowers the distance of the default"
-    return [
-        Claim(Statement(statement), f"`{preset}`", pairs)
-        for preset, pairs in found.items()
-        if pairs
-    ]
-
-
-def _searches(subject: Subject, records: Records) -> list[_Search]:
-    return [
-        _Search(
-            calls,
-            {_candidate(each): each["values"] for each in result["curve"]},
-            _candidate(result["default"]),
-            _candidate(result["best"]),
-            result["fresh"],
-        )
-        for calls in subject.calls
-        for result in (records[subject.unit(calls)]["result"],)
-    ]
-
-
-def _candidate(found: Mapping[str, Any]) -> Candidate:
-    return Candidate(found["order"], found["kappa"])
-
-
 # --- picture -------------------------------------------------------------------------------------
 
 
-def _curves(subject: Subject, found: Sequence[_Search]) -> Figure:
+def _curves(subject: Subject, found: Sequence[Search]) -> Figure:
     """A panel for each order, a line for each number of calls; rings mark the default."""
     orders = sorted({each.order for search in found for each in search.curve})
     means = [statistics.fmean(values) for search in found for values in search.curve.values()]
@@ -144,7 +92,7 @@ def _curves(subject: Subject, found: Sequence[_Search]) -> Figure:
 _COLUMNS = ("model", "calls", "blocks", "order", "kappa", "block", "distance")
 
 
-def _rows(found: Mapping[str, Sequence[_Search]]) -> Iterator[tuple[object, ...]]:
+def _rows(found: Mapping[str, Sequence[Search]]) -> Iterator[tuple[object, ...]]:
     for preset, searches in found.items():
         for search in searches:
             curves = {
@@ -163,7 +111,7 @@ def _rows(found: Mapping[str, Sequence[_Search]]) -> Iterator[tuple[object, ...]
                         )
 
 
-def _markdown(found: Mapping[str, Sequence[_Search]]) -> str:
+def _markdown(found: Mapping[str, Sequence[Search]]) -> str:
     rows = []
     for preset, searches in found.items():
         for search in searches:
@@ -189,7 +137,7 @@ def _gain(compared: Comparison) -> str:
     return f"{compared.difference.mean:.3f} ± {compared.difference.error:.3f}"
 
 
-def _text(scale_name: str, records: Records, found: Mapping[str, Sequence[_Search]]) -> str:
+def _text(scale_name: str, records: Records, found: Mapping[str, Sequence[Search]]) -> str:
     subjects = SCALES[scale_name]
     pays = [
         search.comparison

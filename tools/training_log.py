@@ -1,0 +1,80 @@
+"""Keep what a training told: its settings, its losses as a table, and their curve.
+
+    python tools/training_log.py RUN docs/training/NAME
+
+The table has a row for every 20 steps, the mean of each loss over them; the picture shows the same,
+with a running mean of 400 steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cascore.reproduce.pages import COLOURS, new_figure, plain_ticks
+
+STRETCH = 20  # steps
+SMOOTH = 20  # stretches
+
+
+def main() -> None:
+    """Copy the settings, write the table, draw the curve."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    asked = parser.parse_args()
+    lines = (asked.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = stretches([json.loads(line) for line in lines])
+    asked.out.mkdir(parents=True, exist_ok=True)
+    for name in ("experiment.json", "data.json"):
+        shutil.copy(asked.run / name, asked.out / name)
+    with (asked.out / "losses.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
+    draw(rows, asked.out)
+    print(f"{len(lines):,} steps in {len(rows):,} rows: {asked.out}")
+
+
+def stretches(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """The last step of each stretch with the mean of every loss that it has."""
+    found = []
+    for first in range(0, len(metrics), STRETCH):
+        part = metrics[first : first + STRETCH]
+        means = {
+            name: statistics.fmean(step[name] for step in part)
+            for name in part[0]
+            if name != "step"
+        }
+        found.append({"step": part[-1]["step"], **means})
+    return found
+
+
+def draw(rows: Sequence[Mapping[str, float]], out: Path) -> None:
+    """A panel for each loss, as SVG and PNG."""
+    names = [name for name in rows[0] if name != "step"]
+    figure, panels = new_figure(1, rows=len(names), height=2.6)
+    steps = [row["step"] for row in rows]
+    for panel, name in zip(panels, names, strict=True):
+        values = [row[name] for row in rows]
+        smooth = [
+            statistics.fmean(values[max(0, i + 1 - SMOOTH) : i + 1]) for i in range(len(values))
+        ]
+        panel.plot(steps, values, color=COLOURS[0], linewidth=0.7, alpha=0.35)
+        panel.plot(steps, smooth, color=COLOURS[0], linewidth=1.8)
+        panel.set_ylabel(name)
+        if min(values) > 0:
+            panel.set_yscale("log")
+            plain_ticks(panel.yaxis, digits=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+    panels[-1].set_xlabel("training step")
+    figure.savefig(out / "losses.svg", metadata={"Date": None})
+    figure.savefig(out / "losses.png", dpi=150, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
