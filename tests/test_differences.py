@@ -12,6 +12,7 @@ from cascore.differences import (
     known_difference,
     paired_difference,
 )
+from cascore.errors import InputError
 
 SIZES = [(2, 2), (3, 3), (6, 6), (2, 5), (7, 3)]
 
@@ -79,6 +80,25 @@ def test_without_spread_only_equality_ties_and_without_knowledge_everything(foun
     assert found.is_tie is tie
 
 
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 3)])
+@pytest.mark.parametrize("ratio", [1, 4])
+def test_welch_passes_chance_in_at_most_about_one_of_twenty(sizes, ratio):
+    """Of 2,000 pure ties; with two values a side it is careful where both spread alike."""
+    generator = np.random.default_rng(0)
+    passed = 0
+    for _ in range(2000):
+        a, b = (generator.normal(size=n, scale=s) for n, s in zip(sizes, (1, ratio), strict=True))
+        passed += not independent_difference(a.tolist(), b.tolist()).is_tie
+    assert passed / 2000 < 0.06 + 4.5 * math.sqrt(0.06 * 0.94 / 2000)
+
+
 def test_pairs_come_in_twos():
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(InputError, match="got 2 and 1"):
         paired_difference([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize("compare", [paired_difference, independent_difference])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_is_refused(compare, bad):
+    with pytest.raises(InputError, match="not finite"):
+        compare([1.0, bad], [1.0, 2.0])

@@ -1,8 +1,11 @@
 """`cascore reproduce all`: every study in order, and a page of what the paper claims."""
 
+import csv
 import json
 import math
 import re
+import statistics
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -61,11 +64,11 @@ def test_the_verdict_counts_the_comparisons(comparisons, verdict):
 def test_pairs_are_compared_by_their_differences():
     """Each spreads by 1; every pair differs by 0.1, give or take 0.01."""
     raw, denoised = [1.0, 2.0, 3.0], [0.9, 1.91, 2.89]
-    assert paired("", denoised, raw).outcome == "held"
-    assert paired("", raw, denoised).outcome == "did not hold"
-    assert paired("", denoised, [0.8, 2.2, 2.89]).outcome == "tie"
-    assert independent("", denoised, raw).outcome == "tie"
-    assert paired("", [1.0], [2.0]).outcome == "tie"  # nothing is known of its spread
+    assert paired("", denoised, raw).verdict == "held"
+    assert paired("", raw, denoised).verdict == "did not hold"
+    assert paired("", denoised, [0.8, 2.2, 2.89]).verdict == "tie"
+    assert independent("", denoised, raw).verdict == "tie"
+    assert paired("", [1.0], [2.0]).verdict == "tie"  # nothing is known of its spread
 
 
 def test_each_training_is_a_pair_of_its_own_for_two_ways_of_sampling():
@@ -74,22 +77,22 @@ def test_each_training_is_a_pair_of_its_own_for_two_ways_of_sampling():
     higher = [[1.0, 2.0, 3.0], [0.9, 1.91, 2.89]]
     found = within_trainings("n", lower, higher)
     assert [each.where for each in found] == ["n, training 0", "n, training 1"]
-    assert [each.outcome for each in found] == ["held", "did not hold"]
+    assert [each.verdict for each in found] == ["held", "did not hold"]
     (alone,) = within_trainings("n", lower[:1], higher[:1])
-    assert (alone.where, alone.outcome) == ("n", "held")
+    assert (alone.where, alone.verdict) == ("n", "held")
 
 
 def test_two_ways_of_training_are_compared_by_the_means_of_their_trainings():
     """Seeds spread by 1 and pairs hardly; trainings spread by 0.5 or by 0.01, and decide."""
     one = [[0.0, 1.0, 2.0], [0.5, 1.5, 2.5]]
     other = [[each + 0.3 for each in values] for values in one]
-    assert between_trainings("", one, other).outcome == "tie"
+    assert between_trainings("", one, other).verdict == "tie"
     near = [[0.0, 1.0, 2.0], [0.01, 1.01, 2.01]]
     far = [[each + 0.3 for each in values] for values in near]
     found = between_trainings("n", near, far)
-    assert (found.where, found.outcome, found.lower.count) == ("n", "held", 2)
+    assert (found.where, found.verdict, found.lower.count) == ("n", "held", 2)
     alone = between_trainings("n", near[:1], far[:1])
-    assert (alone.where, alone.outcome) == ("n, one training each", "held")
+    assert (alone.where, alone.verdict) == ("n, one training each", "held")
 
 
 def test_a_csv_has_both_sides_their_difference_and_what_it_says():
@@ -106,7 +109,8 @@ def test_a_csv_has_both_sides_their_difference_and_what_it_says():
         "standard_error": pytest.approx(0.1 * math.sqrt(2)),
         "degrees_of_freedom": math.inf,
         "margin_95": pytest.approx(1.96 * 0.1 * math.sqrt(2), rel=1e-4),
-        "outcome": "held",
+        "compared_by": "errors",
+        "verdict": "held",
     }
 
 
@@ -147,21 +151,38 @@ def test_the_claims_page_counts_every_pair_and_then_names_the_studies():
     ]
 
 
-def test_figure_3_claims_what_its_committed_page_says(tmp_path):
-    """The page was written before there were claims."""
+def test_figure_3_compares_the_best_step_sizes_of_its_measurements(tmp_path):
+    """From the CSV: means over seeds, errors of both, the lowest of each scan at n_sigma 1."""
     results = Path(__file__).parents[1] / "docs" / "results"
-    page = (results / "figure3.md").read_text(encoding="utf-8")
     records = gather("figure3", scale="laptop", out=results, workshop=silent(tmp_path))
+    cells = defaultdict(list)
+    text = (results / "figure3" / "measurements.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        if row["n_sigma"] == "1":
+            key = (row["model"], row["method"], row["outcome"], row["kappa"], row["eta"])
+            cells[key].append((float(row["distance"]), float(row["standard_error"])))
+    best = {}
+    for (model, method, outcome, *_), values in cells.items():
+        mean = statistics.fmean(value for value, _ in values)
+        error = math.hypot(*(error for _, error in values)) / len(values)
+        best[model, method, outcome] = min(
+            (mean, error), best.get((model, method, outcome), (math.inf, 0.0))
+        )
     claims = {claim.statement.text: claim for claim in figure3_values.claims("laptop", records)}
-    outcomes = {"held": "CAS lowers", "tie": "CAS is a tie", "did not hold": "CAS raises"}
-    samplers = claims["CAS is better than ALS at n_σ = 1, denoised"]
-    for comparison in samplers.comparisons:
-        assert f"- {comparison.where}, n_σ = 1, denoised: {outcomes[comparison.outcome]}" in page
-    words = {"held": "lowers the distance", "tie": "is a tie", "did not hold": "raises"}
-    for method in ("ALS", "CAS"):
-        for each in claims[f"denoising lowers the distance of {method}"].comparisons:
-            start = f"- {each.where}, {method}, n_σ = 1: denoising {words[each.outcome]}"
-            assert f"{start} ({each.higher.text(2)} raw, {each.lower.text(2)} denoised" in page
+    asked = {
+        "CAS is better than ALS at n_σ = 1, raw": (("cas", "raw"), ("als", "raw")),
+        "CAS is better than ALS at n_σ = 1, denoised": (("cas", "denoised"), ("als", "denoised")),
+        "denoising lowers the distance of ALS": (("als", "denoised"), ("als", "raw")),
+        "denoising lowers the distance of CAS": (("cas", "denoised"), ("cas", "raw")),
+    }
+    assert claims.keys() == asked.keys()
+    for statement, sides in asked.items():
+        for each in claims[statement].comparisons:
+            lower, higher = (best[each.where, *side] for side in sides)
+            assert each.difference.mean == pytest.approx(higher[0] - lower[0])
+            assert each.difference.margin == pytest.approx(
+                1.96 * math.hypot(lower[1], higher[1]), rel=1e-4
+            )
 
 
 # --- everything ----------------------------------------------------------------------------------

@@ -57,8 +57,7 @@ def records(values, scale):
 
 
 VALUES = {"plain": (1.0, 1.2), "lsgan": (2.0, 2.4), "hinge": (5.0,)}
-# Of one training, relative: 0.1 sqrt(2) / 1.1 and 0.2 sqrt(2) / 2.2, which are equal.
-PART = 0.1 * math.sqrt(2) / 1.1
+PART = math.log(1.2) / math.sqrt(2)  # the deviation of two logarithms, the same for both kinds
 
 
 def test_all_losses_are_given_the_pooled_relative_spread_of_those_trained_again():
@@ -71,14 +70,18 @@ def test_all_losses_are_given_the_pooled_relative_spread_of_those_trained_again(
 
 
 def test_two_losses_are_told_apart_by_what_a_training_changes():
-    """Student with 1 + 1 degrees of freedom: 4.303 errors."""
+    """Logarithms, Student with 1 + 1 degrees of freedom: 4.303 errors, a factor of 1.97 here."""
     scale = SCALES["tiny"]
     found = measured_of(scale, records(VALUES, scale))
     pair = compared(found, "digits", "raw", lower="lsgan", higher="hinge")
-    assert pair.difference.mean == pytest.approx(2.8)
-    assert pair.difference.error == pytest.approx(PART * math.hypot(2.2 / math.sqrt(2), 5.0))
-    assert pair.difference.margin / pair.difference.error == pytest.approx(4.303, abs=1e-3)
-    assert pair.outcome == "tie"
+    assert pair.difference.mean == pytest.approx(math.log(5 / math.sqrt(2 * 2.4)))
+    assert pair.difference.error == pytest.approx(PART * math.sqrt(1 / 2 + 1))
+    assert math.exp(pair.difference.margin) == pytest.approx(1.97, abs=0.005)
+    assert pair.verdict == "held"
+    back = compared(found, "digits", "raw", lower="hinge", higher="lsgan")
+    assert (back.verdict, back.difference.margin) == ("did not hold", pair.difference.margin)
+    near = {**found, ("hinge", "digits", "raw"): [4.0]}
+    assert compared(near, "digits", "raw", lower="lsgan", higher="hinge").verdict == "tie"
 
 
 def of(lsgan, plain=0.1, hinge=1.0):

@@ -291,9 +291,9 @@ def test_a_measurement_with_another_step_size_than_the_chosen_one_is_refused():
 @pytest.mark.parametrize(
     ("adversarial", "verdict"),
     [
-        (1.0, "the adversarial objective is better, against the paper's headline"),
-        (2.0, "the two objectives tie"),
-        (3.0, "the plain objective is better, as in the paper's headline"),
+        (1.0, "the adversarial {} is lower, against the paper's headline"),
+        (2.0, "the {}s cannot be told apart"),
+        (3.0, "the plain {} is lower, as in the paper's headline"),
     ],
 )
 def test_the_headline_turns_with_the_records(adversarial, verdict):
@@ -306,7 +306,8 @@ def test_the_headline_turns_with_the_records(adversarial, verdict):
         ).items()
     }
     page = headline_page.page("laptop", records)
-    assert page.text.count(verdict) == 3
+    assert page.text.count(f"(one training each): {verdict.format('network')}") == 1
+    assert page.text.count(f"(2 trainings each): {verdict.format('objective')}") == 2
     best = min(value.values()) + 1
     assert f"lower one is {best:.2f} ± 0.50, {best / 0.5:.1f} times the distance" in page.text
     assert page.text.count("ALS, n_σ = 1, raw, 28 calls") == 6
@@ -331,5 +332,13 @@ def test_the_claims_of_a_table_are_those_of_its_page():
     found = table_values.claims("table1", "laptop", records)
     assert len(found) == 2 * 10
     text = table_page.page("table1", "laptop", records).text
-    for claim in found:
-        assert f"| {claim.measure} | {claim.verdict} |" in text
+    lines = text.splitlines()
+    for statement in {claim.statement for claim in found}:
+        first = lines.index(
+            next(
+                line for line in lines if line.startswith(f"| {statement.text} | {statement.paper}")
+            )
+        )
+        own = [claim for claim in found if claim.statement == statement]
+        for claim, line in zip(own, lines[first:], strict=False):
+            assert f"| {claim.measure} | {claim.verdict} |" in line

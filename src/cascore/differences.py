@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
+from cascore.errors import InputError
+
 __all__ = ["Difference", "independent_difference", "known_difference", "paired_difference"]
 
 _QUANTILE = 0.975
@@ -46,14 +48,26 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
         b: as many, in the same order.
 
     Raises:
-        ValueError: another number of values in b.
+        InputError: a value that is not finite, or another number of values in b.
     """
+    _require(a, b)
+    if len(a) != len(b):
+        raise InputError(f"pairs take as many values on both sides, got {len(a)} and {len(b)}")
     each = [x - y for x, y in zip(a, b, strict=True)]
     return Difference(statistics.fmean(each), _error(each), len(each) - 1)
 
 
 def independent_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """Mean of a less that of b, which share nothing and may vary unequally (Welch 1947)."""
+    """Mean of a less that of b, not paired, which may vary unequally (Welch 1947).
+
+    Args:
+        a: at least one value.
+        b: at least one value; a side with one leaves the error unknown.
+
+    Raises:
+        InputError: a value that is not finite.
+    """
+    _require(a, b)
     mean = statistics.fmean(a) - statistics.fmean(b)
     own, other = _error(a) ** 2, _error(b) ** 2
     error = math.sqrt(own + other)
@@ -66,6 +80,12 @@ def independent_difference(a: Sequence[float], b: Sequence[float]) -> Difference
 def known_difference(a: tuple[float, float], b: tuple[float, float]) -> Difference:
     """Of two means, each with a standard error that is known well, a less b."""
     return Difference(a[0] - b[0], math.hypot(a[1], b[1]), math.inf)
+
+
+def _require(*sides: Sequence[float]) -> None:
+    for values in sides:
+        if not all(map(math.isfinite, values)):
+            raise InputError(f"values that are not finite have no difference: {list(values)}")
 
 
 def _error(values: Sequence[float]) -> float:

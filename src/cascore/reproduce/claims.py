@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cascore.reproduce.comparisons import COMPARISONS, Comparison, Outcome, comparison_rows
+from cascore.reproduce.comparisons import COMPARISONS, Comparison, Verdict, comparison_rows
 from cascore.reproduce.pages import Page, Table, markdown_table
 
 __all__ = [
@@ -40,14 +40,20 @@ def denoising_lowers(method: str) -> Statement:
 
 def consistent_is_better(n_sigma: int, kind: str) -> Statement:
     """The statement about the two samplers, of raw or denoised samples."""
-    said = "yes, on CIFAR-10" if n_sigma == 1 else "not said"
+    said = "yes, on CIFAR-10" if n_sigma == 1 else "not asked"
     return Statement(f"CAS is better than ALS at n_σ = {n_sigma}, {kind}", said)
 
 
-def adversarial_lowers(kind: str) -> Statement:
-    """The statement about the objective, of raw or denoised samples."""
-    said = "yes, with NCSNv2" + (", not with the U-Net" if kind == "denoised" else "")
-    return Statement(f"the adversarial objective lowers the distance of {kind} samples", said)
+_NETWORKS = {"unet": "U-Net", "ncsnv2": "NCSNv2", "mlp": "perceptron"}
+
+
+def adversarial_lowers(kind: str, network: str) -> Statement:
+    """The statement about the objective, of raw or denoised samples of a kind of network."""
+    said = {("ncsnv2", "raw"): "yes", ("ncsnv2", "denoised"): "yes", ("unet", "denoised"): "no"}
+    return Statement(
+        f"the adversarial objective lowers the distance of {kind} samples, {_NETWORKS[network]}",
+        said.get((network, kind), "not asked"),
+    )
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,9 @@ class Claim:
     measure: str
     comparisons: Sequence[Comparison]
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, verdict: Verdict) -> int:
         """How many comparisons came out so."""
-        return sum(each.outcome == outcome for each in self.comparisons)
+        return sum(each.verdict == verdict for each in self.comparisons)
 
     @property
     def verdict(self) -> str:
@@ -118,7 +124,7 @@ def comparisons_table(found: Sequence[Claim]) -> Table:
 
 def _told(claim: Claim) -> tuple[str, str, str]:
     part = claim.change
-    change = "" if math.isnan(part) else f"{abs(part):.1%} {'lower' if part >= 0 else 'higher'}"
+    change = "–" if math.isnan(part) else f"{abs(part):.1%} {'lower' if part >= 0 else 'higher'}"
     return claim.measure, claim.verdict, change
 
 
@@ -134,31 +140,33 @@ def claims_page(scale: str, found: Mapping[str, Sequence[Claim]]) -> Page:
         for claim in claims:
             by_statement.setdefault(claim.statement, []).append((study, claim))
     return Page(
-        text=f"""# What held
+        text=f"""# What became of the claims
 
 `cascore reproduce all --scale {scale}` wrote this page from the records of every study that has
-them. Each row is a claim of the paper, or a question of ours of which it says nothing ("not
-asked").
+them. Each row is a statement that one distance is lower than another: a claim of the paper, its
+contrary, or a question of ours. The second column is what the paper says of it ("not asked":
+nothing), the others what these records say. *Held* where the paper says no is a contradiction.
 
 ## In all studies together
 
 {_summary(by_statement)}
 
-A claim that one distance is lower than another is put to pairs of measurements, each side with
-the step size of its own that its study names. A pair *ties* unless the 95 % interval of its
-difference (Student) leaves zero out.
+A statement is put to pairs of measurements, each side with the step size of its own that its study
+names. A pair *ties* unless the 95 % interval of its difference leaves zero out.
 
-- Two ways of sampling from one network share their seeds: the difference is taken seed by seed,
-  and each training is a pair of its own.
+- Two ways of sampling from one network share their seeds: the difference is taken seed by seed
+  (Student), and each training is a pair of its own.
 - Two ways of training are compared by the means of their trainings (Welch), two of each where
   there are as many. Where there is one ("one training each") it is two networks that differ, by
-  their seeds, and nothing is known of what another training would change.
-- `beyond`, `figure3` and `table4` have the errors of their distances from many pictures instead,
-  except for raw against denoised in `beyond`, which is paired over two seeds.
+  their seeds, and nothing is known of what another training would change. The GAN losses, most of
+  which were trained once, borrow the deviation of those that were trained twice.
+- `beyond`, `figure3` and `table4` have the errors of their distances from many pictures instead;
+  raw and denoised samples are paired in `beyond`, over two seeds. `figure3` compares step sizes
+  that were chosen on the same samples.
 
-The counts are no test. Chance alone passes in one pair of twenty, half of them as *held*. With two
-or three values a side, differences have to be large to be seen: a tie is no proof of equality.
-Pairs of several extractors, and of one network, are not independent.
+The counts are no test. Chance alone passes in at most about one pair of twenty, half of them as
+*held*. With two or three values a side, differences have to be large to be seen: a tie is no proof
+of equality. Pairs of several extractors, and of one network, are not independent.
 
 ## Study by study
 
@@ -167,7 +175,7 @@ Pairs of several extractors, and of one network, are not independent.
 *Held (1 of 2, 1 tie)*: in one pair it held, and in none was it the other way round. *Mixed*: in
 some pairs it held, in some the contrary. *Mostly ties*: more pairs tie than tell. *Measured* are
 the features that the distances are of, or what the page of the study explains. The average is
-geometric, over all pairs, and has no error.
+geometric, over all pairs, and has no error; there is none ("–") where a side is zero.
 """,
         pictures={},
         tables={},
@@ -175,15 +183,15 @@ geometric, over all pairs, and has no error.
 
 
 def _summary(found: Mapping[Statement, Sequence[tuple[str, Claim]]]) -> str:
-    outcomes: tuple[Outcome, ...] = ("held", "tie", "did not hold")
+    verdicts: tuple[Verdict, ...] = ("held", "tie", "did not hold")
     rows = [
         (
             *(statement.text, statement.paper),
-            *(str(sum(claim.count(outcome) for _, claim in asked)) for outcome in outcomes),
+            *(str(sum(claim.count(verdict) for _, claim in asked)) for verdict in verdicts),
         )
         for statement, asked in found.items()
     ]
-    return markdown_table(("claim", "the paper", *outcomes), rows)
+    return markdown_table(("claim", "the paper", *verdicts), rows)
 
 
 def _by_study(found: Mapping[Statement, Sequence[tuple[str, Claim]]]) -> str:

@@ -15,8 +15,9 @@ from cascore.reproduce.spread import Estimate, Runs, Spread, spread_of
 
 __all__ = [
     "COMPARISONS",
+    "By",
     "Comparison",
-    "Outcome",
+    "Verdict",
     "between_trainings",
     "comparison_rows",
     "estimated",
@@ -25,7 +26,8 @@ __all__ = [
     "within_trainings",
 ]
 
-Outcome = Literal["held", "tie", "did not hold"]
+Verdict = Literal["held", "tie", "did not hold"]
+By = Literal["pairs", "trainings", "errors", "logarithms"]
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,18 @@ class Comparison:
         lower: the one that is said to be lower.
         higher: the other.
         difference: higher less lower, which decides.
+        by: what it was taken from: pairs with the same seeds, means of trainings, two numbers with
+            known errors, or logarithms of means of trainings.
     """
 
     where: str
     lower: Spread | Estimate
     higher: Spread | Estimate
     difference: Difference
+    by: By
 
     @property
-    def outcome(self) -> Outcome:
+    def verdict(self) -> Verdict:
         """A tie, unless the 95 % interval of the difference leaves zero out."""
         if self.difference.is_tie:
             return "tie"
@@ -55,19 +60,19 @@ class Comparison:
 def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
     """Of measurements with the same seeds, whose common noise drops out of each difference."""
     found = paired_difference(higher, lower)
-    return Comparison(where, spread_of(lower), spread_of(higher), found)
+    return Comparison(where, spread_of(lower), spread_of(higher), found, "pairs")
 
 
 def independent(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
-    """Of measurements that share nothing, such as trainings."""
+    """Of trainings: not paired. Seeds that both share are ignored, which at worst makes ties."""
     found = independent_difference(higher, lower)
-    return Comparison(where, spread_of(lower), spread_of(higher), found)
+    return Comparison(where, spread_of(lower), spread_of(higher), found, "trainings")
 
 
 def estimated(where: str, lower: Estimate, higher: Estimate) -> Comparison:
     """Of two numbers with errors over many pictures: common noise, if any, makes more ties."""
     found = known_difference((higher.mean, higher.error), (lower.mean, lower.error))
-    return Comparison(where, lower, higher, found)
+    return Comparison(where, lower, higher, found, "errors")
 
 
 def within_trainings(where: str, lower: Runs, higher: Runs) -> list[Comparison]:
@@ -82,8 +87,8 @@ def within_trainings(where: str, lower: Runs, higher: Runs) -> list[Comparison]:
 def between_trainings(where: str, lower: Runs, higher: Runs) -> Comparison:
     """Two ways of training: the means of their networks are the measurements.
 
-    With one network of either kind nothing is known of trainings. Then it is the two networks that
-    are compared, paired by sampling seed.
+    With one network of each kind nothing is known of trainings. Then it is the two networks that
+    are compared, paired by sampling seed. One against several is always a tie.
     """
     if len(lower) == len(higher) == 1:
         return paired(f"{where}, one training each", lower[0], higher[0])
@@ -96,7 +101,7 @@ def between_trainings(where: str, lower: Runs, higher: Runs) -> Comparison:
 
 COMPARISONS = (
     *("lower", "lower_plus_minus", "higher", "higher_plus_minus"),
-    *("difference", "standard_error", "degrees_of_freedom", "margin_95", "outcome"),
+    *("difference", "standard_error", "degrees_of_freedom", "margin_95", "compared_by", "verdict"),
 )
 """The columns of `comparison_rows`."""
 
@@ -105,14 +110,10 @@ def comparison_rows(comparisons: Sequence[Comparison]) -> list[tuple[object, ...
     """Both sides, their difference and what it says, for a CSV file."""
     return [
         (
-            *(each.lower.mean, _plus_minus(each.lower)),
-            *(each.higher.mean, _plus_minus(each.higher)),
+            *(each.lower.mean, each.lower.plus_minus),
+            *(each.higher.mean, each.higher.plus_minus),
             *(each.difference.mean, each.difference.error),
-            *(each.difference.freedom, each.difference.margin, each.outcome),
+            *(each.difference.freedom, each.difference.margin, each.by, each.verdict),
         )
         for each in comparisons
     ]
-
-
-def _plus_minus(side: Spread | Estimate) -> float:
-    return side.deviation if isinstance(side, Spread) else side.error

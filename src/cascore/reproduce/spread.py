@@ -30,9 +30,9 @@ class Spread:
     count: int
 
     @property
-    def error(self) -> float:
-        """The standard error of the mean, if the values are independent."""
-        return self.deviation / math.sqrt(self.count)
+    def plus_minus(self) -> float:
+        """What stands behind ±: the deviation."""
+        return self.deviation
 
     @property
     def band(self) -> tuple[float, float]:
@@ -57,6 +57,11 @@ class Estimate:
 
     mean: float
     error: float
+
+    @property
+    def plus_minus(self) -> float:
+        """What stands behind ±: the error."""
+        return self.error
 
     @property
     def band(self) -> tuple[float, float]:

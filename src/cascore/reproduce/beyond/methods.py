@@ -214,8 +214,9 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
             replace(
                 _DIGITS,
                 preset="fashion-mnist",
+                steps=16_000,
                 extractors=("fashion-mnist", _NOISE),
-                count=100,
+                count=200,
                 validation=32,
                 plan=_SHORT_PLAN,
             ),

@@ -9,6 +9,7 @@ from cascore.reproduce.beyond.values import (
     at_budget,
     fewest_calls,
     paper_best,
+    relative,
 )
 from cascore.reproduce.spread import Estimate
 
@@ -25,7 +26,10 @@ _NAMED = 3
 
 
 def fewest_rows(subjects: Sequence[Subject], measured: Measured) -> list[tuple[str, ...]]:
-    """For each method with nothing to tune, the fewest calls on each model by each extractor."""
+    """For each method with nothing to tune, the fewest calls on each model by each extractor.
+
+    In brackets its distance there against the paper's best.
+    """
     rows = []
     for name, method in METHODS.items():
         if method.tuned or not any(name in each.plan for each in subjects):
@@ -43,7 +47,23 @@ def _fewest_text(subject: Subject, method: str, measured: Measured, extractor: s
     if method not in subject.plan:
         return ""
     fewest, most = fewest_calls(subject, method, measured, extractor)
-    return f"> {most}" if fewest is None else str(fewest)
+    if fewest is None:
+        return f"> {most}"
+    return f"{fewest} ({_against_paper(subject, method, measured, extractor, fewest)})"
+
+
+def _against_paper(
+    subject: Subject, method: str, measured: Measured, extractor: str, calls: int
+) -> str:
+    """The distance at a number of calls in parts of the paper's best."""
+    _, best = paper_best(subject, measured, extractor)
+    own = next(
+        distance
+        for key, distance in measured.items()
+        if (key.cell.preset, key.cell.method) == (subject.preset, method)
+        and (key.extractor, key.outcome, key.cell.calls) == (extractor, "denoised", calls)
+    )
+    return relative(own, best)
 
 
 def fewest_sentences(subjects: Sequence[Subject], measured: Measured) -> list[str]:
@@ -59,19 +79,20 @@ def fewest_sentences(subjects: Sequence[Subject], measured: Measured) -> list[st
             and (calls := fewest_calls(subject, name, measured, extractor)[0]) is not None
         }
         if not needed:
-            lines.append(f"- {subject.preset}: no method without tuning reaches the paper's best.")
+            lines.append(f"- {subject.preset}: no untuned method ties with the paper's best.")
             continue
         least = min(needed.values())
         first = [METHODS[name].label for name in needed if needed[name] == least]
         by = "; ".join(first) if len(first) <= _NAMED else f"{len(first)} methods"
         own = (
-            f"the default needs {needed[DEFAULT]}"
+            f"the default does at {needed[DEFAULT]}, where its distance is"
+            f" {_against_paper(subject, DEFAULT, measured, extractor, needed[DEFAULT])} off"
             if DEFAULT in needed
-            else "the default does not reach it"
+            else "the default never does"
         )
         lines.append(
-            f"- {subject.preset}: {least} calls are enough against the paper's {most}"
-            f" ({most / least:.0f} times fewer), with {by}; {own}."
+            f"- {subject.preset}: from {least} calls on, {most / least:.0f} times fewer than the"
+            f" paper's {most}, {by} cannot be told from it; {own}."
         )
     return lines
 

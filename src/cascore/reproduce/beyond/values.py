@@ -1,8 +1,10 @@
 """What the records of `beyond` say: distances by method and calls, and who ties."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from cascore.differences import known_difference
 from cascore.reproduce.beyond.methods import (
     BEST,
     METHODS,
@@ -32,6 +34,7 @@ __all__ = [
     "measurements_table",
     "no_worse",
     "paper_best",
+    "relative",
     "scans",
 ]
 
@@ -114,6 +117,14 @@ def no_worse(a: Estimate, b: Estimate) -> bool:
     return a.mean <= b.mean or a.ties(b)
 
 
+def relative(own: Estimate, other: Estimate) -> str:
+    """How much higher a distance is than another, in parts of that, ± half the 95 % interval."""
+    ratio = own.mean / other.mean
+    error = math.hypot(own.error / own.mean, other.error / other.mean)
+    margin = ratio * known_difference((0.0, error), (0.0, 0.0)).margin
+    return f"{100 * (ratio - 1):+.0f} ± {100 * margin:.0f} %"
+
+
 def against(own: Estimate, other: Estimate) -> str:
     """A distance against another one, in words."""
     return "a tie" if own.ties(other) else f"{own.mean / other.mean - 1:+.0%}"
@@ -122,7 +133,7 @@ def against(own: Estimate, other: Estimate) -> str:
 def fewest_calls(
     subject: Subject, method: str, measured: Measured, extractor: str
 ) -> tuple[int | None, int]:
-    """The fewest calls at which a method is no worse than the paper's best; the most measured.
+    """The fewest calls at which a method is lower than the paper's best or ties; the most measured.
 
     None for the first if there are no such calls; a KeyError if the method was not measured.
     """

@@ -14,9 +14,9 @@ from cascore.reproduce.conditional.values import (
     NAMES,
     Losses,
     Measured,
-    distance_claims,
+    claims,
     images_of,
-    loss_claims,
+    levels_line,
     loss_line,
     losses_of,
     measured_of,
@@ -68,9 +68,7 @@ def page(scale_name: str, records: Records) -> Page:
         },
         tables={
             "measurements": _table(scale, records),
-            "comparisons": comparisons_table(
-                [*loss_claims(losses), *distance_claims(scale, measured)]
-            ),
+            "comparisons": comparisons_table(claims(scale_name, records)),
             "losses": _loss_table(scale, losses, optima_of(records)),
         },
     )
@@ -177,6 +175,7 @@ def _text(scale_name: str, records: Records, measured: Measured, losses: Losses)
     sizes = [records[loss_unit(kind, 0)]["result"]["parameters"] for kind in KINDS]
     lines = [
         *(loss_line(split, losses, sigmas) for split in SPLITS),
+        *(levels_line(split, losses) for split in SPLITS),
         theory_line(optima_of(records)),
     ]
     return f"""# Does a network need to see the noise level?
@@ -191,7 +190,7 @@ parameters; the embedding of σ is the difference), then judged level by level a
 
 {chr(10).join(f"- {line}" for line in lines)}
 
-{claims_table([*loss_claims(losses), *distance_claims(scale, measured)])}
+{claims_table(claims(scale_name, records))}
 
 ![Loss by level](conditional/loss.png)
 

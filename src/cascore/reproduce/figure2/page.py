@@ -22,6 +22,7 @@ from cascore.reproduce.figure2.pictures import (
 from cascore.reproduce.figure2.values import (
     MEASURES,
     Costs,
+    claims,
     claims_of,
     costs_of,
     denoised_pairs,
@@ -50,7 +51,7 @@ def page(scale_name: str, records: Records) -> Page:
         pictures={"distance": partial(distances, records, spreads), **pictures},
         tables={
             "measurements": _table(scale, records),
-            "comparisons": comparisons_table(claims_of(costs_of(scale, records))),
+            "comparisons": comparisons_table(claims(scale_name, records)),
         },
     )
 
@@ -108,13 +109,13 @@ def _verdicts(costs: Costs) -> str:
             f"{TITLES[data]}, {level_count(levels)}",
             *(
                 " / ".join(
-                    ", ".join(_WORDS[each.outcome] for each in pairs)
+                    ", ".join(_WORDS[each.verdict] for each in pairs)
                     for score in SCORES
                     for pairs in [denoised_pairs(data, levels, score, measure, costs)]
                 )
                 for measure in MEASURES
             ),
-            *(_WORDS[objectives_pair(data, levels, m, costs).outcome] for m in MEASURES),
+            *(_WORDS[objectives_pair(data, levels, m, costs).verdict] for m in MEASURES),
         )
         for data, levels in product(DATA, LEVELS)
     ]
@@ -181,15 +182,15 @@ The paper's claim is that denoising brings samples much closer to the data, on b
 
 A pair ties unless the 95 % interval of its difference (Student) leaves zero out. Denoised and raw
 are the ends of the same chains and are compared on each network by itself, draw by draw; networks
-of two objectives by the means of their trainings, or draw by draw where there is one of each. Each
-pair is in [comparisons.csv](figure2/comparisons.csv). Where the exact score itself is far from the
-real points, it is the sampler and not the network that falls short.
+of two objectives by the means of their trainings. Each pair is in
+[comparisons.csv](figure2/comparisons.csv). Where the exact score itself is far from the real
+points, it is the sampler and not the network that falls short.
 
 ## Measurements
 
-± is the standard deviation of one measurement: with ten levels over {scale.trainings[10]} training
-seed(s) × {scale.draws} draws with other noise, with one level over {scale.trainings[1]} ×
-{scale.draws}, and over {scale.draws} draws for the exact score, which is not trained.
+± is the standard deviation of one measurement: over {scale.trainings} training seed(s) ×
+{scale.draws} draws with other noise, and over {scale.draws} draws for the exact score, which is not
+trained.
 *Distance*: sliced 2-Wasserstein, 200 keyed directions, exact along each. *Good share*: samples
 within 4 standard deviations of a centre (0.071), or of the roll's middle line (0.133). η is chosen
 out of {", ".join(f"{eta:g}" for eta in ETAS)} for each model by the denoised distance of

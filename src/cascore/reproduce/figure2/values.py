@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import product
 
-from cascore.reproduce.claims import Claim, adversarial_lowers, denoising_lowers
+from cascore.reproduce.claims import Claim, Statement, adversarial_lowers, denoising_lowers
 from cascore.reproduce.comparisons import (
     Comparison,
     between_trainings,
@@ -76,6 +76,14 @@ def _by_training(
 
 MEASURES = {"distance": "sliced Wasserstein", "good": "share of points that are not good"}
 
+_STATEMENTS = {
+    "distance": (denoising_lowers("als"), adversarial_lowers("denoised", "mlp")),
+    "good": (
+        Statement("denoising lowers the share of points that are not good", "yes"),
+        Statement("the adversarial objective lowers the share of points that are not good"),
+    ),
+}
+
 Costs = Mapping[tuple[str, int, str, str, str], Runs]
 """By data, levels, score, outcome and measure: what is better when it is lower."""
 
@@ -104,17 +112,18 @@ def claims_of(costs: Costs) -> list[Claim]:
     """For one level and for ten, by both measures."""
     found = []
     for measure, name in MEASURES.items():
+        denoising, adversarial = _STATEMENTS[measure]
         for levels in LEVELS:
             pairs = [
                 pair
                 for data, score in product(DATA, SCORES)
                 for pair in denoised_pairs(data, levels, score, measure, costs)
             ]
-            found.append(Claim(denoising_lowers("als"), f"{name}, {level_count(levels)}", pairs))
+            found.append(Claim(denoising, f"{name}, {level_count(levels)}", pairs))
         pairs = [
             objectives_pair(data, levels, measure, costs) for data, levels in product(DATA, LEVELS)
         ]
-        found.append(Claim(adversarial_lowers("denoised"), name, pairs))
+        found.append(Claim(adversarial, name, pairs))
     return found
 
 

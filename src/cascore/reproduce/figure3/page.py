@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from cascore.reproduce.comparisons import Outcome, estimated
+from cascore.reproduce.claims import comparisons_table
+from cascore.reproduce.comparisons import Verdict, estimated
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
 from cascore.reproduce.figure3.pictures import (
     authors_against_epsilon,
@@ -21,7 +22,7 @@ from cascore.reproduce.figure3.tables import (
     measured_of,
     measurements_table,
 )
-from cascore.reproduce.figure3.values import best_of
+from cascore.reproduce.figure3.values import best_of, claims
 from cascore.reproduce.figure3.work import SCALES
 from cascore.reproduce.floors import band_of
 from cascore.reproduce.pages import Page, machine_of, markdown_table
@@ -48,6 +49,7 @@ def page(scale_name: str, records: Records) -> Page:
         tables={
             "measurements": measurements_table(scale_name, records),
             "authors": authors_table(),
+            "comparisons": comparisons_table(claims(scale_name, records)),
         },
     )
 
@@ -142,7 +144,7 @@ of `{scale.extractor}`, {scale.seeds} sampling seeds; real images score {band.me
 the reference is fixed, and what another training would change is not in it. Two numbers tie unless
 the 95 % interval of their difference leaves zero out, which is 1.96 times the root of the summed
 squares of both ±. All step sizes share their noise, so their differences are better known than
-that: more tie here than need to.
+that: more tie here than need to. Each pair is in [comparisons.csv](figure3/comparisons.csv).
 
 ## What held
 
@@ -181,12 +183,12 @@ def _claims(presets: tuple[str, str], measured: Measured) -> str:
 
 
 def _change(new: Estimate, old: Estimate) -> str:
-    words: dict[Outcome, str] = {
+    words: dict[Verdict, str] = {
         "held": "lowers the distance",
         "tie": "is a tie",
         "did not hold": "raises the distance",
     }
-    return words[estimated("", new, old).outcome]
+    return words[estimated("", new, old).verdict]
 
 
 def _lengths(steps: tuple[int, int]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from cascore.reproduce.gan_losses.values import (
     Measured,
     best_line,
     claims_of,
+    compared,
     measured_of,
     spread_in,
 )
@@ -143,9 +146,10 @@ score. [SVG](gan-losses/distance.svg), [numbers](gan-losses/measurements.csv)*
 
 ± is the deviation of one training, each the mean of its {scale.draws} draws. Only `{PLAIN}` and
 `{PAPERS}` were trained more than once, {scale.trainings} times with other seeds; their relative
-deviations, pooled, are taken for all. A pair ties unless the 95 % interval of its difference leaves
-zero out, and with no more than {scale.trainings - 1} + {scale.trainings - 1} degrees of freedom
-that interval is wide: a tie here says little. Each pair is in
+deviations{_apart(measured, cells[0])}, pooled, are taken for all. Two losses are compared by the
+logarithms of their distances and tie unless the 95 % interval of the difference (Student) leaves
+zero out. With {scale.trainings - 1} + {scale.trainings - 1} degrees of freedom it is wide:
+{_reach(scale, measured, cells[0])} Each pair is in
 [comparisons.csv](gan-losses/comparisons.csv). For real images ± is the deviation of one random
 split.
 
@@ -161,6 +165,22 @@ split.
 {machine_of(records.values())}
 The seconds of a record include training where the model was not there yet.
 """
+
+
+def _apart(measured: Measured, cell: tuple[str, str]) -> str:
+    """How far the trainings of the two kinds are apart, which are pooled."""
+    plain, papers = (
+        statistics.stdev(means) / statistics.fmean(means)
+        for means in (measured[(kind, *cell)] for kind in (PLAIN, PAPERS))
+    )
+    return f" ({plain:.0%} and {papers:.0%} in the features of `{cell[0]}`, {cell[1]})"
+
+
+def _reach(scale: Scale, measured: Measured, cell: tuple[str, str]) -> str:
+    """By which factor two losses have to differ to be told apart."""
+    once = next((kind for kind in scale.kinds if kind not in (PLAIN, PAPERS)), PLAIN)
+    margin = compared(measured, *cell, lower=PAPERS, higher=once).difference.margin
+    return f"`{PAPERS}` and `{once}` are told apart from a factor of {math.exp(margin):.1f} on."
 
 
 def _setting(scale: Scale) -> str:

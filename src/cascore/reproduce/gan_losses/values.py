@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from cascore.differences import Difference
+from cascore.experiments.presets import PRESETS
 from cascore.reproduce.claims import Claim, Statement, adversarial_lowers
 from cascore.reproduce.comparisons import Comparison
 from cascore.reproduce.gan_losses.work import OUTCOMES, PAPERS, PLAIN, SCALES, Scale, name_of
@@ -33,20 +34,20 @@ def measured_of(scale: Scale, records: Records) -> Measured:
 def spread_in(measured: Measured, kind: str, extractor: str, outcome: str) -> Spread:
     """The mean of a kind, ± what another training changes: in the same proportion for all kinds."""
     means = measured[kind, extractor, outcome]
-    mean = statistics.fmean(means)
-    part, _ = _relative_deviation(measured, extractor, outcome)
+    mean, (part, _) = statistics.fmean(means), _deviation(measured, extractor, outcome)
     return Spread(mean, part * mean, len(means))
 
 
-def _relative_deviation(measured: Measured, extractor: str, outcome: str) -> tuple[float, int]:
-    """Of one training, pooled over the kinds that were trained several times; its freedom."""
-    repeated = [measured[kind, extractor, outcome] for kind in (PLAIN, PAPERS)]
-    freedom = sum(len(means) - 1 for means in repeated)
-    squares = (
-        (len(means) - 1) * statistics.variance(means) / statistics.fmean(means) ** 2
-        for means in repeated
-    )
-    return math.sqrt(sum(squares) / freedom), freedom
+def _deviation(measured: Measured, extractor: str, outcome: str) -> tuple[float, int]:
+    """Of the logarithm of one training, pooled over the kinds trained again; its freedom."""
+    repeated = [_logarithms(measured[kind, extractor, outcome]) for kind in (PLAIN, PAPERS)]
+    freedom = sum(len(logarithms) - 1 for logarithms in repeated)
+    squares = sum((len(each) - 1) * statistics.variance(each) for each in repeated)
+    return math.sqrt(squares / freedom), freedom
+
+
+def _logarithms(means: Sequence[float]) -> list[float]:
+    return [math.log(mean) for mean in means]
 
 
 def _values(
@@ -71,14 +72,18 @@ def claims(scale_name: str, records: Records) -> list[Claim]:
 def claims_of(scale: Scale, measured: Measured) -> list[Claim]:
     """Each for every extractor."""
     others = [kind for kind in scale.kinds if kind not in (PLAIN, PAPERS)]
+    network = PRESETS[scale.preset].network.kind
     asked = [
         (
             Statement("least squares has a lower distance than the other GAN losses", "yes"),
             [(PAPERS, other, outcome) for outcome in OUTCOMES for other in others],
         ),
-        *((adversarial_lowers(outcome), [(PAPERS, PLAIN, outcome)]) for outcome in OUTCOMES),
+        *(
+            (adversarial_lowers(outcome, network), [(PAPERS, PLAIN, outcome)])
+            for outcome in OUTCOMES
+        ),
         (
-            Statement("a GAN loss other than least squares lowers the distance of the plain one"),
+            Statement("another GAN loss than least squares lowers the distance of plain training"),
             [(other, PLAIN, outcome) for outcome in OUTCOMES for other in others],
         ),
     ]
@@ -100,11 +105,21 @@ def claims_of(scale: Scale, measured: Measured) -> list[Claim]:
 def compared(
     measured: Measured, extractor: str, outcome: str, *, lower: str, higher: str
 ) -> Comparison:
-    """Two kinds by the means of their trainings, with one relative deviation for all kinds."""
-    a, b = (spread_in(measured, kind, extractor, outcome) for kind in (lower, higher))
-    _, freedom = _relative_deviation(measured, extractor, outcome)
-    difference = Difference(b.mean - a.mean, math.hypot(a.error, b.error), freedom)
-    return Comparison(f"{lower} against {higher}, {outcome}", a, b, difference)
+    """Two kinds by the logarithms of their trainings, which deviate alike whatever the kind."""
+    a, b = (_logarithms(measured[kind, extractor, outcome]) for kind in (lower, higher))
+    part, freedom = _deviation(measured, extractor, outcome)
+    found = Difference(
+        statistics.fmean(b) - statistics.fmean(a),
+        part * math.sqrt(1 / len(a) + 1 / len(b)),
+        freedom,
+    )
+    return Comparison(
+        f"{lower} against {higher}, {outcome}",
+        spread_in(measured, lower, extractor, outcome),
+        spread_in(measured, higher, extractor, outcome),
+        found,
+        "logarithms",
+    )
 
 
 def best_line(scale: Scale, extractor: str, outcome: str, measured: Measured) -> str:
@@ -117,7 +132,7 @@ def best_line(scale: Scale, extractor: str, outcome: str, measured: Measured) ->
         kind
         for kind in losses
         if kind != best
-        and compared(measured, extractor, outcome, lower=best, higher=kind).outcome == "tie"
+        and compared(measured, extractor, outcome, lower=best, higher=kind).verdict == "tie"
     ]
     head = f"Features of `{extractor}`, {outcome}: `{best}` is the lowest"
     head += f" ({losses[best].text(2)}),"

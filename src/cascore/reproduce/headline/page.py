@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 
-from cascore.reproduce.comparisons import Outcome
+from cascore.reproduce.comparisons import Verdict
 from cascore.reproduce.floors import like_real
 from cascore.reproduce.headline.pictures import calls_and_ratios
 from cascore.reproduce.headline.values import Best, Published, best_of_tables, load_published
@@ -71,6 +71,10 @@ two standard deviations. [SVG](headline/best.svg), [numbers](headline/best.csv)*
 {markdown_table(_OWN_COLUMNS, [_own_row(each) for each in own])}
 
 {chr(10).join(_sentence(each) for each in own)}
+- ± is the deviation of single measurements. Objectives are compared by the means of their trainings
+  (Welch); with one training of each it is two networks, compared seed by seed, and another training
+  may say something else. They are told apart where the 95 % interval of the difference leaves zero
+  out; of two trainings each that interval is wide.
 - The best of eight rows is chosen on the samples that are reported, so it is a little too low for
   both objectives alike.
 """
@@ -107,24 +111,28 @@ def _by(key: Key) -> str:
     return f"{key.method.upper()}, n_σ = {key.n_sigma}, {key.outcome}"
 
 
-_VERDICTS: dict[Outcome, str] = {
-    "held": "the adversarial objective is better, against the paper's headline",
-    "tie": "the two objectives tie",
-    "did not hold": "the plain objective is better, as in the paper's headline",
+_VERDICTS: dict[Verdict, str] = {
+    "held": "the adversarial {} lower, against the paper's headline",
+    "tie": "the {} cannot be told apart",
+    "did not hold": "the plain {} lower, as in the paper's headline",
 }
 
 
 def _sentence(best: Best) -> str:
     plain, adversarial = best.distances
-    verdict = _VERDICTS[best.adversarial_lowers.outcome]
+    pair = best.adversarial_lowers
+    several = pair.by == "trainings"
+    forms = {"tie": ("objectives", "networks")}.get(pair.verdict, ("objective is", "network is"))
+    verdict = _VERDICTS[pair.verdict].format(forms[0 if several else 1])
+    known = f"{best.trainings} trainings each" if several else "one training each"
     lower = plain if plain.mean <= adversarial.mean else adversarial
-    if like_real(lower, best.floor):
-        reach = "as a set of real images may score"
+    if like_real(lower.mean, best.floor):
+        reach = "where sets of as many real images score"
     elif lower.mean < best.floor.mean:
         reach = "which is below real images: samples nearer to the training set than new data"
     else:
         reach = f"{lower.mean / best.floor.mean:.1f} times the distance of real images"
-    return f"- {best.data}: {verdict}; the lower one is {lower.text(2)}, {reach}."
+    return f"- {best.data} ({known}): {verdict}; the lower one is {lower.text(2)}, {reach}."
 
 
 def _setting(scale_name: str) -> str:

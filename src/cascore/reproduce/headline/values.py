@@ -42,6 +42,7 @@ class Best(NamedTuple):
     keys: tuple[Key, Key]
     distances: tuple[Spread, Spread]
     adversarial_lowers: Comparison
+    trainings: int
     nfe: tuple[int, int]
     floor: Spread
 
@@ -81,6 +82,7 @@ def best_of_tables(scale_name: str, records: Records) -> list[Best]:
                 keys=keys,
                 distances=(spread_over(values[plain]), spread_over(values[adversarial])),
                 adversarial_lowers=pair,
+                trainings=scale.trainings,
                 nfe=(calls[0], calls[1]),
                 floor=floors_of(own)[extractor],
             )

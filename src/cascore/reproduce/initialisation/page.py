@@ -17,6 +17,7 @@ from cascore.reproduce.initialisation.values import (
     PLACES,
     Gaps,
     Measured,
+    claims,
     end_claims,
     gaps_of,
     ideals_of,
@@ -64,9 +65,7 @@ def page(scale_name: str, records: Records) -> Page:
         },
         tables={
             "measurements": _table(scale, records),
-            "comparisons": comparisons_table(
-                [*start_claims(scale, measured), *end_claims(scale, gaps_of(scale, records))]
-            ),
+            "comparisons": comparisons_table(claims(scale_name, records)),
         },
     )
 
@@ -204,8 +203,8 @@ def _text(scale_name: str, records: Records, measured: Measured) -> str:
 Proposition 2 wants a chain to start from a datum with noise σ₁; the paper starts from the noise
 alone and says that the two are indistinguishable, σ₁ being the largest distance between two data.
 Its program starts from U[0, 1] without the noise, which is offered nowhere else in cascore. Here σ₁
-= {schedule.first:g}, {schedule.levels} levels; {scale.draws} draws of {scale.count:,} samples each,
-of which the first two starts share the noise.
+= {schedule.first:g}, {schedule.levels} levels; {scale.draws} draws of {scale.count:,} samples
+each, whose noise is the same for all starts: U[0, 1] is Φ(z).
 
 {claims_table(start_claims(scale, measured))}
 

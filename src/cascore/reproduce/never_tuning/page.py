@@ -125,7 +125,7 @@ def _markdown(found: Mapping[str, Sequence[Search]]) -> str:
                     str(search.best),
                     "" if same else compared.lower.text(2),
                     "" if same else _gain(compared),
-                    "the same" if same else words[compared.outcome],
+                    "the same" if same else words[compared.verdict],
                 )
             )
     return markdown_table(
@@ -143,7 +143,7 @@ def _text(scale_name: str, records: Records, found: Mapping[str, Sequence[Search
         search.comparison
         for searches in found.values()
         for search in searches
-        if not search.same and search.comparison.outcome == "held"
+        if not search.same and search.comparison.verdict == "held"
     ]
     total = sum(map(len, found.values()))
     if pays:
@@ -188,7 +188,7 @@ within a line.
 
 {pictures}
 
-[All numbers](never-tuning/measurements.csv).
+[All numbers](never-tuning/measurements.csv), [each pair](never-tuning/comparisons.csv).
 
 {machine_of(records.values())}
 The seconds of a record include training where the model was not there yet.

@@ -94,6 +94,7 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
             replace(
                 _DIGITS,
                 preset="fashion-mnist",
+                steps=16_000,
                 extractor="fashion-mnist",
                 calls=(8, 12, 20),
                 count=100,

@@ -9,11 +9,12 @@ from itertools import product
 from cascore.experiments.evaluation.measure import COUNTED, TOTAL
 from cascore.experiments.presets import PRESETS
 from cascore.metrics import ModeCoverage, published_kl
-from cascore.reproduce.claims import claims_table
+from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.pages import Page, Table, machine_of, markdown_table
 from cascore.reproduce.table4.pictures import SAMPLERS, Coverages, divergences, samples
 from cascore.reproduce.table4.values import (
     PRINTED,
+    claims,
     claims_of,
     coverage_line,
     coverages_of,
@@ -48,6 +49,7 @@ def page(scale_name: str, records: Records) -> Page:
         pictures[f"{group.preset}-samples"] = partial(samples, group, records)
         tables[group.preset] = _table(group, records)
     sections = [_section(group, records) for group in SCALES[scale_name]]
+    tables["comparisons"] = comparisons_table(claims(scale_name, records))
     return Page(text=_text(scale_name, records, sections), pictures=pictures, tables=tables)
 
 
@@ -156,7 +158,7 @@ modes are hit more often than others by chance. Each channel is classified by th
 Two divergences tie unless the 95 % interval of their difference leaves zero out: 1.96 times the
 root of the summed squares of both ±. Raw and denoised pictures of one chain are counted as if they
 were others, so their small differences are not seen. One training each: a difference of objectives
-is one of two networks.
+is one of two networks. Each pair is in [comparisons.csv]({folder}/comparisons.csv).
 
 ![Samples]({folder}/{name}-samples.png)
 

@@ -153,7 +153,7 @@ def _distances(scale: TableScale, values: Values, floors: dict[str, Spread]) -> 
         if key == lowest:
             return f"**{text}**"
         apart = compared("", values, lower=lowest, higher=key)
-        return text if all(each.outcome == "held" for each in apart) else f"{text} †"
+        return text if all(each.verdict == "held" for each in apart) else f"{text} †"
 
     columns = [f"`{e}`, {o}" for e, o in product(scale.extractors, OBJECTIVES)]
     rows = [

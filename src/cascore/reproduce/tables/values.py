@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any, Literal, NamedTuple
 
 from cascore.errors import InputError
+from cascore.experiments.presets import PRESETS
 from cascore.reproduce.claims import (
     Claim,
     Statement,
@@ -176,7 +177,7 @@ def _statements(
     )
     for kind in OUTCOMES:
         yield (
-            adversarial_lowers(kind),
+            adversarial_lowers(kind, PRESETS[scale.presets[0]].network.kind),
             all_of(
                 (f"{m.upper()}, n_σ = {n}", (("adversarial", m, n, kind), ("plain", m, n, kind)))
                 for m, n in product(METHODS, scale.n_sigmas)
