@@ -60,7 +60,7 @@ def divergences(group: Group, found: Coverages, real: ModeCoverage) -> Figure:
         range(len(rows)),
         labels=[f"{SAMPLERS[sampler]}, {objective}" for sampler, objective in rows],
     )
-    panel.invert_yaxis()
+    panel.set_ylim(len(rows) - 0.5, -0.5)
     panel.grid(visible=False, axis="y")
     legend_below(figure, panel, columns=3)
     return figure
