@@ -23,6 +23,7 @@ ALLOWED = {
     "noise": {"errors"},
     "schedule": {"errors"},
     "denoiser": {"errors"},
+    "differences": {"errors"},
     "moves": {"errors", "schedule"},
     "sampling": {"errors", "noise", "moves", "denoiser"},
     "losses": {"errors", "noise", "schedule", "denoiser"},
@@ -39,8 +40,8 @@ ALLOWED = {
     "console": {"errors", "training"},  # training for the record Metrics
     "reproduce": BELOW
     | {"moves", "sampling", "losses", "theory", "datasets", "metrics", "training", "experiments"}
-    | {"pretrained", "tuning"},
-    "tuning": BELOW | {"metrics", "experiments", "pretrained"},
+    | {"pretrained", "tuning", "differences"},
+    "tuning": BELOW | {"metrics", "experiments", "pretrained", "differences"},
     "commands": BELOW
     | {"console", "sampling", "datasets", "experiments", "metrics", "training", "reproduce"}
     | {"pretrained", "tuning"},
