@@ -7,6 +7,7 @@ from cascore.reproduce.beyond.values import (
     Measured,
     against,
     at_budget,
+    by_calls,
     fewest_calls,
     paper_best,
     relative,
@@ -57,12 +58,7 @@ def _against_paper(
 ) -> str:
     """The distance at a number of calls in parts of the paper's best."""
     _, best = paper_best(subject, measured, extractor)
-    own = next(
-        distance
-        for key, distance in measured.items()
-        if (key.cell.preset, key.cell.method) == (subject.preset, method)
-        and (key.extractor, key.outcome, key.cell.calls) == (extractor, "denoised", calls)
-    )
+    own = by_calls(subject, method, measured, extractor)[calls]
     return relative(own, best)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Scan",
     "against",
     "at_budget",
+    "by_calls",
     "distances_of",
     "fewest_calls",
     "floors_of",
@@ -121,13 +122,24 @@ def relative(own: Estimate, other: Estimate) -> str:
     """How much higher a distance is than another, in parts of that, ± half the 95 % interval."""
     ratio = own.mean / other.mean
     error = math.hypot(own.error / own.mean, other.error / other.mean)
-    margin = ratio * known_difference((0.0, error), (0.0, 0.0)).margin
-    return f"{100 * (ratio - 1):+.0f} ± {100 * margin:.0f} %"
+    found = known_difference((ratio, ratio * error), (1.0, 0.0))
+    return f"{100 * found.mean:+.0f} ± {100 * found.margin:.0f} %"
 
 
 def against(own: Estimate, other: Estimate) -> str:
     """A distance against another one, in words."""
     return "a tie" if own.ties(other) else f"{own.mean / other.mean - 1:+.0%}"
+
+
+def by_calls(
+    subject: Subject, method: str, measured: Measured, extractor: str
+) -> dict[int, Estimate]:
+    """The denoised distance of a method at each number of calls at which it was measured."""
+    return {
+        cell.calls: measured[Key(cell, extractor, "denoised")]
+        for cell in cells(subject)
+        if cell.method == method
+    }
 
 
 def fewest_calls(
@@ -138,11 +150,7 @@ def fewest_calls(
     None for the first if there are no such calls; a KeyError if the method was not measured.
     """
     _, best = paper_best(subject, measured, extractor)
-    own = {
-        cell.calls: measured[Key(cell, extractor, "denoised")]
-        for cell in cells(subject)
-        if cell.method == method
-    }
+    own = by_calls(subject, method, measured, extractor)
     if not own:
         raise KeyError(method)
     enough = [calls for calls, distance in own.items() if no_worse(distance, best)]

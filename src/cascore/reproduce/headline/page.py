@@ -112,9 +112,9 @@ def _by(key: Key) -> str:
 
 
 _VERDICTS: dict[Verdict, str] = {
-    "held": "the adversarial {} lower, against the paper's headline",
-    "tie": "the {} cannot be told apart",
-    "did not hold": "the plain {} lower, as in the paper's headline",
+    "held": "the adversarial {} is lower, against the paper's headline",
+    "tie": "the {}s cannot be told apart",
+    "did not hold": "the plain {} is lower, as in the paper's headline",
 }
 
 
@@ -122,8 +122,7 @@ def _sentence(best: Best) -> str:
     plain, adversarial = best.distances
     pair = best.adversarial_lowers
     several = pair.by == "trainings"
-    forms = {"tie": ("objectives", "networks")}.get(pair.verdict, ("objective is", "network is"))
-    verdict = _VERDICTS[pair.verdict].format(forms[0 if several else 1])
+    verdict = _VERDICTS[pair.verdict].format("objective" if several else "network")
     known = f"{best.trainings} trainings each" if several else "one training each"
     lower = plain if plain.mean <= adversarial.mean else adversarial
     if like_real(lower.mean, best.floor):
