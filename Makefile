@@ -10,7 +10,7 @@ quickstart: $(STAMP)
 	$(BIN)/cascore quickstart
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

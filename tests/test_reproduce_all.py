@@ -1,12 +1,7 @@
 """`cascore reproduce all`: every study in order, and a page of what the paper claims."""
 
-import csv
 import json
 import math
-import re
-import statistics
-from collections import defaultdict
-from pathlib import Path
 
 import pytest
 from running import run, silent
@@ -28,10 +23,9 @@ from cascore.reproduce.comparisons import (
     paired,
     within_trainings,
 )
-from cascore.reproduce.figure3 import values as figure3_values
 from cascore.reproduce.pages import Page
 from cascore.reproduce.spread import Estimate
-from cascore.reproduce.studies import gather, reproduce
+from cascore.reproduce.studies import reproduce
 from cascore.reproduce.study import Study
 from cascore.reproduce.units import Unit
 
@@ -151,40 +145,6 @@ def test_the_claims_page_counts_every_pair_and_then_names_the_studies():
     ]
 
 
-def test_figure_3_compares_the_best_step_sizes_of_its_measurements(tmp_path):
-    """From the CSV: means over seeds, errors of both, the lowest of each scan at n_sigma 1."""
-    results = Path(__file__).parents[1] / "docs" / "results"
-    records = gather("figure3", scale="laptop", out=results, workshop=silent(tmp_path))
-    cells = defaultdict(list)
-    text = (results / "figure3" / "measurements.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(text.splitlines()):
-        if row["n_sigma"] == "1":
-            key = (row["model"], row["method"], row["outcome"], row["kappa"], row["eta"])
-            cells[key].append((float(row["distance"]), float(row["standard_error"])))
-    best = {}
-    for (model, method, outcome, *_), values in cells.items():
-        mean = statistics.fmean(value for value, _ in values)
-        error = math.hypot(*(error for _, error in values)) / len(values)
-        best[model, method, outcome] = min(
-            (mean, error), best.get((model, method, outcome), (math.inf, 0.0))
-        )
-    claims = {claim.statement.text: claim for claim in figure3_values.claims("laptop", records)}
-    asked = {
-        "CAS is better than ALS at n_σ = 1, raw": (("cas", "raw"), ("als", "raw")),
-        "CAS is better than ALS at n_σ = 1, denoised": (("cas", "denoised"), ("als", "denoised")),
-        "denoising lowers the distance of ALS": (("als", "denoised"), ("als", "raw")),
-        "denoising lowers the distance of CAS": (("cas", "denoised"), ("cas", "raw")),
-    }
-    assert claims.keys() == asked.keys()
-    for statement, sides in asked.items():
-        for each in claims[statement].comparisons:
-            lower, higher = (best[each.where, *side] for side in sides)
-            assert each.difference.mean == pytest.approx(higher[0] - lower[0])
-            assert each.difference.margin == pytest.approx(
-                1.96 * math.hypot(lower[1], higher[1]), rel=1e-4
-            )
-
-
 # --- everything ----------------------------------------------------------------------------------
 
 
@@ -247,30 +207,3 @@ def test_all_succeeds_when_nothing_is_left_out(three, tmp_path, capsys):
     del three["bad"], three["after"]
     assert run("reproduce", "all", "--scale", "tiny", "--device", "cpu", "--out", tmp_path) == 0
     assert "0 of 2 studies left out" in capsys.readouterr().err.replace("\n", " ")
-
-
-def test_everything_runs_at_the_tiny_scale_and_a_second_time_measures_nothing(tmp_path, capsys):
-    command = (
-        "reproduce",
-        "all",
-        "--scale",
-        "tiny",
-        "--out",
-        tmp_path,
-        "--runs",
-        tmp_path / "runs",
-    )
-    assert run(*command) == 0
-    pages = {path.stem for path in tmp_path.glob("*.md")}
-    assert pages == {*studies.STUDIES, studies.CLAIMS}
-    for path in tmp_path.glob("*.md"):
-        targets = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
-        missing = [each for each in targets if "://" not in each and not (tmp_path / each).exists()]
-        assert not missing, f"{path.name} points at {missing}"
-    records = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records-tiny/*.json")}
-    assert {path.parts[-3] for path in records} == {*studies.STUDIES} - {"headline"}
-    capsys.readouterr()
-    assert run(*command) == 0
-    again = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records-tiny/*.json")}
-    assert again == records
-    assert f"0 of {len(studies.STUDIES)} studies left out" in capsys.readouterr().err

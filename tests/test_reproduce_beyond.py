@@ -1,26 +1,21 @@
 """`cascore reproduce beyond`: the samplers of one table, and what their records say."""
 
-import csv
-import json
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from reproducing import reproduced
 from running import silent
 
 from cascore.errors import MissingExtraError
 from cascore.experiments.presets import PRESETS, SHAPES
 from cascore.metrics import load_extractor
-from cascore.reproduce.beyond.claims import default_claims, denoising_claims
+from cascore.reproduce.beyond.claims import default_claims
 from cascore.reproduce.beyond.methods import (
     BEST,
     DEFAULT,
-    KAPPAS,
     METHODS,
     SCALES,
-    TWINS,
     levels_of,
     name_of,
 )
@@ -32,70 +27,11 @@ from cascore.reproduce.beyond.tables import (
     fewest_sentences,
 )
 from cascore.reproduce.beyond.values import Key, against, fewest_calls
-from cascore.reproduce.beyond.work import Cell, cells, units
+from cascore.reproduce.beyond.work import Cell, units
 from cascore.reproduce.spread import Estimate, mean_of
 from cascore.reproduce.studies import reproduce
 
 TINY = SCALES["tiny"][0]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return reproduced("beyond", tmp_path_factory.mktemp("beyond"))
-
-
-def result(folder, unit):
-    return json.loads((folder / "beyond" / "records-tiny" / f"{unit}.json").read_text())["result"]
-
-
-# --- end to end ----------------------------------------------------------------------------------
-
-
-def test_the_page_its_pictures_and_its_numbers_are_there(tiny):
-    page = (tiny / "beyond.md").read_text()
-    for name in ("calls", "models", "raw", "kappa"):
-        assert f"beyond/{name}.png" in page
-        assert (tiny / "beyond" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    rows = list(csv.DictReader((tiny / "beyond" / "measurements.csv").read_text().splitlines()))
-    planned = sum(subject.seeds * len(cells(subject)) for subject in SCALES["tiny"])
-    assert len(rows) == planned * 2 * 2  # extractors, outcomes
-    for name in TINY.plan:
-        assert f"| {METHODS[name].label} |" in page or METHODS[name].kind == "als"
-
-
-def test_settings_of_ours_equal_schedulers_on_a_network(tiny):
-    """To float32 of x at sigma_1 = 5, enlarged a little by the network."""
-    largest = result(tiny, "twins")["largest"]
-    assert set(largest) == set(TWINS)
-    assert max(largest.values()) < 1e-4
-
-
-def test_network_calls_are_those_that_were_asked_for(tiny):
-    for path in (tiny / "beyond" / "records-tiny").glob("*.calls-*.json"):
-        asked, nfe = int(path.stem.split("calls-")[1].split(".")[0]), result(tiny, path.stem)["nfe"]
-        assert nfe == asked, path.stem
-    assert result(tiny, f"digits.{BEST}.calls-140.seed-0")["nfe"] == 5 * 28
-
-
-def test_the_chosen_kappa_is_that_of_the_lowest_validation_distance(tiny):
-    records = tiny / "beyond" / "records-tiny"
-    found = {
-        path.stem: result(tiny, path.stem)["distances"]["digits"]["denoised"]["value"]
-        for path in records.glob("digits.validation.order-2-kappa-*.calls-5.json")
-    }
-    assert len(found) == len(KAPPAS)
-    best = min(found, key=found.get).split(".calls")[0].removeprefix("digits.validation.")
-    assert result(tiny, "digits.order-2-tuned.calls-5.seed-0")["choice"] == best
-    assert result(tiny, "digits.order-2-tuned.calls-5.seed-1")["choice"] == best
-
-
-def test_a_setting_and_its_twin_score_the_same(tiny):
-    """The chosen kappa was measured once more as a method of its own, on the same noise."""
-    own = result(tiny, "digits.order-2-kappa-2.calls-5.seed-0")["distances"]
-    tuned = result(tiny, "digits.order-2-tuned.calls-5.seed-0")
-    default = result(tiny, "digits.default.calls-5.seed-0")["distances"]
-    assert (tuned["distances"] == own) == (tuned["choice"] == "order-2-kappa-2")
-    assert own != default
 
 
 def test_without_diffusers_nothing_is_trained(tmp_path, monkeypatch):
@@ -103,44 +39,6 @@ def test_without_diffusers_nothing_is_trained(tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"cascore\[schedulers\]"):
         reproduce("beyond", scale="tiny", out=tmp_path / "out", workshop=silent(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
-
-
-def test_denoised_samples_are_compared_with_raw_ones_of_the_same_chains(tiny):
-    """The network has learned nothing and denoises nothing, so its records are given a half."""
-    folder = tiny / "beyond" / "records-tiny"
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8"))
-               for path in folder.glob("*.json")}  # fmt: skip
-    for record in records.values():
-        for both in record["result"].get("distances", {}).values():
-            both["denoised"]["value"] = both["raw"]["value"] / 2
-    found = denoising_claims([TINY], records)
-    assert {claim.measure for claim in found} == {f"`{name}`" for name in TINY.extractors}
-    for claim in found:
-        assert claim.change == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(("choice", "counted"), [("order-2-kappa-2", 0), ("order-2-kappa-10", 1)])
-def test_chains_of_few_calls_count_once_and_those_that_end_in_denoising_not_at_all(
-    tiny, choice, counted
-):
-    """What was tuned may be a method of its own; with eta = 1 both results of a chain are one."""
-    folder = tiny / "beyond" / "records-tiny"
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8"))
-               for path in folder.glob("*.json")}  # fmt: skip
-    for name, record in records.items():
-        if ".order-2-tuned." in name:
-            record["result"]["choice"] = choice
-    once = {
-        f"digits, {METHODS[name].label}, {calls} calls"
-        for name, planned in TINY.plan.items()
-        for calls in planned
-        if calls is not None and name not in SCHEDULERS
-    } - {f"digits, {METHODS[name].label}, 5 calls" for name in ("order-1-eta-1", "order-2-tuned")}
-    for claim in denoising_claims([TINY], records):
-        where = [each.where for each in claim.comparisons]
-        assert len(where) == len(once) + counted
-        assert set(where) - once == ({f"digits, {METHODS['order-2-tuned'].label}, 5 calls"}
-                                     if counted else set())  # fmt: skip
 
 
 # --- the table of methods ------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from reproducing import reproduced, rows_of
 
 from cascore.reproduce.conditional import levels
 from cascore.reproduce.conditional.levels import UnconditionalOptimum, level_losses
@@ -24,17 +23,6 @@ SIGMAS = geometric_sigmas(2.0, 0.1, 4)
 
 def data(count):
     return torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
-
-
-def test_conditional_runs_end_to_end(tmp_path):
-    out = reproduced("conditional", tmp_path)
-    page = (out / "conditional.md").read_text(encoding="utf-8")
-    assert "| all levels, conditional, training 1 |" in page
-    assert len(rows_of(out / "conditional" / "losses.csv")) == 28
-    # kinds, trainings, samplers, draws, outcomes
-    assert len(rows_of(out / "conditional" / "measurements.csv")) == 2 * 2 * 2 * 1 * 2
-    for name in ("loss.png", "distance.svg"):
-        assert (out / "conditional" / name).stat().st_size > 1000
 
 
 def test_losses_of_gaussian_data_are_those_of_theory():

@@ -5,7 +5,6 @@ from itertools import product
 
 import pytest
 import torch
-from reproducing import reproduced, rows_of
 
 from cascore.errors import InputError
 from cascore.experiments.config import Sampler, Schedule
@@ -26,16 +25,6 @@ SCHEDULE = Schedule(first=5.0, last=0.01, levels=28)
 GAMMA = (0.01 / 5.0) ** (1 / 27)
 ONE = torch.full((1, 1, 8, 8), 0.5)
 CPU = torch.device("cpu")
-
-
-def test_starts_and_ends_run_end_to_end(tmp_path):
-    out = reproduced("initialisation", tmp_path)
-    page = (out / "initialisation.md").read_text(encoding="utf-8")
-    assert "| CAS, κ = 1.5, uniform |" in page
-    # networks, samplers, starts, draws, outcomes
-    assert len(rows_of(out / "initialisation" / "measurements.csv")) == 2 * 3 * 3 * 2 * 2
-    for name in ("gap.png", "digits-starts.svg"):
-        assert (out / "initialisation" / name).stat().st_size > 1000
 
 
 def langevin(eta):

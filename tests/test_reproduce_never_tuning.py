@@ -1,35 +1,13 @@
 """What never tuning costs: the search runs, and the page says what the records say."""
 
-import json
-
 import pytest
-from reproducing import reproduced, rows_of
 
-from cascore.experiments.config import Sampler
 from cascore.reproduce.never_tuning.page import page
 from cascore.reproduce.never_tuning.values import claims
 from cascore.reproduce.never_tuning.work import SCALES
 
 TINY = SCALES["tiny"][0]
 DEFAULT, OTHER = {"order": 2, "kappa": 2.5}, {"order": 1, "kappa": 1.5}
-
-
-def test_the_search_runs_end_to_end_and_compares_on_other_seeds(tmp_path):
-    out = reproduced("never-tuning", tmp_path)
-    record = out / "never-tuning" / "records-tiny" / f"{TINY.unit(4)}.json"
-    result = json.loads(record.read_text(encoding="utf-8"))["result"]
-    default = Sampler(steps=4)
-    assert result["default"] == {"order": default.order, "kappa": default.resolved_kappa}
-    curve = {(each["order"], each["kappa"]): each["values"] for each in result["curve"]}
-    assert len(curve) == 2 * TINY.points + 1
-    least = min(curve.values(), key=sum)
-    assert curve[result["best"]["order"], result["best"]["kappa"]] == least
-    searched = [value for values in curve.values() for value in values]
-    assert not set(result["fresh"]["default"]) & set(searched)
-    assert (out / "never-tuning" / "digits.png").stat().st_size > 1000
-    rows = rows_of(out / "never-tuning" / "measurements.csv")
-    searches = len(TINY.calls)
-    assert len(rows) >= searches * TINY.blocks * (2 * TINY.points + 1 + 1)
 
 
 def records_of(best, default, other):

@@ -1,110 +1,22 @@
 """Tables 1 to 3 and the headline: chosen on one seed, reported on others, drawn anew."""
 
-import base64
-import io
-import json
-import shutil
 from dataclasses import asdict, replace
 from itertools import product
 
 import pytest
-from PIL import Image
-from running import run, silent
+from running import silent
 
 from cascore import datasets
 from cascore.errors import InputError
 from cascore.reproduce.headline import page as headline_page
 from cascore.reproduce.headline.values import NEEDS, load_published
-from cascore.reproduce.studies import gather, reproduce, write_claims
+from cascore.reproduce.studies import gather
 from cascore.reproduce.tables import page as table_page
 from cascore.reproduce.tables import values as table_values
 from cascore.reproduce.tables.scales import TABLES
 from cascore.reproduce.tables.work import cells, sampler_of, trials, units
 from cascore.reproduce.tuning import at_edge, best_of
 from cascore.reproduce.workshop import Workshop
-
-
-def read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-# --- end to end ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    assert run(
-        *("reproduce", "table2", "--scale", "tiny", "--device", "cpu"),
-        *("--out", folder / "out", "--runs", folder / "runs"),
-    ) == 0  # fmt: skip
-    return folder
-
-
-def test_a_table_runs_end_to_end(tiny):
-    page, folder = (tiny / "out" / "table2.md").read_text(), tiny / "out" / "table2"
-    for picture in ("distances", "samples"):
-        assert f"table2/{picture}.png" in page
-        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
-    rows = (folder / "measurements.csv").read_text().splitlines()
-    # objectives, samplers, n_sigmas, seeds, outcomes, extractors
-    assert len(rows) == 1 + 2 * 2 * 2 * 2 * 2 * 2
-    for word in ("seeds 0, 1", "12 samples", "real images", "cores", "torch"):
-        assert word in page
-    record = read(folder / "records-tiny" / "digits.training-0.als-2.seed-1.json")["result"]
-    assert record["nfe"] == 2 * 28
-    with Image.open(io.BytesIO(base64.b64decode(record["sheet"]))) as sheet:
-        assert sheet.size == (8 * (8 + 1) + 1, 8 + 2)
-
-
-def test_every_cell_has_the_step_size_that_its_model_chose(tiny):
-    records = tiny / "out" / "table2" / "records-tiny"
-    for preset in ("digits", "digits-adversarial"):
-        for method, knob, grid in (("cas", "kappa", [1.5, 4.0]), ("als", "eta", [0.4, 1.2])):
-            tuned = read(records / f"{preset}.training-0.tuning.{method}-1.json")["result"]
-            assert [each["knob"] for each in tuned["tried"]] == grid
-            lowest = min(each["denoised"] for each in tuned["tried"])
-            assert {"knob": tuned["chosen"]}.items() <= next(
-                each for each in tuned["tried"] if each["denoised"] == lowest
-            ).items()
-            cell = read(records / f"{preset}.training-0.{method}-1.seed-0.json")["result"]
-            assert cell["sampler"][knob] == tuned["chosen"]
-            assert (cell["sampler"]["order"], cell["sampler"]["steps"]) == (1, None)
-
-
-def test_a_lost_record_is_measured_again_with_the_same_result(tiny, tmp_path):
-    shutil.copytree(tiny / "out", tmp_path / "out")
-    records, told = tmp_path / "out" / "table2" / "records-tiny", []
-    lost = records / "digits.training-0.cas-1.seed-1.json"
-    before = read(lost)["result"]
-    kept = {path: path.stat().st_mtime_ns for path in records.iterdir() if path != lost}
-    lost.unlink()
-    workshop = replace(silent(tiny / "runs" / "tiny"), notify=told.append)
-    reproduce("table2", scale="tiny", out=tmp_path / "out", workshop=workshop)
-    assert [message for message in told if message.startswith("[")] == [
-        "[8/23] digits.training-0.cas-1.seed-1"
-    ]
-    assert read(lost)["result"] == before
-    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-
-
-def test_the_headline_measures_the_tables_that_are_missing(tiny, tmp_path):
-    """At this scale table 1 has the settings of table 2, so that its records serve for both."""
-    out, told = tmp_path / "out", []
-    for table in ("table1", "table2"):
-        shutil.copytree(tiny / "out" / "table2" / "records-tiny", out / table / "records-tiny")
-    workshop = replace(silent(tiny / "runs" / "tiny"), notify=told.append)
-    page = reproduce("headline", scale="tiny", out=out, workshop=workshop).read_text()
-    measured = [message for message in told if message.startswith("[")]
-    assert len(measured) == 23
-    assert all("digits-ncsnv2" in message or "floor" in message for message in measured)
-    assert (out / "headline" / "best.png").is_file()
-    assert "3.65" in page
-    assert "[table3](table3.md): `digits-ncsnv2`" in page
-    claims = write_claims(NEEDS, scale="tiny", out=out, workshop=workshop).read_text()
-    named = [name for name in NEEDS if f"| [{name}]({name}.md) | `digits` |" in claims]
-    assert named == list(NEEDS)
-
 
 # --- step sizes ----------------------------------------------------------------------------------
 
