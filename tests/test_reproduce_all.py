@@ -145,6 +145,25 @@ def test_the_claims_page_counts_every_pair_and_then_names_the_studies():
     ]
 
 
+@pytest.mark.parametrize(
+    ("comparisons", "said"),
+    [
+        ([TIE, TIE], "cannot be told here. 0 of 2 pairs say so, 0 the contrary, 2 cannot be told."),
+        ([HELD, TIE], "held here. 1 of 2 pairs"),
+        ([HELD, TIE, TIE], "held here where it can be told. 1 of 3 pairs"),
+        ([AGAINST, TIE], "did not hold here. 0 of 2 pairs say so, 1 the contrary"),
+        ([AGAINST, TIE, TIE], "did not hold here where it can be told."),
+        ([HELD, HELD, AGAINST], "not always so here. 2 of 3 pairs say so, 1 the contrary"),
+        ([HELD, AGAINST, AGAINST], "more often not so here."),
+    ],
+)
+def test_the_claims_page_says_plainly_what_became_of_what_the_paper_affirms(comparisons, said):
+    asked = [Claim(LOWER, "`x`", comparisons), Claim(ROUND, "`x`", [HELD])]
+    page = claims_page("tiny", {"one": asked})
+    (line,) = (line for line in page.text.splitlines() if line.startswith("- *it is"))
+    assert line.startswith(f"- *it is lower* (the paper: yes): {said}")
+
+
 # --- everything ----------------------------------------------------------------------------------
 
 

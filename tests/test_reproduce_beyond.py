@@ -110,7 +110,7 @@ def test_the_fewest_calls_are_the_first_tie_or_win():
     ]
     (sentence,) = fewest_sentences([SUBJECT], MEASURED)
     assert "from 8 calls on, 18 times fewer than the paper's 140" in sentence
-    assert "DPM-Solver++(2M) cannot be told from it; the default does at 12" in sentence
+    assert "DPM-Solver++(2M) cannot be told from it; nor can the default from 12 on" in sentence
 
 
 def test_that_nothing_reaches_the_paper_is_said_too():

@@ -11,7 +11,11 @@ from running import silent
 
 from cascore.reproduce.figure3 import values
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
+from cascore.reproduce.figure3.tables import kappa_rows
+from cascore.reproduce.figure3.work import SCALES
 from cascore.reproduce.studies import gather
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 # --- the authors' curves -------------------------------------------------------------------------
 
@@ -60,35 +64,64 @@ def test_one_row_lies_outside_of_the_allowed_interval_and_is_kept():
     assert outside == [("cifar10_unet__c_adv_n5_2k", 7e-7)]
 
 
-def test_figure_3_compares_the_best_step_sizes_of_its_measurements(tmp_path):
-    """From the CSV: means over seeds, errors of both, the lowest of each scan at n_sigma 1."""
-    results = Path(__file__).parents[1] / "docs" / "results"
-    records = gather("figure3", scale="laptop", out=results, workshop=silent(tmp_path))
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory):
+    """The records, and from the CSV the mean over seeds and its error of each step size."""
+    workshop = silent(tmp_path_factory.mktemp("runs"))
+    records = gather("figure3", scale="laptop", out=RESULTS, workshop=workshop)
     cells = defaultdict(list)
-    text = (results / "figure3" / "measurements.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(text.splitlines()):
-        if row["n_sigma"] == "1":
-            key = (row["model"], row["method"], row["outcome"], row["kappa"], row["eta"])
-            cells[key].append((float(row["distance"]), float(row["standard_error"])))
-    best = {}
-    for (model, method, outcome, *_), found in cells.items():
-        mean = statistics.fmean(value for value, _ in found)
-        error = math.hypot(*(error for _, error in found)) / len(found)
-        best[model, method, outcome] = min(
-            (mean, error), best.get((model, method, outcome), (math.inf, 0.0))
+    with (RESULTS / "figure3" / "measurements.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            scan = tuple(row[name] for name in ("model", "method", "n_sigma"))
+            seen = (row["extractor"], row["outcome"])
+            knob = float(row["kappa"] or row["eta"])
+            cells[*scan, *seen, knob].append((float(row["distance"]), float(row["standard_error"])))
+    means = {
+        key: (
+            statistics.fmean(value for value, _ in found),
+            math.hypot(*(error for _, error in found)) / len(found),
         )
-    claims = {claim.statement.text: claim for claim in values.claims("laptop", records)}
+        for key, found in cells.items()
+    }
+    return records, means
+
+
+def scan(means, *key):
+    """By step size, the mean and its error."""
+    return {each[-1]: value for each, value in means.items() if each[:-1] == key}
+
+
+def test_both_samplers_are_compared_at_their_best_step_sizes(laptop):
+    records, means = laptop
     asked = {
         "CAS is better than ALS at n_σ = 1, raw": (("cas", "raw"), ("als", "raw")),
         "CAS is better than ALS at n_σ = 1, denoised": (("cas", "denoised"), ("als", "denoised")),
         "denoising lowers the distance of ALS": (("als", "denoised"), ("als", "raw")),
         "denoising lowers the distance of CAS": (("cas", "denoised"), ("cas", "raw")),
     }
-    assert claims.keys() == asked.keys()
-    for statement, sides in asked.items():
-        for each in claims[statement].comparisons:
-            lower, higher = (best[each.where, *side] for side in sides)
+    found = values.claims("laptop", records)
+    assert {claim.statement.text for claim in found} == asked.keys()
+    for claim in found:
+        for each in claim.comparisons:
+            lower, higher = (
+                min(scan(means, each.where, method, "1", claim.measure.strip("`"), kind).values())
+                for method, kind in asked[claim.statement.text]
+            )
             assert each.difference.mean == pytest.approx(higher[0] - lower[0])
             assert each.difference.margin == pytest.approx(
                 1.96 * math.hypot(lower[1], higher[1]), rel=1e-4
             )
+
+
+def test_the_table_of_kappas_names_the_lowest_and_what_the_authors_value_costs(laptop):
+    records, means = laptop
+    measured = values.measured_of("laptop", records)
+    for name, n, features, *cells in kappa_rows(SCALES["laptop"], measured):
+        for outcome, (best, cost) in zip(("denoised", "raw"), (cells[:2], cells[2:]), strict=True):
+            found = scan(means, name.strip("`"), "cas", n, features.strip("`"), outcome)
+            lowest = min(found, key=found.get)
+            edge = "*" if lowest in (min(found), max(found)) else ""
+            assert best.split(";")[0] == f"{lowest:g}{edge}"
+            (mean, error), (at_default, other) = found[lowest], found[1.5]
+            ties = at_default - mean <= 1.96 * math.hypot(error, other)
+            assert cost == ("tie" if ties else f"+{at_default / mean - 1:.0%}")

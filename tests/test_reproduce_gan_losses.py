@@ -86,8 +86,8 @@ def of(lsgan, plain=0.1, hinge=1.0):
     ("lsgan", "said"),
     [
         (0.8, "`lsgan` is the lowest (0.80 ± 0.00), and 0 of the 1 others tie with it."),
-        (1.002, "`lsgan` is number 2 of 2 and ties with it (1.00 ± 0.00)."),
-        (1.5, "`lsgan` is number 2 of 2 and is worse (1.50 ± 0.00)."),
+        (1.002, "`lsgan` is number 2 of 2 (1.00 ± 0.00) and cannot be told from it."),
+        (1.5, "`lsgan` is number 2 of 2 (1.50 ± 0.00) and is worse."),
     ],
 )
 def test_whether_least_squares_is_best_is_read_from_the_numbers(lsgan, said):

@@ -130,7 +130,7 @@ def test_how_far_blocks_are_apart_is_said_in_their_own_errors():
     found = coverages_of(group, records)
     error = next(iter(found.values())).kl_error
     ratio = math.log(2) / (2 * error)
-    assert f"differ by {ratio:.1f} times" in _blocks_line(group, records, found)
+    assert f"at most {ratio:.1f} times as far apart" in _blocks_line(group, records, found)
     assert _blocks_line(replace(group, blocks=1), records, found) == ""
 
 

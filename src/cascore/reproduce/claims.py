@@ -44,6 +44,7 @@ def consistent_is_better(n_sigma: int, kind: str) -> Statement:
     return Statement(f"CAS is better than ALS at n_σ = {n_sigma}, {kind}", said)
 
 
+_VERDICTS: tuple[Verdict, ...] = ("held", "tie", "did not hold")
 _NETWORKS = {"unet": "U-Net", "ncsnv2": "NCSNv2", "mlp": "perceptron"}
 
 
@@ -144,15 +145,26 @@ def claims_page(scale: str, found: Mapping[str, Sequence[Claim]]) -> Page:
 
 `cascore reproduce all --scale {scale}` wrote this page from the records of every study that has
 them. Each row is a statement that one distance is lower than another: a claim of the paper, its
-contrary, or a question of ours. The second column is what the paper says of it ("not asked":
-nothing), the others what these records say. *Held* where the paper says no is a contradiction.
+contrary, or a question of ours.
+
+## What the paper says is so
+
+{_plainly(by_statement)}
+
+Between the paper's setting and this one lie small pictures and networks, thousands of training
+steps instead of hundreds of thousands, the features of small networks instead of Inception's,
+hundreds of samples instead of ten thousand, and a step size chosen for each network. Each page says
+what it is.
 
 ## In all studies together
 
+The second column is what the paper says ("not asked": nothing), the others are what these records
+say. *Held* where the paper says no contradicts the paper.
+
 {_summary(by_statement)}
 
-A statement is put to pairs of measurements, each side with the step size of its own that its study
-names. A pair *ties* unless the 95 % interval of its difference leaves zero out.
+A statement is put to pairs of measurements, each side at the step size that its study chose for it.
+A pair *ties* unless the 95 % interval of its difference leaves zero out.
 
 - Two ways of sampling from one network share their seeds: the difference is taken seed by seed
   (Student), and each training is a pair of its own.
@@ -182,16 +194,43 @@ geometric, over all pairs, and has no error; there is none ("–") where a side 
     )
 
 
+def _plainly(found: Mapping[Statement, Sequence[tuple[str, Claim]]]) -> str:
+    """A line for each statement that the paper affirms."""
+    lines = []
+    for statement, asked in found.items():
+        if statement.paper.startswith("yes"):
+            held, ties, against = _counts(asked)
+            word = _word(held, ties, against)
+            lines.append(
+                f"- *{statement.text}* (the paper: {statement.paper}): {word}."
+                f" {held} of {held + ties + against} pairs say so, {against} the contrary,"
+                f" {ties} cannot be told."
+            )
+    return "\n".join(lines) or "Nothing of it was measured."
+
+
+def _word(held: int, ties: int, against: int) -> str:
+    if not held and not against:
+        return "cannot be told here"
+    if not against:
+        return "held here" if held >= ties else "held here where it can be told"
+    if not held:
+        return "did not hold here" if against >= ties else "did not hold here where it can be told"
+    return "not always so here" if held > against else "more often not so here"
+
+
+def _counts(asked: Sequence[tuple[str, Claim]]) -> tuple[int, int, int]:
+    """How many pairs held, tied and did not hold, in all studies."""
+    held, ties, against = (sum(claim.count(word) for _, claim in asked) for word in _VERDICTS)
+    return held, ties, against
+
+
 def _summary(found: Mapping[Statement, Sequence[tuple[str, Claim]]]) -> str:
-    verdicts: tuple[Verdict, ...] = ("held", "tie", "did not hold")
     rows = [
-        (
-            *(statement.text, statement.paper),
-            *(str(sum(claim.count(verdict) for _, claim in asked)) for verdict in verdicts),
-        )
+        (statement.text, statement.paper, *map(str, _counts(asked)))
         for statement, asked in found.items()
     ]
-    return markdown_table(("claim", "the paper", *verdicts), rows)
+    return markdown_table(("claim", "the paper", *_VERDICTS), rows)
 
 
 def _by_study(found: Mapping[Statement, Sequence[tuple[str, Claim]]]) -> str:

@@ -69,7 +69,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         BEST: Method("ALS, n_σ = 5, best η", _als(5), "als"),
         "als-1": Method("ALS, n_σ = 1, best η", _als(1), "als"),
         "order-1-kappa-1": Method("order 1, κ = 1: Euler, DDIM", (_cas(1, 1.0),), "deterministic"),
-        "order-1-default": Method("order 1, its default", (_cas(1, None),), "stochastic"),
+        "order-1-default": Method("order 1, κ = 1.5", (_cas(1, None),), "stochastic"),
         "order-1-kappa-2": Method("order 1, κ = 2: Euler ancestral", (_cas(1, 2.0),), "stochastic"),
         "order-1-tuned": Method("order 1, best κ", tuple(_cas(1, k) for k in KAPPAS), "tuned"),
         "order-1-eta-1": Method("order 1, η = 1", (Sampler(order=1, eta=1.0),), "stochastic"),

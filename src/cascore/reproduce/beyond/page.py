@@ -82,7 +82,7 @@ def _text(
 
 `cascore reproduce beyond --scale {scale_name}` wrote this page from the records in
 [beyond/records-{scale_name}](beyond/records-{scale_name}). The same trained networks, the same
-starting noise, and every sampler one would think of: the paper's two, our second order and its
+starting noise, and the samplers that one would pick: the paper's two, our second order and its
 kappas, and the schedulers of diffusers {records[TWINS_UNIT]["result"]["version"]}.
 
 ![Distance against calls](beyond/calls.png)
@@ -97,8 +97,8 @@ are tuned for each number of calls. [SVG](beyond/calls.svg), [numbers](beyond/me
 The paper's best is annealed Langevin sampling with n_σ = 5 at all training levels and denoised, its
 η chosen on a validation seed. The fewest calls, of those measured, at which a method is lower than
 it or cannot be told from it; in brackets how much higher its distance is there, ± half the 95 %
-interval. Not to be told apart is less than to be equal, and with more pictures more can be told
-apart.
+interval. "> 20": at none of those measured, of which 20 is the most; blank: not measured. Not to be
+told apart is less than to be equal, and with more pictures more can be told apart.
 
 {markdown_table(_fewest_columns(subjects), fewest_rows(subjects, measured))}
 

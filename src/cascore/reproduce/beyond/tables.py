@@ -80,15 +80,15 @@ def fewest_sentences(subjects: Sequence[Subject], measured: Measured) -> list[st
         least = min(needed.values())
         first = [METHODS[name].label for name in needed if needed[name] == least]
         by = "; ".join(first) if len(first) <= _NAMED else f"{len(first)} methods"
-        own = (
-            f"the default does at {needed[DEFAULT]}, where its distance is"
-            f" {_against_paper(subject, DEFAULT, measured, extractor, needed[DEFAULT])} off"
-            if DEFAULT in needed
-            else "the default never does"
-        )
+        if DEFAULT not in needed:
+            own = "; the default always can"
+        elif needed[DEFAULT] == least:
+            own = ""
+        else:
+            own = f"; nor can the default from {needed[DEFAULT]} on"
         lines.append(
             f"- {subject.preset}: from {least} calls on, {most / least:.0f} times fewer than the"
-            f" paper's {most}, {by} cannot be told from it; {own}."
+            f" paper's {most}, {by} cannot be told from it{own}."
         )
     return lines
 
@@ -96,10 +96,16 @@ def fewest_sentences(subjects: Sequence[Subject], measured: Measured) -> list[st
 def budget_rows(
     subject: Subject, measured: Measured, budgets: Sequence[int]
 ) -> list[tuple[str, ...]]:
-    """The distance of each method at each number of calls; bold are the lowest and its ties."""
+    """The distance of each method at each number of calls; bold are the lowest and its ties.
+
+    A column of one method has nothing to compare and no bold.
+    """
     extractor = subject.extractors[0]
     columns = [at_budget(subject, measured, extractor, calls) for calls in budgets]
-    lowest = [min(column.values(), key=lambda each: each.mean) for column in columns]
+    lowest = [
+        min(column.values(), key=lambda each: each.mean) if len(column) > 1 else None
+        for column in columns
+    ]
     return [
         (
             METHODS[name].label,
@@ -113,11 +119,11 @@ def budget_rows(
     ]
 
 
-def _cell_text(found: Estimate | None, best: Estimate) -> str:
+def _cell_text(found: Estimate | None, best: Estimate | None) -> str:
     if found is None:
         return ""
     text = found.text(2)
-    return f"**{text}**" if found.ties(best) else text
+    return f"**{text}**" if best is not None and found.ties(best) else text
 
 
 def default_sentences(subjects: Sequence[Subject], measured: Measured) -> list[str]:

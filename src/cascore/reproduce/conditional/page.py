@@ -196,7 +196,7 @@ parameters; the embedding of σ is the difference), then judged level by level a
 
 *Eq. 1 at each of {schedule.levels} levels; up to {scale.images:,} images of each split, each
 corrupted once at each level by the same noise for all. The optima are of the training images:
-a network below the unconditional one sees more than x, or is lucky with the noise.
+a network below the unconditional one sees more than x, or gains by this draw of noise.
 [SVG](conditional/loss.svg), [numbers](conditional/losses.csv)*
 
 ![Distances](conditional/distance.png)

@@ -122,7 +122,7 @@ def _verdicts(costs: Costs) -> str:
     return markdown_table(
         (
             "",
-            "denoised against raw: distance (exact / plain / adversarial)",
+            "denoised against raw: distance (exact / plain trainings / adversarial ones)",
             "the same: good share",
             "adversarial against plain, denoised: distance",
             "the same: good share",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
-from cascore.reproduce.claims import comparisons_table
-from cascore.reproduce.comparisons import Verdict, estimated
+from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
 from cascore.reproduce.figure3.pictures import (
     authors_against_epsilon,
@@ -15,18 +16,16 @@ from cascore.reproduce.figure3.pictures import (
 )
 from cascore.reproduce.figure3.tables import (
     DEFAULT,
-    Measured,
     authors_rows,
     authors_table,
-    best_rows,
-    measured_of,
+    eta_rows,
+    kappa_rows,
+    kappa_scans,
     measurements_table,
 )
-from cascore.reproduce.figure3.values import best_of, claims
-from cascore.reproduce.figure3.work import SCALES
-from cascore.reproduce.floors import band_of
+from cascore.reproduce.figure3.values import OUTCOMES, Measured, claims, floors_of, measured_of
+from cascore.reproduce.figure3.work import SCALES, Subject
 from cascore.reproduce.pages import Page, machine_of, markdown_table
-from cascore.reproduce.spread import Estimate, Spread
 from cascore.reproduce.units import Records
 
 __all__ = ["page"]
@@ -34,17 +33,19 @@ __all__ = ["page"]
 
 def page(scale_name: str, records: Records) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
-    scale = SCALES[scale_name]
+    subjects = SCALES[scale_name]
     measured = measured_of(scale_name, records)
-    band = band_of(records["floor"]["result"])
     curves = load_curves()
     return Page(
-        text=_text(scale_name, records, measured, band),
+        text=_text(scale_name, records, measured),
         pictures={
             "authors-epsilon": partial(authors_against_epsilon, curves),
             "authors-kappa": partial(authors_against_kappa, curves),
-            "kappa": partial(own_against_kappa, scale.presets, measured, band),
-            "eta": partial(own_against_eta, scale.presets, measured, band),
+            **{
+                f"{name}-{place + 1}": partial(draw, subjects, records, measured, extractor=place)
+                for name, draw in (("kappa", own_against_kappa), ("eta", own_against_eta))
+                for place in _places(subjects)
+            },
         },
         tables={
             "measurements": measurements_table(scale_name, records),
@@ -54,21 +55,17 @@ def page(scale_name: str, records: Records) -> Page:
     )
 
 
-def _text(scale_name: str, records: Records, measured: Measured, band: Spread) -> str:
-    scale = SCALES[scale_name]
+def _places(subjects: Sequence[Subject]) -> range:
+    """Of the extractors, as many for each network."""
+    return range(len(subjects[0].extractors))
+
+
+def _text(scale_name: str, records: Records, measured: Measured) -> str:
+    subjects = SCALES[scale_name]
     authors = authors_rows()
     cifar = [c for c in load_curves().values() if c.kappa is not None and c.data == "cifar10"]
     best = {o: [best_kappa(c, o) for c in cifar] for o in ("denoised", "raw")}
     cost = max(excess_at(c, "denoised", DEFAULT) for c in cifar)
-    experiment = next(r for n, r in records.items() if n != "floor")["settings"]["experiment"]
-    models = " and ".join(
-        f"`{name}` ({steps:,} training steps)"
-        for name, steps in zip(scale.presets, scale.steps, strict=True)
-    )
-    own = best_rows(measured)
-    verdicts = [row[-1] for row in own if row[-1]]
-    ties = verdicts.count("tie")
-    levels = experiment["schedule"]["levels"]
     return f"""# Figure 3: Fréchet distance against step size
 
 `cascore reproduce figure3 --scale {scale_name}` wrote this page from the records in
@@ -111,100 +108,111 @@ mark the minima, the dashed line κ = 1.5. [SVG](figure3/authors-kappa.svg)*
 
 ## Models of our own
 
-{models}; {levels} levels, one training each. Fréchet distance of {
-        scale.count:,} samples to the training images in the features
-of `{scale.extractor}`, {scale.seeds} sampling seeds; real images score {band.mean:.2f} ±
-{band.deviation:.2f} at the same counts.
+{
+        markdown_table(
+            ("network", "training steps", "levels", "pictures", "seeds", "real images"),
+            [_subject_row(each, records) for each in subjects],
+        )
+    }
 
-![Distance against kappa](figure3/kappa.png)
-
-*Consistent sampling at all levels. Bars: two standard errors. [SVG](figure3/kappa.svg),
-[numbers](figure3/measurements.csv)*
-
-![Distance against eta](figure3/eta.png)
-
-*Both samplers with n_σ = 1 against η = ε/σ_L², the paper's axis without units.
-[SVG](figure3/eta.svg)*
+{_pictures("kappa", "Consistent sampling at all levels", subjects)}
+{
+        _pictures(
+            "eta",
+            "Both samplers with n_σ = 1 against η = ε/σ_L², the paper's axis without units",
+            subjects,
+        )
+    }
+Where the best κ lies. After the best, from the lowest to the highest that tie with it; a star marks
+an end of the scan, beyond which the minimum may lie.
 
 {
         markdown_table(
             (
-                "model and sampler",
-                "best",
-                "all that tie with it",
-                "distance",
-                "at κ = 1.5",
-                "1.5 against best",
+                *("network", "n_σ", "features of", "best κ, denoised", "cost of 1.5"),
+                *("best κ, raw", "cost of 1.5"),
             ),
-            own,
+            kappa_rows(subjects, measured),
         )
     }
 
-± is the standard error of the mean of {scale.seeds} seeds over other generated images (jackknife);
-the reference is fixed, and what another training would change is not in it. Two numbers tie unless
-the 95 % interval of their difference leaves zero out, which is 1.96 times the root of the summed
+{_default_lines(subjects, measured)}
+
+Both samplers at as many network calls, each at its best step size:
+
+{
+        markdown_table(
+            (
+                *("network", "features of", "ALS, denoised", "CAS, denoised"),
+                *("ALS, raw", "CAS, raw"),
+            ),
+            eta_rows(subjects, measured),
+        )
+    }
+
+{claims_table(claims(scale_name, records))}
+
+± is the standard error of the mean of the seeds over other generated images (jackknife); the
+reference is fixed, and what another training would change is not in it. Two numbers tie unless the
+95 % interval of their difference leaves zero out, which is 1.96 times the root of the summed
 squares of both ±. All step sizes share their noise, so their differences are better known than
 that: more tie here than need to. Each pair is in [comparisons.csv](figure3/comparisons.csv).
-
-## What held
-
-- κ = 1.5 ties with the best step size in {ties} of {len(verdicts)} scans here; the table says what
-  it costs in the others.
-{_claims(scale.presets, measured)}
 
 ## What differs from the paper
 
 - {_setting(scale_name)}
-- Step sizes are few, and the best one is chosen on the same samples that are reported. Where it is
-  the largest or the smallest tried, the minimum may lie beyond.
-{_lengths(scale.steps)}
+- Step sizes are few, and the best one is chosen on the same samples that are reported.
+
 {machine_of(records.values())}
 The seconds of a record include training where the model was not there yet.
 """
 
 
-def _claims(presets: tuple[str, str], measured: Measured) -> str:
-    """The paper's claims about denoising and about the two samplers, at n_sigma 1."""
+def _subject_row(subject: Subject, records: Records) -> tuple[str, ...]:
+    floors = floors_of(subject, records)
+    return (
+        f"`{subject.preset}`",
+        f"{subject.steps:,}",
+        str(subject.experiment.schedule.levels),
+        f"{subject.count:,}",
+        str(subject.seeds),
+        ", ".join(f"{floor.text(2)} (`{name}`)" for name, floor in floors.items()),
+    )
+
+
+def _pictures(name: str, caption: str, subjects: Sequence[Subject]) -> str:
+    """A picture for each extractor, each under its caption."""
+    return "\n".join(
+        f"![{caption}](figure3/{name}-{place + 1}.png)\n\n"
+        f"*{caption}. Dashed and hollow: raw; full: denoised. Bars: two standard errors; grey: real"
+        f" images.\n[SVG](figure3/{name}-{place + 1}.svg),"
+        " [numbers](figure3/measurements.csv)*\n"
+        for place in _places(subjects)
+    )
+
+
+def _default_lines(subjects: Sequence[Subject], measured: Measured) -> str:
+    """How often the authors' kappa ties with the best, and which one does so most often."""
     lines = []
-    for preset in presets:
-        best = best_of(preset, measured)
-        for method in ("als", "cas"):
-            raw, denoised = best[method, "raw"], best[method, "denoised"]
-            lines.append(
-                f"- {preset}, {method.upper()}, n_σ = 1: denoising {_change(denoised, raw)}"
-                f" ({raw.text(2)} raw, {denoised.text(2)} denoised, each at its best step size)."
-            )
-        cas, als = best["cas", "denoised"], best["als", "denoised"]
+    for outcome in reversed(OUTCOMES):
+        scans = kappa_scans(subjects, measured, outcome)
+        ties = Counter(knob for each in scans for knob in each.ties)
+        costs = [each.cost for each in scans if DEFAULT not in each.ties]
+        most = max(ties, key=lambda knob: ties[knob])
         lines.append(
-            f"- {preset}, n_σ = 1, denoised: CAS {_change(cas, als)} against ALS"
-            f" ({cas.text(2)} and {als.text(2)}) at as many network calls."
+            f"- {outcome.capitalize()}, κ = {DEFAULT} ties with the best in {ties[DEFAULT]} of"
+            f" {len(scans)} scans"
+            + (f" and costs up to {max(costs):.0%} in the others" if costs else "")
+            + f"; κ = {most:g} ties in {ties[most]}, more than any other."
         )
     return "\n".join(lines)
-
-
-def _change(new: Estimate, old: Estimate) -> str:
-    words: dict[Verdict, str] = {
-        "held": "lowers the distance",
-        "tie": "is a tie",
-        "did not hold": "raises the distance",
-    }
-    return words[estimated("", new, old).verdict]
-
-
-def _lengths(steps: tuple[int, int]) -> str:
-    if steps[0] == steps[1]:
-        return ""
-    return (
-        f"- The two networks were trained for {steps[0]:,} and {steps[1]:,} steps, so they do"
-        " not show what a\n  discriminator does; each is compared with itself alone.\n"
-    )
 
 
 def _setting(scale_name: str) -> str:
     if scale_name == "paper":
         return "Data, networks, levels and features are the paper's; the seeds are ours."
     return (
-        "8×8 digits and a U-Net of width 32 trained for minutes, not CIFAR-10 with NCSNv2 for days;"
-        " features of a small digit classifier, not Inception. Distances do not compare with the"
-        " paper's; the shape of the curves does."
+        "8×8 digits and small networks trained for minutes, not CIFAR-10 for days; features of a"
+        " small classifier and of a random network, not Inception. Distances do not compare with"
+        " the paper's; the shape of the curves does."
     )

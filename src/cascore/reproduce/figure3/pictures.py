@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from cascore.experiments.build import sampling_sigmas
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.figure3.authors import Curve, Outcome
-from cascore.reproduce.figure3.work import Point
+from cascore.reproduce.figure3.values import METHODS, Measured, floors_of, scan_of
+from cascore.reproduce.figure3.work import Point, Subject
 from cascore.reproduce.pages import COLOURS, legend_below, new_figure, plain_ticks, shade_real
-from cascore.reproduce.spread import Estimate, Spread
+from cascore.reproduce.units import Records
 from cascore.schedule import eta_from_kappa
 
 if TYPE_CHECKING:
@@ -27,10 +29,8 @@ __all__ = [
 ]
 
 _OUTCOMES: tuple[Outcome, Outcome] = ("raw", "denoised")
-_KAPPAS = (1, 1.5, 2, 3, 4, 6, 8, 12)  # that an axis names
+_KAPPAS = (1, 1.5, 2, 3, 4, 6, 12, 27)  # that an axis names
 _METHODS = {"als": ("ALS", COLOURS[1]), "cas": ("CAS", COLOURS[0])}
-
-Measured = Mapping[tuple[Point, str], Estimate]
 
 
 def authors_against_epsilon(curves: Mapping[str, Curve]) -> Figure:
@@ -91,79 +91,76 @@ def _scan(panel: Axes, curve: Curve, outcome: Outcome, colour: str) -> None:
     panel.plot(kappa[best], -0.7, "^", color=colour, markersize=6)
 
 
-def own_against_kappa(presets: tuple[str, ...], measured: Measured, band: Spread) -> Figure:
-    """A row for each model, raw and denoised beside each other, a line for each n_sigma."""
-    figure, panels = new_figure(2, rows=len(presets), height=3.4)
-    grid = iter(panels)
-    for preset in presets:
-        for outcome in _OUTCOMES:
-            panel = next(grid)
-            shade_real(panel.axhspan, band)
-            panel.axvline(1.5, color="#333333", linewidth=1, linestyle="--")
-            steps = sorted({p.sampler.n_sigma for p, _ in measured if p.sampler.method == "cas"})
-            for n, colour in zip(steps, COLOURS, strict=False):
-                scan = _scan_of(measured, preset, "cas", n)
-                if not scan:
-                    continue
-                knobs = [point.knob for point in scan]
-                _curve(panel, knobs, [measured[point, outcome] for point in scan], colour,
-                       label=f"$n_\\sigma$ = {n}")  # fmt: skip
-            _distances(panel, f"{preset}, {outcome}")
-            panel.set_xscale("log")
-            panel.set_xticks(_KAPPAS, labels=[f"{each:g}" for each in _KAPPAS])
-            panel.minorticks_off()
-            panel.set_xlabel("$\\kappa$")
-    legend_below(figure, panels[0], columns=4)
+def own_against_kappa(
+    subjects: Sequence[Subject], records: Records, measured: Measured, *, extractor: int
+) -> Figure:
+    """A panel for each network, two lines for each n_sigma: the extractor is counted from 0."""
+    figure, panels = new_figure(2, rows=math.ceil(len(subjects) / 2), height=3.2)
+    for panel, subject in zip(panels, subjects, strict=False):
+        name = subject.extractors[extractor]
+        shade_real(panel.axhspan, floors_of(subject, records)[name])
+        panel.axvline(1.5, color="#333333", linewidth=1, linestyle="--")
+        for n, colour in zip(subject.kappas, COLOURS, strict=False):
+            scan = scan_of(subject, "cas", n)
+            knobs = [point.knob for point in scan]
+            _both(panel, knobs, scan, measured, name, colour, f"$n_\\sigma$ = {n}")
+        _distances(panel, f"{subject.preset}, features of {name}")
+        panel.set_xscale("log")
+        panel.set_xticks(_KAPPAS, labels=[f"{each:g}" for each in _KAPPAS])
+        panel.minorticks_off()
+        panel.set_xlabel("$\\kappa$")
+    legend_below(figure, panels[0], columns=5)
     return figure
 
 
-def own_against_eta(presets: tuple[str, ...], measured: Measured, band: Spread) -> Figure:
+def own_against_eta(
+    subjects: Sequence[Subject], records: Records, measured: Measured, *, extractor: int
+) -> Figure:
     """Both samplers at n_sigma 1 against the paper's step size in units of sigma_L squared."""
-    figure, panels = new_figure(2, rows=len(presets), height=3.4)
-    grid = iter(panels)
-    for preset in presets:
-        schedule = PRESETS[preset].schedule
-        for outcome in _OUTCOMES:
-            panel = next(grid)
-            shade_real(panel.axhspan, band)
-            for method, (label, colour) in _METHODS.items():
-                scan = _scan_of(measured, preset, method, 1)
-                etas = []
-                for point in scan:
-                    sigmas = sampling_sigmas(point.sampler, schedule)
-                    gamma = float(sigmas[1] / sigmas[0])
-                    etas.append(
-                        eta_from_kappa(point.knob, gamma) if method == "cas" else point.knob
-                    )
-                _curve(panel, etas, [measured[p, outcome] for p in scan], colour, label=label)
-            _distances(panel, f"{preset}, {outcome}")
-            panel.set_xlabel("step size $\\eta = \\epsilon / \\sigma_L^2$")
-    legend_below(figure, panels[0], columns=3)
+    figure, panels = new_figure(2, rows=math.ceil(len(subjects) / 2), height=3.2)
+    for panel, subject in zip(panels, subjects, strict=False):
+        name = subject.extractors[extractor]
+        shade_real(panel.axhspan, floors_of(subject, records)[name])
+        for method in METHODS:
+            scan = scan_of(subject, method, 1)
+            label, colour = _METHODS[method]
+            _both(panel, [_eta(each) for each in scan], scan, measured, name, colour, label)
+        _distances(panel, f"{subject.preset}, features of {name}")
+        panel.set_xlabel("step size $\\eta = \\epsilon / \\sigma_L^2$")
+    legend_below(figure, panels[0], columns=5)
     return figure
 
 
-def _scan_of(measured: Measured, preset: str, method: str, n_sigma: int) -> list[Point]:
-    found = {
-        point
-        for point, _ in measured
-        if (point.preset, point.sampler.method, point.sampler.n_sigma) == (preset, method, n_sigma)
-    }
-    return sorted(found, key=lambda each: each.knob)
+def _eta(point: Point) -> float:
+    if point.sampler.method == "als":
+        return point.knob
+    sigmas = sampling_sigmas(point.sampler, PRESETS[point.preset].schedule)
+    return eta_from_kappa(point.knob, float(sigmas[1] / sigmas[0]))
 
 
-def _curve(
-    panel: Axes, x: list[float], spreads: list[Estimate], colour: str, *, label: str
+def _both(
+    panel: Axes,
+    x: list[float],
+    scan: list[Point],
+    measured: Measured,
+    extractor: str,
+    colour: str,
+    label: str,
 ) -> None:
-    panel.errorbar(
-        x,
-        [each.mean for each in spreads],
-        [2 * each.error for each in spreads],
-        fmt="o-",
-        color=colour,
-        linewidth=1.5,
-        markersize=4,
-        label=label,
-    )
+    """A scan raw, dashed with hollow points, and denoised, drawn through with full ones."""
+    for outcome, style, fill in (("raw", "o--", "white"), ("denoised", "o-", colour)):
+        found = [measured[point, extractor, outcome] for point in scan]
+        panel.errorbar(
+            x,
+            [each.mean for each in found],
+            [2 * each.error for each in found],
+            fmt=style,
+            color=colour,
+            markerfacecolor=fill,
+            linewidth=1.4,
+            markersize=4,
+            label=f"{label}, {outcome}",
+        )
 
 
 def _distances(panel: Axes, title: str) -> None:

@@ -2,62 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import groupby
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
-from cascore.reproduce.figure3.work import SCALES, Point, points
+from cascore.reproduce.figure3.values import METHODS, OUTCOMES, Measured, best_of, scan_of
+from cascore.reproduce.figure3.work import SCALES, Point, Subject, points
 from cascore.reproduce.pages import Table
-from cascore.reproduce.spread import Estimate, mean_of
 from cascore.reproduce.units import Records
 
 __all__ = [
     "DEFAULT",
-    "OUTCOMES",
-    "Measured",
+    "KappaScan",
     "authors_rows",
     "authors_table",
-    "best_rows",
-    "measured_of",
+    "eta_rows",
+    "kappa_rows",
+    "kappa_scans",
     "measurements_table",
 ]
 
-OUTCOMES = ("raw", "denoised")
 DEFAULT = 1.5
-
-Measured = Mapping[tuple[Point, str], Estimate]
-"""By step size and outcome: the mean of its measurements and the standard error of that mean."""
-
-
-def measured_of(scale_name: str, records: Records) -> Measured:
-    """Every step size with its distances."""
-    scale = SCALES[scale_name]
-    return {
-        (point, outcome): mean_of(
-            [records[point.unit(seed)]["result"][outcome] for seed in range(scale.seeds)]
-        )
-        for point in points(scale)
-        for outcome in OUTCOMES
-    }
 
 
 def measurements_table(scale_name: str, records: Records) -> Table:
     """Every measurement, for a CSV file."""
-    scale = SCALES[scale_name]
-    rows = []
-    for point in points(scale):
-        for seed in range(scale.seeds):
-            result = records[point.unit(seed)]["result"]
-            for outcome in OUTCOMES:
-                found = result[outcome]
-                rows.append(
-                    (
-                        *(point.preset, point.sampler.method, point.sampler.n_sigma),
-                        *(point.sampler.kappa or "", point.sampler.eta or "", result["nfe"]),
-                        *(seed, outcome, found["value"], found["error"]),
-                    )
-                )
-    columns = "model method n_sigma kappa eta nfe seed outcome distance standard_error"
+    rows = [
+        (
+            *(point.preset, point.sampler.method, point.sampler.n_sigma),
+            *(point.sampler.kappa or "", point.sampler.eta or "", result["nfe"]),
+            *(seed, extractor, outcome, found["value"], found["error"]),
+        )
+        for subject in SCALES[scale_name]
+        for point in points(subject)
+        for seed in range(subject.seeds)
+        for result in [records[point.unit(seed)]["result"]]
+        for extractor in subject.extractors
+        for outcome in OUTCOMES
+        for found in [result[outcome][extractor]]
+    ]
+    columns = "model method n_sigma kappa eta nfe seed extractor outcome distance standard_error"
     return Table(columns.split(), rows)
 
 
@@ -96,45 +80,76 @@ def authors_rows() -> list[tuple[str, ...]]:
     return rows
 
 
-def best_rows(measured: Measured) -> list[tuple[str, ...]]:
-    """For each model, sampler and outcome: the best step size, and all that tie with it."""
-    rows: list[tuple[str, ...]] = []
+class KappaScan(NamedTuple):
+    """A scan of consistent sampling.
 
-    def key(point: Point) -> tuple[str, str, int]:
-        return (point.preset, point.sampler.method, point.sampler.n_sigma)
+    Attributes:
+        best: kappa, with a star where the scan ends at it.
+        ties: all kappas that cannot be told from the best, itself included, from the lowest on.
+        cost: by which part the distance at DEFAULT is higher than the lowest.
+    """
 
-    scanned = sorted({point for point, _ in measured}, key=lambda each: (key(each), each.knob))
-    for (preset, method, n_sigma), group in groupby(scanned, key=key):
-        tried = list(group)
-        for outcome in OUTCOMES:
-            best = min(tried, key=lambda each: measured[each, outcome].mean)
-            top = measured[best, outcome]
-            ties = [each.knob for each in tried if measured[each, outcome].ties(top)]
-            knob = "κ" if method == "cas" else "η"
-            rows.append(
-                (
-                    f"{preset}, {method.upper()}, n_σ = {n_sigma}, {outcome}",
-                    f"{knob} = {best.knob:g}{_edge(best, tried)}",
-                    ", ".join(f"{each:g}" for each in ties),
-                    top.text(2),
-                    *_default_cells(tried, outcome, measured, top),
-                )
-            )
-    return rows
+    best: str
+    ties: list[float]
+    cost: float
 
 
-def _edge(best: Point, tried: list[Point]) -> str:
-    """Whether the scan ends at its best point, which is then a bound and not a minimum."""
-    if best == tried[-1]:
-        return " (largest tried)"
-    return " (smallest tried)" if best == tried[0] else ""
+def kappa_rows(subjects: Sequence[Subject], measured: Measured) -> list[tuple[str, ...]]:
+    """For each network, n_sigma and extractor: the best kappa, and what 1.5 costs."""
+    names = [
+        (f"`{subject.preset}`", str(n), f"`{extractor}`")
+        for subject in subjects
+        for n in subject.kappas
+        for extractor in subject.extractors
+    ]
+    cells = [
+        map(_kappa_cells, kappa_scans(subjects, measured, outcome))
+        for outcome in reversed(OUTCOMES)
+    ]
+    return [(*name, *denoised, *raw) for name, denoised, raw in zip(names, *cells, strict=True)]
 
 
-def _default_cells(
-    tried: list[Point], outcome: str, measured: Measured, top: Estimate
-) -> tuple[str, str]:
-    default = next((p for p in tried if p.sampler.kappa == DEFAULT), None)
-    if default is None:
-        return "", ""
-    found = measured[default, outcome]
-    return found.text(2), "tie" if found.ties(top) else f"{found.mean / top.mean - 1:+.0%}"
+def kappa_scans(subjects: Sequence[Subject], measured: Measured, outcome: str) -> list[KappaScan]:
+    """The scans of `kappa_rows`, row by row."""
+    found = []
+    for subject in subjects:
+        for n in subject.kappas:
+            scan = scan_of(subject, "cas", n)
+            for extractor in subject.extractors:
+                best, top = best_of(scan, measured, extractor=extractor, outcome=outcome)
+                by_knob = {each.knob: measured[each, extractor, outcome] for each in scan}
+                ties = [knob for knob, each in by_knob.items() if each.ties(top)]
+                cost = by_knob[DEFAULT].mean / top.mean - 1
+                found.append(KappaScan(_named(best, scan), ties, cost))
+    return found
+
+
+def eta_rows(subjects: Sequence[Subject], measured: Measured) -> list[tuple[str, ...]]:
+    """For each network and extractor: both samplers at n_sigma 1, each at its best step size."""
+    return [
+        (
+            f"`{subject.preset}`",
+            f"`{extractor}`",
+            *(
+                f"{top.text(2)} ({knob} = {_named(best, scan)})"
+                for outcome in reversed(OUTCOMES)
+                for method, knob in zip(METHODS, "ηκ", strict=True)
+                for scan in [scan_of(subject, method, 1)]
+                for best, top in [best_of(scan, measured, extractor=extractor, outcome=outcome)]
+            ),
+        )
+        for subject in subjects
+        for extractor in subject.extractors
+    ]
+
+
+def _kappa_cells(scan: KappaScan) -> tuple[str, str]:
+    """The best kappa with the range of those that tie, and what 1.5 costs."""
+    others = f"; {scan.ties[0]:g} to {scan.ties[-1]:g}" if len(scan.ties) > 1 else ""
+    return f"{scan.best}{others}", "tie" if DEFAULT in scan.ties else f"+{scan.cost:.0%}"
+
+
+def _named(best: Point, scan: list[Point]) -> str:
+    """A step size; where the scan ends at it, it is a bound and not a minimum."""
+    edge = "" if len(scan) < 2 or best not in (scan[0], scan[-1]) else "*"
+    return f"{best.knob:g}{edge}"

@@ -4,73 +4,107 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from cascore.experiments.config import Sampler
+from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
 
-__all__ = ["SCALES", "Point", "Scale", "points", "units"]
+__all__ = ["SCALES", "Point", "Subject", "points", "units"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
-    """What is trained, and which step sizes are tried on it.
+class Subject:
+    """A network, and the step sizes that are tried on it.
 
     Attributes:
-        presets: one plain and one adversarial.
-        steps: of training, of each preset.
-        extractor: of the features, by name.
+        preset: what is trained, with seed 0.
+        steps: of training.
+        precision: of training.
+        extractors: of the features, by name.
         count: pictures of each measurement.
         seeds: measurements of each step size, with other noise.
-        kappas: by preset and n_sigma, of consistent sampling at all training levels, stretched.
+        kappas: by n_sigma, of consistent sampling at all training levels, stretched.
         etas: by n_sigma, of annealed Langevin sampling.
     """
 
-    presets: tuple[str, str]
-    steps: tuple[int, int]
-    extractor: str
+    preset: str
+    steps: int
+    precision: Literal["float32", "bfloat16"]
+    extractors: tuple[str, ...]
     count: int
     seeds: int
-    kappas: Mapping[str, Mapping[int, tuple[float, ...]]]
+    kappas: Mapping[int, tuple[float, ...]]
     etas: Mapping[int, tuple[float, ...]]
 
+    @property
+    def experiment(self) -> Experiment:
+        """What is trained."""
+        return seeded(PRESETS[self.preset], steps=self.steps, seed=0, precision=self.precision)
 
-_DIGITS = ("digits", "digits-adversarial")
-_CIFAR_10 = ("cifar10-ncsnv2", "cifar10-ncsnv2-adversarial")
-_COARSE = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0)
-_FINE = (1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 4.0)
+    def floor(self, extractor: str) -> str:
+        """The unit of what real images score, shared by all networks of the same data."""
+        return f"{self.experiment.data.name}.real-{self.count}.{extractor}"
 
-SCALES: Mapping[str, Scale] = MappingProxyType(
+
+def _tiny(preset: str) -> Subject:
+    return Subject(
+        preset=preset,
+        steps=2,
+        precision="float32",
+        extractors=("digits", "pixels"),
+        count=12,
+        seeds=2,
+        kappas={1: (1.5, 2.0), 2: (1.5,)},
+        etas={1: (0.5,)},
+    )
+
+
+def _digits(preset: str, *, steps: int) -> Subject:
+    return Subject(
+        preset=preset,
+        steps=steps,
+        precision="bfloat16",
+        # A classifier's features hardly move by noise of deviation 0.01, the others do.
+        extractors=("digits", "random-convolution"),
+        count=500,
+        seeds=2,
+        kappas={
+            1: (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0, 27.0),
+            5: (1.5, 3.0, 6.0, 12.0, 27.0),
+        },
+        etas={1: (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)},
+    )
+
+
+def _paper(preset: str) -> Subject:
+    kappas = (1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 4.0)
+    return Subject(
+        preset=preset,
+        steps=300_000,
+        precision="float32",
+        extractors=("inception",),
+        count=5000,
+        seeds=2,
+        kappas={1: kappas, 5: kappas},
+        etas={1: (0.05, 0.1, 0.15, 0.18, 0.2, 0.25, 0.3), 5: (0.02, 0.03, 0.036, 0.045, 0.06)},
+    )
+
+
+SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
     {
-        "tiny": Scale(
-            presets=_DIGITS,
-            steps=(2, 2),
-            extractor="digits",
-            count=12,
-            seeds=2,
-            kappas={"digits": {1: (1.5, 2.0), 2: (1.5,)}, "digits-adversarial": {1: (1.5,)}},
-            etas={1: (0.5,)},
+        "tiny": (_tiny("digits"), _tiny("digits-adversarial")),
+        "laptop": (
+            _digits("digits", steps=4000),
+            _digits("digits-adversarial", steps=4000),
         ),
-        "laptop": Scale(
-            presets=_DIGITS,
-            steps=(1000, 500),
-            extractor="digits",
-            count=500,
-            seeds=2,
-            kappas={name: {1: _COARSE, 5: (1.5, 4.0, 12.0)} for name in _DIGITS},
-            etas={1: (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)},
-        ),
-        "paper": Scale(
-            presets=_CIFAR_10,
-            steps=(300_000, 300_000),
-            extractor="inception",
-            count=5000,
-            seeds=2,
-            kappas={name: {1: _FINE, 5: _FINE} for name in _CIFAR_10},
-            etas={1: (0.05, 0.1, 0.15, 0.18, 0.2, 0.25, 0.3), 5: (0.02, 0.03, 0.036, 0.045, 0.06)},
+        "paper": (
+            _paper("cifar10-ncsnv2"),
+            _paper("cifar10-ncsnv2-adversarial"),
+            _paper("cifar10-unet"),
+            _paper("cifar10-unet-adversarial"),
         ),
     }
 )
@@ -97,42 +131,46 @@ class Point:
         )
 
 
-def points(scale: Scale) -> list[Point]:
-    """Every step size that is tried; the cheap chains of all models first."""
-    found = [
-        Point(preset, Sampler(method="cas", order=1, steps=None, n_sigma=n, kappa=kappa))
-        for preset in scale.presets
-        for n, kappas in scale.kappas[preset].items()
+def points(subject: Subject) -> list[Point]:
+    """Every step size that is tried on a network; the cheap chains first."""
+    samplers = [
+        Sampler(method="cas", order=1, steps=None, n_sigma=n, kappa=kappa)
+        for n, kappas in subject.kappas.items()
         for kappa in kappas
     ] + [
-        Point(preset, Sampler(method="als", order=1, steps=None, n_sigma=n, eta=eta))
-        for preset in scale.presets
-        for n, etas in scale.etas.items()
+        Sampler(method="als", order=1, steps=None, n_sigma=n, eta=eta)
+        for n, etas in subject.etas.items()
         for eta in etas
     ]
-    return sorted(found, key=lambda each: each.sampler.n_sigma)
+    samplers.sort(key=lambda each: each.n_sigma)
+    return [Point(subject.preset, each) for each in samplers]
 
 
 def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
-    """What real images score, then each step size with each seed."""
-    scale = SCALES[scale_name]
-    experiments = {
-        name: seeded(PRESETS[name], steps=steps, seed=0)
-        for name, steps in zip(scale.presets, scale.steps, strict=True)
-    }
-    judge = Judge(experiments[scale.presets[0]].data.name, (scale.extractor,), workshop)
+    """What real images score, then each step size with each seed, one network after the other."""
     trained = lru_cache(maxsize=1)(workshop.trained)
-    common = {"count": scale.count, "extractor": scale.extractor, "data": judge.data}
 
-    def floor(done: Records) -> Mapping[str, Any]:
-        del done
-        found = judge.floor(scale.extractor, count=scale.count)
-        return {**found, "reference": judge.train.digest}
+    @lru_cache
+    def judge_of(data: str, extractors: tuple[str, ...]) -> Judge:
+        return Judge(data, extractors, workshop)
 
-    def of(point: Point, seed: int) -> Unit:
-        experiment = experiments[point.preset]
+    def floor(subject: Subject, extractor: str) -> Unit:
+        judge = judge_of(subject.experiment.data.name, subject.extractors)
+
+        def measure(done: Records) -> Mapping[str, Any]:
+            del done
+            return judge.floor(extractor, count=subject.count)
+
+        settings = {"data": judge.data, "count": subject.count, "extractor": extractor}
+        return Unit(subject.floor(extractor), settings, measure)
+
+    def of(subject: Subject, point: Point, seed: int) -> Unit:
+        experiment = subject.experiment
+        judge = judge_of(experiment.data.name, subject.extractors)
         settings = {
-            **common,
+            "count": subject.count,
+            "extractors": list(subject.extractors),
+            "data": judge.data,
             "experiment": asdict(experiment),
             "sampler": asdict(point.sampler),
             "first_seed": first_seed(seed),
@@ -141,18 +179,21 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
         def measure(done: Records) -> Mapping[str, Any]:
             del done
             model = trained(experiment)
-            samples = judge.sample(model, point.sampler, seed=seed, count=scale.count)
-            known = judge.provenance()
-            return {
-                "raw": judge.distances(samples.raw)[scale.extractor],
-                "denoised": judge.distances(samples.denoised)[scale.extractor],
-                "nfe": samples.nfe,
-                "checkpoint": model.digest,
-                "extractor": known["extractors"][scale.extractor],
-                "reference": known["reference"],
-            }
+            samples = judge.sample(model, point.sampler, seed=seed, count=subject.count)
+            return judge.measured(model, samples)
 
         return Unit(point.unit(seed), settings, measure)
 
-    measured = [of(point, seed) for point in points(scale) for seed in range(scale.seeds)]
-    return [Unit("floor", common, floor), *measured]
+    subjects = SCALES[scale_name]
+    floors = {
+        subject.floor(extractor): floor(subject, extractor)
+        for subject in subjects
+        for extractor in subject.extractors
+    }
+    measured = [
+        of(subject, point, seed)
+        for subject in subjects
+        for point in points(subject)
+        for seed in range(subject.seeds)
+    ]
+    return [*floors.values(), *measured]

@@ -139,6 +139,6 @@ def best_line(scale: Scale, extractor: str, outcome: str, measured: Measured) ->
     if best == PAPERS:
         return f"{head} and {len(ties)} of the {len(losses) - 1} others tie with it."
     place = 1 + sum(spread.mean < losses[PAPERS].mean for spread in losses.values())
-    word = "ties with it" if PAPERS in ties else "is worse"
+    word = "cannot be told from it" if PAPERS in ties else "is worse"
     own = losses[PAPERS].text(2)
-    return f"{head} `{PAPERS}` is number {place} of {len(losses)} and {word} ({own})."
+    return f"{head} `{PAPERS}` is number {place} of {len(losses)} ({own}) and {word}."

@@ -137,22 +137,23 @@ def _gain(compared: Comparison) -> str:
     return f"{compared.difference.mean:.3f} ± {compared.difference.error:.3f}"
 
 
+def _summary(searches: Sequence[Search]) -> str:
+    """In how many searches something else was found, and what it was worth."""
+    others = [each.comparison for each in searches if not each.same]
+    pays = [each for each in others if each.verdict == "held"]
+    ties = sum(each.verdict == "tie" for each in others)
+    gain = max((1 - each.lower.mean / each.higher.mean for each in pays), default=0.0)
+    most = f", by {gain:.0%} of the distance at most" if pays else ""
+    return (
+        f"{len(others)} of {len(searches)} searches found another setting than the default. On"
+        f" fresh seeds it is\nbetter in {len(pays)}{most}, ties in {ties} and is worse in"
+        f" {len(others) - len(pays) - ties}."
+    )
+
+
 def _text(scale_name: str, records: Records, found: Mapping[str, Sequence[Search]]) -> str:
     subjects = SCALES[scale_name]
-    pays = [
-        search.comparison
-        for searches in found.values()
-        for search in searches
-        if not search.same and search.comparison.verdict == "held"
-    ]
-    total = sum(map(len, found.values()))
-    if pays:
-        summary = (
-            f"Tuning gains more than a tie in {len(pays)} of {total} searches, at most"
-            f" {max(1 - each.lower.mean / each.higher.mean for each in pays):.0%} of the distance."
-        )
-    else:
-        summary = f"In none of {total} searches does tuning gain more than a tie."
+    summary = _summary([search for searches in found.values() for search in searches])
     pictures = "\n\n".join(
         f"""![Distance against kappa of {each.preset}](never-tuning/{each.preset}.png)
 

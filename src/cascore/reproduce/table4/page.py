@@ -107,8 +107,8 @@ def _blocks_line(group: Group, records: Records, found: Coverages) -> str:
         expected = math.sqrt(2 * group.blocks) * each.kl_error
         ratios.append((max(kls) - min(kls)) / expected)
     return (
-        f" The blocks of one kind differ by {max(ratios):.1f} times what that error says of them,"
-        " at most."
+        f" Two blocks of one kind are at most {max(ratios):.1f} times as far apart as the standard"
+        " error\nof their difference says."
     )
 
 

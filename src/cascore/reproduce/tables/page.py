@@ -137,8 +137,8 @@ def _rule(scale: TableScale) -> str:
     networks = (
         "the two objectives by the means of their trainings"
         if scale.trainings > 1
-        else "the two networks that differ in their objective likewise: one training of each says"
-        " nothing of\nanother"
+        else "the two objectives so too, on one\nnetwork each, and other trainings may rank them"
+        " otherwise"
     )
     return f"""\
 A pair ties unless the 95 % interval of its difference (Student) leaves zero out. Two ways of
@@ -230,8 +230,8 @@ def _differences(scale_name: str, scale: TableScale) -> str:
         "The paper counts 10,000 samples in the features of Inception. Here it is"
         f" {scale.count:,}, so every distance is biased upwards, that of real images as well.",
         "Step sizes are tuned for each model; the paper's ε serve both objectives. With"
-        f" n_σ = {scale.n_sigmas[1]} consistent sampling keeps the κ of n_σ = 1, while Langevin"
-        " sampling is tuned anew where the table above says so.",
+        f" n_σ = {scale.n_sigmas[1]} consistent sampling keeps the κ of n_σ = 1, and Langevin"
+        " sampling takes the η of equal noise; where no η is, it is tuned again.",
         "The paper gives one number for each cell, without a spread.",
     )
     return "\n".join(f"- {line}" for line in lines)
