@@ -13,7 +13,7 @@ import cascore
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cascore"
 
-BELOW = {"errors", "files", "fetching", "pixels", "noise", "schedule", "denoiser"}
+BELOW = {"errors", "files", "fetching", "pixels", "noise", "schedule", "step_size", "denoiser"}
 ALLOWED = {
     "errors": set(),
     "pretrained": set(),
@@ -22,9 +22,10 @@ ALLOWED = {
     "pixels": {"errors", "files"},
     "noise": {"errors"},
     "schedule": {"errors"},
+    "step_size": {"errors", "schedule"},
     "denoiser": {"errors"},
     "differences": {"errors"},
-    "moves": {"errors", "schedule"},
+    "moves": {"errors", "schedule", "step_size"},
     "sampling": {"errors", "noise", "moves", "denoiser"},
     "losses": {"errors", "noise", "schedule", "denoiser"},
     "theory": {"errors", "schedule", "denoiser", "moves"},

@@ -28,7 +28,8 @@ from cascore.reproduce.table4.work import (
     coverage_of,
     stacks_of_channels,
 )
-from cascore.schedule import geometric_sigmas, kappa_from_eta
+from cascore.schedule import geometric_sigmas
+from cascore.step_size import kappa_from_eta
 
 
 def counts(labels):

@@ -1,4 +1,4 @@
-"""Schedules and step sizes against the paper's figures, other formulas and brute force."""
+"""Schedules against the paper's figures, other formulas and brute force."""
 
 import math
 
@@ -6,25 +6,16 @@ import numpy as np
 import pytest
 import torch
 from diffusers import EDMEulerScheduler
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, stats
 from scipy.spatial.distance import pdist
 from scipy.stats import norm
 
 from cascore.errors import InputError
 from cascore.schedule import (
-    Interval,
-    allowed_interval,
+    centred_sigmas,
     check_sigmas,
-    epsilon_from_eta,
-    eta_at_steps_per_level,
-    eta_from_epsilon,
-    eta_from_kappa,
     geometric_sigmas,
-    kappa_from_eta,
     karras_sigmas,
-    langevin_step_size,
     largest_distance,
     level_count,
     stretch,
@@ -51,6 +42,7 @@ def test_geometric_levels_are_sigma_1_times_a_power_of_gamma(count):
 def test_one_level_is_a_schedule():
     assert geometric_sigmas(0.1, 0.1, 1).tolist() == [0.1]
     assert karras_sigmas(0.1, 0.1, 1).tolist() == [0.1]
+    assert centred_sigmas(0.1, 0.1, 1).tolist() == [0.1]
 
 
 @pytest.mark.parametrize(("rho", "count"), [(7, 2), (7, 18), (3.5, 10), (1, 5)])
@@ -71,7 +63,22 @@ def test_karras_levels_with_the_default_rho_are_those_of_diffusers():
     np.testing.assert_allclose(karras_sigmas(80, 0.002, 12), theirs.sigmas[:-1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("make", [geometric_sigmas, karras_sigmas])
+@pytest.mark.parametrize(
+    ("first", "last", "count"), [(25, 0.01, 12), (5, 0.01, 2), (50, 0.002, 1000), (0.2, 0.1, 5)]
+)
+def test_centred_levels_are_quantiles_of_a_uniform_and_a_normal_part(first, last, count):
+    """By scipy's distributions of log sigma; the bisection ends at rounding, 1e-15 of the range."""
+    top, bottom, centre = math.log(first), math.log(last), math.log(first / 20)
+    sigmas = centred_sigmas(first, last, count)
+    assert (float(sigmas[0]), float(sigmas[-1])) == (first, last)
+    logs = sigmas.log().numpy()
+    uniform = stats.uniform(bottom, top - bottom)
+    normal = stats.truncnorm(bottom - centre, top - centre, loc=centre)
+    above = 1 - (2 * uniform.cdf(logs) + normal.cdf(logs)) / 3
+    np.testing.assert_allclose(above, np.arange(count) / (count - 1), atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [geometric_sigmas, karras_sigmas, centred_sigmas])
 @pytest.mark.parametrize(
     ("first", "last", "count", "message"),
     [
@@ -273,142 +280,3 @@ def test_the_largest_distance_refuses_pixels_that_are_not_finite(pixel):
 def test_the_largest_distance_needs_a_chunk(chunk):
     with pytest.raises(InputError, match=f"chunk must be at least 1, not {chunk}"):
         largest_distance(torch.eye(3), chunk=chunk)
-
-
-# --- Technique 4
-
-
-def remaining_variance(eta, g, n):
-    """Technique 4 in the paper's own epsilon, at sigma_L = 1."""
-    c = 2 * eta / (1 - (1 - eta) ** 2)
-    return (1 - eta) ** (2 * n) * (g**2 - c) + c
-
-
-def test_technique_4_on_cifar_10():
-    epsilon = langevin_step_size(CIFAR, 5)
-    assert epsilon == pytest.approx(6.184e-6, rel=1e-4)
-    g = 5000 ** (1 / 231)
-    assert remaining_variance(epsilon / 1e-4, g, 5) == pytest.approx(1.0555, abs=5e-5)
-
-
-@pytest.mark.parametrize("n", [1, 2, 5, 20, 100])
-@pytest.mark.parametrize("sigmas", [CIFAR, CHURCH, geometric_sigmas(1, 0.01, 10)])
-def test_technique_4_is_the_global_minimum(sigmas, n):
-    g = float(sigmas[0] / sigmas[-1]) ** (1 / (len(sigmas) - 1))
-    grid = np.geomspace(1e-6, 1 - 1e-9, 4000)
-    start = int(remaining_variance(grid, g, n).argmin())
-    best = optimize.minimize_scalar(
-        remaining_variance,
-        args=(g, n),
-        bounds=(grid[max(start - 1, 0)], grid[min(start + 1, 3999)]),
-        method="bounded",
-        options={"xatol": 1e-13},
-    )
-    eta = langevin_step_size(sigmas, n) / float(sigmas[-1]) ** 2
-    assert 0 < eta < 1
-    # A minimiser by values alone resolves about sqrt(1e-16) of the argument.
-    assert eta == pytest.approx(best.x, rel=1e-4)
-    assert remaining_variance(eta, g, n) <= best.fun + 1e-14
-
-
-@pytest.mark.parametrize(("sigmas", "n"), [([1.0], 5), ([2.0, 1.0], 0), ([1.0, 2.0], 1)])
-def test_misused_technique_4_is_an_input_error(sigmas, n):
-    with pytest.raises(InputError):
-        langevin_step_size(torch.tensor(sigmas), n)
-
-
-# --- epsilon, eta, kappa
-
-
-def test_the_noted_conversion_from_one_step_to_five():
-    eta = eta_at_steps_per_level(eta_from_epsilon(5.6e-6, 0.01), 5)
-    assert epsilon_from_eta(eta, 0.01) == pytest.approx(1.15e-6, abs=5e-9)
-
-
-@given(eta=st.floats(1e-9, 1 - 1e-9), n=st.integers(1, 1000))
-def test_n_small_steps_keep_as_much_as_one(eta, n):
-    small = eta_at_steps_per_level(eta, n)
-    assert math.log1p(-small) * n == pytest.approx(math.log1p(-eta), rel=1e-6)
-
-
-@pytest.mark.parametrize(("eta", "n"), [(0, 5), (1, 5), (-0.1, 5), (NAN, 5), (0.5, 0)])
-def test_misused_eta_at_steps_per_level_is_an_input_error(eta, n):
-    with pytest.raises(InputError):
-        eta_at_steps_per_level(eta, n)
-
-
-@pytest.mark.parametrize(
-    ("epsilon", "steps_per_level", "kappa"),
-    [(5.6e-6, 1, 1.535), (5.45e-6, 1, 1.492), (1.1e-6, 5, 1.500), (1.05e-6, 5, 1.431)],
-)
-def test_the_tuned_epsilons_of_cifar_10_are_kappas_from_1_43_to_1_56(
-    epsilon, steps_per_level, kappa
-):
-    gamma = 5000 ** (-1 / (231 * steps_per_level))
-    found = kappa_from_eta(eta_from_epsilon(epsilon, 0.01), gamma)
-    assert found == pytest.approx(math.log(1 - epsilon / 1e-4) / math.log(gamma), rel=1e-12)
-    assert 1.43 <= round(found, 2) <= 1.57
-
-
-@given(kappa=st.floats(1, 30), gamma=st.floats(0.05, 0.9999))
-def test_kappa_to_eta_and_back(kappa, gamma):
-    eta = eta_from_kappa(kappa, gamma)
-    assert 0 < eta <= 1
-    if eta < 1 - 1e-6:  # nearer to 1 the logarithm of 1 - eta has lost its digits
-        assert kappa_from_eta(eta, gamma) == pytest.approx(kappa, rel=1e-8)
-        assert eta == pytest.approx(1 - gamma**kappa, abs=1e-12)
-
-
-@given(epsilon=st.floats(1e-9, 1e3), last=st.floats(1e-4, 10))
-def test_epsilon_to_eta_and_back(epsilon, last):
-    eta = eta_from_epsilon(epsilon, last)
-    assert eta == pytest.approx(epsilon / (last * last), rel=1e-12)
-    assert epsilon_from_eta(eta, last) == pytest.approx(epsilon, rel=1e-12)
-
-
-def test_infinite_kappa_is_eta_1():
-    assert eta_from_kappa(INF, 0.9) == 1
-    assert kappa_from_eta(1, 0.9) == INF
-
-
-@pytest.mark.parametrize("kappa", [0.999, 0, -1, -INF, NAN])
-def test_what_is_no_kappa_is_an_input_error(kappa):
-    with pytest.raises(InputError, match="kappa"):
-        eta_from_kappa(kappa, 0.9)
-
-
-@pytest.mark.parametrize("eta", [0, -0.1, 1.1, NAN])
-def test_an_eta_without_kappa_is_an_input_error(eta):
-    with pytest.raises(InputError, match="eta"):
-        kappa_from_eta(eta, 0.9)
-
-
-# --- the allowed interval
-
-
-@pytest.mark.parametrize(
-    "sigmas", [CIFAR, stretch(CIFAR, 5), karras_sigmas(80, 0.002, 18), torch.tensor([4.0, 3, 1])]
-)
-def test_the_interval_is_where_every_noise_is_real(sigmas):
-    allowed = allowed_interval(sigmas)
-    gammas = (sigmas.double()[1:] / sigmas.double()[:-1]).numpy()
-
-    def smallest(eta):
-        return (1 - (1 - eta) ** 2 / gammas**2).min()
-
-    for bound, inside in ((allowed.eta.low, 1), (allowed.eta.high, -1)):
-        assert smallest(bound) == pytest.approx(0, abs=1e-9)
-        assert smallest(bound + inside * 1e-6) > 0
-        assert smallest(bound - inside * 1e-6) < 0
-    last = float(sigmas[-1])
-    assert allowed.epsilon == pytest.approx([bound * last**2 for bound in allowed.eta])
-    assert allowed.kappa == (1, INF)
-
-
-def test_an_interval_reads_like_one():
-    assert str(Interval(0.0361999, INF)) == "[0.0361999, inf]"
-
-
-def test_one_level_has_no_interval():
-    with pytest.raises(InputError, match="one level"):
-        allowed_interval(torch.tensor([1.0]))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cascore.sampling import annealed_langevin as annealed_langevin
     from cascore.sampling import consistent_annealed as consistent_annealed
     from cascore.sampling import initial_noise as initial_noise
+    from cascore.schedule import centred_sigmas as centred_sigmas
     from cascore.schedule import geometric_sigmas as geometric_sigmas
     from cascore.schedule import karras_sigmas as karras_sigmas
     from cascore.schedule import stretch as stretch
@@ -35,6 +36,7 @@ _HOME = {
     "Samples": "sampling",
     "UnconditionalDenoiser": "denoiser",
     "annealed_langevin": "sampling",
+    "centred_sigmas": "schedule",
     "consistent_annealed": "sampling",
     "corrupt": "losses",
     "dsm_loss": "losses",

@@ -11,18 +11,14 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.schedule import (
-    EDGE,
-    allowed_interval,
-    check_sigmas,
-    eta_from_epsilon,
-    eta_from_kappa,
-    langevin_step_size,
-)
+from cascore.schedule import check_sigmas
+from cascore.step_size import allowed_interval, eta_from_epsilon, eta_from_kappa, langevin_step_size
 
 __all__ = ["Move", "consistent_moves", "langevin_moves"]
 
 DEFAULT_KAPPA = 1.5
+
+_EDGE = 1e-12  # a squared noise coefficient this close to 0 is 0: rounding at the interval's edge
 
 
 class Move(NamedTuple):
@@ -86,7 +82,7 @@ def consistent_moves(
     moves = []
     for i, keep in enumerate(keeps[:-1]):
         beta_squared = 1 - (keep * sigma[i] / sigma[i + 1]) ** 2
-        beta = math.sqrt(beta_squared) if beta_squared > EDGE else 0.0
+        beta = math.sqrt(beta_squared) if beta_squared > _EDGE else 0.0
         lead = 0.0
         if order == 2 and i > 0:
             r = math.log(sigma[i - 1] / sigma[i]) / math.log(sigma[i] / sigma[i + 1])
@@ -102,7 +98,7 @@ def _keeps_of_eta(eta: float, levels: Tensor) -> list[float]:
         return [0.0]  # raw = H
     allowed = allowed_interval(levels)
     gamma = 1 - allowed.eta.low
-    if not (1 - eta) ** 2 / gamma**2 <= 1 + EDGE:
+    if not (1 - eta) ** 2 / gamma**2 <= 1 + _EDGE:
         last = float(levels[-1])
         raise InputError(
             f"eta = {eta:.6g} (epsilon = {eta * last**2:.6g}) leaves no real noise on this"

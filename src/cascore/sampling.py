@@ -108,7 +108,7 @@ def consistent_annealed(
         sigmas: [L], strictly decreasing and positive; `schedule.stretch` gives n_sigma > 1.
         kappa: in [1, inf], one number or one per step [L]; at most one of kappa, eta, epsilon, and
             1.5 without any.
-        eta: constant step size in `schedule.allowed_interval(sigmas)`.
+        eta: constant step size in `step_size.allowed_interval(sigmas)`.
         epsilon: the same as epsilon = eta sigma_L^2, in squared pixels.
         order: 1, the paper's; 2, the multistep rule H_i + (H_i - H_{i-1}) / (2 r), with
             r = log(sigma_{i-1} / sigma_i) / log(sigma_i / sigma_{i+1}): DPM-Solver++(2M) at kappa 1

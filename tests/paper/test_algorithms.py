@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from reference import Replay, algorithm_1, algorithm_2, kappa_form, mixture_score, normals
 
 from cascore.sampling import annealed_langevin, consistent_annealed
-from cascore.schedule import allowed_interval, geometric_sigmas, karras_sigmas, stretch
+from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas, stretch
+from cascore.step_size import allowed_interval
 from cascore.theory import GaussianMixtureDenoiser
 
 MEANS = torch.tensor([[0.0, 0.0], [2.0, -1.0], [-1.0, 3.0]], dtype=torch.float64)
@@ -22,6 +23,7 @@ SCHEDULES = {
     "geometric": geometric_sigmas(10.0, 0.05, 14),
     "stretched": stretch(geometric_sigmas(10.0, 0.05, 5), 3),
     "karras": karras_sigmas(10.0, 0.05, 9),
+    "centred": centred_sigmas(10.0, 0.05, 9),
     "irregular": torch.tensor([9.0, 8.9, 3.0, 2.0, 0.7, 0.69, 0.1], dtype=torch.float64),
 }
 

@@ -12,12 +12,13 @@ from reference import Impulses
 
 from cascore.moves import consistent_moves, langevin_moves
 from cascore.sampling import annealed_langevin, consistent_annealed
-from cascore.schedule import geometric_sigmas, karras_sigmas
+from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas
 from cascore.theory import GaussianMixtureDenoiser, gaussian_law
 
 SCHEDULES = {
     "geometric": geometric_sigmas(20.0, 0.05, 15),
     "karras": karras_sigmas(20.0, 0.05, 10),
+    "centred": centred_sigmas(20.0, 0.05, 10),
     "irregular": torch.tensor([9.0, 8.9, 3.0, 2.0, 0.7, 0.69, 0.1], dtype=torch.float64),
     "one level": torch.tensor([0.5], dtype=torch.float64),
 }

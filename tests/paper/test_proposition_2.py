@@ -7,13 +7,15 @@ import torch
 
 from cascore.moves import consistent_moves
 from cascore.sampling import consistent_annealed
-from cascore.schedule import allowed_interval, geometric_sigmas, karras_sigmas, stretch
+from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas, stretch
+from cascore.step_size import allowed_interval
 from cascore.theory import EmpiricalDenoiser, noise_std
 
 SCHEDULES = {
     "geometric": geometric_sigmas(50.0, 0.01, 232),
     "stretched": stretch(geometric_sigmas(50.0, 0.01, 40), 5),
     "karras": karras_sigmas(80.0, 0.02, 20),
+    "centred": centred_sigmas(80.0, 0.02, 20),
     "irregular": torch.tensor([9.0, 8.9, 3.0, 2.0, 0.7, 0.69, 0.1], dtype=torch.float64),
 }
 STEPS = [

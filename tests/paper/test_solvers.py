@@ -10,7 +10,7 @@ from reference import Replay, mixture_score, multistep_sde, normals
 
 from cascore.moves import consistent_moves
 from cascore.sampling import consistent_annealed
-from cascore.schedule import geometric_sigmas, karras_sigmas
+from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas
 from cascore.theory import GaussianMixtureDenoiser, gaussian_law
 
 MEANS = torch.tensor([[0.0, 0.0], [2.0, -1.0], [-1.0, 3.0]], dtype=torch.float64)
@@ -21,6 +21,7 @@ SCORE = mixture_score(MEANS, STDS, SHARES)
 SCHEDULES = {
     "geometric": geometric_sigmas(10.0, 0.05, 14),
     "karras": karras_sigmas(10.0, 0.05, 9),
+    "centred": centred_sigmas(10.0, 0.05, 9),
     "irregular": torch.tensor([9.0, 8.9, 3.0, 2.0, 0.7, 0.69, 0.1], dtype=torch.float64),
 }
 
@@ -116,7 +117,7 @@ def test_first_order_is_euler_of_diffusers(schedule, kappa, name):
     assert torch.allclose(ours, torch.stack(expected), rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("family", [geometric_sigmas, karras_sigmas])
+@pytest.mark.parametrize("family", [centred_sigmas, geometric_sigmas, karras_sigmas])
 @pytest.mark.parametrize("kappa", [1.0, 1.5, 2.0])
 @pytest.mark.parametrize("order", [1, 2])
 def test_order_of_convergence_in_the_variance(family, kappa, order):

@@ -23,7 +23,7 @@ from cascore.networks import (
 )
 from cascore.noise import Noise
 from cascore.sampling import Callback, Samples, annealed_langevin, consistent_annealed
-from cascore.schedule import geometric_sigmas, karras_sigmas, stretch
+from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas, stretch
 from cascore.training import (
     Batches,
     ImageBatches,
@@ -51,6 +51,12 @@ __all__ = [
     "training_loop",
     "training_sigmas",
 ]
+
+_SPACINGS = {
+    "geometric": geometric_sigmas,
+    "karras": karras_sigmas,
+    "centred": centred_sigmas,
+}
 
 
 def load_data(data: Data, split: str) -> ImageSet | PointSet:
@@ -177,12 +183,8 @@ def sampling_sigmas(sampler: Sampler, schedule: Schedule) -> Tensor:
             f"the model was trained at the one level {schedule.first:g}, so a chain has one level,"
             f" not {count}: sample with --method als --steps 1 --n-sigma 10 --eta 0.2"
         )
-    if count == 1:
-        sigmas = geometric_sigmas(schedule.first, schedule.first, 1)
-    elif sampler.spacing == "karras":
-        sigmas = karras_sigmas(schedule.first, schedule.last, count)
-    else:
-        sigmas = geometric_sigmas(schedule.first, schedule.last, count)
+    spaced = _SPACINGS[sampler.spacing]
+    sigmas = spaced(schedule.first, schedule.last if count > 1 else schedule.first, count)
     return stretch(sigmas, sampler.n_sigma) if sampler.method == "cas" else sigmas
 
 

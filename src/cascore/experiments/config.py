@@ -212,8 +212,8 @@ class Sampler:
     """The paper's step size without units; at most one of kappa, eta, epsilon."""
     epsilon: float | None = None
     """The paper's step size in squared pixels; als: Technique 4 by default."""
-    spacing: Literal["geometric", "karras"] = "geometric"
-    """How the levels are spaced."""
+    spacing: Literal["geometric", "karras", "centred"] = "geometric"
+    """How the levels are spaced; centred: a third of the geometric ones moved near sigma_1 / 20."""
 
     def __post_init__(self) -> None:
         given = [n for n in ("kappa", "eta", "epsilon") if getattr(self, n) is not None]

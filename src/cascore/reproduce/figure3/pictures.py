@@ -15,7 +15,7 @@ from cascore.reproduce.figure3.values import METHODS, Measured, floors_of, scan_
 from cascore.reproduce.figure3.work import Point, Subject
 from cascore.reproduce.pages import COLOURS, legend_below, new_figure, plain_ticks, shade_real
 from cascore.reproduce.units import Records
-from cascore.schedule import eta_from_kappa
+from cascore.step_size import eta_from_kappa
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

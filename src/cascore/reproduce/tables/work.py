@@ -15,7 +15,7 @@ from cascore.reproduce.tables.scales import TABLES, TableScale
 from cascore.reproduce.tuning import VALIDATION_SEED, Grid, Method, best_of, paper_sampler
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Trained, Workshop, seeded
-from cascore.schedule import eta_at_steps_per_level
+from cascore.step_size import eta_at_steps_per_level
 
 __all__ = ["FLOOR", "METHODS", "SHEET", "Cell", "Trial", "cells", "sampler_of", "trials", "units"]
 
