@@ -137,6 +137,14 @@ def test_entries_are_found_in_files_folders_and_runs(tmp_path):
     assert [each.label for each in found] == ["12 calls", "100 calls"]
 
 
+def test_labels_name_the_levels_where_they_differ(tmp_path):
+    settings = [{**RECORD.sampler.settings, "spacing": each} for each in ("geometric", "centred")]
+    for name, each in zip("ab", settings, strict=True):
+        write_records(tmp_path / f"{name}.json", [changed(sampler__settings=each)])
+    found = find_entries([tmp_path], metric="frechet", form="denoised", split=None)
+    assert [each.label for each in found] == ["geometric levels", "centred levels"]
+
+
 def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):
     write_records(tmp_path / "a.json", [changed(images__form="images")])
     for form in ("raw", "denoised", "both"):

@@ -118,6 +118,7 @@ def _parts(file: Path, record: Record) -> dict[str, str]:
         "path": images.path,
         "step": "" if model is None else f"step {model.step}",
         "sampler": "" if sampler is None else _sampler_words(sampler.settings),
+        "levels": "" if sampler is None else f"{sampler.settings.get('spacing')} levels",
         "nfe": "" if sampler is None else f"{sampler.nfe} calls",
         "form": images.form,
         "seed": "" if images.first_seed is None else f"seed {images.first_seed}",

@@ -53,6 +53,7 @@ def _row(record: Record) -> tuple[str, ...]:
     knobs = ("kappa", "eta", "epsilon")
     knob = next((f", {n} {settings[n]}" for n in knobs if settings.get(n) is not None), "")
     order = f" order {settings.get('order')}" if settings.get("method") == "cas" else ""
+    levels = f", {settings['spacing']} levels" if "spacing" in settings else ""
     against = ", ".join(
         f"{'' if each.count is None else f'{each.count:,} '}{each.split or each.name}"
         for each in record.references
@@ -60,7 +61,7 @@ def _row(record: Record) -> tuple[str, ...]:
     floor = record.floor
     return (
         _WORDS.get(record.metric, record.metric),
-        f"{str(settings.get('method', '')).upper()}{order}{knob}",
+        f"{str(settings.get('method', '')).upper()}{order}{knob}{levels}",
         "" if sampler is None else f"{sampler.nfe:,}",
         f"{record.images.count:,}",
         against,

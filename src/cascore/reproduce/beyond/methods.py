@@ -80,6 +80,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         DEFAULT: Method("the default of `cascore sample`", (Sampler(),), "default"),
         "default-karras": Method("the default, Karras levels", (Sampler(spacing="karras"),),
                                  "default"),
+        "default-centred": Method("the default, centred levels", (Sampler(spacing="centred"),),
+                                  "default"),
         "order-2-tuned": Method("order 2, best κ", tuple(_cas(2, k) for k in KAPPAS), "tuned"),
         **{
             name: Method(f"{SCHEDULERS[name].label} of diffusers", (name,), "deterministic")
@@ -143,6 +145,7 @@ _FULL_PLAN: Plan = {
     "order-2-kappa-2": _SOME,
     DEFAULT: _MANY,
     "default-karras": _FEW,
+    "default-centred": _SOME,
     "order-2-tuned": _SOME,
     "heun": _FEW,
     "dpm-3m": _FEW,
@@ -155,6 +158,7 @@ _SHORT_PLAN: Plan = {
     "order-1-kappa-2": (8, 12, 20),
     "order-2-kappa-1": (8, 12, 20),
     DEFAULT: (8, 12, 20, 50),
+    "default-centred": (8, 12, 20, 50),
     "unipc": (8, 12, 20),
 }
 _NOISE = "random-convolution"

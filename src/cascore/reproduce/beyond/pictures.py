@@ -34,6 +34,7 @@ _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
     "order-2-kappa-2": (_RED, "o-"),
     DEFAULT: (_BLACK, "D-"),
     "default-karras": (_GREY, "d-"),
+    "default-centred": (_GREEN, "D-"),
     "order-2-tuned": (_GREEN, "x:"),
     "heun": (_ORANGE, "v--"),
     "dpm-3m": (_GREEN, "v--"),
@@ -43,7 +44,7 @@ _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
 }
 _FAMILY = (
     *("order-1-kappa-1", "order-1-default", "order-1-kappa-2", "order-1-tuned", "order-1-eta-1"),
-    *("order-2-kappa-1", "order-2-kappa-2", DEFAULT, "order-2-tuned"),
+    *("order-2-kappa-1", "order-2-kappa-2", DEFAULT, "default-centred", "order-2-tuned"),
 )
 _OTHERS = ("heun", "deis", "dpm-3m", "unipc", "unipc-3", "order-2-kappa-1", DEFAULT,
            "default-karras")  # fmt: skip
