@@ -85,6 +85,9 @@ def test_sentences_say_what_the_numbers_say():
         "Of 2 kinds of samples 1 cover all 1,000 modes; the fewest are 999. As many stacks of real"
         " test images cover 1,000."
     )
+    few = {("plain", "s", "raw"): replace(even, covered=949)}
+    assert coverage_line(few, even).endswith("and longer ones may rank otherwise.")
+    assert not coverage_line(few, replace(even, covered=998)).endswith("otherwise.")
 
 
 REAL = ModeCoverage(

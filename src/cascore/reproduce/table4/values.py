@@ -124,14 +124,19 @@ def claims_of(group: Group, found: Coverages) -> list[Claim]:
 # --- sentences -----------------------------------------------------------------------------------
 
 
+_LEARNED = 0.95  # of the modes of real images: below, the network has not learned the data
+
+
 def coverage_line(found: Coverages, real: ModeCoverage) -> str:
     """Whether all modes are covered."""
     full = sum(each.covered == MODES for each in found.values())
     least = min(each.covered for each in found.values())
     rest = "" if full == len(found) else f"; the fewest are {least:,}"
+    far = least < _LEARNED * real.covered
+    short = " So these trainings are unfinished, and longer ones may rank otherwise." if far else ""
     return (
         f"Of {len(found)} kinds of samples {full} cover all {MODES:,} modes{rest}. As many stacks"
-        f" of real test images cover {real.covered:,}."
+        f" of real test images cover {real.covered:,}.{short}"
     )
 
 
