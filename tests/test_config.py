@@ -14,10 +14,9 @@ from cascore.experiments.config import (
     Sampler,
     Schedule,
     Train,
-    from_json,
-    to_json,
 )
 from cascore.experiments.presets import PRESETS, describe_preset
+from cascore.experiments.settings_json import from_json, to_json
 
 EVERYTHING = Experiment(
     name="σ",

@@ -15,6 +15,7 @@ from cascore.experiments.models.loading import load_model
 from cascore.experiments.presets import PRESETS, PUBLISHED, SAMPLERS, SHAPES
 from cascore.experiments.run import training_run
 from cascore.sampling import consistent_moves, langevin_moves
+from cascore.schedule import centred_sigmas, geometric_sigmas, stretch
 from cascore.training.checkpoint import checkpoints
 
 CPU = torch.device("cpu")
@@ -159,6 +160,25 @@ def test_the_papers_samplers_stay_within_their_bounds(name):
         kappa = math.log1p(-eta) / math.log(gamma)
         low, high = (1.43, 1.56) if name.startswith("cifar10") else (1.1, 2.4)
         assert low - 0.005 < kappa < high + 0.005
+
+
+def test_levels_are_the_papers_but_for_the_second_order_with_its_own():
+    """And whoever names a spacing gets it; the label says what is not geometric."""
+    centred = Sampler(), Sampler(steps=50, kappa=1.0), Sampler(n_sigma=2)
+    others = (
+        Sampler(steps=None), Sampler(order=1), Sampler(method="als"), Sampler(eta=0.5),
+        Sampler(epsilon=5e-5),
+        Sampler(spacing="geometric"), Sampler(order=1, steps=None, n_sigma=5),
+    )  # fmt: skip
+    schedule = PRESETS["digits"].schedule
+    for sampler, levels in ((centred, centred_sigmas), (others, geometric_sigmas)):
+        for each in sampler:
+            ends = schedule.first, schedule.last
+            wanted = levels(*ends, each.steps or schedule.levels)
+            stretched = stretch(wanted, each.n_sigma if each.method == "cas" else 1)
+            assert torch.equal(build.sampling_sigmas(each, schedule), stretched)
+            assert each.label.endswith(", centred levels") == (levels is centred_sigmas)
+    assert Sampler(method="als", spacing="karras").label == "ALS, n_sigma 1, karras levels"
 
 
 def test_a_chain_of_several_levels_is_refused_where_one_was_trained():

@@ -23,7 +23,7 @@ from cascore.experiments.models.loading import load_model
 from cascore.experiments.presets import PRESETS
 from cascore.experiments.run import training_run
 from cascore.pixels import to_uint8
-from cascore.tuning.advice import Choice, advised, read_choices, write_choice
+from cascore.tuning.advice import Advised, Choice, advised, read_choices, write_choice
 from cascore.tuning.objective import default_candidate, frechet_objective, largest_kappa
 from cascore.tuning.search import Candidate, search
 
@@ -218,6 +218,7 @@ def test_the_choice_is_kept_beside_the_model_by_number_of_calls(tuned):
     choice = read_choices(tuned / "sampler.json")[3]
     assert {"order": choice.order, "kappa": choice.kappa} == record["choice"]
     assert choice.weights == record["weights"]
+    assert choice.spacing == ("centred" if choice.order == 2 else "geometric")
 
 
 def test_a_value_of_the_curve_is_that_of_evaluate(tuned, tmp_path):
@@ -254,8 +255,8 @@ def test_the_objective_is_of_denoised_samples(trained):
 
 def choose(folder, **changes):
     choice = Choice(
-        order=1, kappa=3.25, weights=load_model(folder).digest, extractor="digits",
-        gain=0.5, gain_error=0.1, tuned=True,
+        order=1, kappa=3.25, spacing="geometric", weights=load_model(folder).digest,
+        extractor="digits", gain=0.5, gain_error=0.1, tuned=True,
     )  # fmt: skip
     (folder / "sampler.json").unlink(missing_ok=True)
     write_choice(folder / "sampler.json", 3, replace(choice, **changes))
@@ -268,7 +269,9 @@ def test_sampling_and_judging_take_the_choice_and_say_so(trained, tmp_path, caps
     record = json.loads((out / "record.json").read_text())
     assert (record["sampler"]["order"], record["sampler"]["kappa"]) == (1, 3.25)
     assert record["tuned"]["gain"] == 0.5
-    assert "order 1, kappa 3.25 as tuned for 3 calls" in capsys.readouterr().err
+    assert (
+        "order 1, kappa 3.25 and geometric levels as tuned for 3 calls" in capsys.readouterr().err
+    )
 
     asked = ("--steps", 3, "--count", 10, "--metrics", "frechet", "--device", "cpu")
     assert run("evaluate", trained, *asked, "--out", tmp_path / "r.json") == 0
@@ -277,7 +280,8 @@ def test_sampling_and_judging_take_the_choice_and_say_so(trained, tmp_path, caps
     assert first.sampler.settings["kappa"] == 3.25
     assert first.sampler.settings["tuned"]["weights"] == first.model.digest
     (trained / "sampler.json").unlink()  # the record says enough to be computed again
-    assert question_of(first).sampler == Sampler(order=1, kappa=3.25, steps=3)
+    wanted = Sampler(order=1, kappa=3.25, steps=3, spacing="geometric")
+    assert question_of(first).sampler == wanted
     assert run("verify", tmp_path / "r.json") == 0
 
 
@@ -302,6 +306,24 @@ def test_a_choice_for_other_weights_is_not_taken_and_that_is_said(trained):
     found = advised(Sampler(steps=3), trained, load_model(trained))
     assert found.sampler == Sampler(steps=3)
     assert "other weights" in found.notice
+
+
+def test_where_tuning_kept_the_default_it_is_the_default_of_today(trained):
+    choose(trained, order=2, kappa=2.0, tuned=False)
+    found = advised(Sampler(steps=3), trained, load_model(trained))
+    assert found == Advised(Sampler(steps=3))
+
+
+def test_a_choice_is_taken_with_the_levels_it_was_tuned_at(trained):
+    """Those of cascore 0.3 name none: their second order was tuned at geometric levels."""
+    choose(trained, order=2, spacing="centred")
+    model, path = load_model(trained), trained / "sampler.json"
+    assert advised(Sampler(steps=3), trained, model).sampler.spacing == "centred"
+    values = json.loads(path.read_text())
+    del values["calls"]["3"]["spacing"]
+    path.write_text(json.dumps(values))
+    found = advised(Sampler(steps=3), trained, model).sampler
+    assert found == Sampler(steps=3, kappa=3.25, spacing="geometric")
 
 
 def test_choices_for_other_numbers_of_calls_stay(trained):

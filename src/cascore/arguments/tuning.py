@@ -17,8 +17,9 @@ class Tune:
 
     Example: cascore tune runs/digits --steps 12
 
-    All candidates are measured on the same seeds, and the best meets the default again on fresh
-    ones; within the spread the default is kept. `sample` and `evaluate` then take what was chosen
+    Order 1 is tried at geometric levels, order 2 at centred ones, each as `sample` takes them. All
+    candidates are measured on the same seeds, and the best meets the default again on fresh ones;
+    within the spread the default is kept. `sample` and `evaluate` then take what was chosen
     (sampler.json beside the model) for that number of calls, where no other setting is given.
     """
 

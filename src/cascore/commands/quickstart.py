@@ -16,7 +16,7 @@ from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.evaluation.judge import Judge, Judged, new_judge
 from cascore.experiments.generate import chain_frames, generate, seeds_from
 from cascore.experiments.models.loading import Model, load_model
-from cascore.experiments.outputs import software, write_samples
+from cascore.experiments.outputs import file_name, software, write_samples
 from cascore.experiments.presets import PRESETS
 from cascore.experiments.report.page import (
     Distance,
@@ -150,7 +150,7 @@ def _sampled(
             progress=advance,
         )
     seconds = time.monotonic() - started
-    target = folder / "samples" / f"step-{model.step}-{sampler.method}-{calls}-calls"
+    target = folder / "samples" / file_name(f"step {model.step} {sampler.label} {calls} calls")
     if not target.exists():
         record = {"sampler": build.settings_of(sampler), "nfe": samples.nfe, "first_seed": 0}
         write_samples(samples, target, seeds=seeds, record=record)

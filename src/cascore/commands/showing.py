@@ -10,11 +10,11 @@ from cascore.commands.quickstart import FULL, run_quickstart
 from cascore.commands.training import use_threads
 from cascore.console import Display
 from cascore.experiments import build
-from cascore.experiments.config import to_json
 from cascore.experiments.models.folder import is_model_folder, read_model_record
 from cascore.experiments.models.loading import Model, load_model, require_model
 from cascore.experiments.models.record import record_to_json
 from cascore.experiments.run_folder import CHECKPOINTS, read_experiment
+from cascore.experiments.settings_json import to_json
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["info", "quickstart"]

@@ -20,10 +20,11 @@ from cascore.datasets.diameter import image_diameter
 from cascore.errors import InputError
 from cascore.experiments import build
 from cascore.experiments.choose import LARGEST_WORK
-from cascore.experiments.config import Data, Experiment, Schedule, to_json
+from cascore.experiments.config import Data, Experiment, Schedule
 from cascore.experiments.cost import step_cost, training_speed
 from cascore.experiments.presets import SHAPES
 from cascore.experiments.run import training_run
+from cascore.experiments.settings_json import to_json
 from cascore.schedule import level_count
 from cascore.training import Workers, joined_processes
 from cascore.training.checkpoint import checkpoints

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cascore.console import Display
 from cascore.experiments import build
+from cascore.experiments.config import Sampler
 from cascore.experiments.evaluation.evaluate import Ready, ready_for_model
 from cascore.experiments.evaluation.question import Question
 from cascore.experiments.models.loading import Model, load_model
@@ -21,7 +22,12 @@ from cascore.metrics import Floor
 from cascore.pretrained import is_shipped, place_for, spoken_name
 from cascore.tuning.advice import ADVICE, Choice, write_choice
 from cascore.tuning.chart import tuning_chart
-from cascore.tuning.objective import default_candidate, frechet_objective, largest_kappa
+from cascore.tuning.objective import (
+    default_candidate,
+    frechet_objective,
+    largest_kappa,
+    sampler_of,
+)
 from cascore.tuning.search import Candidate, Found, search
 
 __all__ = ["tune", "verdict"]
@@ -54,9 +60,10 @@ def tune(
     model = load_model(question.path, device=place, checkpoint=question.checkpoint)
     largest = largest_kappa(model.experiment.schedule, steps=steps)
     ready = ready_for_model(question, model, device=place)
+    untuned = Sampler(steps=steps)
     words = (
         f"{steps} calls orders {' '.join(map(str, orders))} blocks {blocks} count {question.count}"
-        f" seed {question.first_seed} step {model.step}"
+        f" seed {question.first_seed} step {model.step} {untuned.resolved_spacing} levels"
         f" {ready.view.judge.extractor.identity.name}"
     )
     folder = out or place_for(question.path, "tuning") / file_name(words)
@@ -94,6 +101,7 @@ def tune(
         "orders": list(orders),
         "blocks": blocks,
         "largest_kappa": largest,
+        "untuned": build.settings_of(untuned),
         "points": _POINTS,
         "rounds": _ROUNDS,
         **_answer(found),
@@ -105,7 +113,7 @@ def tune(
         write_record(temporary / "tuning.json", record)
         drawn = _draw(found, temporary / "curve.png", title, ready)
     advice = (folder if is_shipped(question.path) else question.path) / ADVICE
-    write_choice(advice, steps, _choice(found, ready, model))
+    write_choice(advice, steps, _choice(found, ready, model, steps=steps))
     for line in verdict(found, name=spoken_name(question.path), steps=steps):
         display.say(line)
     if not drawn:
@@ -166,11 +174,12 @@ def _draw(found: Found, path: Path, title: str, ready: Ready) -> bool:
     return True
 
 
-def _choice(found: Found, ready: Ready, model: Model) -> Choice:
+def _choice(found: Found, ready: Ready, model: Model, *, steps: int) -> Choice:
     tuned = found.choice != found.default
     return Choice(
         order=found.choice.order,
         kappa=found.choice.kappa,
+        spacing=sampler_of(found.choice, steps=steps).resolved_spacing,
         weights=model.digest,
         extractor=ready.view.judge.extractor.identity.name,
         gain=found.difference.mean if tuned else 0.0,

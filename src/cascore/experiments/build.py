@@ -183,7 +183,7 @@ def sampling_sigmas(sampler: Sampler, schedule: Schedule) -> Tensor:
             f"the model was trained at the one level {schedule.first:g}, so a chain has one level,"
             f" not {count}: sample with --method als --steps 1 --n-sigma 10 --eta 0.2"
         )
-    spaced = _SPACINGS[sampler.spacing]
+    spaced = _SPACINGS[sampler.resolved_spacing]
     sigmas = spaced(schedule.first, schedule.last if count > 1 else schedule.first, count)
     return stretch(sigmas, sampler.n_sigma) if sampler.method == "cas" else sigmas
 
@@ -241,8 +241,12 @@ def select_device(name: str) -> torch.device:
 
 
 def settings_of(sampler: Sampler) -> dict[str, object]:
-    """The sampler's settings for a record, the kappa in force included."""
-    return {**asdict(sampler), "kappa": sampler.resolved_kappa}
+    """The sampler's settings for a record, with the kappa and the spacing in force."""
+    return {
+        **asdict(sampler),
+        "kappa": sampler.resolved_kappa,
+        "spacing": sampler.resolved_spacing,
+    }
 
 
 def network_calls(sampler: Sampler, schedule: Schedule) -> int:

@@ -1,11 +1,8 @@
 """Settings of an experiment, as frozen dataclasses; contradictions are refused here. No torch."""
 
-import dataclasses
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from cascore.errors import InputError
 
@@ -16,10 +13,13 @@ __all__ = [
     "Network",
     "Sampler",
     "Schedule",
+    "Spacing",
     "Train",
-    "from_json",
-    "to_json",
 ]
+
+
+Spacing = Literal["geometric", "karras", "centred"]
+"""How the levels of a chain are spaced."""
 
 
 def _require(holds: bool, message: str) -> None:
@@ -212,8 +212,9 @@ class Sampler:
     """The paper's step size without units; at most one of kappa, eta, epsilon."""
     epsilon: float | None = None
     """The paper's step size in squared pixels; als: Technique 4 by default."""
-    spacing: Literal["geometric", "karras", "centred"] = "geometric"
-    """How the levels are spaced; centred: a third of the geometric ones moved near sigma_1 / 20."""
+    spacing: Spacing | None = None
+    """Of the levels; by default centred for cas of order 2 with kappa and a number of steps, else
+    geometric, as in training."""
 
     def __post_init__(self) -> None:
         given = [n for n in ("kappa", "eta", "epsilon") if getattr(self, n) is not None]
@@ -231,10 +232,23 @@ class Sampler:
         return self.kappa if self.kappa is not None else (1.5 if self.order == 1 else 2.5)
 
     @property
+    def resolved_spacing(self) -> Spacing:
+        """The spacing in force: the paper's, but for chains of second order with their own levels.
+
+        A step size in eta or epsilon belongs to geometric levels, whose steps are all alike.
+        """
+        if self.spacing is not None:
+            return self.spacing
+        own = self.steps is not None and self.order == 2 and self.resolved_kappa is not None
+        return "centred" if own else "geometric"
+
+    @property
     def label(self) -> str:
-        """The sampler in a few words."""
+        """The sampler in a few words, its levels where they are not the paper's."""
+        levels = self.resolved_spacing
+        spaced = "" if levels == "geometric" else f", {levels} levels"
         if self.method == "als":
-            return f"ALS, n_sigma {self.n_sigma}"
+            return f"ALS, n_sigma {self.n_sigma}{spaced}"
         knob = next(
             f"{name} {value:g}"
             for name, value in (
@@ -244,57 +258,4 @@ class Sampler:
             )
             if value is not None
         )
-        return f"CAS, order {self.order}, {knob}"
-
-
-def to_json(experiment: Experiment | Sampler) -> str:
-    """The settings as JSON text that `from_json` reads back."""
-    return json.dumps(dataclasses.asdict(experiment), indent=2) + "\n"
-
-
-def from_json(text: str) -> Experiment:
-    """An experiment from JSON text.
-
-    Raises:
-        InputError: not JSON, an unknown setting, or a value of the wrong kind, named.
-    """
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"the experiment is not JSON: {error}") from None
-    experiment: Experiment = _build(Experiment, values, "experiment")
-    return experiment
-
-
-def _build(kind: Any, values: Any, path: str) -> Any:
-    """A settings dataclass out of what JSON gave for it; the `path` names it in messages."""
-    _require(isinstance(values, Mapping), f"{path}: expected an object, not {values!r}")
-    hints = get_type_hints(kind)
-    unknown = sorted(values.keys() - hints.keys())
-    _require(not unknown, f"{path}: unknown settings {', '.join(unknown)}")
-    given = {}
-    for name, value in values.items():
-        hint, where = hints[name], f"{path}.{name}"
-        if dataclasses.is_dataclass(hint):
-            given[name] = _build(hint, value, where)
-        else:
-            plain = tuple(value) if isinstance(value, list) else value
-            if hint is float and type(plain) is int:
-                plain = float(plain)
-            _require(_fits(plain, hint), f"{where}: {value!r} is not {hint}")
-            given[name] = plain
-    return kind(**given)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin is tuple:
-        if not isinstance(value, tuple):
-            return False
-        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        return len(kinds) == len(value) and all(map(_fits, value, kinds))
-    if origin is not None or arguments:  # X | None
-        return any(_fits(value, each) for each in arguments)
-    return type(value) is hint or (hint is float and type(value) is int)
+        return f"CAS, order {self.order}, {knob}{spaced}"

@@ -237,17 +237,20 @@ def _samplers() -> Iterator[tuple[str, Sampler]]:
                     order=1,
                     n_sigma=n_sigma,
                     epsilon=epsilon,
+                    spacing="geometric",
                 ),
             )
     for name, *_, n_sigma, epsilon in _SONG_ERMON:
         yield (
             f"song-ermon-{name}-als-{n_sigma}",
-            Sampler(method="als", steps=None, n_sigma=n_sigma, epsilon=epsilon),
+            Sampler(
+                method="als", steps=None, n_sigma=n_sigma, epsilon=epsilon, spacing="geometric"
+            ),
         )
     # Table 4, not tuned: epsilon 5e-6, as eta, which also fits the authors' own models of pixels
     # in [-1, 1]. Figure 2: the authors tried eta from 0.01 to 0.2.
-    yield "stacked-mnist-ncsnv2-cas-1", Sampler(steps=None, order=1, eta=0.05)
-    yield "figure-2", Sampler(method="als", steps=None, n_sigma=10, eta=0.2)
+    yield "stacked-mnist-ncsnv2-cas-1", Sampler(steps=None, order=1, eta=0.05, spacing="geometric")
+    yield "figure-2", Sampler(method="als", steps=None, n_sigma=10, eta=0.2, spacing="geometric")
 
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType(dict(_samplers()))

@@ -12,7 +12,7 @@ import torch
 from cascore.datasets import ImageSet, PointSet
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.config import Experiment, to_json
+from cascore.experiments.config import Experiment
 from cascore.experiments.evaluation.records import Record
 from cascore.experiments.periodic import PeriodicEvaluation, cut_evaluations
 from cascore.experiments.run_folder import (
@@ -23,6 +23,7 @@ from cascore.experiments.run_folder import (
     read_data,
     read_experiment,
 )
+from cascore.experiments.settings_json import to_json
 from cascore.files import write_text
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (

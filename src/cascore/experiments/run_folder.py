@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cascore.errors import InputError
-from cascore.experiments.config import Experiment, from_json
+from cascore.experiments.config import Experiment
 from cascore.experiments.evaluation.records import Selection
+from cascore.experiments.settings_json import from_json
 from cascore.experiments.strict import from_plain
 from cascore.training.checkpoint import Checkpoint, checkpoints
 

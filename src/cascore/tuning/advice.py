@@ -8,7 +8,7 @@ from typing import Any
 
 from cascore.errors import InputError
 from cascore.experiments import build
-from cascore.experiments.config import Sampler
+from cascore.experiments.config import Sampler, Spacing
 from cascore.experiments.models.loading import Model
 from cascore.experiments.strict import from_plain
 from cascore.files import write_text
@@ -28,6 +28,7 @@ class Choice:
     Attributes:
         order: of the multistep rule.
         kappa: noise of a step.
+        spacing: of the levels it was chosen at.
         weights: SHA-256 of the file of the weights that it was chosen for.
         extractor: whose features the distances were of.
         gain: by how much it beat the untuned setting on fresh pictures; 0 if that was kept.
@@ -37,6 +38,7 @@ class Choice:
 
     order: int
     kappa: float
+    spacing: Spacing
     weights: str
     extractor: str
     gain: float
@@ -68,7 +70,7 @@ def advised(sampler: Sampler, folder: Path, model: Model) -> Advised:
         return Advised(sampler)
     calls = build.network_calls(sampler, model.experiment.schedule)
     choice = read_choices(folder / ADVICE).get(calls)
-    if choice is None:
+    if choice is None or not choice.tuned:
         return Advised(sampler)
     candidate = Candidate(choice.order, choice.kappa)
     if choice.weights != model.digest:
@@ -77,8 +79,9 @@ def advised(sampler: Sampler, folder: Path, model: Model) -> Advised:
             f"{folder / ADVICE} was tuned for other weights and is not used: cascore tune again",
         )
     wanted = sampler_of(candidate, steps=calls)
-    taken = replace(sampler, order=wanted.order, kappa=wanted.kappa)
-    return Advised(taken, f"{candidate} as tuned for {calls} calls ({ADVICE})", choice)
+    taken = replace(sampler, order=wanted.order, kappa=wanted.kappa, spacing=choice.spacing)
+    told = f"{candidate} and {choice.spacing} levels as tuned for {calls} calls ({ADVICE})"
+    return Advised(taken, told, choice)
 
 
 def read_choices(path: Path) -> dict[int, Choice]:
@@ -117,6 +120,8 @@ def _count(name: str, path: Path) -> int:
 
 
 def _choice(values: Any, where: str) -> Choice:
+    if isinstance(values, dict):  # those of cascore 0.3 name no levels: all were geometric
+        values = {"spacing": "geometric", **values}
     choice = from_plain(Choice, values, where)
     if choice.order not in (1, 2) or choice.kappa < 1:
         raise InputError(f"{where} has order {choice.order} and kappa {choice.kappa:g}: tune again")

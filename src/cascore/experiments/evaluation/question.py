@@ -33,7 +33,7 @@ class Question:
         as_published: Give the divergence of modes as the authors' program prints it, too.
         checkpoint: Of a run: newest, best, or a step.
         sampler: Of a model.
-        tuned: What chose order and kappa of the sampler, if tuning did; for the record.
+        tuned: What chose order, kappa and levels of the sampler, if tuning did; for the record.
         first_seed: Of a model's first image.
         count: Images to draw from a model.
         batch_size: Images at a time; moves numbers by rounding.

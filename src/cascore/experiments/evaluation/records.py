@@ -98,7 +98,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerFacts:
-    """Every setting of the sampler, the kappa in force included, and its network calls."""
+    """Every setting of the sampler, kappa and spacing those in force, and its network calls."""
 
     settings: Mapping[str, Any]
     nfe: int

@@ -1,7 +1,7 @@
 """The card of a model directory: what the model is, in prose, from records alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from cascore.experiments.config import Network, Sampler
@@ -164,11 +164,12 @@ def _sampling(record: ModelRecord) -> Iterator[str]:
 
 def _flags(settings: Mapping[str, Any]) -> str:
     """The options of `cascore sample` for settings that differ from the default."""
-    default = Sampler()
+    unspaced = Sampler(**{**settings, "spacing": None})
+    default = {**asdict(Sampler()), "spacing": unspaced.resolved_spacing}
     return " ".join(
         f"--{each.name.replace('_', '-')} {settings[each.name]}"
         for each in fields(Sampler)
-        if each.name in settings and settings[each.name] != getattr(default, each.name)
+        if each.name in settings and settings[each.name] != default[each.name]
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from cascore.errors import InputError
-from cascore.experiments.config import Experiment, from_json
+from cascore.experiments.config import Experiment
+from cascore.experiments.settings_json import from_json
 
 __all__ = ["FORMAT_VERSION", "ModelRecord", "Weights", "record_from_json", "record_to_json"]
 
