@@ -10,10 +10,11 @@ from running import silent
 from cascore.errors import MissingExtraError
 from cascore.experiments.presets import PRESETS, SHAPES
 from cascore.metrics import load_extractor
-from cascore.reproduce.beyond.claims import default_claims
+from cascore.reproduce.beyond.claims import default_claims, levels_claims
 from cascore.reproduce.beyond.methods import (
     BEST,
     DEFAULT,
+    GEOMETRIC,
     METHODS,
     SCALES,
     levels_of,
@@ -96,6 +97,19 @@ def test_the_default_is_put_against_the_papers_best():
         f"the default at 8 calls {what}": "did not hold (1 of 1)",
         f"the default at 12 calls {what}": "held (1 of 1)",
     }
+
+
+def test_the_default_is_put_against_its_own_sampler_at_geometric_levels():
+    """At 5 and 12 calls alone both are measured: 9.2 against 9.2, and 1.0 against 1.5."""
+    subject = replace(SUBJECT, plan={**SUBJECT.plan, GEOMETRIC: (5, 12)})
+    measured = MEASURED | {
+        Key(Cell("digits", GEOMETRIC, calls), "digits", "denoised"): Estimate(value, 0.1)
+        for calls, value in ((5, 9.2), (12, 1.5))
+    }
+    (claim,) = levels_claims([subject], measured)
+    assert [each.where for each in claim.comparisons] == ["digits, 5 calls", "digits, 12 calls"]
+    assert [each.verdict for each in claim.comparisons] == ["tie", "held"]
+    assert levels_claims([SUBJECT], MEASURED) == []
 
 
 def test_the_fewest_calls_are_the_first_tie_or_win():

@@ -42,7 +42,7 @@ def langevin(eta):
         (Sampler(method="als", order=1, steps=None, eta=0.5), *langevin(0.5)),
         # Before the last step sigma_L; that step leaves gamma^kappa of it and adds nothing.
         (Sampler(steps=None, order=1), 1.0, GAMMA**1.5),
-        (Sampler(steps=12, kappa=2.0), 1.0, ((0.01 / 5.0) ** (1 / 11)) ** 2),
+        (Sampler(steps=12, kappa=2.0, spacing="geometric"), 1.0, ((0.01 / 5.0) ** (1 / 11)) ** 2),
     ],
 )
 def test_the_gap_of_a_single_datum_is_its_noise(sampler, call, result):

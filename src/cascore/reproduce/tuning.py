@@ -6,7 +6,15 @@ from typing import Any, Literal
 
 from cascore.experiments.config import Sampler
 
-__all__ = ["VALIDATION_SEED", "Grid", "Method", "at_edge", "best_of", "knob_text", "paper_sampler"]
+__all__ = [
+    "VALIDATION_SEED",
+    "Grid",
+    "Method",
+    "at_edge",
+    "at_training_levels",
+    "best_of",
+    "knob_text",
+]
 
 Method = Literal["als", "cas"]
 VALIDATION_SEED = 1000
@@ -30,11 +38,18 @@ class Grid:
     count: int
 
 
-def paper_sampler(method: Method, *, n_sigma: int, knob: float) -> Sampler:
-    """Algorithm 1 with eta = knob, or Algorithm 2 with kappa = knob, at all training levels."""
+def at_training_levels(method: Method, *, n_sigma: int, knob: float) -> Sampler:
+    """Algorithm 1 with eta = knob, or Algorithm 2 with kappa = knob, at all training levels.
+
+    The spacing is named, so that no change of a default makes another sampler of a record's.
+    """
     if method == "als":
-        return Sampler(method="als", order=1, steps=None, n_sigma=n_sigma, eta=knob)
-    return Sampler(method="cas", order=1, steps=None, n_sigma=n_sigma, kappa=knob)
+        return Sampler(
+            method="als", order=1, steps=None, n_sigma=n_sigma, eta=knob, spacing="geometric"
+        )
+    return Sampler(
+        method="cas", order=1, steps=None, n_sigma=n_sigma, kappa=knob, spacing="geometric"
+    )
 
 
 def best_of(

@@ -4,24 +4,25 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from cascore.experiments.config import Sampler
-from cascore.reproduce.beyond.methods import DEFAULT, METHODS, SCALES, Subject
+from cascore.reproduce.beyond.methods import DEFAULT, GEOMETRIC, METHODS, SCALES, Subject
 from cascore.reproduce.beyond.values import Key, Measured, distances_of, measured_of, paper_best
 from cascore.reproduce.beyond.work import Cell, cells
 from cascore.reproduce.claims import Claim, Statement
 from cascore.reproduce.comparisons import estimated, paired
 from cascore.reproduce.units import Records
 
-__all__ = ["claims", "default_claims", "denoising_claims"]
+__all__ = ["claims", "default_claims", "denoising_claims", "levels_claims"]
 
 _FEW = (8, 12, 20)
 """Network calls of the default that are put against the paper's best."""
 
 
 def claims(scale_name: str, records: Records) -> list[Claim]:
-    """The default against the paper's best, and denoised samples against raw ones."""
-    subjects = SCALES[scale_name]
+    """The default against the paper's best and its levels, and denoised samples against raw."""
+    subjects, measured = SCALES[scale_name], measured_of(scale_name, records)
     return [
-        *default_claims(subjects, measured_of(scale_name, records)),
+        *default_claims(subjects, measured),
+        *levels_claims(subjects, measured),
         *denoising_claims(subjects, records),
     ]
 
@@ -45,6 +46,30 @@ def default_claims(subjects: Sequence[Subject], measured: Measured) -> list[Clai
             ],
         )
         for calls, extractor in product(_FEW, _extractors(subjects))
+    )
+
+
+def levels_claims(subjects: Sequence[Subject], measured: Measured) -> list[Claim]:
+    """The default against the same sampler at geometric levels, both denoised."""
+    return _filled(
+        Claim(
+            Statement("centred levels lower the distance of order 2, against geometric ones"),
+            f"`{extractor}`",
+            [
+                estimated(
+                    f"{subject.preset}, {calls} calls",
+                    *(
+                        measured[Key(Cell(subject.preset, method, calls), extractor, "denoised")]
+                        for method in (DEFAULT, GEOMETRIC)
+                    ),
+                )
+                for subject in subjects
+                if extractor in subject.extractors
+                for calls in subject.plan[DEFAULT]
+                if calls in subject.plan.get(GEOMETRIC, ())
+            ],
+        )
+        for extractor in _extractors(subjects)
     )
 
 

@@ -12,6 +12,7 @@ from cascore.reproduce.beyond.schedulers import SCHEDULERS, levels_within
 __all__ = [
     "BEST",
     "DEFAULT",
+    "GEOMETRIC",
     "KAPPAS",
     "METHODS",
     "SCALES",
@@ -50,11 +51,12 @@ class Method:
 
 
 KAPPAS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
-_ETAS = {1: (0.8, 1.2, 1.6), 5: (0.1, 0.2, 0.4, 0.7, 1.0)}
+_ETAS = {1: (0.8, 1.2, 1.6), 5: (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)}
 
 
 def _cas(order: Literal[1, 2], kappa: float | None) -> Sampler:
-    return Sampler(method="cas", order=order, kappa=kappa)
+    """With geometric levels, which the paper and the schedulers have here."""
+    return Sampler(method="cas", order=order, kappa=kappa, spacing="geometric")
 
 
 def _als(n_sigma: int) -> tuple[Sampler, ...]:
@@ -62,6 +64,8 @@ def _als(n_sigma: int) -> tuple[Sampler, ...]:
 
 
 DEFAULT = "default"
+GEOMETRIC = "order-2-geometric"
+"""The default but for its levels."""
 BEST = "paper"
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -78,11 +82,14 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "order-2-kappa-2": Method("order 2, κ = 2: SDE-DPM-Solver++(2M)", (_cas(2, 2.0),),
                                   "stochastic"),
         DEFAULT: Method("the default of `cascore sample`", (Sampler(),), "default"),
-        "default-karras": Method("the default, Karras levels", (Sampler(spacing="karras"),),
-                                 "default"),
-        "default-centred": Method("the default, centred levels", (Sampler(spacing="centred"),),
-                                  "default"),
-        "order-2-tuned": Method("order 2, best κ", tuple(_cas(2, k) for k in KAPPAS), "tuned"),
+        GEOMETRIC: Method("order 2, κ = 2.5, geometric levels", (_cas(2, None),),
+                                    "stochastic"),
+        "order-2-karras": Method("order 2, κ = 2.5, Karras levels", (Sampler(spacing="karras"),),
+                                 "stochastic"),
+        "order-2-kappa-1-centred": Method("order 2, κ = 1, centred levels", (Sampler(kappa=1.0),),
+                                          "deterministic"),
+        "order-2-tuned": Method("order 2, best κ, centred levels",
+                                tuple(Sampler(kappa=kappa) for kappa in KAPPAS), "tuned"),
         **{
             name: Method(f"{SCHEDULERS[name].label} of diffusers", (name,), "deterministic")
             for name in ("heun", "dpm-3m", "unipc", "unipc-3", "deis")
@@ -132,7 +139,8 @@ class Subject:
 
 
 _ALL = (None,)
-_FEW, _SOME, _MANY = (5, 8, 12, 20), (5, 8, 12, 20, 50), (5, 8, 10, 12, 15, 20, 50, 100)
+_FEW, _SOME = (5, 8, 12, 20), (5, 8, 12, 20, 30, 50)
+_MANY = (5, 8, 10, 12, 15, 20, 30, 50, 100)
 _FULL_PLAN: Plan = {
     BEST: _ALL,
     "als-1": _ALL,
@@ -144,8 +152,9 @@ _FULL_PLAN: Plan = {
     "order-2-kappa-1": _SOME,
     "order-2-kappa-2": _SOME,
     DEFAULT: _MANY,
-    "default-karras": _FEW,
-    "default-centred": _SOME,
+    GEOMETRIC: _MANY,
+    "order-2-karras": _FEW,
+    "order-2-kappa-1-centred": _FEW,
     "order-2-tuned": _SOME,
     "heun": _FEW,
     "dpm-3m": _FEW,
@@ -158,7 +167,8 @@ _SHORT_PLAN: Plan = {
     "order-1-kappa-2": (8, 12, 20),
     "order-2-kappa-1": (8, 12, 20),
     DEFAULT: (8, 12, 20, 50),
-    "default-centred": (8, 12, 20, 50),
+    GEOMETRIC: (8, 12, 20, 50),
+    "order-2-kappa-1-centred": (8, 12, 20),
     "unipc": (8, 12, 20),
 }
 _NOISE = "random-convolution"
@@ -220,8 +230,8 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
                 preset="fashion-mnist",
                 steps=16_000,
                 extractors=("fashion-mnist", _NOISE),
-                count=200,
-                validation=32,
+                count=400,
+                validation=60,
                 plan=_SHORT_PLAN,
             ),
         ),
@@ -232,24 +242,25 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
 
 
 def name_of(choice: Choice) -> str:
-    """A choice in the names of units and in records: everything but its levels."""
+    """A choice in the names of units and in records: everything but its number of levels."""
     if isinstance(choice, str):
         return choice
     knob = f"eta-{choice.eta:g}" if choice.eta is not None else f"kappa-{choice.resolved_kappa:g}"
     if choice.method == "als":
         return f"als-{choice.n_sigma}-{knob}"
-    spaced = "" if choice.spacing == "geometric" else f"-{choice.spacing}"
+    levels = choice.resolved_spacing
+    spaced = "" if levels == "geometric" else f"-{levels}"
     return f"order-{choice.order}-{knob}{spaced}"
 
 
 def levels_of(choice: Choice, calls: int | None) -> Sampler:
     """The sampler whose levels a chain of at most that many network calls has.
 
-    A scheduler has the geometric levels of our default; annealed Langevin sampling divides the
-    calls by n_sigma.
+    A scheduler has geometric levels; annealed Langevin sampling divides the calls by n_sigma.
     """
     if isinstance(choice, str):
-        return Sampler(steps=None if calls is None else levels_within(SCHEDULERS[choice], calls))
+        steps = None if calls is None else levels_within(SCHEDULERS[choice], calls)
+        return Sampler(steps=steps, spacing="geometric")
     if calls is None:
         return replace(choice, steps=None)
     per_level = choice.n_sigma if choice.method == "als" else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cascore.reproduce.beyond.methods import BEST, DEFAULT, METHODS, Subject
+from cascore.reproduce.beyond.methods import BEST, DEFAULT, GEOMETRIC, METHODS, Subject
 from cascore.reproduce.beyond.values import Key, Measured, Scan, paper_best
 from cascore.reproduce.beyond.work import Cell, cells
 from cascore.reproduce.pages import COLOURS, legend_below, new_figure, plain_ticks
@@ -33,8 +33,9 @@ _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
     "order-2-kappa-1": (_PINK, "v--"),
     "order-2-kappa-2": (_RED, "o-"),
     DEFAULT: (_BLACK, "D-"),
-    "default-karras": (_GREY, "d-"),
-    "default-centred": (_GREEN, "D-"),
+    GEOMETRIC: (_GREEN, "D-"),
+    "order-2-karras": (_GREY, "d-"),
+    "order-2-kappa-1-centred": (_SKY, "^--"),
     "order-2-tuned": (_GREEN, "x:"),
     "heun": (_ORANGE, "v--"),
     "dpm-3m": (_GREEN, "v--"),
@@ -44,10 +45,10 @@ _STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker and line
 }
 _FAMILY = (
     *("order-1-kappa-1", "order-1-default", "order-1-kappa-2", "order-1-tuned", "order-1-eta-1"),
-    *("order-2-kappa-1", "order-2-kappa-2", DEFAULT, "default-centred", "order-2-tuned"),
+    *("order-2-kappa-1", "order-2-kappa-2", DEFAULT, GEOMETRIC, "order-2-tuned"),
 )
 _OTHERS = ("heun", "deis", "dpm-3m", "unipc", "unipc-3", "order-2-kappa-1", DEFAULT,
-           "default-karras")  # fmt: skip
+           "order-2-karras", "order-2-kappa-1-centred")  # fmt: skip
 _LAST_STEP = (BEST, "als-1", "order-1-kappa-1", "order-1-default", "order-1-kappa-2",
               "order-2-kappa-1", "order-2-kappa-2", DEFAULT)  # fmt: skip
 _CALLS = (5, 8, 12, 20, 50, 100, 200, 500)

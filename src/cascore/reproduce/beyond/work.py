@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cascore.experiments.build import sampling_sigmas
+from cascore.experiments.build import sampling_sigmas, settings_of
 from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.generate import seeds_from
 from cascore.experiments.presets import PRESETS
@@ -261,5 +261,5 @@ def _settings_of(choice: Choice, calls: int | None) -> dict[str, Any]:
     """A choice for a record: our sampler, or a scheduler with the levels it is given."""
     sampler = levels_of(choice, calls)
     if isinstance(choice, Sampler):
-        return {"sampler": {**asdict(sampler), "kappa": sampler.resolved_kappa}}
+        return {"sampler": settings_of(sampler)}
     return {"scheduler": asdict(SCHEDULERS[choice]), "levels": asdict(sampler), "batch": BATCH}

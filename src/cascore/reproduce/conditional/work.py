@@ -38,7 +38,12 @@ __all__ = [
 KINDS = ("unconditional", "conditional")
 SPLITS = ("train", "test")
 OUTCOMES = ("raw", "denoised")
-SAMPLERS = MappingProxyType({"12-calls": Sampler(), "all-levels": Sampler(steps=None)})
+SAMPLERS = MappingProxyType(
+    {
+        "12-calls": Sampler(spacing="geometric"),
+        "all-levels": Sampler(steps=None, spacing="geometric"),
+    }
+)
 OPTIMUM = "optimum"
 """The unit of what the best conceivable networks lose on the training images."""
 _LOSS_SEED = 0

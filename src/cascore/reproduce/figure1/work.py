@@ -13,6 +13,7 @@ from cascore.experiments.build import build_sampler
 from cascore.experiments.config import Sampler, Schedule
 from cascore.noise import KeyedNoise
 from cascore.reproduce.ideal import ideal_noise
+from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop
 from cascore.sampling import initial_noise
@@ -56,12 +57,14 @@ def samplers(scale: Scale) -> dict[str, Sampler]:
     on the schedule stretched twofold, and kappa = 1.5 on the schedule itself.
     """
     langevin = {
-        f"als-{n}": Sampler(method="als", n_sigma=n, epsilon=EPSILON, steps=None, order=1)
+        f"als-{n}": Sampler(
+            method="als", n_sigma=n, epsilon=EPSILON, steps=None, order=1, spacing="geometric"
+        )
         for n in scale.steps_per_level
     }
     return langevin | {
-        "cas-1": Sampler(method="cas", kappa=1.5, steps=None, order=1),
-        "cas-2": Sampler(method="cas", n_sigma=2, epsilon=EPSILON, steps=None, order=1),
+        "cas-1": at_training_levels("cas", n_sigma=1, knob=1.5),
+        "cas-2": Sampler(n_sigma=2, epsilon=EPSILON, steps=None, order=1, spacing="geometric"),
     }
 
 

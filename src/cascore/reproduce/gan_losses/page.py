@@ -131,7 +131,8 @@ def _text(scale_name: str, records: Records, measured: Measured) -> str:
 The authors tried {len(scale.kinds) - 1} GAN losses for the adversarial term and chose least squares
 (`{PAPERS}`) as the best. Here each of them trains `{scale.preset}-adversarial` for {
         scale.steps:,} steps, beside plain score
-matching for as many, and {scale.draws} × {scale.count:,} samples of {nfe} network calls are judged.
+matching for as many, and {scale.draws} × {scale.count:,} samples of {nfe} network calls are judged
+({scale.sampler.label}, {scale.sampler.resolved_spacing} levels).
 
 ![Distances](gan-losses/distance.png)
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS
+from cascore.experiments.presets import PRESETS, SAMPLERS
 from cascore.losses import GAN_LOSSES
 from cascore.pixels import to_uint8
 from cascore.reproduce.floors import floor_units
@@ -75,7 +75,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             trainings=2,
             draws=2,
             count=12,
-            sampler=Sampler(),
+            sampler=Sampler(spacing="geometric"),
             extractors=EXTRACTORS,
         ),
         "laptop": Scale(
@@ -86,7 +86,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             trainings=2,
             draws=3,
             count=500,
-            sampler=Sampler(steps=20),
+            sampler=Sampler(steps=20, spacing="geometric"),
             extractors=EXTRACTORS,
         ),
         "paper": Scale(
@@ -97,7 +97,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             trainings=2,
             draws=2,
             count=10_000,
-            sampler=Sampler(steps=None, order=1, epsilon=5.6e-6),
+            sampler=SAMPLERS["cifar10-ncsnv2-cas-1"],
             extractors=("inception",),
         ),
     }

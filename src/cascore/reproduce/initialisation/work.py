@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cascore.denoiser import Denoiser
-from cascore.experiments.build import network_calls
+from cascore.experiments.build import network_calls, settings_of
 from cascore.experiments.config import Experiment, Sampler, Schedule
 from cascore.experiments.generate import generate, seeds_from
 from cascore.experiments.presets import PRESETS
@@ -20,6 +20,7 @@ from cascore.pixels import to_float
 from cascore.reproduce.floors import floor_units
 from cascore.reproduce.ideal import ideal_noise
 from cascore.reproduce.judging import BATCH, Judge, first_seed
+from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
 from cascore.sampling import Samples, initial_noise
@@ -73,8 +74,8 @@ class Scale:
     def sampler(self, name: str) -> Sampler:
         """One of SAMPLERS: the paper's two at all levels, and 12 calls of the default."""
         return {
-            "als": Sampler(method="als", order=1, steps=None, eta=self.als_eta),
-            "cas": Sampler(steps=None, order=1),
+            "als": at_training_levels("als", n_sigma=1, knob=self.als_eta),
+            "cas": at_training_levels("cas", n_sigma=1, knob=1.5),
             "12-calls": Sampler(steps=12),
         }[name]
 
@@ -180,7 +181,7 @@ def units(scale_name: str, workshop: Workshop) -> Sequence[Unit]:
             {
                 **common,
                 "experiment": asdict(experiment),
-                "sampler": asdict(scale.sampler(sampler)),
+                "sampler": settings_of(scale.sampler(sampler)),
                 "start": start,
                 "extractors": list(scale.extractors),
                 "first_seed": first_seed(seed),

@@ -166,9 +166,10 @@ features of `{each.extractor}`. [SVG](never-tuning/{each.preset}.svg)*"""
 `cascore reproduce never-tuning --scale {scale_name}` wrote this page from the records in
 [never-tuning/records-{scale_name}](never-tuning/records-{scale_name}).
 
-The search of `cascore tune`: orders 1 and 2 and κ from 1 up to where a step replaces 99 % of x, for
-a model and a number of network calls, all on the same blocks of seeds; then the lowest and the
-default of `cascore sample` once more on other blocks.
+The search of `cascore tune`: orders 1 and 2 and κ from 1 up to where a step between geometric
+levels replaces 99 % of x, for a model and a number of network calls, all on the same blocks of
+seeds; then the lowest and the default of `cascore sample` once more on other blocks. The first
+order has geometric levels, the second the default's, which are centred.
 
 {summary}
 

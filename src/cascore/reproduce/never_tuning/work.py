@@ -7,7 +7,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from cascore.experiments.config import Experiment
+from cascore.experiments.build import settings_of
+from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.tuning import VALIDATION_SEED
@@ -158,6 +159,7 @@ def _search_unit(
         "extractor": subject.extractor,
         "calls": calls,
         "orders": list(orders),
+        "default": settings_of(Sampler(steps=calls)),
         "count": subject.count,
         "blocks": subject.blocks,
         "points": subject.points,

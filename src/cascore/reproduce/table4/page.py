@@ -194,7 +194,7 @@ that arithmetic on these samples.
 - {_setting(scale_name)}
 - "All levels" is consistent sampling with n_σ = 1 and the paper's step size, which was not tuned:
   η = 0.05 with its 200 levels, κ = 1.20 in units that carry over to other schedules. "20 calls" is
-  what `cascore sample --steps 20` does.
+  what `cascore sample --steps 20 --spacing geometric` does.
 - The paper's program never scored the denoised samples. Here both outcomes of the same chains are.
 
 {machine_of(measured)}

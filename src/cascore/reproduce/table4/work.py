@@ -20,6 +20,7 @@ from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_uint8
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.sheets import sheet_of
+from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
 
@@ -83,8 +84,8 @@ class Group:
 
 # The paper's eta of 0.05 lies below what 48 levels allow; in kappa it carries over: ln 0.95 / ln
 # gamma with its 200 levels from 50 to 0.01 is 1.20.
-_ALL_LEVELS = Sampler(steps=None, order=1, kappa=1.2)
-_FEW_CALLS = Sampler(steps=20)
+_ALL_LEVELS = at_training_levels("cas", n_sigma=1, knob=1.2)
+_FEW_CALLS = Sampler(steps=20, spacing="geometric")
 _BOTH = {"all-levels": _ALL_LEVELS, "20-calls": _FEW_CALLS}
 
 SCALES: Mapping[str, tuple[Group, ...]] = MappingProxyType(
