@@ -24,7 +24,7 @@ from cascore.reproduce.tables.values import (
     values_of,
 )
 from cascore.reproduce.tables.work import METHODS, SHEET, Cell, cells, trials
-from cascore.reproduce.tuning import VALIDATION_SEED, at_edge, knob_text
+from cascore.reproduce.tuning import VALIDATION_SEED, Method, at_edge, knob_text
 from cascore.reproduce.units import Records
 
 __all__ = ["page"]
@@ -55,6 +55,7 @@ def page(table: str, scale_name: str, records: Records) -> Page:
         tables={
             "measurements": _measurements(scale, records),
             "comparisons": comparisons_table(claims_of(scale, values)),
+            **({} if scale.grid is None else {"tunings": _tunings(scale, records)}),
         },
     )
 
@@ -93,7 +94,7 @@ chain, with the same network calls.
 
 ## Step sizes
 
-{_tuning(scale, records)}
+{_tuning(table, scale, records)}
 
 ## What held
 
@@ -172,7 +173,7 @@ def _distances(scale: TableScale, values: Values, floors: dict[str, Spread]) -> 
     )
 
 
-def _tuning(scale: TableScale, records: Records) -> str:
+def _tuning(table: str, scale: TableScale, records: Records) -> str:
     """The step size of each sampler on each model, and how it was chosen."""
     if scale.grid is None:
         return "The paper's tuned ε, the same for both objectives (`cascore presets` lists them)."
@@ -194,7 +195,8 @@ def _tuning(scale: TableScale, records: Records) -> str:
     return f"""{markdown_table(("model", "sampler", "step size", "how", "network calls"), rows)}
 
 Chosen by the denoised distance in the features of `{first}`, of {scale.grid.count:,} samples of
-sampling seed {VALIDATION_SEED:,}, which no number above has seen. η_n = 1 − (1 − η_1)^(1/n) is the
+sampling seed {VALIDATION_SEED:,}, which no number above has seen; all that were tried are in
+[tunings.csv]({table}/tunings.csv). η_n = 1 − (1 − η_1)^(1/n) is the
 η whose n steps add as much noise as one of η_1. {
         f"{edges} of the {len(rows)} stand{'s' * (edges == 1)} at the edge of what was tried: there"
         " the best may lie beyond."
@@ -235,6 +237,24 @@ def _differences(scale_name: str, scale: TableScale) -> str:
         "The paper gives one number for each cell, without a spread.",
     )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _tunings(scale: TableScale, records: Records) -> Table:
+    """Every step size that was tried, for a CSV file."""
+    few, many = scale.n_sigmas
+    searches: tuple[tuple[Method, int], ...] = (("cas", few), ("als", few), ("als", many))
+    letters = {"cas": "kappa", "als": "eta"}
+    rows = [
+        (
+            *(trial.preset, trial.training, method, n, letters[method], each["knob"]),
+            *(each["raw"], each["denoised"], each["knob"] == result["chosen"]),
+        )
+        for trial, (method, n) in product(trials(scale), searches)
+        for result in (records[trial.tuning(method, n)]["result"],)
+        for each in result["tried"]
+    ]
+    columns = "model training method n_sigma knob value raw denoised chosen"
+    return Table(columns.split(), rows)
 
 
 def _measurements(scale: TableScale, records: Records) -> Table:

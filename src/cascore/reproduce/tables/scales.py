@@ -69,7 +69,14 @@ def _tiny(preset: str) -> TableScale:
 
 
 def _laptop(
-    preset: str, *, steps: int, trainings: int, features: str, count: int, grid: Grid
+    preset: str,
+    *,
+    steps: int,
+    trainings: int,
+    features: str,
+    count: int,
+    seeds: int,
+    grid: Grid,
 ) -> TableScale:
     return TableScale(
         presets=(preset, f"{preset}-adversarial"),
@@ -78,7 +85,7 @@ def _laptop(
         trainings=trainings,
         extractors=(features, _NOISE),
         count=count,
-        seeds=3,
+        seeds=seeds,
         n_sigmas=(1, 5),
         grid=grid,
     )
@@ -104,10 +111,11 @@ TABLES: Mapping[str, Mapping[str, TableScale]] = MappingProxyType(
             "tiny": _tiny("digits"),
             "laptop": _laptop(
                 "fashion-mnist",
-                steps=4000,
+                steps=16_000,
                 trainings=1,
                 features="fashion-mnist",
                 count=100,
+                seeds=5,
                 grid=_COARSE,
             ),
             "paper": _paper("cifar10-ncsnv2", steps=300_000),
@@ -115,14 +123,26 @@ TABLES: Mapping[str, Mapping[str, TableScale]] = MappingProxyType(
         "table2": {
             "tiny": _tiny("digits"),
             "laptop": _laptop(
-                "digits", steps=4000, trainings=2, features="digits", count=500, grid=_FINE
+                "digits",
+                steps=4000,
+                trainings=2,
+                features="digits",
+                count=500,
+                seeds=3,
+                grid=_FINE,
             ),
             "paper": _paper("church-ncsnv2", steps=200_000),
         },
         "table3": {
             "tiny": _tiny("digits-ncsnv2"),
             "laptop": _laptop(
-                "digits-ncsnv2", steps=2000, trainings=2, features="digits", count=500, grid=_FINE
+                "digits-ncsnv2",
+                steps=2000,
+                trainings=2,
+                features="digits",
+                count=500,
+                seeds=3,
+                grid=_FINE,
             ),
             "paper": _paper("cifar10-unet", steps=300_000),
         },

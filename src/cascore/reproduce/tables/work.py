@@ -12,7 +12,7 @@ from cascore.pixels import to_uint8
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.sheets import sheet_of
 from cascore.reproduce.tables.scales import TABLES, TableScale
-from cascore.reproduce.tuning import VALIDATION_SEED, Grid, Method, best_of, paper_sampler
+from cascore.reproduce.tuning import VALIDATION_SEED, Grid, Method, at_training_levels, best_of
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Trained, Workshop, seeded
 from cascore.step_size import eta_at_steps_per_level
@@ -130,7 +130,7 @@ class _Work:
         experiment = self.experiment(trial)
 
         def measured(knob: float) -> Mapping[str, float]:
-            sampler = paper_sampler(method, n_sigma=n_sigma, knob=knob)
+            sampler = at_training_levels(method, n_sigma=n_sigma, knob=knob)
             model = self.trained(experiment)
             samples = self.judge.sample(model, sampler, seed=VALIDATION_SEED, count=grid.count)
             first = self.scale.extractors[0]
@@ -186,4 +186,4 @@ def sampler_of(cell: Cell, scale: TableScale, records: Records) -> Sampler:
     if scale.grid is None:
         return SAMPLERS[f"{scale.presets[0]}-{cell.method}-{cell.n_sigma}"]
     chosen = records[cell.trial.tuning(cell.method, cell.n_sigma)]["result"]["chosen"]
-    return paper_sampler(cell.method, n_sigma=cell.n_sigma, knob=chosen)
+    return at_training_levels(cell.method, n_sigma=cell.n_sigma, knob=chosen)
