@@ -1,4 +1,4 @@
-"""How tests run a command, and a workshop that tells nobody."""
+"""How tests run a command, and workshops: one that tells nobody, one that measures nothing."""
 
 import pytest
 import torch
@@ -16,3 +16,12 @@ def run(*arguments):
 
 def silent(runs):
     return Workshop(runs=runs, device=torch.device("cpu"), notify=lambda message: None)
+
+
+def reading(runs):
+    """For committed records: whatever would be measured or trained is told first, and fails."""
+
+    def refuse(message):
+        pytest.fail(f"docs/results lacks a record of these settings: {message}")
+
+    return Workshop(runs=runs, device=torch.device("cpu"), notify=refuse)

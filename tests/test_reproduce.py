@@ -5,7 +5,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 import torch
-from running import silent
+from running import reading, silent
 
 from cascore.arguments import Reproduce
 from cascore.commands.reproducing import EVERYTHING
@@ -103,7 +103,7 @@ def test_a_mean_is_like_real_images_where_sets_of_them_score():
 @pytest.mark.parametrize("name", [name for name in STUDIES if (RESULTS / f"{name}.md").is_file()])
 def test_the_committed_results_are_what_the_command_makes_of_their_records(name, tmp_path):
     """Text and numbers; pictures are drawn from the same records, but depend on matplotlib."""
-    study, workshop = STUDIES[name], silent(tmp_path)
+    study, workshop = STUDIES[name], reading(tmp_path)
     folder = RESULTS / name / "records-laptop"
     wanted = study.units("laptop", workshop)
     assert sorted(path.stem for path in folder.glob("*")) == sorted(unit.name for unit in wanted)
@@ -122,12 +122,12 @@ def test_the_committed_results_are_what_the_command_makes_of_their_records(name,
 
 @pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if study.claims])
 def test_every_study_that_claims_something_shows_its_pairs(name, tmp_path):
-    records = gather(name, scale="laptop", out=RESULTS, workshop=silent(tmp_path))
+    records = gather(name, scale="laptop", out=RESULTS, workshop=reading(tmp_path))
     page, claims = (make("laptop", records) for make in (STUDIES[name].page, STUDIES[name].claims))
     assert page.tables["comparisons"] == comparisons_table(claims)
     assert f"]({name}/comparisons.csv)" in page.text
 
 
 def test_the_committed_claims_are_those_of_all_records(tmp_path):
-    page = gather_claims(list(STUDIES), scale="laptop", out=RESULTS, workshop=silent(tmp_path))
+    page = gather_claims(list(STUDIES), scale="laptop", out=RESULTS, workshop=reading(tmp_path))
     assert (RESULTS / "claims.md").read_text(encoding="utf-8") == page.text.rstrip() + "\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import silent
+from running import reading
 
 from cascore.datasets import load_points
 from cascore.errors import InputError
@@ -113,7 +113,7 @@ def test_figure_2_pairs_the_last_step_by_draw_and_the_objectives_by_training(sig
 def test_figure_2_takes_a_higher_share_of_good_points_for_better(tmp_path):
     costs = costs_of(
         SCALES["laptop"],
-        gather("figure2", scale="laptop", out=RESULTS, workshop=silent(tmp_path)),
+        gather("figure2", scale="laptop", out=RESULTS, workshop=reading(tmp_path)),
     )
     with (RESULTS / "figure2" / "measurements.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

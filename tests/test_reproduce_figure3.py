@@ -1,13 +1,14 @@
 """Figure 3: the authors' curves, and the best step sizes of ours."""
 
 import csv
+import itertools
 import math
 import statistics
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from running import silent
+from running import reading
 
 from cascore.reproduce.figure3 import values
 from cascore.reproduce.figure3.authors import best_kappa, excess_at, load_curves
@@ -67,7 +68,7 @@ def test_one_row_lies_outside_of_the_allowed_interval_and_is_kept():
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory):
     """The records, and from the CSV the mean over seeds and its error of each step size."""
-    workshop = silent(tmp_path_factory.mktemp("runs"))
+    workshop = reading(tmp_path_factory.mktemp("runs"))
     records = gather("figure3", scale="laptop", out=RESULTS, workshop=workshop)
     cells = defaultdict(list)
     with (RESULTS / "figure3" / "measurements.csv").open(encoding="utf-8") as file:
@@ -94,8 +95,9 @@ def scan(means, *key):
 def test_both_samplers_are_compared_at_their_best_step_sizes(laptop):
     records, means = laptop
     asked = {
-        "CAS is better than ALS at n_σ = 1, raw": (("cas", "raw"), ("als", "raw")),
-        "CAS is better than ALS at n_σ = 1, denoised": (("cas", "denoised"), ("als", "denoised")),
+        f"CAS is better than ALS at n_σ = {n}, {kind}": (("cas", kind), ("als", kind))
+        for n, kind in itertools.product((1, 5), ("raw", "denoised"))
+    } | {
         "denoising lowers the distance of ALS": (("als", "denoised"), ("als", "raw")),
         "denoising lowers the distance of CAS": (("cas", "denoised"), ("cas", "raw")),
     }
@@ -103,8 +105,10 @@ def test_both_samplers_are_compared_at_their_best_step_sizes(laptop):
     assert {claim.statement.text for claim in found} == asked.keys()
     for claim in found:
         for each in claim.comparisons:
+            preset, _, said = each.where.partition(", n_σ = ")
+            n = said or claim.statement.text.partition("n_σ = ")[2][0]
             lower, higher = (
-                min(scan(means, each.where, method, "1", claim.measure.strip("`"), kind).values())
+                min(scan(means, preset, method, n, claim.measure.strip("`"), kind).values())
                 for method, kind in asked[claim.statement.text]
             )
             assert each.difference.mean == pytest.approx(higher[0] - lower[0])

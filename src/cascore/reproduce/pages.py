@@ -105,10 +105,13 @@ def legend_below(figure: Figure, panel: Axes, *, columns: int) -> None:
     )
 
 
-def plain_ticks(axis: Axis, *, digits: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
-    """Multiples of each power of ten, written out, on a logarithmic axis."""
+def plain_ticks(axis: Axis, *, digits: Sequence[float] | None = None) -> None:
+    """Multiples of each power of ten, written out, on a logarithmic axis that has its data."""
     from matplotlib.ticker import LogLocator, NullLocator
 
+    if digits is None:
+        low, high = axis.get_view_interval()
+        digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high < 3 * low else (1, 2, 5)
     axis.set_major_locator(LogLocator(subs=digits, numticks=8))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -23,6 +23,7 @@ from cascore.reproduce.figure2.plane import (
     share_near_roll,
     sliced_wasserstein,
 )
+from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
 from cascore.sampling import Samples, initial_noise
@@ -60,7 +61,7 @@ class Scale:
 SCALES: Mapping[str, Scale] = MappingProxyType(
     {
         "tiny": Scale(steps=2, trainings=1, draws=2, count=50, tuning_count=20),
-        "laptop": Scale(steps=1000, trainings=2, draws=5, count=2000, tuning_count=1000),
+        "laptop": Scale(steps=5000, trainings=2, draws=5, count=2000, tuning_count=1000),
         "paper": Scale(steps=5000, trainings=5, draws=5, count=2000, tuning_count=2000),
     }
 )
@@ -96,7 +97,7 @@ class Cell:
 
     def sampler(self, eta: float) -> Sampler:
         """Annealed Langevin sampling as in the paper, 10 steps at each level."""
-        return Sampler(method="als", order=1, steps=None, n_sigma=_STEPS_PER_LEVEL, eta=eta)
+        return at_training_levels("als", n_sigma=_STEPS_PER_LEVEL, knob=eta)
 
 
 def cells(scale: Scale) -> list[Cell]:

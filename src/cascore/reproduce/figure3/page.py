@@ -143,7 +143,7 @@ Both samplers at as many network calls, each at its best step size:
 {
         markdown_table(
             (
-                *("network", "features of", "ALS, denoised", "CAS, denoised"),
+                *("network", "n_σ", "features of", "ALS, denoised", "CAS, denoised"),
                 *("ALS, raw", "CAS, raw"),
             ),
             eta_rows(subjects, measured),
@@ -212,7 +212,7 @@ def _setting(scale_name: str) -> str:
     if scale_name == "paper":
         return "Data, networks, levels and features are the paper's; the seeds are ours."
     return (
-        "8×8 digits and small networks trained for minutes, not CIFAR-10 for days; features of a"
-        " small classifier and of a random network, not Inception. Distances do not compare with"
-        " the paper's; the shape of the curves does."
+        "8×8 digits and 28×28 clothes, and small networks trained for minutes or hours, not"
+        " CIFAR-10 for days; features of small classifiers and of a random network, not Inception."
+        " Distances do not compare with the paper's; the shape of the curves does."
     )

@@ -125,20 +125,22 @@ def kappa_scans(subjects: Sequence[Subject], measured: Measured, outcome: str) -
 
 
 def eta_rows(subjects: Sequence[Subject], measured: Measured) -> list[tuple[str, ...]]:
-    """For each network and extractor: both samplers at n_sigma 1, each at its best step size."""
+    """For each network, n_sigma and extractor: both samplers, each at its best step size."""
     return [
         (
             f"`{subject.preset}`",
+            str(n),
             f"`{extractor}`",
             *(
                 f"{top.text(2)} ({knob} = {_named(best, scan)})"
                 for outcome in reversed(OUTCOMES)
                 for method, knob in zip(METHODS, "ηκ", strict=True)
-                for scan in [scan_of(subject, method, 1)]
+                for scan in [scan_of(subject, method, n)]
                 for best, top in [best_of(scan, measured, extractor=extractor, outcome=outcome)]
             ),
         )
         for subject in subjects
+        for n in subject.both
         for extractor in subject.extractors
     ]
 

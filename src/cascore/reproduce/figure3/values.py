@@ -69,38 +69,42 @@ def best_of(
 
 
 def claims(scale_name: str, records: Records) -> list[Claim]:
-    """The paper's claims at n_sigma 1, each side at its best step size."""
+    """The paper's claims of both samplers, each side at its best step size."""
     subjects, measured = SCALES[scale_name], measured_of(scale_name, records)
 
-    def best(subject: Subject, method: Method, extractor: str, outcome: str) -> Estimate:
-        scan = scan_of(subject, method, 1)
+    def best(
+        subject: Subject, method: Method, n_sigma: int, extractor: str, outcome: str
+    ) -> Estimate:
+        scan = scan_of(subject, method, n_sigma)
         return best_of(scan, measured, extractor=extractor, outcome=outcome)[1]
 
     found = []
     for extractor in dict.fromkeys(name for each in subjects for name in each.extractors):
-        seen = [each for each in subjects if extractor in each.extractors]
+        seen = [(each, n) for each in subjects if extractor in each.extractors for n in each.both]
         found += [
             Claim(
                 denoising_lowers(method),
                 f"`{extractor}`",
                 [
-                    estimated(each.preset, *(best(each, method, extractor, outcome)
-                                             for outcome in ("denoised", "raw")))
-                    for each in seen
+                    estimated(f"{each.preset}, n_σ = {n}",
+                              *(best(each, method, n, extractor, outcome)
+                                for outcome in ("denoised", "raw")))
+                    for each, n in seen
                 ],
             )
             for method in METHODS
         ]  # fmt: skip
         found += [
             Claim(
-                consistent_is_better(1, outcome),
+                consistent_is_better(n, outcome),
                 f"`{extractor}`",
                 [
-                    estimated(each.preset, *(best(each, method, extractor, outcome)
+                    estimated(each.preset, *(best(each, method, n, extractor, outcome)
                                              for method in ("cas", "als")))
-                    for each in seen
+                    for each, its in seen if its == n
                 ],
             )
+            for n in sorted({n for _, n in seen})
             for outcome in OUTCOMES
         ]  # fmt: skip
     return found

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from cascore.experiments.config import Experiment, Sampler
 from cascore.experiments.presets import PRESETS
 from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
 
@@ -44,6 +45,11 @@ class Subject:
         """What is trained."""
         return seeded(PRESETS[self.preset], steps=self.steps, seed=0, precision=self.precision)
 
+    @property
+    def both(self) -> tuple[int, ...]:
+        """At which n_sigma both samplers are scanned."""
+        return tuple(n for n in self.kappas if n in self.etas)
+
     def floor(self, extractor: str) -> str:
         """The unit of what real images score, shared by all networks of the same data."""
         return f"{self.experiment.data.name}.real-{self.count}.{extractor}"
@@ -62,7 +68,8 @@ def _tiny(preset: str) -> Subject:
     )
 
 
-def _digits(preset: str, *, steps: int) -> Subject:
+def _digits(preset: str, *, steps: int, etas_of_five: tuple[float, ...] = ()) -> Subject:
+    of_one = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
     return Subject(
         preset=preset,
         steps=steps,
@@ -75,7 +82,21 @@ def _digits(preset: str, *, steps: int) -> Subject:
             1: (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0, 27.0),
             5: (1.5, 3.0, 6.0, 12.0, 27.0),
         },
-        etas={1: (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)},
+        etas={1: of_one, 5: etas_of_five} if etas_of_five else {1: of_one},
+    )
+
+
+def _fashion(preset: str, *, steps: int) -> Subject:
+    """Thirty times the cost of the digits: few step sizes, few pictures, and n_sigma 1 alone."""
+    return Subject(
+        preset=preset,
+        steps=steps,
+        precision="bfloat16",
+        extractors=("fashion-mnist", "random-convolution"),
+        count=100,
+        seeds=2,
+        kappas={1: (1.5, 2.0, 3.0, 4.0, 6.0, 12.0)},
+        etas={1: (0.2, 0.5, 0.8, 1.1, 1.4)},
     )
 
 
@@ -97,8 +118,10 @@ SCALES: Mapping[str, tuple[Subject, ...]] = MappingProxyType(
     {
         "tiny": (_tiny("digits"), _tiny("digits-adversarial")),
         "laptop": (
-            _digits("digits", steps=4000),
-            _digits("digits-adversarial", steps=4000),
+            _digits("digits", steps=4000, etas_of_five=(0.1, 0.2, 0.4, 0.7)),
+            _digits("digits-adversarial", steps=4000, etas_of_five=(0.1, 0.2, 0.4, 0.7)),
+            _digits("digits-ncsnv2", steps=2000),
+            _fashion("fashion-mnist", steps=16_000),
         ),
         "paper": (
             _paper("cifar10-ncsnv2"),
@@ -134,11 +157,11 @@ class Point:
 def points(subject: Subject) -> list[Point]:
     """Every step size that is tried on a network; the cheap chains first."""
     samplers = [
-        Sampler(method="cas", order=1, steps=None, n_sigma=n, kappa=kappa)
+        at_training_levels("cas", n_sigma=n, knob=kappa)
         for n, kappas in subject.kappas.items()
         for kappa in kappas
     ] + [
-        Sampler(method="als", order=1, steps=None, n_sigma=n, eta=eta)
+        at_training_levels("als", n_sigma=n, knob=eta)
         for n, etas in subject.etas.items()
         for eta in etas
     ]
