@@ -131,7 +131,8 @@ def test_evaluations_of_a_run_lie_in_it_and_are_compared(trained, capsys):
         assert run("evaluate", trained, *asked) == 0
     names = sorted(path.name for path in (trained / "evaluations").iterdir())
     assert names == [
-        f"cas-order-2-kappa-2.5-{calls}-calls-seed-0-count-20-step-3.json" for calls in (2, 3)
+        f"cas-order-2-kappa-2.5-centred-levels-{calls}-calls-seed-0-count-20-step-3.json"
+        for calls in (2, 3)
     ]
     capsys.readouterr()
     assert run("compare", trained) == 0

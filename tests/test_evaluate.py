@@ -125,7 +125,11 @@ def test_a_record_says_everything(trained):
     assert (record.model.step, record.model.checkpoint) == (3, "newest")
     assert record.model.experiment["network"]["width"] == 8
     assert record.sampler.nfe == 4
-    assert record.sampler.settings == {**asdict(SAMPLER), "kappa": 2.5}
+    assert record.sampler.settings == {
+        **asdict(SAMPLER),
+        "kappa": 2.5,
+        "spacing": "centred",
+    }
     assert record.extractor == load_classifier("digits").identity
     (reference,) = record.references
     assert (reference.name, reference.split, reference.count) == ("digits", "train", 1437)
