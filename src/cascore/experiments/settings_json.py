@@ -32,10 +32,12 @@ def from_json(text: str) -> Experiment:
 
 def _build(kind: Any, values: Any, path: str) -> Any:
     """A settings dataclass out of what JSON gave for it; the `path` names it in messages."""
-    _require(isinstance(values, Mapping), f"{path}: expected an object, not {values!r}")
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: expected an object, not {values!r}")
     hints = get_type_hints(kind)
     unknown = sorted(values.keys() - hints.keys())
-    _require(not unknown, f"{path}: unknown settings {', '.join(unknown)}")
+    if unknown:
+        raise InputError(f"{path}: unknown settings {', '.join(unknown)}")
     given = {}
     for name, value in values.items():
         hint, where = hints[name], f"{path}.{name}"
@@ -45,7 +47,8 @@ def _build(kind: Any, values: Any, path: str) -> Any:
             plain = tuple(value) if isinstance(value, list) else value
             if hint is float and type(plain) is int:
                 plain = float(plain)
-            _require(_fits(plain, hint), f"{where}: {value!r} is not {hint}")
+            if not _fits(plain, hint):
+                raise InputError(f"{where}: {value!r} is not {hint}")
             given[name] = plain
     return kind(**given)
 
@@ -62,8 +65,3 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is not None or arguments:  # X | None
         return any(_fits(value, each) for each in arguments)
     return type(value) is hint or (hint is float and type(value) is int)
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise InputError(message)
