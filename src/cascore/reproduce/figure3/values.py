@@ -1,13 +1,13 @@
 """What the records of Figure 3 say of our own models: distances, best steps and claims."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from cascore.reproduce.claims import Claim, consistent_is_better, denoising_lowers
 from cascore.reproduce.comparisons import estimated
 from cascore.reproduce.figure3.work import SCALES, Point, Subject, points
 from cascore.reproduce.floors import band_of
 from cascore.reproduce.spread import Estimate, Spread, mean_of
+from cascore.reproduce.tuning import Method
 from cascore.reproduce.units import Records
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "scan_of",
 ]
 
-Method = Literal["als", "cas"]
 OUTCOMES = ("raw", "denoised")
 METHODS: tuple[Method, ...] = ("als", "cas")
 
