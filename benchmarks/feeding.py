@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cascore.datasets import load_images, prepare
-from cascore.datasets.originals import Originals, from_arrays
-from cascore.datasets.records import DataRecord
-from cascore.experiments import build
-from cascore.experiments.presets import PRESETS
+from cascore.data import load_images, prepare
+from cascore.data.originals import Originals, from_arrays
+from cascore.data.records import DataRecord
+from cascore.experiment import build
+from cascore.experiment.presets import PRESETS
 from cascore.training import ImageBatches, Workers
 
 BATCH = 128

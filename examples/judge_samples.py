@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cascore.datasets import load_images
+from cascore.data import load_images
 from cascore.metrics import (
     DensityCoverage,
     FeatureMoments,

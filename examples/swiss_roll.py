@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cascore.datasets import load_points
+from cascore.data import load_points
 from cascore.denoiser import ConditionalDenoiser
 from cascore.networks import ConditionalMLP
 from cascore.noise import KeyedNoise

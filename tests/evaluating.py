@@ -2,9 +2,9 @@
 
 import torch
 
-from cascore.experiments.config import Sampler
-from cascore.experiments.evaluation.evaluate import evaluate
-from cascore.experiments.evaluation.question import Question
+from cascore.evaluation.evaluate import evaluate
+from cascore.evaluation.question import Question
+from cascore.experiment.settings import Sampler
 from cascore.pixels import save_png
 
 CPU = torch.device("cpu")

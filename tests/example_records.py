@@ -1,6 +1,6 @@
 """A whole record, for tests that change a part of it."""
 
-from cascore.experiments.evaluation.records import (
+from cascore.evaluation.records import (
     Computation,
     FloorFacts,
     JudgedImages,

@@ -13,43 +13,37 @@ import cascore
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cascore"
 
-BELOW = {"errors", "files", "fetching", "pixels", "noise", "schedule", "step_size", "denoiser"}
-ALLOWED = {
-    "errors": set(),
-    "pretrained": set(),
-    "files": {"errors"},
-    "fetching": {"errors", "files"},
-    "pixels": {"errors", "files"},
-    "noise": {"errors"},
-    "schedule": {"errors"},
-    "step_size": {"errors", "schedule"},
-    "denoiser": {"errors"},
-    "differences": {"errors"},
-    "moves": {"errors", "schedule", "step_size"},
-    "sampling": {"errors", "noise", "moves", "denoiser"},
-    "losses": {"errors", "noise", "schedule", "denoiser"},
-    "theory": {"errors", "schedule", "denoiser", "moves"},
+FLOORS = (
+    {"errors"},
+    {"files"},
+    {"fetching", "pixels", "noise", "schedule", "denoiser", "stats", "networks"},
+    {"progress", "sampling", "losses"},
+    {"theory", "training"},
+    {"data", "metrics"},
+    {"experiment"},
+    {"model", "evaluation"},
+    {"report"},
+    {"reproduce"},
+    {"arguments"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+)
+"""The rooms from the ground up: imports go down only, and never along a floor."""
+SIDEWAYS = {"progress": {"training"}, "model": {"evaluation"}, "evaluation": {"model"}}
+SIDEWAYS["experiment"] = {"evaluation", "model"}  # measurements have no room below yet
+BENEATH = {
+    room: set().union(*FLOORS[:floor]) | SIDEWAYS.get(room, set())
+    for floor, rooms in enumerate(FLOORS)
+    for room in rooms
+}
+ALLOWED = BENEATH | {
+    "experiment.settings": {"errors"},
+    "experiment.presets": {"errors", "experiment.settings"},
     "networks": {"errors"},
-    "datasets": {"errors", "files", "fetching", "pixels", "noise"},
-    "metrics": {"errors", "files", "fetching", "pixels", "noise"},
-    "training": BELOW | {"losses"},
-    "experiments": BELOW
-    | {"moves", "sampling", "losses", "theory", "networks", "datasets", "metrics", "training"}
-    | {"pretrained"},
-    "experiments.config": {"errors"},
-    "experiments.presets": {"errors", "experiments.config"},
-    "console": {"errors", "training"},  # training for the record Metrics
-    "reproduce": BELOW
-    | {"moves", "sampling", "losses", "theory", "datasets", "metrics", "training", "experiments"}
-    | {"pretrained", "tuning", "differences"},
-    "tuning": BELOW | {"metrics", "experiments", "pretrained", "differences"},
-    "commands": BELOW
-    | {"console", "sampling", "datasets", "experiments", "metrics", "training", "reproduce"}
-    | {"pretrained", "tuning"},
-    "__main__": {"cli"},
-    "arguments": {"experiments.config", "experiments.presets"},
-    "cli": {"errors", "arguments", "commands", "experiments.config", "experiments.presets"}
-    | {"pretrained"},
+    "arguments": {"experiment.settings", "experiment.presets"},
+    "cli": {"errors", "arguments", "commands", "experiment.settings", "experiment.presets"}
+    | {"model.pretrained"},
 }
 """What each room may import beside itself. A longer name has the rule of its own file."""
 
@@ -57,20 +51,20 @@ WITHOUT_TORCH = (
     "cascore",
     "cascore.errors",
     "cascore.cli",
-    "cascore.experiments.config",
-    "cascore.pretrained",
+    "cascore.experiment.settings",
+    "cascore.model.pretrained",
 )
 ONLY_IN = {
     "diffusers": {"reproduce.beyond.schedulers"},
     "argparse": {"cli"},
     "tyro": {"arguments", "cli"},
-    "rich": {"console", "commands"},
-    "lmdb": {"datasets.lsun"},
-    "pyarrow": {"datasets.cifar_images"},
+    "rich": {"progress", "commands"},
+    "lmdb": {"data.lsun"},
+    "pyarrow": {"data.cifar_images"},
     "urllib": {"fetching"},
 }
 EXECUTES_WHAT_IT_LOADS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-MAY_UNPICKLE = {"datasets.unpickling"}
+MAY_UNPICKLE = {"data.unpickling"}
 """CIFAR-10's Python version has no other form; this module calls nothing that a pickle names, and
 tests/test_unpickling.py holds it to that."""
 TORCH_LOADS = {"torch.load", "torch.serialization.load"}
@@ -206,12 +200,12 @@ def test_the_table_itself_goes_down():
         ("networks/mlp.py", "from cascore.schedule import stretch"),
         ("networks/mlp.py", "from .. import losses"),
         ("networks/mlp.py", "def f():\n    from cascore.losses import corrupt"),
-        ("metrics/frechet.py", "from cascore.datasets import load"),
-        ("training/step.py", "from cascore.experiments.config import Training"),
-        ("experiments/config.py", "from cascore.noise import KeyedNoise"),
-        ("experiments/config.py", "from cascore.experiments.run import run"),
+        ("metrics/frechet.py", "from cascore.data import load"),
+        ("training/step.py", "from cascore.experiment.settings import Training"),
+        ("experiment/settings.py", "from cascore.noise import KeyedNoise"),
+        ("experiment/settings.py", "from cascore.experiment.run import run"),
         ("cli.py", "from cascore.sampling import Samples"),
-        ("cli.py", "from cascore.experiments.run import run"),
+        ("cli.py", "from cascore.experiment.run import run"),
         ("commands.py", "from cascore.cli import main"),
         ("newroom.py", "import torch"),
     ],
@@ -228,16 +222,16 @@ def test_a_forbidden_import_is_found(tmp_path, path, source):
     [
         ("networks/__init__.py", "from cascore.networks import unet"),
         ("networks/unet.py", "from . import mlp"),
-        ("experiments/run.py", "from cascore.experiments.config import Training"),
-        ("experiments/run.py", "from cascore import __version__"),
-        ("cli.py", "from cascore.experiments.config import Data\nprint(1)\nimport tyro"),
+        ("experiment/run.py", "from cascore.experiment.settings import Training"),
+        ("experiment/run.py", "from cascore import __version__"),
+        ("cli.py", "from cascore.experiment.settings import Data\nprint(1)\nimport tyro"),
         ("networks/unet.py", "import torch\ntorch.load('a', weights_only=True).items()"),
-        ("experiments/run.py", "import torch\ntorch.load('a', weights_only=True)"),
-        ("experiments/run.py", "import torch\ntorch.load('a', 'cpu', weights_only=True)"),
+        ("experiment/run.py", "import torch\ntorch.load('a', weights_only=True)"),
+        ("experiment/run.py", "import torch\ntorch.load('a', 'cpu', weights_only=True)"),
     ],
 )
 def test_an_allowed_import_is_not_found(tmp_path, path, source):
-    others = ("networks/mlp.py", "networks/unet.py", "experiments/config.py", "experiments/run.py")
+    others = ("networks/mlp.py", "networks/unet.py", "experiment/settings.py", "experiment/run.py")
     for name in (*others, path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(source if name == path else "", encoding="utf-8")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascore.datasets.celeba import find_celeba
+from cascore.data.celeba import find_celeba
 from cascore.errors import InputError
 
 GENERATOR = np.random.default_rng(29)
@@ -124,7 +124,7 @@ def test_a_damaged_archive_is_named(faces, tmp_path):
 
 
 def test_a_member_that_is_too_large_is_not_read(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr("cascore.datasets.celeba._LARGEST", 100)
+    monkeypatch.setattr("cascore.data.celeba._LARGEST", 100)
     members = {f"img_align_celeba/{name}": content for name, content in faces.items()}
     with pytest.raises(InputError, match="more than 100 bytes"):
         everything(find_celeba(zipped(tmp_path, members)).train)

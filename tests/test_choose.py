@@ -8,13 +8,13 @@ import pytest
 import torch
 from running import run
 
-from cascore.datasets.survey import FolderSurvey, fitting_options, fitting_sizes, survey_folder
+from cascore.data.survey import FolderSurvey, fitting_options, fitting_sizes, survey_folder
 from cascore.errors import InputError
-from cascore.experiments.build import build_denoiser
-from cascore.experiments.choose import LEAST_STEPS, choose_levels, choose_network
-from cascore.experiments.config import Data
-from cascore.experiments.cost import step_cost
-from cascore.experiments.run_folder import read_experiment
+from cascore.experiment.build import build_denoiser
+from cascore.experiment.choose import LEAST_STEPS, choose_levels, choose_network
+from cascore.experiment.cost import step_cost
+from cascore.experiment.run_folder import read_experiment
+from cascore.experiment.settings import Data
 from cascore.pixels import save_png, to_float
 from cascore.schedule import largest_distance, level_count
 
@@ -131,7 +131,7 @@ TINY = ("--network.width", "4", "--train.batch-size", "4", "--device", "cpu", "-
 
 
 def test_levels_are_techniques_1_and_2(photos):
-    from cascore.datasets import load_images
+    from cascore.data import load_images
 
     images = load_images(f"folder:{photos}", "train")
     schedule, reason = choose_levels(images)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from cascore.datasets import archives, cifar_images
-from cascore.datasets.cifar import CLASSES, find_cifar10
+from cascore.data import archives, cifar_images
+from cascore.data.cifar import CLASSES, find_cifar10
 from cascore.errors import InputError, MissingExtraError
 
 EACH = 4  # images of a batch; 60,000 / 6 in the real set
@@ -241,7 +241,7 @@ def test_an_archive_that_ends_too_early_is_truncated(tmp_path):
 
 
 def test_a_member_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("cascore.datasets.cifar._LARGEST", 1000)
+    monkeypatch.setattr("cascore.data.cifar._LARGEST", 1000)
     with pytest.raises(InputError, match="more than 1000 bytes"):
         find_cifar10(write_tar(tmp_path / "cifar.tar.gz", BINARY))
 

@@ -11,9 +11,9 @@ from running import run
 from safetensors import SafetensorError
 
 import cascore
-from cascore.datasets import load_images
-from cascore.experiments.evaluation.records import read_records
-from cascore.experiments.presets import PRESETS, SAMPLERS
+from cascore.data import load_images
+from cascore.evaluation.records import read_records
+from cascore.experiment.presets import PRESETS, SAMPLERS
 from cascore.pixels import save_png
 
 TINY = ("--network.width", "8", "--train.batch-size", "16", "--train.steps", "3", "--device", "cpu")

@@ -9,10 +9,10 @@ from example_records import RECORD, TRAIN
 from running import run
 
 from cascore.errors import InputError
-from cascore.experiments.evaluation.comparison import FIELDS, mismatches, rank, require_comparable
-from cascore.experiments.evaluation.comparison_chart import comparison_chart
-from cascore.experiments.evaluation.entries import Entry, find_entries
-from cascore.experiments.evaluation.records import Selection, write_records
+from cascore.evaluation.comparison import FIELDS, mismatches, rank, require_comparable
+from cascore.evaluation.comparison_chart import comparison_chart
+from cascore.evaluation.entries import Entry, find_entries
+from cascore.evaluation.records import Selection, write_records
 from cascore.metrics import ExtractorIdentity
 
 

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from cascore.errors import InputError
-from cascore.experiments.config import (
+from cascore.experiment.presets import PRESETS, describe_preset
+from cascore.experiment.settings import (
     Adversarial,
     Data,
     Experiment,
@@ -15,8 +16,7 @@ from cascore.experiments.config import (
     Schedule,
     Train,
 )
-from cascore.experiments.presets import PRESETS, describe_preset
-from cascore.experiments.settings_json import from_json, to_json
+from cascore.experiment.settings_json import from_json, to_json
 
 EVERYTHING = Experiment(
     name="σ",

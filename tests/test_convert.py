@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from cascore import cli
 from cascore.errors import InputError
-from cascore.experiments.config import Adversarial, Data, Network, Schedule
-from cascore.experiments.evaluation.records import read_records
-from cascore.experiments.models.checkpoint_file import read_checkpoint_file
-from cascore.experiments.models.convert import convert_checkpoint, convert_run, published_pixels
-from cascore.experiments.models.loading import load_model
-from cascore.experiments.presets import PRESETS, PUBLISHED
-from cascore.experiments.run import training_run
+from cascore.evaluation.records import read_records
+from cascore.experiment.presets import PRESETS, PUBLISHED
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Adversarial, Data, Network, Schedule
 from cascore.files import file_digest
+from cascore.model.checkpoint_file import read_checkpoint_file
+from cascore.model.convert import convert_checkpoint, convert_run, published_pixels
+from cascore.model.loading import load_model
 from cascore.networks import BigGANDiscriminator, NCSNv2, UNet
 from cascore.networks.published import published_names
 

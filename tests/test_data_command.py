@@ -11,8 +11,8 @@ from running import run
 from scipy.spatial.distance import pdist
 
 from cascore.commands import data as command
-from cascore.datasets import load_images
-from cascore.datasets.diameter import image_diameter
+from cascore.data import load_images
+from cascore.data.diameter import image_diameter
 from cascore.fetching import Download
 from cascore.schedule import level_count
 

@@ -14,8 +14,8 @@ import torch
 from scipy import stats
 from sklearn import datasets as sklearn_datasets
 
-from cascore.datasets import ImageSet, PointSet, load, load_images, load_points, names
-from cascore.datasets.idx import FASHION_MNIST, read_idx
+from cascore.data import ImageSet, PointSet, load, load_images, load_points, names
+from cascore.data.idx import FASHION_MNIST, read_idx
 from cascore.errors import InputError
 
 DEBIAN = FASHION_MNIST.places[0]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cascore.datasets import FolderOptions, load_images
+from cascore.data import FolderOptions, load_images
 from cascore.errors import InputError
 
 GENERATOR = np.random.default_rng(11)
@@ -271,7 +271,7 @@ def test_options_for_another_data_set_are_refused():
 @pytest.fixture
 def mapped(animals, tmp_path, monkeypatch):
     """Loads the animals as if they were large, with tmp_path / "cache" as root."""
-    monkeypatch.setattr("cascore.datasets.folder._MAPPED_ABOVE", 100)
+    monkeypatch.setattr("cascore.data.folder._MAPPED_ABOVE", 100)
 
     def load():
         return load_images(f"folder:{tmp_path / 'animals'}", "train", root=tmp_path / "cache")
@@ -284,7 +284,7 @@ def test_a_large_folder_is_mapped_decoded_once_and_equal(mapped, animals, tmp_pa
     first = mapped()
     assert first.digest == in_memory.digest
     (stored,) = (tmp_path / "cache").iterdir()
-    monkeypatch.setattr("cascore.datasets.decoding._fill", None)  # decoding again would fail
+    monkeypatch.setattr("cascore.data.decoding._fill", None)  # decoding again would fail
     second = mapped()
     assert second.digest == in_memory.digest
     second.images.zero_()  # the map is private

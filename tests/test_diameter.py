@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist, squareform
 
-from cascore.datasets import load_images
-from cascore.datasets.diameter import image_diameter
+from cascore.data import load_images
+from cascore.data.diameter import image_diameter
 from cascore.errors import InputError
 from cascore.schedule import largest_distance
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cascore.differences import (
+from cascore.errors import InputError
+from cascore.stats import (
     Difference,
     independent_difference,
     known_difference,
     paired_difference,
 )
-from cascore.errors import InputError
 
 SIZES = [(2, 2), (3, 3), (6, 6), (2, 5), (7, 3)]
 

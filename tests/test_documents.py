@@ -11,7 +11,7 @@ import torch
 import cascore
 from cascore import cli
 from cascore.arguments import TrainFolder
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from cascore import fetching
-from cascore.datasets.downloads import DOWNLOADS
+from cascore.data.downloads import DOWNLOADS
 from cascore.errors import InputError
 from cascore.fetching import Download, download
 

@@ -12,15 +12,13 @@ import torch
 from evaluating import CPU, SAMPLER, ask, write_images
 
 from cascore import cli
-from cascore.datasets import FolderOptions, load_images
-from cascore.datasets.records import array_digest
+from cascore.data import FolderOptions, load_images
+from cascore.data.records import array_digest
 from cascore.errors import InputError
-from cascore.experiments.evaluation.records import read_records
-from cascore.experiments.generate import generate
-from cascore.experiments.models.convert import convert_run
-from cascore.experiments.models.loading import load_model
-from cascore.experiments.presets import PRESETS
-from cascore.experiments.run import training_run
+from cascore.evaluation.records import read_records
+from cascore.experiment.generate import generate
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
 from cascore.metrics import (
     FeatureMoments,
     frechet_distance,
@@ -29,6 +27,8 @@ from cascore.metrics import (
     memorisation_ratio,
     precision_recall,
 )
+from cascore.model.convert import convert_run
+from cascore.model.loading import load_model
 from cascore.pixels import to_float, to_uint8
 from cascore.sampling import Samples
 
@@ -106,7 +106,7 @@ def test_every_number_is_that_of_the_library(trained):
 def test_raw_and_denoised_are_not_mixed_up(trained, monkeypatch):
     """The network of three steps hardly denoises, so here are pixels that say which is which."""
     values = Samples(raw=torch.zeros(20, 1, 8, 8), denoised=torch.ones(20, 1, 8, 8), nfe=1)
-    monkeypatch.setattr("cascore.experiments.evaluation.sources.generate", lambda *a, **k: values)
+    monkeypatch.setattr("cascore.evaluation.sources.generate", lambda *a, **k: values)
     found = {each.images.form: each.images for each in ask(trained, count=20).records}
     for form, level in (("raw", 0), ("denoised", 255)):
         pixels = torch.full((20, 1, 8, 8), level, dtype=torch.uint8)
@@ -249,7 +249,7 @@ def test_other_training_data_than_the_models_are_told(trained, tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused_before_sampling(trained, monkeypatch, settings, told):
-    monkeypatch.setattr("cascore.experiments.evaluation.sources.generate", None)
+    monkeypatch.setattr("cascore.evaluation.sources.generate", None)
     with pytest.raises(InputError, match=told):
         ask(trained, **settings)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascore.datasets.lsun import find_lsun_church, require_whole
+from cascore.data.lsun import find_lsun_church, require_whole
 from cascore.errors import InputError, MissingExtraError
 
 FOLDERS = {"train": "church_outdoor_train_lmdb", "test": "church_outdoor_val_lmdb"}

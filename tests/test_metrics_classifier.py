@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 import cascore.metrics
-from cascore.datasets import load_images
+from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.metrics import (
     feature_moments,

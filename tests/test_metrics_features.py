@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import signal
 from torch import Tensor, nn
 
-from cascore.datasets import load_images
+from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.metrics import (
     FeatureExtractor,

@@ -11,18 +11,18 @@ from safetensors.torch import load_file, save_file
 
 from cascore import cli
 from cascore.errors import InputError
-from cascore.experiments.config import Data, Experiment, Network, Train
-from cascore.experiments.models.convert import convert_run
-from cascore.experiments.models.folder import write_model_folder
-from cascore.experiments.models.loading import is_model, load_model
-from cascore.experiments.models.record import (
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Data, Experiment, Network, Train
+from cascore.files import file_digest
+from cascore.model.convert import convert_run
+from cascore.model.folder import write_model_folder
+from cascore.model.loading import is_model, load_model
+from cascore.model.record import (
     FORMAT_VERSION,
     ModelRecord,
     record_from_json,
     record_to_json,
 )
-from cascore.experiments.run import training_run
-from cascore.files import file_digest
 
 CPU = torch.device("cpu")
 POINTS = Experiment(

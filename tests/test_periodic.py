@@ -9,16 +9,16 @@ from evaluating import Silent, ask
 from safetensors.torch import load_file
 
 from cascore.errors import InputError
-from cascore.experiments import periodic
-from cascore.experiments.config import Data, Network, Sampler, Train
-from cascore.experiments.evaluation.evaluate import evaluate
-from cascore.experiments.evaluation.question import Question
-from cascore.experiments.evaluation.records import read_records
-from cascore.experiments.models.loading import load_model
-from cascore.experiments.periodic import FIRST_SEED
-from cascore.experiments.presets import PRESETS
-from cascore.experiments.run import training_run
-from cascore.experiments.run_folder import read_selection
+from cascore.evaluation.evaluate import evaluate
+from cascore.evaluation.question import Question
+from cascore.evaluation.records import read_records
+from cascore.experiment import periodic
+from cascore.experiment.periodic import FIRST_SEED
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.experiment.run_folder import read_selection
+from cascore.experiment.settings import Data, Network, Sampler, Train
+from cascore.model.loading import load_model
 from cascore.training.checkpoint import checkpoints
 
 CPU = torch.device("cpu")
@@ -73,7 +73,7 @@ def test_the_real_images_are_seen_once(tmp_path, monkeypatch):
         return true(*args, **kwargs)
 
     monkeypatch.setattr(periodic, "ready_for_model", counted)
-    monkeypatch.setattr("cascore.experiments.evaluation.evaluate.ready_for_model", None)
+    monkeypatch.setattr("cascore.evaluation.evaluate.ready_for_model", None)
     go(tiny(steps=4), tmp_path / "run")
     assert list(distances(tmp_path / "run")) == [2, 4]
     assert len(calls) == 1

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cascore.datasets import FolderOptions, ImageSet, find_originals, load, load_images, prepare
-from cascore.datasets.originals import Original, Originals
-from cascore.datasets.prepared import read_record
-from cascore.datasets.records import DataRecord, array_digest
+from cascore.data import FolderOptions, ImageSet, find_originals, load, load_images, prepare
+from cascore.data.originals import Original, Originals
+from cascore.data.prepared import read_record
+from cascore.data.records import DataRecord, array_digest
 from cascore.errors import InputError
 
 GENERATOR = np.random.default_rng(41)
@@ -189,7 +189,7 @@ def test_a_killed_process_goes_on(tmp_path):
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from cascore.datasets import find_originals, prepare, prepared\n"
+        "from cascore.data import find_originals, prepare, prepared\n"
         "prepared._NOTE_SECONDS = 0.0\n"
         "def slowly(more):\n"
         "    time.sleep(0.01)\n"

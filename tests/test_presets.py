@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cascore.datasets import DataRecord, ImageSet, load_points
-from cascore.experiments import build
-from cascore.experiments.config import Sampler
-from cascore.experiments.cost import step_cost
-from cascore.experiments.generate import generate
-from cascore.experiments.models.loading import load_model
-from cascore.experiments.presets import PRESETS, PUBLISHED, SAMPLERS, SHAPES
-from cascore.experiments.run import training_run
+from cascore.data import DataRecord, ImageSet, load_points
+from cascore.experiment import build
+from cascore.experiment.cost import step_cost
+from cascore.experiment.generate import generate
+from cascore.experiment.presets import PRESETS, PUBLISHED, SAMPLERS, SHAPES
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Sampler
+from cascore.model.loading import load_model
 from cascore.sampling import consistent_moves, langevin_moves
 from cascore.schedule import centred_sigmas, geometric_sigmas, stretch
 from cascore.training.checkpoint import checkpoints

@@ -13,17 +13,23 @@ from running import run
 from torch import nn
 
 import cascore
-from cascore import pretrained
 from cascore.errors import InputError
-from cascore.experiments.config import Adversarial
-from cascore.experiments.evaluation.records import read_records
-from cascore.experiments.models.card import model_card
-from cascore.experiments.models.convert import convert_run
-from cascore.experiments.models.folder import read_model_record
-from cascore.experiments.models.loading import load_model
-from cascore.experiments.presets import PRESETS
-from cascore.experiments.run import training_run
-from cascore.pretrained import find_model, place_for, shipped_folders, shipped_names, spoken_name
+from cascore.evaluation.records import read_records
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Adversarial
+from cascore.model import pretrained
+from cascore.model.card import model_card
+from cascore.model.convert import convert_run
+from cascore.model.folder import read_model_record
+from cascore.model.loading import load_model
+from cascore.model.pretrained import (
+    find_model,
+    place_for,
+    shipped_folders,
+    shipped_names,
+    spoken_name,
+)
 from cascore.reproduce.workshop import Workshop
 from cascore.training.checkpoint import checkpoints
 
@@ -46,7 +52,7 @@ def here(tmp_path, monkeypatch):
 
 def test_the_digits_come_with_cascore():
     assert "digits" in shipped_names()
-    files = resources.files("cascore.pretrained").joinpath("digits")
+    files = resources.files("cascore.model.pretrained").joinpath("digits")
     for name in ("model.json", "model.safetensors", "README.md"):
         assert files.joinpath(name).is_file()
 

@@ -9,16 +9,16 @@ from rich.console import Console
 
 from cascore.commands.gallery import shipped_gallery
 from cascore.commands.quickstart import FULL, Scale, run_quickstart
-from cascore.console import Display
-from cascore.datasets import load_images
-from cascore.experiments.config import Network, Sampler
-from cascore.experiments.evaluation.judge import new_judge
-from cascore.experiments.generate import generate
-from cascore.experiments.models.loading import load_model
-from cascore.experiments.presets import PRESETS
+from cascore.data import load_images
+from cascore.evaluation.judge import new_judge
+from cascore.experiment.generate import generate
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Network, Sampler
 from cascore.metrics import load_classifier
+from cascore.model.loading import load_model
+from cascore.model.pretrained import shipped_names
 from cascore.pixels import to_uint8
-from cascore.pretrained import shipped_names
+from cascore.progress import Display
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import pytest
 from example_records import RECORD
 
 from cascore.errors import InputError
-from cascore.experiments.evaluation.records import (
+from cascore.evaluation.records import (
     SCHEMA,
     read_records,
     record_from_plain,

@@ -14,11 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from cascore.datasets import load_images
+from cascore.data import load_images
 from cascore.errors import InputError, MissingExtraError
-from cascore.experiments.report import charts
-from cascore.experiments.report import page as report
-from cascore.experiments.report.page import (
+from cascore.metrics import nearest_neighbours
+from cascore.pixels import to_float, to_uint8
+from cascore.report import charts
+from cascore.report import page as report
+from cascore.report.page import (
     Distance,
     Film,
     LossCurve,
@@ -28,8 +30,6 @@ from cascore.experiments.report.page import (
     render,
     write_report,
 )
-from cascore.metrics import nearest_neighbours
-from cascore.pixels import to_float, to_uint8
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
@@ -335,7 +335,7 @@ def test_a_missing_package_says_how_to_get_it(full, package, monkeypatch):
 def test_the_module_imports_without_the_extra():
     code = (
         "import sys; sys.modules['jinja2'] = sys.modules['matplotlib'] = None;"
-        " import cascore.experiments.report.page"
+        " import cascore.report.page"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -8,7 +8,7 @@ import torch
 from running import silent
 
 from cascore.errors import MissingExtraError
-from cascore.experiments.presets import PRESETS, SHAPES
+from cascore.experiment.presets import PRESETS, SHAPES
 from cascore.metrics import load_extractor
 from cascore.reproduce.beyond.claims import default_claims, levels_claims
 from cascore.reproduce.beyond.methods import (

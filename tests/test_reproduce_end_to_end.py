@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from running import run, silent
 
-from cascore.experiments.config import Sampler
+from cascore.experiment.settings import Sampler
 from cascore.reproduce.beyond.claims import denoising_claims
 from cascore.reproduce.beyond.methods import BEST, KAPPAS, METHODS, TWINS
 from cascore.reproduce.beyond.methods import SCALES as BEYOND

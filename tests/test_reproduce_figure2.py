@@ -9,7 +9,7 @@ import pytest
 import torch
 from running import reading
 
-from cascore.datasets import load_points
+from cascore.data import load_points
 from cascore.errors import InputError
 from cascore.reproduce.figure2.page import _edges
 from cascore.reproduce.figure2.pictures import LEVELS, SCORES

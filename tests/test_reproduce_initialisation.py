@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cascore.errors import InputError
-from cascore.experiments.config import Sampler, Schedule
-from cascore.experiments.generate import generate
+from cascore.experiment.generate import generate
+from cascore.experiment.settings import Sampler, Schedule
 from cascore.reproduce.initialisation.values import PLACES, end_claims, start_claims
 from cascore.reproduce.initialisation.work import (
     OUTCOMES,

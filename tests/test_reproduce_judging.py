@@ -5,13 +5,13 @@ from dataclasses import asdict
 import torch
 from running import silent
 
-from cascore.datasets import load_images
-from cascore.experiments.config import Sampler
-from cascore.experiments.generate import generate
+from cascore.data import load_images
+from cascore.experiment.generate import generate
+from cascore.experiment.settings import Sampler
 from cascore.metrics import frechet_distance, load_extractor, real_floor
 from cascore.metrics.moments import FeatureMoments
+from cascore.model.pretrained import find_model
 from cascore.pixels import to_float, to_uint8
-from cascore.pretrained import find_model
 from cascore.reproduce import judging
 from cascore.reproduce.judging import Judge
 from cascore.reproduce.workshop import Trained

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 import torch
 
-from cascore.experiments.presets import PRESETS, PUBLISHED
+from cascore.experiment.presets import PRESETS, PUBLISHED
 from cascore.metrics import ModeCoverage, mode_coverage
 from cascore.reproduce.table4.page import _blocks_line
 from cascore.reproduce.table4.values import (
@@ -28,8 +28,7 @@ from cascore.reproduce.table4.work import (
     coverage_of,
     stacks_of_channels,
 )
-from cascore.schedule import geometric_sigmas
-from cascore.step_size import kappa_from_eta
+from cascore.schedule import geometric_sigmas, kappa_from_eta
 
 
 def counts(labels):

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from running import silent
 
-from cascore import datasets
+from cascore import data as datasets
 from cascore.errors import InputError
 from cascore.reproduce.headline import page as headline_page
 from cascore.reproduce.headline.values import NEEDS, load_published

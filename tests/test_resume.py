@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 import cascore
-from cascore.experiments.config import Network
-from cascore.experiments.presets import PRESETS
-from cascore.experiments.run import training_run
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Network
 from cascore.training.checkpoint import checkpoints
 
 CPU = torch.device("cpu")

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cascore.errors import InputError
-from cascore.experiments import build, run
-from cascore.experiments.config import Adversarial, Data, Experiment, Network, Train
-from cascore.experiments.models.loading import load_model
-from cascore.experiments.run import training_run
-from cascore.experiments.run_folder import read_experiment
+from cascore.experiment import build, run
+from cascore.experiment.run import training_run
+from cascore.experiment.run_folder import read_experiment
+from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Train
+from cascore.model.loading import load_model
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training import TrainingDivergedError
 from cascore.training.checkpoint import checkpoints

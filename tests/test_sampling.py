@@ -11,11 +11,15 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cascore.errors import InputError
-from cascore.moves import consistent_moves, langevin_moves
 from cascore.noise import KeyedNoise, Purpose
-from cascore.sampling import annealed_langevin, consistent_annealed, initial_noise
-from cascore.schedule import geometric_sigmas
-from cascore.step_size import allowed_interval, langevin_step_size
+from cascore.sampling import (
+    annealed_langevin,
+    consistent_annealed,
+    consistent_moves,
+    initial_noise,
+    langevin_moves,
+)
+from cascore.schedule import allowed_interval, geometric_sigmas, langevin_step_size
 
 SIGMAS = torch.tensor([8.0, 3.0, 2.0, 0.5, 0.1], dtype=torch.float64)
 SAMPLERS = {

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy import stats
 
-from cascore.datasets import load_images, prepare
-from cascore.datasets.preparation import find_originals
-from cascore.datasets.stacked import SEED, stack
+from cascore.data import load_images, prepare
+from cascore.data.preparation import find_originals
+from cascore.data.stacked import SEED, stack
 from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose
 
@@ -109,7 +109,7 @@ def test_mnist_and_fashion_mnist_stack_from_their_files_or_prepared(name, idx_fi
 
 
 def test_a_stacked_set_can_itself_be_prepared(idx_files, tmp_path, monkeypatch):
-    monkeypatch.setattr("cascore.datasets.stacked._COUNT", {"train": 50, "test": 20})
+    monkeypatch.setattr("cascore.data.stacked._COUNT", {"train": 50, "test": 20})
     expected = load_images("stacked-mnist", "train", root=idx_files)
     prepare(find_originals("stacked-mnist", idx_files), root=tmp_path)
     found = load_images("stacked-mnist", "train", root=tmp_path)

@@ -8,9 +8,9 @@ import torch
 from evaluating import ask, write_images
 
 from cascore import cli
-from cascore.datasets import load_images
+from cascore.data import load_images
 from cascore.errors import InputError
-from cascore.experiments.evaluation.statistics import read_statistics
+from cascore.evaluation.reference_file import read_statistics
 from cascore.metrics import FeatureMoments, load_classifier
 
 

@@ -11,19 +11,17 @@ from scipy import optimize
 
 from cascore.errors import InputError
 from cascore.schedule import (
-    geometric_sigmas,
-    karras_sigmas,
-    stretch,
-)
-from cascore.step_size import (
     Interval,
     allowed_interval,
     epsilon_from_eta,
     eta_at_steps_per_level,
     eta_from_epsilon,
     eta_from_kappa,
+    geometric_sigmas,
     kappa_from_eta,
+    karras_sigmas,
     langevin_step_size,
+    stretch,
 )
 
 CIFAR = geometric_sigmas(50, 0.01, 232)

@@ -10,7 +10,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cascore.errors import InputError
-from cascore.moves import Move, consistent_moves, langevin_moves
+from cascore.sampling import Move, consistent_moves, langevin_moves
 from cascore.schedule import geometric_sigmas, karras_sigmas, largest_distance
 from cascore.theory import (
     EmpiricalDenoiser,

@@ -13,19 +13,19 @@ from running import run
 
 from cascore.commands.tuning import verdict
 from cascore.errors import InputError
-from cascore.experiments.config import Sampler
-from cascore.experiments.evaluation.evaluate import ready_for_model
-from cascore.experiments.evaluation.question import Question
-from cascore.experiments.evaluation.records import read_records
-from cascore.experiments.evaluation.verification import question_of
-from cascore.experiments.generate import generate
-from cascore.experiments.models.loading import load_model
-from cascore.experiments.presets import PRESETS
-from cascore.experiments.run import training_run
+from cascore.evaluation.advice import Advised, Choice, advised, read_choices, write_choice
+from cascore.evaluation.evaluate import ready_for_model
+from cascore.evaluation.objective import default_candidate, frechet_objective, largest_kappa
+from cascore.evaluation.question import Question
+from cascore.evaluation.records import read_records
+from cascore.evaluation.search import Candidate, search
+from cascore.evaluation.verification import question_of
+from cascore.experiment.generate import generate
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Sampler
+from cascore.model.loading import load_model
 from cascore.pixels import to_uint8
-from cascore.tuning.advice import Advised, Choice, advised, read_choices, write_choice
-from cascore.tuning.objective import default_candidate, frechet_objective, largest_kappa
-from cascore.tuning.search import Candidate, search
 
 CPU = torch.device("cpu")
 DEFAULT = Candidate(2, 2.5)

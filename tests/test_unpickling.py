@@ -6,8 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from cascore.datasets import unpickling
-from cascore.datasets.unpickling import unpickle_arrays
+from cascore.data import unpickling
+from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError
 
 DATA = np.random.default_rng(2).integers(0, 256, (4, 3072), dtype=np.uint8)
@@ -94,7 +94,7 @@ def instance_call(module, name, argument):
         ("numpy.core.multiarray", "scalar"),
         ("numpy.core.multiarray", "fromstring"),
         ("_codecs", "decode"),
-        ("cascore.datasets.unpickling", "unpickle_arrays"),
+        ("cascore.data.unpickling", "unpickle_arrays"),
         ("copyreg", "_reconstructor"),
     ],
 )

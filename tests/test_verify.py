@@ -10,15 +10,15 @@ from evaluating import SAMPLER, Silent, ask, write_images
 from running import run
 from safetensors.torch import load_file, save_file
 
-from cascore.datasets import FolderOptions, load_images
+from cascore.data import FolderOptions, load_images
 from cascore.errors import InputError
-from cascore.experiments.config import Sampler
-from cascore.experiments.evaluation.evaluate import evaluate
-from cascore.experiments.evaluation.question import Question
-from cascore.experiments.evaluation.records import read_records, write_records
-from cascore.experiments.evaluation.verification import question_of, verify
-from cascore.experiments.presets import PRESETS
-from cascore.experiments.run import training_run
+from cascore.evaluation.evaluate import evaluate
+from cascore.evaluation.question import Question
+from cascore.evaluation.records import read_records, write_records
+from cascore.evaluation.verification import question_of, verify
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Sampler
 
 CPU = torch.device("cpu")
 TWO = ("frechet", "precision-recall")
@@ -96,7 +96,7 @@ def test_other_weights_are_found_before_anything_is_computed(trained, monkeypatc
     name = next(each for each in tensors if each.startswith("ema.") and each.endswith("weight"))
     tensors[name] = tensors[name] + 1e-3
     save_file(tensors, path)
-    monkeypatch.setattr("cascore.experiments.evaluation.verification.evaluate", None)
+    monkeypatch.setattr("cascore.evaluation.verification.evaluate", None)
     for each in again(records):
         assert each.verdict == "not computed"
         assert not each.holds

@@ -17,7 +17,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from cascore.datasets import load_images
+from cascore.data import load_images
 from cascore.metrics import (
     FeatureMoments,
     FrechetExtrapolation,

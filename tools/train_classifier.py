@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import cascore.metrics
-from cascore.datasets import ImageSet, load_images
+from cascore.data import ImageSet, load_images
 from cascore.metrics import ExtractorIdentity, FeatureMoments
 from cascore.metrics.classifier import ConvNet
 from cascore.pixels import to_float

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from cascore.denoiser import rescaled as rescaled
     from cascore.denoiser import score as score
     from cascore.errors import InputError as InputError
-    from cascore.experiments.models.loading import load_model as load_model
     from cascore.losses import corrupt as corrupt
     from cascore.losses import dsm_loss as dsm_loss
     from cascore.losses import hybrid_loss as hybrid_loss
+    from cascore.model.loading import load_model as load_model
     from cascore.noise import KeyedNoise as KeyedNoise
     from cascore.sampling import Samples as Samples
     from cascore.sampling import annealed_langevin as annealed_langevin
@@ -43,7 +43,7 @@ _HOME = {
     "geometric_sigmas": "schedule",
     "hybrid_loss": "losses",
     "initial_noise": "sampling",
-    "load_model": "experiments.models.loading",
+    "load_model": "model.loading",
     "karras_sigmas": "schedule",
     "rescaled": "denoiser",
     "score": "denoiser",

@@ -35,8 +35,8 @@ from cascore.arguments import (
     Verify,
 )
 from cascore.errors import InputError
-from cascore.experiments.config import Sampler
-from cascore.pretrained import find_model
+from cascore.experiment.settings import Sampler
+from cascore.model.pretrained import find_model
 
 if TYPE_CHECKING:
     from cascore.commands import FolderOptions

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cascore.denoiser import broadcast_sigma
 from cascore.errors import InputError
-from cascore.moves import Move
+from cascore.sampling import Move
 from cascore.schedule import check_sigmas
 
 __all__ = [

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 from reference import Replay, algorithm_1, algorithm_2, kappa_form, mixture_score, normals
 
 from cascore.sampling import annealed_langevin, consistent_annealed
-from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas, stretch
-from cascore.step_size import allowed_interval
+from cascore.schedule import (
+    allowed_interval,
+    centred_sigmas,
+    geometric_sigmas,
+    karras_sigmas,
+    stretch,
+)
 from cascore.theory import GaussianMixtureDenoiser
 
 MEANS = torch.tensor([[0.0, 0.0], [2.0, -1.0], [-1.0, 3.0]], dtype=torch.float64)

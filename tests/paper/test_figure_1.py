@@ -2,7 +2,7 @@
 
 import pytest
 
-from cascore.moves import langevin_moves
+from cascore.sampling import langevin_moves
 from cascore.schedule import geometric_sigmas
 from cascore.theory import noise_std
 

@@ -10,8 +10,12 @@ import pytest
 import torch
 from reference import Impulses
 
-from cascore.moves import consistent_moves, langevin_moves
-from cascore.sampling import annealed_langevin, consistent_annealed
+from cascore.sampling import (
+    annealed_langevin,
+    consistent_annealed,
+    consistent_moves,
+    langevin_moves,
+)
 from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas
 from cascore.theory import GaussianMixtureDenoiser, gaussian_law
 

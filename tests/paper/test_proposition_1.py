@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from cascore.moves import langevin_moves
-from cascore.sampling import annealed_langevin
+from cascore.sampling import annealed_langevin, langevin_moves
 from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import EmpiricalDenoiser, noise_std
 

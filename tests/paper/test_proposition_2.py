@@ -5,10 +5,14 @@ import math
 import pytest
 import torch
 
-from cascore.moves import consistent_moves
-from cascore.sampling import consistent_annealed
-from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas, stretch
-from cascore.step_size import allowed_interval
+from cascore.sampling import consistent_annealed, consistent_moves
+from cascore.schedule import (
+    allowed_interval,
+    centred_sigmas,
+    geometric_sigmas,
+    karras_sigmas,
+    stretch,
+)
 from cascore.theory import EmpiricalDenoiser, noise_std
 
 SCHEDULES = {

@@ -7,8 +7,7 @@ from torch import nn
 
 from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser, score
 from cascore.sampling import annealed_langevin, consistent_annealed
-from cascore.schedule import geometric_sigmas
-from cascore.step_size import epsilon_from_eta, eta_from_epsilon
+from cascore.schedule import epsilon_from_eta, eta_from_epsilon, geometric_sigmas
 
 SIGMAS = geometric_sigmas(5.0, 0.1, 9)
 GAMMA = (0.1 / 5.0) ** (1 / 8)

@@ -8,8 +8,7 @@ import pytest
 import torch
 from reference import Replay, mixture_score, multistep_sde, normals
 
-from cascore.moves import consistent_moves
-from cascore.sampling import consistent_annealed
+from cascore.sampling import consistent_annealed, consistent_moves
 from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas
 from cascore.theory import GaussianMixtureDenoiser, gaussian_law
 

@@ -12,8 +12,8 @@ import tyro
 from cascore.arguments.common import Device, SamplerName
 from cascore.arguments.judging import Compare, Evaluate, MakeReference, Verify
 from cascore.arguments.tuning import Tune
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import FOLDER, PRESETS, PUBLISHED, describe_preset
+from cascore.experiment.presets import FOLDER, PRESETS, PUBLISHED, describe_preset
+from cascore.experiment.settings import Experiment, Sampler
 
 __all__ = [
     "Command",

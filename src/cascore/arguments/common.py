@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from cascore.experiments.presets import SAMPLERS
+from cascore.experiment.presets import SAMPLERS
 
 __all__ = ["Crop", "Device", "Filter", "Mode", "SamplerName"]
 

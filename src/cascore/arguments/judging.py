@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 
 from cascore.arguments.common import Crop, Device, Filter, Mode, SamplerName
-from cascore.experiments.config import Sampler
+from cascore.experiment.settings import Sampler
 
 __all__ = ["Compare", "Evaluate", "MakeReference", "Verify"]
 

@@ -13,8 +13,8 @@ from cascore.commands.showing import info, quickstart
 from cascore.commands.training import describe, train
 from cascore.commands.tuning import tune
 from cascore.commands.verifying import verify
-from cascore.datasets import FolderOptions
-from cascore.experiments.evaluation.question import Question
+from cascore.data import FolderOptions
+from cascore.evaluation.question import Question
 
 __all__ = [
     "FolderOptions",

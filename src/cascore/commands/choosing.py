@@ -8,15 +8,15 @@ import torch
 import torch.distributed as dist
 
 from cascore.commands.training import measured_step, use_threads
-from cascore.console import Display
-from cascore.datasets import ImageSet
-from cascore.datasets.survey import survey_folder
+from cascore.data import ImageSet
+from cascore.data.survey import survey_folder
 from cascore.errors import InputError
-from cascore.experiments import build
-from cascore.experiments.choose import LEAST_STEPS, choose_levels, choose_network
-from cascore.experiments.config import Experiment
-from cascore.experiments.cost import training_speed
-from cascore.experiments.run_folder import is_run, read_experiment
+from cascore.experiment import build
+from cascore.experiment.choose import LEAST_STEPS, choose_levels, choose_network
+from cascore.experiment.cost import training_speed
+from cascore.experiment.run_folder import is_run, read_experiment
+from cascore.experiment.settings import Experiment
+from cascore.progress import Display
 from cascore.schedule import level_count
 
 __all__ = ["choose", "fit_rest"]

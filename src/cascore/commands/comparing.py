@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cascore.commands.judging import NAMES, WIDTH
-from cascore.console import Display
-from cascore.experiments.evaluation.comparison import TIE, Ranked, rank, require_comparable
-from cascore.experiments.evaluation.comparison_chart import comparison_chart
-from cascore.experiments.evaluation.entries import Entry, find_entries
+from cascore.evaluation.comparison import TIE, Ranked, rank, require_comparable
+from cascore.evaluation.comparison_chart import comparison_chart
+from cascore.evaluation.entries import Entry, find_entries
+from cascore.progress import Display
 
 __all__ = ["compare"]
 

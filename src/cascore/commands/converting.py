@@ -6,19 +6,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascore.console import Display
 from cascore.errors import InputError
-from cascore.experiments.evaluation.records import read_records
-from cascore.experiments.models.convert import (
+from cascore.evaluation.records import read_records
+from cascore.experiment.presets import PUBLISHED
+from cascore.experiment.run_folder import is_run
+from cascore.model.convert import (
     Conversion,
     convert_checkpoint,
     convert_run,
     published_pixels,
 )
-from cascore.experiments.models.folder import DISCRIMINATOR, is_model_folder
-from cascore.experiments.models.record import Weights
-from cascore.experiments.presets import PUBLISHED
-from cascore.experiments.run_folder import is_run
+from cascore.model.folder import DISCRIMINATOR, is_model_folder
+from cascore.model.record import Weights
+from cascore.progress import Display
 
 __all__ = ["convert"]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from cascore.console import Display
-from cascore.datasets import (
+from cascore.data import (
     DATA_ROOT,
     FolderOptions,
     ImageSet,
@@ -18,15 +17,16 @@ from cascore.datasets import (
     load_images,
     prepare,
 )
-from cascore.datasets.decoding import Crop, Filter
-from cascore.datasets.diameter import Diameter, image_diameter
-from cascore.datasets.downloads import DOWNLOADS
-from cascore.datasets.folder import Mode
-from cascore.datasets.survey import fitting_options, survey_folder
+from cascore.data.decoding import Crop, Filter
+from cascore.data.diameter import Diameter, image_diameter
+from cascore.data.downloads import DOWNLOADS
+from cascore.data.folder import Mode
+from cascore.data.survey import fitting_options, survey_folder
 from cascore.errors import InputError
-from cascore.experiments.outputs import write_record
+from cascore.experiment.outputs import write_record
 from cascore.fetching import download
 from cascore.pixels import grid, save_png
+from cascore.progress import Display
 from cascore.schedule import level_count
 
 __all__ = ["prepare_data", "show_data"]

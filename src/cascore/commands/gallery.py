@@ -6,15 +6,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from cascore.console import Display
-from cascore.experiments import build
-from cascore.experiments.config import Sampler
-from cascore.experiments.evaluation.judge import Judge
-from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.models.loading import Model, load_model
-from cascore.experiments.report.page import Exhibit, Gallery
+from cascore.evaluation.judge import Judge
+from cascore.experiment import build
+from cascore.experiment.generate import generate, seeds_from
+from cascore.experiment.settings import Sampler
+from cascore.model.loading import Model, load_model
+from cascore.model.pretrained import shipped_folders
 from cascore.pixels import to_uint8
-from cascore.pretrained import shipped_folders
+from cascore.progress import Display
+from cascore.report.page import Exhibit, Gallery
 
 __all__ = ["shipped_gallery"]
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cascore.console import Display
-from cascore.experiments import build
-from cascore.experiments.evaluation.evaluate import evaluate as answer
-from cascore.experiments.evaluation.question import Question
-from cascore.experiments.evaluation.records import Record, write_records
-from cascore.experiments.models.loading import is_model, load_model
-from cascore.experiments.outputs import file_name
-from cascore.pretrained import place_for, spoken_name
-from cascore.tuning.advice import ADVICE, advised
+from cascore.evaluation.advice import ADVICE, advised
+from cascore.evaluation.evaluate import evaluate as answer
+from cascore.evaluation.question import Question
+from cascore.evaluation.records import Record, write_records
+from cascore.experiment import build
+from cascore.experiment.outputs import file_name
+from cascore.model.loading import is_model, load_model
+from cascore.model.pretrained import place_for, spoken_name
+from cascore.progress import Display
 
 __all__ = ["evaluate"]
 

@@ -3,10 +3,10 @@
 from rich.console import Console
 
 from cascore.commands.training import duration, use_threads
-from cascore.experiments import build
-from cascore.experiments.config import Experiment
-from cascore.experiments.cost import step_cost, training_speed
-from cascore.experiments.presets import PRESETS, SAMPLERS, SHAPES
+from cascore.experiment import build
+from cascore.experiment.cost import step_cost, training_speed
+from cascore.experiment.presets import PRESETS, SAMPLERS, SHAPES
+from cascore.experiment.settings import Experiment
 
 __all__ = ["presets"]
 

@@ -9,16 +9,19 @@ from pathlib import Path
 import torch
 
 from cascore.commands.gallery import shipped_gallery
-from cascore.console import Display
-from cascore.datasets import ImageSet, load_images
-from cascore.experiments import build
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.evaluation.judge import Judge, Judged, new_judge
-from cascore.experiments.generate import chain_frames, generate, seeds_from
-from cascore.experiments.models.loading import Model, load_model
-from cascore.experiments.outputs import file_name, software, write_samples
-from cascore.experiments.presets import PRESETS
-from cascore.experiments.report.page import (
+from cascore.data import ImageSet, load_images
+from cascore.evaluation.judge import Judge, Judged, new_judge
+from cascore.experiment import build
+from cascore.experiment.generate import chain_frames, generate, seeds_from
+from cascore.experiment.outputs import file_name, software, write_samples
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Experiment, Sampler
+from cascore.metrics import load_classifier, nearest_neighbours
+from cascore.model.loading import Model, load_model
+from cascore.pixels import to_float, to_uint8
+from cascore.progress import Display
+from cascore.report.page import (
     Distance,
     Film,
     LossCurve,
@@ -28,9 +31,6 @@ from cascore.experiments.report.page import (
     require_report_packages,
     write_report,
 )
-from cascore.experiments.run import training_run
-from cascore.metrics import load_classifier, nearest_neighbours
-from cascore.pixels import to_float, to_uint8
 
 __all__ = ["FULL", "Scale", "run_quickstart"]
 

@@ -4,20 +4,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascore.console import Display
-from cascore.datasets import FolderOptions
+from cascore.data import FolderOptions
 from cascore.errors import InputError
-from cascore.experiments import build
-from cascore.experiments.evaluation.references import (
+from cascore.evaluation.reference_file import Provenance, write_statistics
+from cascore.evaluation.references import (
     RealSets,
     choose_extractor,
     describe_set,
     load_reference,
     named_data,
 )
-from cascore.experiments.evaluation.statistics import Provenance, write_statistics
-from cascore.experiments.outputs import software
+from cascore.experiment import build
+from cascore.experiment.outputs import software
 from cascore.metrics import feature_moments
+from cascore.progress import Display
 
 __all__ = ["reference"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from cascore.commands.training import use_threads
-from cascore.console import Display
 from cascore.errors import InputError
-from cascore.experiments import build
+from cascore.experiment import build
+from cascore.progress import Display
 from cascore.reproduce.pages import require_matplotlib
 from cascore.reproduce.studies import STUDIES, reproduce, write_claims
 from cascore.reproduce.workshop import Workshop

@@ -7,19 +7,19 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from cascore.console import Display
 from cascore.errors import InputError
-from cascore.experiments import build
-from cascore.experiments.config import Sampler
-from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.models.folder import is_model_folder, read_model_record
-from cascore.experiments.models.loading import Model, load_model
-from cascore.experiments.outputs import file_name, require_new, write_samples
-from cascore.experiments.presets import SAMPLERS, require_fitting
-from cascore.experiments.run_folder import is_run, read_experiment
-from cascore.pretrained import place_for, spoken_name
+from cascore.evaluation.advice import advised
+from cascore.experiment import build
+from cascore.experiment.generate import generate, seeds_from
+from cascore.experiment.outputs import file_name, require_new, write_samples
+from cascore.experiment.presets import SAMPLERS, require_fitting
+from cascore.experiment.run_folder import is_run, read_experiment
+from cascore.experiment.settings import Sampler
+from cascore.model.folder import is_model_folder, read_model_record
+from cascore.model.loading import Model, load_model
+from cascore.model.pretrained import place_for, spoken_name
+from cascore.progress import Display
 from cascore.sampling import Samples
-from cascore.tuning.advice import advised
 
 __all__ = ["draw", "paper_sampler", "provenance", "sample"]
 

@@ -8,13 +8,13 @@ from rich.console import Console
 
 from cascore.commands.quickstart import FULL, run_quickstart
 from cascore.commands.training import use_threads
-from cascore.console import Display
-from cascore.experiments import build
-from cascore.experiments.models.folder import is_model_folder, read_model_record
-from cascore.experiments.models.loading import Model, load_model, require_model
-from cascore.experiments.models.record import record_to_json
-from cascore.experiments.run_folder import CHECKPOINTS, read_experiment
-from cascore.experiments.settings_json import to_json
+from cascore.experiment import build
+from cascore.experiment.run_folder import CHECKPOINTS, read_experiment
+from cascore.experiment.settings_json import to_json
+from cascore.model.folder import is_model_folder, read_model_record
+from cascore.model.loading import Model, load_model, require_model
+from cascore.model.record import record_to_json
+from cascore.progress import Display
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["info", "quickstart"]

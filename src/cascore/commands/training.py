@@ -14,17 +14,17 @@ from types import FrameType
 import torch
 from rich.console import Console
 
-from cascore.console import Display
-from cascore.datasets import DataRecord, ImageSet, PointSet
-from cascore.datasets.diameter import image_diameter
+from cascore.data import DataRecord, ImageSet, PointSet
+from cascore.data.diameter import image_diameter
 from cascore.errors import InputError
-from cascore.experiments import build
-from cascore.experiments.choose import LARGEST_WORK
-from cascore.experiments.config import Data, Experiment, Schedule
-from cascore.experiments.cost import step_cost, training_speed
-from cascore.experiments.presets import SHAPES
-from cascore.experiments.run import training_run
-from cascore.experiments.settings_json import to_json
+from cascore.experiment import build
+from cascore.experiment.choose import LARGEST_WORK
+from cascore.experiment.cost import step_cost, training_speed
+from cascore.experiment.presets import SHAPES
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Data, Experiment, Schedule
+from cascore.experiment.settings_json import to_json
+from cascore.progress import Display
 from cascore.schedule import level_count
 from cascore.training import Workers, joined_processes
 from cascore.training.checkpoint import checkpoints

@@ -10,25 +10,25 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from cascore.console import Display
-from cascore.experiments import build
-from cascore.experiments.config import Sampler
-from cascore.experiments.evaluation.evaluate import Ready, ready_for_model
-from cascore.experiments.evaluation.question import Question
-from cascore.experiments.models.loading import Model, load_model
-from cascore.experiments.outputs import file_name, require_new, write_record
-from cascore.files import replaced_folder
-from cascore.metrics import Floor
-from cascore.pretrained import is_shipped, place_for, spoken_name
-from cascore.tuning.advice import ADVICE, Choice, write_choice
-from cascore.tuning.chart import tuning_chart
-from cascore.tuning.objective import (
+from cascore.evaluation.advice import ADVICE, Choice, write_choice
+from cascore.evaluation.evaluate import Ready, ready_for_model
+from cascore.evaluation.objective import (
     default_candidate,
     frechet_objective,
     largest_kappa,
     sampler_of,
 )
-from cascore.tuning.search import Candidate, Found, search
+from cascore.evaluation.question import Question
+from cascore.evaluation.search import Candidate, Found, search
+from cascore.evaluation.tuning_chart import tuning_chart
+from cascore.experiment import build
+from cascore.experiment.outputs import file_name, require_new, write_record
+from cascore.experiment.settings import Sampler
+from cascore.files import replaced_folder
+from cascore.metrics import Floor
+from cascore.model.loading import Model, load_model
+from cascore.model.pretrained import is_shipped, place_for, spoken_name
+from cascore.progress import Display
 
 __all__ = ["tune", "verdict"]
 

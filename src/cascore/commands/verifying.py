@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cascore.commands.judging import NAMES, WIDTH
-from cascore.console import Display
-from cascore.experiments import build
-from cascore.experiments.evaluation.records import read_records
-from cascore.experiments.evaluation.verification import Verified
-from cascore.experiments.evaluation.verification import verify as verify_records
+from cascore.evaluation.records import read_records
+from cascore.evaluation.verification import Verified
+from cascore.evaluation.verification import verify as verify_records
+from cascore.experiment import build
+from cascore.progress import Display
 
 __all__ = ["verify"]
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cascore.differences import (
+from cascore.reproduce.spread import Estimate, Runs, Spread, spread_of
+from cascore.stats import (
     Difference,
     independent_difference,
     known_difference,
     paired_difference,
 )
-from cascore.reproduce.spread import Estimate, Runs, Spread, spread_of
 
 __all__ = [
     "COMPARISONS",

@@ -1,8 +1,8 @@
 """The noise of a chain under the perfect score of a single datum, by the settings of a sampler."""
 
-from cascore.experiments.build import sampling_sigmas
-from cascore.experiments.config import Sampler, Schedule
-from cascore.moves import consistent_moves, langevin_moves
+from cascore.experiment.build import sampling_sigmas
+from cascore.experiment.settings import Sampler, Schedule
+from cascore.sampling import consistent_moves, langevin_moves
 from cascore.theory import NoiseStd, noise_std
 
 __all__ = ["ideal_noise"]

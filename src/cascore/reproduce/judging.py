@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cascore.datasets import ImageSet, load_images
-from cascore.experiments.config import Sampler
-from cascore.experiments.generate import generate, seeds_from
+from cascore.data import ImageSet, load_images
+from cascore.experiment.generate import generate, seeds_from
+from cascore.experiment.settings import Sampler
 from cascore.metrics import (
     FeatureExtractor,
     FeatureMoments,

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cascore.differences import known_difference
+from cascore.stats import known_difference
 
 __all__ = ["Estimate", "Runs", "Spread", "mean_of", "spread_of", "spread_over"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from cascore.errors import InputError
-from cascore.experiments.outputs import write_record
-from cascore.experiments.settings_json import from_json
+from cascore.experiment.outputs import write_record
+from cascore.experiment.settings_json import from_json
 
 __all__ = ["Record", "Records", "Unit", "of_study", "run_units"]
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 import torch
 
-from cascore.experiments.config import Experiment
-from cascore.experiments.models.folder import is_model_folder, read_model_record
-from cascore.experiments.models.loading import Model, load_model
-from cascore.experiments.run import freed, training_run
+from cascore.experiment.run import freed, training_run
+from cascore.experiment.settings import Experiment
 from cascore.files import file_digest
-from cascore.pretrained import shipped_folders, spoken_name
+from cascore.model.folder import is_model_folder, read_model_record
+from cascore.model.loading import Model, load_model
+from cascore.model.pretrained import shipped_folders, spoken_name
 from cascore.training.checkpoint import checkpoints
 
 __all__ = ["Trained", "Workshop", "seeded"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from cascore.experiments.config import Sampler
+from cascore.experiment.settings import Sampler
 from cascore.reproduce.beyond.methods import DEFAULT, GEOMETRIC, METHODS, SCALES, Subject
 from cascore.reproduce.beyond.values import Key, Measured, distances_of, measured_of, paper_best
 from cascore.reproduce.beyond.work import Cell, cells

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from cascore.experiments.build import network_calls, sampling_sigmas
-from cascore.experiments.config import Sampler, Schedule
+from cascore.experiment.build import network_calls, sampling_sigmas
+from cascore.experiment.settings import Sampler, Schedule
 from cascore.reproduce.beyond.schedulers import SCHEDULERS, levels_within
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.presets import PRESETS
 from cascore.reproduce.beyond.claims import (
     claims,
     default_claims,

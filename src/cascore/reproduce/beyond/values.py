@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from cascore.differences import known_difference
 from cascore.reproduce.beyond.methods import (
     BEST,
     METHODS,
@@ -18,6 +17,7 @@ from cascore.reproduce.floors import band_of
 from cascore.reproduce.pages import Table
 from cascore.reproduce.spread import Estimate, Spread, mean_of
 from cascore.reproduce.units import Records
+from cascore.stats import known_difference
 
 __all__ = [
     "OUTCOMES",

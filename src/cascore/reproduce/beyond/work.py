@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from cascore.experiments.build import sampling_sigmas, settings_of
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.generate import seeds_from
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.build import sampling_sigmas, settings_of
+from cascore.experiment.generate import seeds_from
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Experiment, Sampler
 from cascore.noise import KeyedNoise
 from cascore.reproduce.beyond.methods import (
     METHODS,

@@ -7,8 +7,8 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from cascore.experiments.build import training_sigmas
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.build import training_sigmas
+from cascore.experiment.presets import PRESETS
 from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.conditional.values import (
     NAMES,

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import torch
 
-from cascore.datasets import load_images
+from cascore.data import load_images
 from cascore.denoiser import Denoiser
-from cascore.experiments.build import training_sigmas
-from cascore.experiments.config import Experiment, Sampler, Schedule
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.build import training_sigmas
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Experiment, Sampler, Schedule
 from cascore.pixels import to_float
 from cascore.reproduce.conditional.levels import UnconditionalOptimum, level_losses
 from cascore.reproduce.floors import floor_units

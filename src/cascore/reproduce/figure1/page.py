@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from cascore.experiments.build import training_sigmas
+from cascore.experiment.build import training_sigmas
 from cascore.reproduce.figure1.work import EPSILON, SCALES, SCHEDULE, samplers
 from cascore.reproduce.pages import (
     COLOURS,

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cascore.experiments.build import build_sampler
-from cascore.experiments.config import Sampler, Schedule
+from cascore.experiment.build import build_sampler
+from cascore.experiment.settings import Sampler, Schedule
 from cascore.noise import KeyedNoise
 from cascore.reproduce.ideal import ideal_noise
 from cascore.reproduce.tuning import at_training_levels

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cascore.datasets import load_points
+from cascore.data import load_points
 from cascore.denoiser import Denoiser
-from cascore.experiments.build import build_sampler
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.generate import seeds_from
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.build import build_sampler
+from cascore.experiment.generate import seeds_from
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Experiment, Sampler
 from cascore.noise import KeyedNoise, Purpose
 from cascore.reproduce.figure2.plane import (
     CENTRES,

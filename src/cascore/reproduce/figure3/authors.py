@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from cascore.experiments.build import sampling_sigmas
-from cascore.experiments.config import Sampler, Schedule
-from cascore.step_size import allowed_interval, eta_from_epsilon, kappa_from_eta
+from cascore.experiment.build import sampling_sigmas
+from cascore.experiment.settings import Sampler, Schedule
+from cascore.schedule import allowed_interval, eta_from_epsilon, kappa_from_eta
 
 __all__ = ["Curve", "Outcome", "best_kappa", "excess_at", "load_curves"]
 

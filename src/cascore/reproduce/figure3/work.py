@@ -6,8 +6,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Experiment, Sampler
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit

@@ -4,13 +4,13 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from cascore.differences import Difference
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.presets import PRESETS
 from cascore.reproduce.claims import Claim, Statement, adversarial_lowers
 from cascore.reproduce.comparisons import Comparison
 from cascore.reproduce.gan_losses.work import OUTCOMES, PAPERS, PLAIN, SCALES, Scale, name_of
 from cascore.reproduce.spread import Spread
 from cascore.reproduce.units import Records
+from cascore.stats import Difference
 
 __all__ = ["Measured", "best_line", "claims", "claims_of", "compared", "measured_of", "spread_in"]
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS, SAMPLERS
+from cascore.experiment.presets import PRESETS, SAMPLERS
+from cascore.experiment.settings import Experiment, Sampler
 from cascore.losses import GAN_LOSSES
 from cascore.pixels import to_uint8
 from cascore.reproduce.floors import floor_units

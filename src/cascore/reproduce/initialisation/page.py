@@ -8,7 +8,7 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.presets import PRESETS
 from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.dots import dots
 from cascore.reproduce.floors import bands_of

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from cascore.denoiser import Denoiser
-from cascore.experiments.build import network_calls, settings_of
-from cascore.experiments.config import Experiment, Sampler, Schedule
-from cascore.experiments.generate import generate, seeds_from
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.build import network_calls, settings_of
+from cascore.experiment.generate import generate, seeds_from
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Experiment, Sampler, Schedule
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.reproduce.floors import floor_units

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cascore.evaluation.search import Candidate
 from cascore.reproduce.claims import Claim, Statement
 from cascore.reproduce.comparisons import Comparison, paired
 from cascore.reproduce.never_tuning.work import SCALES, Subject
 from cascore.reproduce.units import Records
-from cascore.tuning.search import Candidate
 
 __all__ = ["Search", "claims", "searches_of"]
 

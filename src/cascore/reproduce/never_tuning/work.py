@@ -7,15 +7,15 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from cascore.experiments.build import settings_of
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS
+from cascore.evaluation.objective import default_candidate, largest_kappa, sampler_of
+from cascore.evaluation.search import Candidate, Found, search
+from cascore.experiment.build import settings_of
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Experiment, Sampler
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.tuning import VALIDATION_SEED
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Trained, Workshop, seeded
-from cascore.tuning.objective import default_candidate, largest_kappa, sampler_of
-from cascore.tuning.search import Candidate, Found, search
 
 __all__ = ["SCALES", "Subject", "units"]
 

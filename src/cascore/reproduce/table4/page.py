@@ -6,8 +6,8 @@ import math
 from functools import partial
 from itertools import product
 
-from cascore.experiments.evaluation.measure import COUNTED, TOTAL
-from cascore.experiments.presets import PRESETS
+from cascore.evaluation.measure import COUNTED, TOTAL
+from cascore.experiment.presets import PRESETS
 from cascore.metrics import ModeCoverage, published_kl
 from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.pages import Page, Table, machine_of, markdown_table

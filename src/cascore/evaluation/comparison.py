@@ -1,0 +1,175 @@
+"""Numbers side by side, ranked only where their provenance agrees and their errors allow."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cascore.errors import InputError
+from cascore.evaluation.entries import Entry
+from cascore.evaluation.records import Record
+
+__all__ = [
+    "FIELDS",
+    "TIE",
+    "Mismatch",
+    "Ranked",
+    "mismatches",
+    "rank",
+    "require_comparable",
+]
+
+TIE = 3.0
+"""Numbers nearer than so many combined standard errors are a tie."""
+
+_BETTER: Mapping[str, int] = {
+    "frechet": -1,
+    "kernel": -1,
+    "precision": 1,
+    "recall": 1,
+    "coverage": 1,
+    "modes": 1,
+    "modes-kl": -1,
+    "modes-kl-as-published": -1,
+    "inception-score": 1,
+}
+"""1 where more is better, -1 where less is; the others are best neither high nor low."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A field in which numbers differ that must agree.
+
+    Attributes:
+        field: Its name, one of FIELDS.
+        values: Each value in words, and the file that it is first found in.
+    """
+
+    field: str
+    values: tuple[tuple[str, Path], ...]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An entry and its place.
+
+    Attributes:
+        entry: The number.
+        rank: 1 + how many others are better beyond the errors; None for a metric without better.
+        tied: Whether it cannot be told from the best.
+        at_floor: Whether it cannot be told from real images.
+    """
+
+    entry: Entry
+    rank: int | None
+    tied: bool
+    at_floor: bool
+
+
+def _or_none(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+FIELDS: Mapping[str, Callable[[Record], str]] = {
+    "form": lambda r: r.images.form,
+    "count": lambda r: str(r.images.count),
+    "preprocessing": lambda r: json.dumps(r.images.preprocessing, sort_keys=True),
+    "settings": lambda r: json.dumps(_own_settings(r), sort_keys=True),
+    "extractor": lambda r: _or_none(r.extractor),
+    "reference": lambda r: "; ".join(f"{x.name} (digest {x.digest[:12]})" for x in r.references),
+    "split": lambda r: ", ".join(_or_none(x.split) for x in r.references),
+    "reference-count": lambda r: ", ".join(_or_none(x.count) for x in r.references),
+    "provenance": lambda r: ", ".join(x.provenance for x in r.references),
+    "selection": lambda r: _selection_words(r),
+}
+"""What must agree for numbers to be ranked: a name to accept it by, and its value in words."""
+
+
+def _own_settings(record: Record) -> dict[str, Any]:
+    """Without what follows from the count."""
+    return {name: value for name, value in record.settings.items() if name != "perfect"}
+
+
+def _selection_words(record: Record) -> str:
+    if record.selection is None:
+        return "not selected"
+    return f"best of {record.selection.candidates} by {record.selection.metric}"
+
+
+def mismatches(entries: Sequence[Entry], *, accepted: Sequence[str] = ()) -> list[Mismatch]:
+    """The fields in which numbers differ that must agree, but for those that are accepted.
+
+    Raises:
+        InputError: A field to accept that is none.
+    """
+    unknown = [name for name in accepted if name not in FIELDS]
+    if unknown:
+        raise InputError(f"there is no field {unknown[0]!r} to accept; known: {', '.join(FIELDS)}")
+    found = []
+    for name, words in FIELDS.items():
+        first: dict[str, Path] = {}
+        for entry in entries:
+            first.setdefault(words(entry.record), entry.source)
+        if len(first) > 1 and name not in accepted:
+            found.append(Mismatch(name, tuple(first.items())))
+    return found
+
+
+def require_comparable(entries: Sequence[Entry], *, accepted: Sequence[str] = ()) -> None:
+    """Raise InputError, naming fields and values, unless numbers may be ranked."""
+    found = mismatches(entries, accepted=accepted)
+    if found:
+        lines = [
+            f"  {each.field}: " + "; ".join(f"{value} in {file}" for value, file in each.values)
+            for each in found
+        ]
+        names = " ".join([*accepted, *(each.field for each in found)])
+        raise InputError(
+            "these numbers cannot be ranked, because their provenance differs:\n"
+            + "\n".join(lines)
+            + "\nmeasure them alike; or, if you know that it does no harm here, accept it:"
+            f" --accept {names}"
+        )
+
+
+def rank(entries: Sequence[Entry]) -> list[Ranked]:
+    """Entries from best to worst; those within TIE combined standard errors are not told apart.
+
+    Of a metric that has no better, in the order of the values. Infinite values come last.
+    """
+    direction = _BETTER.get(entries[0].record.metric)
+
+    def badness(entry: Entry) -> float:
+        value = entry.record.value
+        return math.inf if value is None else value * -(direction or -1)
+
+    ordered = sorted(entries, key=badness)
+    best = ordered[0]
+    return [
+        Ranked(
+            entry=entry,
+            rank=None
+            if direction is None
+            else 1
+            + sum(badness(other) < badness(entry) and not _tied(other, entry) for other in ordered),
+            tied=entry is not best and _tied(best, entry),
+            at_floor=_at_floor(entry.record),
+        )
+        for entry in ordered
+    ]
+
+
+def _tied(a: Entry, b: Entry) -> bool:
+    if a.record.value is None or b.record.value is None:
+        return a.record.value is b.record.value
+    errors = [each.record.error or 0.0 for each in (a, b)]
+    return abs(a.record.value - b.record.value) <= TIE * math.hypot(*errors)
+
+
+def _at_floor(record: Record) -> bool:
+    floor = record.floor
+    if floor is None or record.value is None:
+        return False
+    return record.value <= floor.mean + 2 * floor.spread

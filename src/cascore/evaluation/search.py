@@ -1,0 +1,168 @@
+"""The least of a noisy, flat curve: a grid in log kappa, refined, then compared on fresh blocks.
+
+Every candidate is measured on the same blocks of seeds, so that what the seeds decide cancels in
+the difference of two candidates and a few small blocks tell them apart. A golden section would
+decide each of its steps by one such difference and never look back; a grid that is halved around
+its best point compares with all that was measured, and ends where neighbours cannot be told apart.
+The best of many is lucky in part, so it meets the default again on blocks that chose nothing.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cascore.errors import InputError
+from cascore.stats import Difference, paired_difference
+
+__all__ = ["Candidate", "Found", "Objective", "search"]
+
+_ERRORS = 2.0
+"""Neighbours within so many standard errors of their difference are flat, and not refined."""
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """Settings of consistent sampling.
+
+    Attributes:
+        order: of the multistep rule.
+        kappa: noise of a step, at least 1.
+    """
+
+    order: int
+    kappa: float
+
+    def __str__(self) -> str:
+        return f"order {self.order}, kappa {self.kappa:g}"
+
+
+Objective = Callable[[Candidate, int], float]
+"""What is to be small: of a candidate on a block of seeds, numbered from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search measured and chose.
+
+    Attributes:
+        curve: every candidate's values on the blocks of the search.
+        default: what is chosen where nothing better can be told.
+        best: the candidate of least mean in the curve.
+        fresh: values of default and best on other blocks.
+        difference: default - best on those; positive where tuning helps.
+        choice: best, or the default where the 95 % interval of the difference does not tell them
+            apart.
+    """
+
+    curve: Mapping[Candidate, tuple[float, ...]]
+    default: Candidate
+    best: Candidate
+    fresh: Mapping[Candidate, tuple[float, ...]]
+    difference: Difference
+    choice: Candidate
+
+    def against_default(self, candidate: Candidate) -> Difference:
+        """A candidate of the curve minus the default, on the blocks of the search."""
+        return paired_difference(self.curve[candidate], self.curve[self.default])
+
+
+def search(
+    objective: Objective,
+    *,
+    default: Candidate,
+    orders: Sequence[int],
+    largest: float,
+    points: int = 7,
+    rounds: int = 3,
+    blocks: int = 4,
+    watch: Callable[[Candidate, Sequence[float]], None] = lambda candidate, values: None,
+) -> Found:
+    """Choose order and kappa.
+
+    Args:
+        objective: to be small; the same candidate and block give the same value.
+        default: measured beside all others.
+        orders: that are tried.
+        largest: kappa is looked for from 1 to here.
+        points: of the first grid, even in log kappa, at least 3.
+        rounds: how often the spacing is halved around the best point of an order, at most.
+        blocks: of seeds for each candidate, at least 2; as many more for the last comparison.
+        watch: told of each candidate that was measured.
+
+    Raises:
+        InputError: fewer points or blocks, no orders, or a largest kappa that is not above 1.
+    """
+    _require(points, rounds, blocks, orders, largest)
+    curve: dict[Candidate, tuple[float, ...]] = {}
+
+    def measure(candidates: Sequence[Candidate]) -> None:
+        for each in candidates:
+            if each not in curve:
+                curve[each] = tuple(objective(each, block) for block in range(blocks))
+                watch(each, curve[each])
+
+    grid = [largest ** (i / (points - 1)) for i in range(points)]
+    measure([default, *(_at(order, kappa) for order in orders for kappa in grid)])
+    factor = grid[1]  # between neighbours
+    for _ in range(rounds):
+        nearer = [
+            _at(order, min(max(kappa, 1.0), largest))
+            for order in orders
+            if (centre := _worth_refining(curve, order, factor)) is not None
+            for kappa in (centre.kappa / math.sqrt(factor), centre.kappa * math.sqrt(factor))
+        ]
+        if not nearer:
+            break
+        measure(nearer)
+        factor = math.sqrt(factor)
+    best = _least(curve)
+    fresh = {
+        each: tuple(objective(each, block) for block in range(blocks, 2 * blocks))
+        for each in dict.fromkeys((default, best))
+    }
+    gain = paired_difference(fresh[default], fresh[best])
+    choice = best if gain.mean > 0 and not gain.is_tie else default
+    return Found(
+        curve=curve, default=default, best=best, fresh=fresh, difference=gain, choice=choice
+    )
+
+
+def _worth_refining(
+    curve: Mapping[Candidate, Sequence[float]], order: int, factor: float
+) -> Candidate | None:
+    """The best point of an order; None if the order has lost, or is flat around that point."""
+    own = {each: values for each, values in curve.items() if each.order == order}
+    centre, best = _least(own), _least(curve)
+    if order != best.order and not _flat(curve[centre], curve[best]):
+        return None
+    reach = 1.1 * factor  # kappas are rounded
+    near = [each for each in own if 1 / reach < each.kappa / centre.kappa < reach]
+    near.remove(centre)
+    flat = all(_flat(curve[each], curve[centre]) for each in near)
+    return None if flat else centre
+
+
+def _flat(a: Sequence[float], b: Sequence[float]) -> bool:
+    """A coarse rule: what it misses costs a few candidates, since the last word is of `Found`."""
+    found = paired_difference(a, b)
+    return abs(found.mean) <= _ERRORS * found.error
+
+
+def _at(order: int, kappa: float) -> Candidate:
+    """With three digits: nobody can tell more apart, and a person may have to type it."""
+    return Candidate(order, max(1.0, float(f"{kappa:.3g}")))
+
+
+def _least(curve: Mapping[Candidate, Sequence[float]]) -> Candidate:
+    return min(curve, key=lambda each: statistics.fmean(curve[each]))
+
+
+def _require(points: int, rounds: int, blocks: int, orders: Sequence[int], largest: float) -> None:
+    for name, value, least in (("points", points, 3), ("rounds", rounds, 0), ("blocks", blocks, 2)):
+        if value < least:
+            raise InputError(f"{name} must be at least {least}, not {value}")
+    if not orders:
+        raise InputError("there is no order to try: give at least one")
+    if not 1 < largest < math.inf:
+        raise InputError(f"the largest kappa must be above 1 and finite, not {largest}")

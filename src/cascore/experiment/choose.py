@@ -1,0 +1,121 @@
+"""An experiment for a folder of images: size, noise levels, network and length, with reasons."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from cascore.data import ImageSet
+from cascore.data.diameter import image_diameter
+from cascore.data.survey import FolderSurvey, fitting_sizes
+from cascore.errors import InputError
+from cascore.experiment.cost import step_cost
+from cascore.experiment.settings import Data, Experiment, Network, Schedule, Train
+from cascore.schedule import level_count
+
+__all__ = ["LARGEST_WORK", "LEAST_STEPS", "Choice", "choose_levels", "choose_network"]
+
+LAST = 0.01
+BATCH_SIZE = 64
+SMALL = 40  # pixels; larger images get one resolution more
+LEAST_STEPS = 3000
+WIDTHS = (128, 96, 64, 48, 32)
+LARGEST_WORK = 2e11  # products of pixels for Technique 1: some ten seconds on one core
+
+
+class Choice(NamedTuple):
+    """An experiment, and why it is so."""
+
+    experiment: Experiment
+    reasons: tuple[str, ...]
+
+
+def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: float) -> Choice:
+    """Image size, network and number of steps for a folder, a machine and a time.
+
+    The largest size, and at that size the widest network, of which at least 3,000 steps fit; large
+    images are not given to narrow networks, whose width is at least the size.
+
+    Args:
+        data: of the folder; a size or mode that is set is kept.
+        survey: what is in the folder.
+        minutes: of training.
+        speed: operations a second, `training_speed`.
+
+    Raises:
+        InputError: minutes not positive, or no size that fits.
+    """
+    if not minutes > 0:
+        raise InputError(f"minutes must be positive, not {minutes}")
+    mode = data.mode
+    if mode == "auto" and survey.mixed:
+        mode = "rgb"
+    channels = 1 if mode == "grey" or (mode == "auto" and survey.all_grey) else 3
+    sizes = (data.size,) if data.size else fitting_sizes(survey)
+    fits = tuple(size for size in sizes if size >= 8 and size % _divisor(size) == 0)
+    if not fits:
+        raise InputError(
+            f"size {data.size} does not halve evenly in the network that would be chosen: take at"
+            " least 8, a multiple of 4 up to 40 and of 8 above"
+        )
+    candidates = [
+        (size, width) for size in fits for width in WIDTHS if width >= min(size, WIDTHS[0])
+    ]
+
+    def steps(size: int, width: int) -> int:
+        tried = _experiment(data, size=size, width=width)
+        cost = step_cost(tried, (channels, size, size))
+        return int(60 * minutes / cost.seconds(speed))
+
+    fitting = ((size, width) for size, width in candidates if steps(size, width) >= LEAST_STEPS)
+    size, width = next(fitting, candidates[-1])
+    kept = survey.one_size == (size, size)
+    chosen = _experiment(
+        replace(data, mode=mode, size=None if kept else size), size=size, width=width
+    )
+    count = max(1, steps(size, width))
+    settings = replace(chosen.train, steps=count, save_every=max(1, min(500, count // 4)))
+    reasons = (
+        f"{survey.images} images, the smallest side is {survey.smallest} pixels: "
+        + (f"kept at {size} x {size}" if kept else f"brought to {size} x {size}"),
+        ("grey and colour are mixed: all become colour" if survey.mixed else "")
+        if data.mode == "auto"
+        else f"mode {data.mode}, as asked",
+        f"U-Net of width {width}: about the widest of which {LEAST_STEPS} steps of {BATCH_SIZE} fit"
+        f" into {minutes:g} minutes here"
+        if count >= LEAST_STEPS
+        else f"U-Net of width {width}, the smallest",
+    )
+    return Choice(replace(chosen, train=settings), tuple(filter(None, reasons)))
+
+
+def _divisor(size: int) -> int:
+    """What the chosen network needs the size to be a multiple of."""
+    return 8 if size > SMALL else 4
+
+
+def _experiment(data: Data, *, size: int, width: int) -> Experiment:
+    large, tiny = size > SMALL, size < 16
+    network = Network(
+        width=width,
+        multipliers=(1, 2, 2) if large else (1, 2),
+        attention=(False, False, True) if large else (False, True),
+        unshuffle=1 if tiny else 2,
+    )
+    train = Train(batch_size=BATCH_SIZE, learning_rate=5e-4, ema_decay=0.999)
+    return Experiment(name="folder", data=data, network=network, train=train)
+
+
+def choose_levels(
+    images: ImageSet, *, progress: Callable[[int], None] = lambda more: None
+) -> tuple[Schedule, str]:
+    """Techniques 1 and 2 for a set of images, and the reason in words."""
+    diameter = image_diameter(images.images, largest_work=LARGEST_WORK, progress=progress)
+    first = max(math.ceil(10 * diameter.high) / 10, 0.1)
+    dimension = math.prod(images.shape)
+    levels = level_count(dimension, first, LAST)
+    how = "the largest distance between two images" if diameter.exact else "a bound on distances"
+    return Schedule(first=first, last=LAST, levels=levels), (
+        f"sigma_1 = {first:g}, {how} ({diameter.high:.2f}, Technique 1); {levels} levels down to"
+        f" {LAST:g} in {dimension} dimensions (Technique 2)"
+    )

@@ -1,0 +1,94 @@
+"""What a training step costs in floating-point operations, and how fast this machine does them.
+
+An estimate for a table. It knows nothing of memory, of the data or of small tensors, which need
+longer than their operations (two for each multiplication and addition); `cascore train PRESET
+--dry-run` measures instead.
+"""
+
+import time
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from cascore.experiment.build import build_denoiser, build_discriminator
+from cascore.experiment.settings import Adversarial, Experiment, Network
+
+__all__ = ["Cost", "step_cost", "training_speed"]
+
+_BACKWARD = 2  # a backward pass has about twice the operations of the forward pass
+_TRIALS = 3
+_LEAST_STEP = 2e-3  # seconds for the smallest step, whatever its operations
+
+
+class Cost(NamedTuple):
+    """Of an experiment: numbers learned by each network, and operations of a step."""
+
+    parameters: int
+    discriminator_parameters: int
+    flops: float
+
+    def seconds(self, speed: float) -> float:
+        """Of one step at `speed` operations a second."""
+        return max(self.flops / speed, _LEAST_STEP)
+
+
+def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
+    """Count the parameters and operations of one step of an experiment, without its data or memory.
+
+    Args:
+        experiment: what is trained.
+        shape: of one datum.
+    """
+    settings, opponent = experiment.train, experiment.adversarial
+    score, parameters = _denoiser_cost(experiment.network, shape)
+    operations = (1 + _BACKWARD) * score
+    discriminator_parameters = 0
+    if settings.objective == "hybrid":
+        judged, discriminator_parameters = _discriminator_cost(opponent, shape)
+        # Each update of D: a fake, then real and fake forward and back. In the score network's own:
+        # real and fake forward, and back to the pixels alone.
+        operations += opponent.steps * (score + 2 * (1 + _BACKWARD) * judged) + 3 * judged
+    return Cost(parameters, discriminator_parameters, operations * settings.batch_size)
+
+
+@lru_cache
+def _denoiser_cost(network: Network, shape: tuple[int, ...]) -> tuple[float, int]:
+    with torch.device("meta"):
+        denoiser = build_denoiser(network, shape, seed=0)
+        return _forward_flops(denoiser, shape, torch.ones(1)), _count(denoiser)
+
+
+@lru_cache
+def _discriminator_cost(opponent: Adversarial, shape: tuple[int, ...]) -> tuple[float, int]:
+    with torch.device("meta"):
+        judge = build_discriminator(opponent, shape, seed=0).eval()
+        return _forward_flops(judge, shape), _count(judge)
+
+
+def _forward_flops(module: nn.Module, shape: tuple[int, ...], *others: torch.Tensor) -> float:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(torch.zeros(1, *shape), *others)
+    return float(counter.get_total_flops())
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def training_speed(device: torch.device) -> float:
+    """Operations a second, measured in both passes of two typical convolutions."""
+    layers = nn.Sequential(*(nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))).to(device)
+    x = torch.randn(32, 64, 16, 16, device=device)
+    with FlopCounterMode(display=False) as counter:
+        layers(x).sum().backward()
+    times = []
+    for _ in range(_TRIALS):
+        started = time.perf_counter()
+        layers(x).sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+    return float(counter.get_total_flops()) / min(times)

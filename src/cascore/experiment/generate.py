@@ -1,0 +1,126 @@
+"""Pictures from a model: one seed each, in batches, with a record of how they were made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cascore.denoiser import Denoiser
+from cascore.errors import InputError
+from cascore.experiment.build import build_sampler
+from cascore.experiment.settings import Sampler, Schedule
+from cascore.noise import KeyedNoise
+from cascore.sampling import Callback, Samples, initial_noise
+
+__all__ = ["Frame", "chain_frames", "generate", "seeds_from"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A chain at one network call: sigma, x and H(x, sigma), each [N, ...]."""
+
+    sigma: float
+    x: Tensor
+    denoised: Tensor
+
+
+def seeds_from(first: int, count: int) -> range:
+    """The seeds of `count` pictures; picture i has seed first + i.
+
+    Raises:
+        InputError: count below 1, or seeds outside 0 to 2^64 - 1.
+    """
+    if count < 1:
+        raise InputError(f"count must be at least 1, not {count}")
+    if not 0 <= first <= 2**64 - count:
+        raise InputError(f"seeds must be from 0 to 2^64 - 1, not {first} to {first + count - 1}")
+    return range(first, first + count)
+
+
+def generate(
+    denoiser: Denoiser,
+    *,
+    shape: tuple[int, ...],
+    seeds: Sequence[int],
+    sampler: Sampler,
+    schedule: Schedule,
+    device: torch.device,
+    start: Tensor | None = None,
+    batch_size: int = 256,
+    progress: Callable[[int], None] = lambda calls: None,
+    callback: Callback | None = None,
+) -> Samples:
+    """Sample one datum for each seed; the same seed gives the same picture in any batch.
+
+    Args:
+        denoiser: H(x, sigma), on `device`.
+        shape: of one datum.
+        seeds: one each.
+        sampler: settings of the chain.
+        schedule: the training levels, whose range the chain covers.
+        device: where the chain runs.
+        start: of the chains, [len(seeds), *shape]; None: sigma_1 z.
+        batch_size: pictures at a time.
+        progress: called after every network call with how many pictures it was for.
+        callback: of the sampler, for each batch.
+
+    Returns:
+        `Samples` on the CPU; nfe is per picture.
+
+    Raises:
+        InputError: batch_size below 1, or a start of another shape.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    if start is not None and start.shape != (len(seeds), *shape):
+        raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
+    run = build_sampler(sampler, schedule)
+    parts = []
+    for first in range(0, len(seeds), batch_size):
+        part = seeds[first : first + batch_size]
+        noise = KeyedNoise(part)
+        if start is None:
+            x = initial_noise((len(part), *shape), schedule.first, noise=noise).to(device)
+        else:
+            x = start[first : first + batch_size].to(device)
+
+        def watch(step: int, sigma: float, at: Tensor, h: Tensor) -> None:
+            progress(len(at))
+            if callback is not None:
+                callback(step, sigma, at, h)
+
+        parts.append(run(denoiser, x, noise, watch))
+    return Samples(
+        raw=torch.cat([part.raw.cpu() for part in parts]),
+        denoised=torch.cat([part.denoised.cpu() for part in parts]),
+        nfe=parts[0].nfe,
+    )
+
+
+def chain_frames(
+    denoiser: Denoiser,
+    *,
+    shape: tuple[int, ...],
+    seed: int,
+    sampler: Sampler,
+    schedule: Schedule,
+    device: torch.device,
+) -> list[Frame]:
+    """Every network call of one chain."""
+    frames: list[Frame] = []
+
+    def keep(step: int, sigma: float, x: Tensor, denoised: Tensor) -> None:
+        del step
+        frames.append(Frame(sigma, x.cpu(), denoised.cpu()))
+
+    generate(
+        denoiser,
+        shape=shape,
+        seeds=[seed],
+        sampler=sampler,
+        schedule=schedule,
+        device=device,
+        callback=keep,
+    )
+    return frames

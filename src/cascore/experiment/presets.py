@@ -1,0 +1,290 @@
+"""Everything the paper trained and sampled, and small runs beside it, by name.
+
+A training preset is data × schedule × network × objective; the tables below are those of the
+paper's Appendix B and of its published configurations. A sampling preset is one column of its
+Tables 1 to 4. `docs/fidelity.md` says where the paper and the configurations differ.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from cascore.errors import InputError
+from cascore.experiment.settings import (
+    Adversarial,
+    Data,
+    Experiment,
+    Network,
+    Sampler,
+    Schedule,
+    Train,
+)
+
+__all__ = [
+    "FOLDER",
+    "PRESETS",
+    "PUBLISHED",
+    "SAMPLERS",
+    "SHAPES",
+    "describe_preset",
+    "require_fitting",
+]
+
+# --- networks ------------------------------------------------------------------------------------
+
+_NCSNV2 = Network(kind="ncsnv2", width=128, multipliers=(1, 2, 2, 2))
+_NCSNV2_DEEPER = replace(_NCSNV2, multipliers=(1, 2, 2, 4, 4))
+_NCSNV2_DEEPEST = replace(_NCSNV2, multipliers=(1, 2, 2, 2, 4, 4))
+_UNET = Network(
+    width=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(False, True, False, False)
+)
+_UNET_DEEPER = replace(
+    _UNET,
+    multipliers=(1, 2, 2, 2, 4, 4),
+    attention=(False, True, False, False, False, False),
+)
+_UNET_8 = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
+_UNET_28 = replace(_UNET_8, width=48, unshuffle=2)
+_NCSNV2_8 = Network(kind="ncsnv2", width=16, multipliers=(1, 2, 2, 2))
+_MLP = Network(kind="mlp", width=512, depth=3)
+
+# --- data, schedules, lengths --------------------------------------------------------------------
+
+# data set                              sigma_1  sigma_L    L   iterations  EMA
+_PAPER = (
+    (Data(name="cifar-10", flip=True), Schedule(first=50, last=0.01, levels=232), 300_000, 0.9999),
+    (
+        Data(name="lsun-church", flip=True),
+        Schedule(first=140, last=0.01, levels=788),
+        200_000,
+        0.999,
+    ),
+    (Data(name="stacked-mnist"), Schedule(first=50, last=0.01, levels=200), 200_000, 0.9999),
+)
+_CIFAR_10, _CHURCH, _STACKED_MNIST = (
+    Experiment(
+        data=data,
+        schedule=schedule,
+        train=Train(
+            steps=steps,
+            batch_size=128,
+            learning_rate=1e-4,
+            betas=(0.9, 0.999),
+            ema_decay=decay,
+            ema_warmup=False,
+            save_every=5000,
+        ),
+        adversarial=Adversarial(width=64),
+    )
+    for data, schedule, steps, decay in _PAPER
+)
+_FIGURE_2 = Experiment(
+    network=_MLP,
+    schedule=Schedule(first=1.0, last=0.01, levels=10),
+    train=Train(steps=5000, batch_size=256, learning_rate=1e-3, save_every=1000),
+    adversarial=Adversarial(width=512, clamp=False),
+)
+_ONE_LEVEL = Schedule(first=0.1, last=0.1, levels=1)
+
+# sigma_1 and L of the small sets by Techniques 1 and 2.
+_DIGITS = Experiment(
+    data=Data(name="digits"),
+    network=_UNET_8,
+    schedule=Schedule(first=5.0, last=0.01, levels=28),
+    train=Train(steps=2000, learning_rate=2e-3),
+    adversarial=Adversarial(width=16),
+)
+_STACKED_DIGITS = replace(
+    _DIGITS,
+    data=Data(name="stacked-digits"),
+    schedule=Schedule(first=8.0, last=0.01, levels=48),
+    train=Train(steps=6000, learning_rate=2e-3),
+)
+_GREY_28 = Experiment(
+    network=_UNET_28,
+    schedule=Schedule(first=25.0, last=0.01, levels=110),
+    train=Train(steps=8000, batch_size=64, learning_rate=1e-3, save_every=500),
+    adversarial=Adversarial(width=8),
+)
+
+SHAPES: Mapping[str, tuple[int, ...]] = {
+    "cifar-10": (3, 32, 32),
+    "lsun-church": (3, 64, 64),
+    "celeba": (3, 64, 64),
+    "stacked-mnist": (3, 28, 28),
+    "stacked-fashion-mnist": (3, 28, 28),
+    "stacked-digits": (3, 8, 8),
+    "digits": (1, 8, 8),
+    "fashion-mnist": (1, 28, 28),
+    "mnist": (1, 28, 28),
+    "25-gaussians": (2,),
+    "swiss-roll": (2,),
+}
+"""The shape of one datum of each data set with a fixed one."""
+
+_PLAIN: Mapping[str, Experiment] = {
+    # Tables 1 and 3, Figure 3
+    "cifar10-ncsnv2": replace(_CIFAR_10, network=_NCSNV2),
+    "cifar10-unet": replace(_CIFAR_10, network=_UNET),
+    # Table 2; the deeper U-Net is in the authors' code, but not in the paper's tables
+    "church-ncsnv2": replace(_CHURCH, network=_NCSNV2_DEEPER),
+    "church-unet": replace(_CHURCH, network=_UNET_DEEPER),
+    # Table 4
+    "stacked-mnist-ncsnv2": replace(_STACKED_MNIST, network=_NCSNV2),
+    # Figure 2
+    "25-gaussians": replace(_FIGURE_2, data=Data(name="25-gaussians")),
+    "swiss-roll": replace(_FIGURE_2, data=Data(name="swiss-roll")),
+    "25-gaussians-one-level": replace(
+        _FIGURE_2, data=Data(name="25-gaussians"), schedule=_ONE_LEVEL
+    ),
+    "swiss-roll-one-level": replace(_FIGURE_2, data=Data(name="swiss-roll"), schedule=_ONE_LEVEL),
+    # small enough for a laptop
+    "digits": _DIGITS,
+    "digits-ncsnv2": replace(_DIGITS, network=_NCSNV2_8),
+    "stacked-digits": _STACKED_DIGITS,
+    "fashion-mnist": replace(_GREY_28, data=Data(name="fashion-mnist")),
+    "mnist": replace(_GREY_28, data=Data(name="mnist")),
+    "stacked-mnist": replace(
+        _GREY_28,
+        data=Data(name="stacked-mnist"),
+        schedule=Schedule(first=50.0, last=0.01, levels=200),
+    ),
+}
+
+FOLDER = Experiment(
+    name="folder",
+    network=replace(_UNET_8, unshuffle=2),
+    train=Train(batch_size=64, learning_rate=5e-4),
+)
+"""What a folder of images starts from; `experiments.choose` decides the rest."""
+
+# --- objectives ----------------------------------------------------------------------------------
+
+_D_STEPS = {"cifar10-unet": 2}  # updates of the discriminator for one of the score network; else 1
+
+
+def _hybrid(name: str, plain: Experiment) -> Experiment:
+    return replace(
+        plain,
+        name=f"{name}-adversarial",
+        train=replace(plain.train, objective="hybrid", betas=(0.0, 0.9)),
+        adversarial=replace(plain.adversarial, steps=_D_STEPS.get(name, 1)),
+    )
+
+
+def _both() -> Iterator[Experiment]:
+    for name, plain in _PLAIN.items():
+        yield replace(plain, name=name)
+        yield _hybrid(name, plain)
+
+
+PRESETS: Mapping[str, Experiment] = MappingProxyType({each.name: each for each in _both()})
+"""What `cascore train` can start, by name."""
+
+# --- checkpoints that Song and Ermon (2020) published --------------------------------------------
+
+# name       data set       size  sigma_1   L   iterations batch network    ALS n_sigma, epsilon
+_SONG_ERMON = (
+    ("cifar10", "cifar-10", 32, 50.0, 232, 300_000, 128, _NCSNV2, 5, 6.2e-6),
+    ("celeba", "celeba", 64, 90.0, 500, 210_000, 128, _NCSNV2, 5, 3.3e-6),
+    ("church", "lsun-church", 64, 140.0, 788, 200_000, 128, _NCSNV2_DEEPER, 4, 4.9e-6),
+    ("bedroom", "lsun-bedroom", 128, 190.0, 1086, 150_000, 128, _NCSNV2_DEEPER, 3, 1.8e-6),
+    ("tower", "lsun-tower", 128, 190.0, 1086, 150_000, 128, _NCSNV2_DEEPER, 3, 1.8e-6),
+    ("ffhq", "ffhq", 256, 348.0, 2311, 80_000, 32, _NCSNV2_DEEPEST, 3, 9e-7),
+)
+PUBLISHED: Mapping[str, tuple[Experiment, tuple[int, int, int]]] = MappingProxyType(
+    {
+        name: (PRESETS[name], (3, size, size))
+        for prefix, size in (("cifar10", 32), ("church", 64), ("stacked-mnist-ncsnv2", 28))
+        for name in PRESETS
+        if name.startswith(prefix)
+    }
+    | {
+        f"song-ermon-{name}": (
+            Experiment(
+                name=f"song-ermon-{name}",
+                data=Data(name=data, flip=True),
+                network=network,
+                schedule=Schedule(first=first, last=0.01, levels=levels),
+                train=replace(_CIFAR_10.train, steps=steps, batch_size=batch, ema_decay=0.999),
+            ),
+            (3, size, size),
+        )
+        for name, data, size, first, levels, steps, batch, network, _, _ in _SONG_ERMON
+    }
+)
+"""Whose checkpoints `cascore convert` reads: the experiment, and the shape of its images."""
+
+# --- sampling ------------------------------------------------------------------------------------
+
+# tuned epsilon                CAS n_sigma=1  CAS n_sigma=5  ALS n_sigma=1  ALS n_sigma=5
+_EPSILON = {
+    "cifar10-ncsnv2": (5.6e-6, 1.1e-6, 1.8e-5, 3.6e-6),  # Table 1
+    "church-ncsnv2": (2.8e-6, 4.5e-7, 4.85e-6, 9.7e-7),  # Table 2
+    "cifar10-unet": (5.45e-6, 1.05e-6, 1.6e-5, 4e-6),  # Table 3
+}
+_COLUMNS = (("cas", 1), ("cas", 5), ("als", 1), ("als", 5))
+
+
+def _samplers() -> Iterator[tuple[str, Sampler]]:
+    for model, epsilons in _EPSILON.items():
+        for (method, n_sigma), epsilon in zip(_COLUMNS, epsilons, strict=True):
+            yield (
+                f"{model}-{method}-{n_sigma}",
+                Sampler(
+                    method="cas" if method == "cas" else "als",
+                    steps=None,
+                    order=1,
+                    n_sigma=n_sigma,
+                    epsilon=epsilon,
+                    spacing="geometric",
+                ),
+            )
+    for name, *_, n_sigma, epsilon in _SONG_ERMON:
+        yield (
+            f"song-ermon-{name}-als-{n_sigma}",
+            Sampler(
+                method="als", steps=None, n_sigma=n_sigma, epsilon=epsilon, spacing="geometric"
+            ),
+        )
+    # Table 4, not tuned: epsilon 5e-6, as eta, which also fits the authors' own models of pixels
+    # in [-1, 1]. Figure 2: the authors tried eta from 0.01 to 0.2.
+    yield "stacked-mnist-ncsnv2-cas-1", Sampler(steps=None, order=1, eta=0.05, spacing="geometric")
+    yield "figure-2", Sampler(method="als", steps=None, n_sigma=10, eta=0.2, spacing="geometric")
+
+
+SAMPLERS: Mapping[str, Sampler] = MappingProxyType(dict(_samplers()))
+"""The settings of the paper's samples, by name; raw and denoised come from one chain."""
+
+
+def require_fitting(name: str, schedule: Schedule) -> None:
+    """Refuse a sampling preset whose epsilon was tuned for other noise levels.
+
+    Args:
+        name: of SAMPLERS.
+        schedule: the model's.
+
+    Raises:
+        InputError: epsilon is in units of sigma_L, and depends on the ratio of the levels.
+    """
+    tuned = next(
+        (exp.schedule for key, (exp, _) in PUBLISHED.items() if name.startswith(key)), None
+    )
+    if SAMPLERS[name].epsilon is not None and tuned is not None and tuned != schedule:
+        raise InputError(
+            f"--like {name} is for {tuned.levels} levels from {tuned.first:g} to {tuned.last:g},"
+            f" and this model has {schedule.levels} from {schedule.first:g} to {schedule.last:g}:"
+            " its step size does not carry over, kappa does: --order 1 --kappa 1.5 --steps None"
+        )
+
+
+def describe_preset(preset: Experiment) -> str:
+    """A preset in one line."""
+    hybrid = preset.train.objective == "hybrid"
+    objective = "score matching and a discriminator" if hybrid else "score matching"
+    levels = preset.schedule.levels
+    return (
+        f"{preset.data.name}, {preset.network.kind} of width {preset.network.width}, {objective},"
+        f" {levels} level{'s' if levels > 1 else ''}, {preset.train.steps} steps of"
+        f" {preset.train.batch_size}"
+    )

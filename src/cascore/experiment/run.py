@@ -1,0 +1,245 @@
+"""A run: a folder with `experiment.json`, `metrics.jsonl` and `checkpoints/`; it resumes itself."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from cascore.data import ImageSet, PointSet
+from cascore.errors import InputError
+from cascore.evaluation.records import Record
+from cascore.experiment import build
+from cascore.experiment.periodic import PeriodicEvaluation, cut_evaluations
+from cascore.experiment.run_folder import (
+    CHECKPOINTS,
+    DATA,
+    EXPERIMENT,
+    is_run,
+    read_data,
+    read_experiment,
+)
+from cascore.experiment.settings import Experiment
+from cascore.experiment.settings_json import to_json
+from cascore.files import write_text
+from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
+from cascore.training.checkpoint import (
+    checkpoint_record,
+    checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    require_finite,
+    save_checkpoint,
+)
+
+__all__ = ["freed", "training_run"]
+
+ALONE = Workers()
+_METRICS = "metrics.jsonl"
+_FREE = ("steps", "save_every", "keep_last", "keep_every", "evaluate_every", "evaluate_count")
+
+
+def training_run(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    device: torch.device,
+    workers: Workers = ALONE,
+    should_stop: Callable[[], bool] = lambda: False,
+    notify: Callable[[str], None] = lambda message: None,
+) -> Iterator[Metrics]:
+    """Train, saving on the way; a folder that holds the same experiment is continued.
+
+    Args:
+        experiment: resolved settings.
+        folder: of the run; made if absent.
+        device: where to train.
+        workers: who else trains; rank 0 alone writes.
+        should_stop: asked between steps; if true, saves and returns.
+        notify: told in words what a person should know (resumed from where, what differs).
+
+    Yields:
+        The metrics of each step.
+
+    Raises:
+        InputError: settings that cannot be, another experiment in the folder, a broken checkpoint,
+            or a loss that is not finite.
+    """
+    data = build.load_data(experiment.data, "train")
+    if experiment.train.evaluate_every and not isinstance(data, ImageSet):
+        raise InputError("train.evaluate_every is for images; these data are points")
+    shape = build.data_shape(data)
+    state = build.build_state(experiment, shape, device=device)
+    steps = build.training_loop(experiment, state, data, device=device, workers=workers)
+    lead = workers.rank == 0
+    # Every process looks for itself, so that all of them refuse together; then one writes.
+    described = _describe(data)
+    _require_fitting(folder, experiment, described)
+    workers.barrier()
+    if lead:
+        _prepare_folder(folder, experiment, described)
+    workers.barrier()
+    for message in _resume(state, folder, workers):
+        notify(message)
+    if lead:
+        _cut_metrics(folder / _METRICS, state.step)
+        cut_evaluations(folder, state.step)
+    try:
+        yield from _saved(steps, state, experiment, folder, workers, should_stop, notify)
+    except TrainingDivergedError as error:
+        saved = checkpoints(folder / CHECKPOINTS)
+        last = f"the last good checkpoint is {saved[-1].folder}" if saved else "nothing was saved"
+        raise TrainingDivergedError(f"{error}; {last}; try a lower learning rate") from None
+
+
+def _saved(
+    steps: Iterator[Metrics],
+    state: TrainState,
+    experiment: Experiment,
+    folder: Path,
+    workers: Workers,
+    should_stop: Callable[[], bool],
+    notify: Callable[[str], None],
+) -> Iterator[Metrics]:
+    settings, place = experiment.train, folder / CHECKPOINTS
+    lead, started = workers.rank == 0, time.monotonic()
+    before = _seconds_before(place)
+    evaluation = PeriodicEvaluation(experiment, folder, device=_device_of(state))
+    if lead and state.step > 0 and evaluation.is_missing(state.step):
+        notify(_said(evaluation.judge_newest()))
+    with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
+        for metrics in steps:
+            # All processes stop after the same step, whichever of them was asked to.
+            asked = torch.tensor(float(should_stop()), device=_device_of(state))
+            stopping = bool(workers.mean(asked) > 0)
+            if lead:
+                _append(log, metrics)
+            due = evaluation.is_due(state.step)
+            last = stopping or state.step == settings.steps
+            if last or due or state.step % settings.save_every == 0:
+                require_finite(state)  # by every process, so that all of them stop
+                if lead:
+                    log.flush()
+                    passed = None if before is None else before + time.monotonic() - started
+                    save_checkpoint(state, place, processes=workers.count, seconds=passed)
+                    prune_checkpoints(
+                        place, keep_last=settings.keep_last, keep_every=settings.keep_every
+                    )
+            if due and lead:
+                notify(_said(evaluation.judge_newest()))
+            yield metrics
+            if stopping:
+                break
+    workers.barrier()  # nobody looks for the last checkpoint before it is there
+
+
+def _seconds_before(place: Path) -> float | None:
+    """Seconds of training that the newest checkpoint took; None if it does not say."""
+    saved = checkpoints(place)
+    return checkpoint_record(saved[-1]).get("seconds") if saved else 0.0
+
+
+def _said(record: Record) -> str:
+    step = None if record.model is None else record.model.step
+    return f"step {step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
+
+
+def _device_of(state: TrainState) -> torch.device:
+    return next(state.denoiser.parameters()).device
+
+
+def _append(log: IO[str], metrics: Metrics) -> None:
+    values = {name: value for name, value in metrics._asdict().items() if value is not None}
+    log.write(json.dumps(values) + "\n")
+
+
+def _describe(data: ImageSet | PointSet) -> dict[str, Any]:
+    """What the training data are, for the run's record."""
+    return {
+        "name": data.name,
+        "shape": list(build.data_shape(data)),
+        "count": data.count,
+        "digest": data.digest,
+        "record": asdict(data.record),
+    }
+
+
+def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
+    if is_run(folder):
+        _require_same(read_experiment(folder), experiment, folder)
+        _require_same_data(read_data(folder), data, folder)
+        saved, steps = checkpoints(folder / CHECKPOINTS), experiment.train.steps
+        if saved and saved[-1].step > steps:
+            raise InputError(
+                f"{folder} is at step {saved[-1].step} already, beyond the {steps} steps asked for:"
+                f" ask for more, or choose another folder"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty and holds no run: choose another folder")
+
+
+def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CHECKPOINTS).mkdir(exist_ok=True)
+    write_text(folder / EXPERIMENT, to_json(experiment))
+    write_text(folder / DATA, json.dumps(data, indent=2) + "\n")
+    (folder / _METRICS).touch()
+
+
+def freed(found: Experiment, wanted: Experiment) -> Experiment:
+    """`found` with the settings of `wanted` that do not decide the weights after a given step."""
+    free = {name: getattr(wanted.train, name) for name in _FREE}
+    return replace(found, train=replace(found.train, **free))
+
+
+def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
+    """A run may be made longer and saved at other steps, but not be turned into another."""
+    found = freed(found, wanted)
+    if found == wanted:
+        return
+    before, after = asdict(found), asdict(wanted)
+    changes = [
+        f"{part}.{name} was {before[part][name]} and is {value}"
+        for part, values in after.items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+        if before[part][name] != value
+    ]
+    what = "; ".join(changes) or f"its name was {found.name} and is {wanted.name}"
+    raise InputError(f"{folder} holds another experiment ({what}): choose another folder")
+
+
+def _require_same_data(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    if found.get("digest") != wanted["digest"]:
+        raise InputError(
+            f"{folder} was trained on other data: {found.get('count')} items with digest"
+            f" {str(found.get('digest'))[:16]}, now {wanted['count']} with {wanted['digest'][:16]};"
+            " restore them, or choose another folder"
+        )
+
+
+def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:
+    saved = checkpoints(folder / CHECKPOINTS)
+    if not saved:
+        return []
+    differences = load_checkpoint(state, saved[-1], processes=workers.count)
+    messages = [f"resumed from {saved[-1].folder}"]
+    if differences:
+        messages.append(f"not bit for bit the uninterrupted run: {'; '.join(differences)}")
+    return messages
+
+
+def _cut_metrics(path: Path, step: int) -> None:
+    """Drop the lines after the checkpoint, and one that a killed process left unfinished."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        kept.append(line + "\n")
+    write_text(path, "".join(kept))

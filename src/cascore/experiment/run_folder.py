@@ -1,0 +1,121 @@
+"""What a run's folder holds, read: settings, data, checkpoints, and the best of them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cascore.errors import InputError
+from cascore.evaluation.records import Selection
+from cascore.experiment.settings import Experiment
+from cascore.experiment.settings_json import from_json
+from cascore.experiment.strict import from_plain
+from cascore.training.checkpoint import Checkpoint, checkpoints
+
+__all__ = [
+    "BEST",
+    "CHECKPOINTS",
+    "DATA",
+    "EXPERIMENT",
+    "SELECTION",
+    "find_checkpoint",
+    "is_run",
+    "read_data",
+    "read_experiment",
+    "read_selection",
+]
+
+EXPERIMENT, DATA = "experiment.json", "data.json"
+CHECKPOINTS, BEST = "checkpoints", "best"
+"""Folders within a run: of its checkpoints, and of the one that an evaluation chose."""
+SELECTION = "selection.json"
+"""Within BEST: which checkpoint it is, and among how many it was chosen."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, begun or done."""
+    return (folder / EXPERIMENT).is_file()
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """The settings of a run.
+
+    Raises:
+        InputError: the folder is no run, or its settings cannot be read.
+    """
+    path = folder / EXPERIMENT
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{folder} is not a run of cascore train: no readable {EXPERIMENT} ({error})"
+        ) from None
+
+
+def read_data(folder: Path) -> Mapping[str, Any]:
+    """What a run was trained on: name, shape of a datum, count, digest, record.
+
+    Raises:
+        InputError: a record that is missing, damaged, or without a shape.
+    """
+    path = folder / DATA
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    shape = data.get("shape") if isinstance(data, dict) else None
+    if not (isinstance(shape, list) and shape and all(type(n) is int and n > 0 for n in shape)):
+        raise InputError(f"{path} does not hold the shape of a datum: {shape!r}")
+    checked: Mapping[str, Any] = data
+    return checked
+
+
+def find_checkpoint(folder: Path, wanted: str) -> tuple[Checkpoint, Selection | None]:
+    """A checkpoint of a run, and how it was selected if it was.
+
+    Args:
+        folder: Of the run.
+        wanted: newest, best, or a step.
+
+    Raises:
+        InputError: There is none, or no such one.
+    """
+    saved = checkpoints(folder / CHECKPOINTS)
+    if wanted == "best":
+        selection = read_selection(folder)
+        if selection is None:
+            raise InputError(
+                f"{folder} has no best checkpoint: none was evaluated during training"
+                " (--train.evaluate-every)"
+            )
+        kept = {each.step: each for each in checkpoints(folder / BEST)}
+        if selection.step not in kept:
+            raise InputError(f"{folder / BEST} does not hold step {selection.step}, which was best")
+        return kept[selection.step], selection
+    if not saved:
+        raise InputError(f"{folder} has no checkpoint yet: train it first")
+    if wanted == "newest":
+        return saved[-1], None
+    by_step = {str(each.step): each for each in saved}
+    if wanted not in by_step:
+        raise InputError(
+            f"{folder} has no checkpoint {wanted!r}; expected newest, best, or one of the steps"
+            f" {', '.join(by_step)}"
+        )
+    return by_step[wanted], None
+
+
+def read_selection(folder: Path) -> Selection | None:
+    """How a run's best checkpoint was chosen; None before the first evaluation.
+
+    Raises:
+        InputError: A file that does not say so.
+    """
+    path = folder / BEST / SELECTION
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    return from_plain(Selection, values, str(path))
