@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+import pytest
 import torch
 from running import silent
 
@@ -46,7 +47,13 @@ def test_the_floor_is_that_of_all_real_images_each_of_which_is_seen_once(tmp_pat
         seed=0,
         extractor=extractor.identity,
     )
-    assert found == {"digits": asdict(wanted)}
+    # The test asks for 1,797 features at once, the judge for 1,437 and 360: other shapes are other
+    # kernels on some processors, and their features differ by rounding (2e-9 of the floor, measured).
+    measured, expected = found.pop("digits"), asdict(wanted)
+    assert found == {}
+    for name in ("mean", "spread"):
+        assert measured.pop(name) == pytest.approx(expected.pop(name), rel=1e-6)
+    assert measured == expected
     judge.distances(to_float(images("test")[:50]))
     assert seen == [len(images("train")), len(images("test")), 50]
 
