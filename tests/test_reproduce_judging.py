@@ -47,8 +47,8 @@ def test_the_floor_is_that_of_all_real_images_each_of_which_is_seen_once(tmp_pat
         seed=0,
         extractor=extractor.identity,
     )
-    # The test asks for 1,797 features at once, the judge for 1,437 and 360: other shapes are other
-    # kernels on some processors, and their features differ by rounding (2e-9 of the floor, measured).
+    # The test asks for 1,797 features at once, the judge for 1,437 and 360: other shapes may be
+    # other kernels, and their features differ by rounding (2e-9 of the floor was measured).
     measured, expected = found.pop("digits"), asdict(wanted)
     assert found == {}
     for name in ("mean", "spread"):
