@@ -90,11 +90,11 @@ def test_what_is_compared_may_differ(other, tmp_path):
     assert mismatches(entries(tmp_path, RECORD, other)) == []
 
 
-def test_ranks_count_who_is_better_beyond_three_combined_errors(tmp_path):
-    # Errors 0.1 combine to 0.1414, three of them are 0.424.
-    values = {"a": 2.0, "b": 2.42, "c": 2.43, "d": 3.0}
+def test_ranks_count_who_is_better_beyond_the_95_percent_interval(tmp_path):
+    # Errors 0.1 combine to 0.1414; 1.96 of them are 0.2772.
+    values = {"a": 2.0, "b": 2.277, "c": 2.278, "d": 3.0}
     found = rank(entries(tmp_path, *(changed(value=v) for v in reversed(values.values()))))
-    assert [each.entry.record.value for each in found] == [2.0, 2.42, 2.43, 3.0]
+    assert [each.entry.record.value for each in found] == [2.0, 2.277, 2.278, 3.0]
     assert [each.rank for each in found] == [1, 1, 2, 4]
     assert [each.tied for each in found] == [False, True, False, False]
     assert not any(each.at_floor for each in found)

@@ -1,93 +1,108 @@
-"""Differences of means with their 95 % intervals: what can be told apart, and what ties."""
+"""Means with their errors, their differences, and the one rule of what can be told apart."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from scipy.special import stdtrit
 
 from cascore.errors import InputError
 
-__all__ = ["Difference", "independent_difference", "known_difference", "paired_difference"]
+__all__ = [
+    "Better",
+    "Estimate",
+    "Verdict",
+    "estimate",
+    "independent_difference",
+    "paired_difference",
+    "verdict",
+]
 
 _QUANTILE = 0.975
-"""Of Student's t: chance alone passes in one of twenty, half of them in each direction."""
+"""Quantile of Student's t: chance alone passes in one of twenty, half of them each way."""
+
+Better = Literal["lower", "higher"]
+"""Which way of a number is the better one."""
+
+Verdict = Literal["better", "worse", "tie"]
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The difference of two means.
+class Estimate:
+    """A mean and what is known of it.
 
     Attributes:
-        mean: the estimate.
-        error: its standard error; nan where nothing is known of it.
-        freedom: degrees of freedom behind the error; infinite where it is known.
+        mean: The estimate.
+        error: Its standard error; nan where nothing is known of it.
+        freedom: Degrees of freedom behind the error; infinite where the error is known.
     """
 
     mean: float
     error: float
-    freedom: float
+    freedom: float = math.inf
 
     @property
     def margin(self) -> float:
         """Half the width of the 95 % interval around the mean (Student); nan if unknown."""
         return float(stdtrit(self.freedom, _QUANTILE)) * self.error
 
-    @property
-    def is_tie(self) -> bool:
-        """Whether zero lies in the interval; what nothing is known of is a tie."""
-        return not abs(self.mean) > self.margin
 
-
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """Mean of a less b, measured in pairs: what both share, such as their noise, drops out.
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of measurements, with the error that their scatter gives it.
 
     Args:
-        a: at least one value.
-        b: as many, in the same order.
+        values: At least one; of a single value the error is nan.
 
     Raises:
-        InputError: a value that is not finite, or another number of values in b.
+        InputError: A value that is not finite.
     """
-    _require(a, b)
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"values that are not finite have no mean to compare: {list(values)}")
+    count = len(values)
+    error = statistics.stdev(values) / math.sqrt(count) if count > 1 else math.nan
+    return Estimate(statistics.fmean(values), error, count - 1)
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """Mean of a - b, measured in pairs: what both share, such as their noise, drops out.
+
+    Args:
+        a: At least one value.
+        b: As many, in the same order.
+
+    Raises:
+        InputError: A value that is not finite, or another number of values in b.
+    """
     if len(a) != len(b):
         raise InputError(f"pairs take as many values on both sides, got {len(a)} and {len(b)}")
-    each = [x - y for x, y in zip(a, b, strict=True)]
-    return Difference(statistics.fmean(each), _error(each), len(each) - 1)
+    return estimate([x - y for x, y in zip(a, b, strict=True)])
 
 
-def independent_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """Mean of a less that of b, not paired, which may vary unequally (Welch 1947).
+def independent_difference(a: Estimate, b: Estimate) -> Estimate:
+    """A - b of means that share nothing and may vary unequally (Welch 1947).
+
+    Where both errors are known, their degrees of freedom are infinite, and so are those of the
+    difference. An error that is nan on one side leaves that of the difference unknown.
+    """
+    mean, error = a.mean - b.mean, math.hypot(a.error, b.error)
+    if not error > 0:
+        return Estimate(mean, error, a.freedom + b.freedom)
+    # Each side's share of the variance, squared, over its degrees of freedom (Satterthwaite).
+    parts = sum((side.error / error) ** 4 / side.freedom for side in (a, b) if side.error > 0)
+    return Estimate(mean, error, 1 / parts if parts > 0 else math.inf)
+
+
+def verdict(difference: Estimate, *, better: Better = "lower") -> Verdict:
+    """What a difference a - b says of a: a tie, unless its 95 % interval leaves zero out.
+
+    Of an error that nothing is known of, the verdict is a tie.
 
     Args:
-        a: at least one value.
-        b: at least one value; a side with one leaves the error unknown.
-
-    Raises:
-        InputError: a value that is not finite.
+        difference: Of a less b.
+        better: Which way the numbers are better.
     """
-    _require(a, b)
-    mean = statistics.fmean(a) - statistics.fmean(b)
-    own, other = _error(a) ** 2, _error(b) ** 2
-    error = math.sqrt(own + other)
-    if not error > 0:
-        return Difference(mean, error, len(a) + len(b) - 2)
-    freedom = (own + other) ** 2 / (own**2 / (len(a) - 1) + other**2 / (len(b) - 1))
-    return Difference(mean, error, freedom)
-
-
-def known_difference(a: tuple[float, float], b: tuple[float, float]) -> Difference:
-    """Of two means, each with a standard error that is known well, a less b."""
-    return Difference(a[0] - b[0], math.hypot(a[1], b[1]), math.inf)
-
-
-def _require(*sides: Sequence[float]) -> None:
-    for values in sides:
-        if not all(map(math.isfinite, values)):
-            raise InputError(f"values that are not finite have no difference: {list(values)}")
-
-
-def _error(values: Sequence[float]) -> float:
-    """The standard error of a mean; nan of a single value."""
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    if not abs(difference.mean) > difference.margin:
+        return "tie"
+    return "better" if (difference.mean < 0) == (better == "lower") else "worse"

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cascore.commands.judging import NAMES, WIDTH
-from cascore.evaluation.comparison import TIE, Ranked, rank, require_comparable
+from cascore.evaluation.comparison import Ranked, rank, require_comparable
 from cascore.evaluation.comparison_chart import comparison_chart
 from cascore.evaluation.entries import Entry, find_entries
 from cascore.progress import Display
@@ -91,7 +91,7 @@ def _bars(entries: Sequence[Entry]) -> list[str]:
 
 
 def _explanation(ranked: Sequence[Ranked], accepted: Sequence[str]) -> str:
-    said = f"Within {TIE:g} combined standard errors two numbers are a tie; rank counts the better."
+    said = "A tie: the 95 % interval of the difference holds zero. rank counts the better ones."
     if ranked[0].rank is None:
         said = "This number is best neither high nor low: it is listed, not ranked."
     if accepted:

@@ -1,6 +1,5 @@
 """The sheets of the quickstart's page that show the models which come with cascore."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -15,6 +14,7 @@ from cascore.model.pretrained import shipped_folders
 from cascore.pixels import to_uint8
 from cascore.progress import Display
 from cascore.report.page import Exhibit, Gallery
+from cascore.stats import Estimate, independent_difference, verdict
 
 __all__ = ["shipped_gallery"]
 
@@ -74,11 +74,13 @@ def _note(model: Model, calls: int) -> str:
 def _compared(name: str, theirs: Tensor, ours: Tensor, judge: Judge) -> Iterator[str]:
     """A sentence on two models of the same data, from the same seeds."""
     a, b = (judge.frechet(judge.features(images), "train") for images in (ours, theirs))
-    if abs(a.value - b.value) <= 2 * math.hypot(a.error, b.error):
-        verdict = "a tie within twice the standard error"
-    else:
-        verdict = f"{name} comes closer" if b.value < a.value else "the one trained here is closer"
+    shipped = independent_difference(Estimate(b.value, b.error), Estimate(a.value, a.error))
+    words = {
+        "tie": "a tie",
+        "better": f"{name} comes closer",
+        "worse": "the one trained here is closer",
+    }
     yield (
         f"To the training images the model trained here has Fréchet distance {a.value:.2f} ±"
-        f" {a.error:.2f}, {name} {b.value:.2f} ± {b.error:.2f}: {verdict}."
+        f" {a.error:.2f}, {name} {b.value:.2f} ± {b.error:.2f}: {words[verdict(shipped)]}."
     )

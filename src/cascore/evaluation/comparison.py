@@ -10,19 +10,16 @@ from typing import Any
 from cascore.errors import InputError
 from cascore.evaluation.entries import Entry
 from cascore.evaluation.records import Record
+from cascore.stats import Estimate, independent_difference, verdict
 
 __all__ = [
     "FIELDS",
-    "TIE",
     "Mismatch",
     "Ranked",
     "mismatches",
     "rank",
     "require_comparable",
 ]
-
-TIE = 3.0
-"""Numbers nearer than so many combined standard errors are a tie."""
 
 _BETTER: Mapping[str, int] = {
     "frechet": -1,
@@ -57,7 +54,7 @@ class Ranked:
 
     Attributes:
         entry: The number.
-        rank: 1 + how many others are better beyond the errors; None for a metric without better.
+        rank: 1 + how many others are better (`stats.verdict`); None for a metric without better.
         tied: Whether it cannot be told from the best.
         at_floor: Whether it cannot be told from real images.
     """
@@ -135,7 +132,7 @@ def require_comparable(entries: Sequence[Entry], *, accepted: Sequence[str] = ()
 
 
 def rank(entries: Sequence[Entry]) -> list[Ranked]:
-    """Entries from best to worst; those within TIE combined standard errors are not told apart.
+    """Entries from best to worst; a tie where the 95 % interval of a difference holds zero.
 
     Of a metric that has no better, in the order of the values. Infinite values come last.
     """
@@ -164,8 +161,12 @@ def rank(entries: Sequence[Entry]) -> list[Ranked]:
 def _tied(a: Entry, b: Entry) -> bool:
     if a.record.value is None or b.record.value is None:
         return a.record.value is b.record.value
-    errors = [each.record.error or 0.0 for each in (a, b)]
-    return abs(a.record.value - b.record.value) <= TIE * math.hypot(*errors)
+    return verdict(independent_difference(_estimate(a.record), _estimate(b.record))) == "tie"
+
+
+def _estimate(record: Record) -> Estimate:
+    assert record.value is not None
+    return Estimate(record.value, math.nan if record.error is None else record.error)
 
 
 def _at_floor(record: Record) -> bool:

@@ -13,12 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cascore.errors import InputError
-from cascore.stats import Difference, paired_difference
+from cascore.stats import Estimate, paired_difference, verdict
 
 __all__ = ["Candidate", "Found", "Objective", "search"]
-
-_ERRORS = 2.0
-"""Neighbours within so many standard errors of their difference are flat, and not refined."""
 
 
 @dataclass(frozen=True, order=True)
@@ -59,10 +56,10 @@ class Found:
     default: Candidate
     best: Candidate
     fresh: Mapping[Candidate, tuple[float, ...]]
-    difference: Difference
+    difference: Estimate
     choice: Candidate
 
-    def against_default(self, candidate: Candidate) -> Difference:
+    def against_default(self, candidate: Candidate) -> Estimate:
         """A candidate of the curve minus the default, on the blocks of the search."""
         return paired_difference(self.curve[candidate], self.curve[self.default])
 
@@ -122,7 +119,7 @@ def search(
         for each in dict.fromkeys((default, best))
     }
     gain = paired_difference(fresh[default], fresh[best])
-    choice = best if gain.mean > 0 and not gain.is_tie else default
+    choice = best if verdict(gain) == "worse" else default  # the default is
     return Found(
         curve=curve, default=default, best=best, fresh=fresh, difference=gain, choice=choice
     )
@@ -134,19 +131,17 @@ def _worth_refining(
     """The best point of an order; None if the order has lost, or is flat around that point."""
     own = {each: values for each, values in curve.items() if each.order == order}
     centre, best = _least(own), _least(curve)
-    if order != best.order and not _flat(curve[centre], curve[best]):
+    if order != best.order and not _ties(curve[centre], curve[best]):
         return None
     reach = 1.1 * factor  # kappas are rounded
     near = [each for each in own if 1 / reach < each.kappa / centre.kappa < reach]
     near.remove(centre)
-    flat = all(_flat(curve[each], curve[centre]) for each in near)
+    flat = all(_ties(curve[each], curve[centre]) for each in near)
     return None if flat else centre
 
 
-def _flat(a: Sequence[float], b: Sequence[float]) -> bool:
-    """A coarse rule: what it misses costs a few candidates, since the last word is of `Found`."""
-    found = paired_difference(a, b)
-    return abs(found.mean) <= _ERRORS * found.error
+def _ties(a: Sequence[float], b: Sequence[float]) -> bool:
+    return verdict(paired_difference(a, b)) == "tie"
 
 
 def _at(order: int, kappa: float) -> Candidate:

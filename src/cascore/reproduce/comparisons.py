@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cascore.reproduce.spread import Estimate, Runs, Spread, spread_of
-from cascore.stats import (
-    Difference,
-    independent_difference,
-    known_difference,
-    paired_difference,
-)
+from cascore.stats import Estimate as Difference
+from cascore.stats import estimate, independent_difference, paired_difference, verdict
 
 __all__ = [
     "COMPARISONS",
@@ -52,9 +48,8 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """A tie, unless the 95 % interval of the difference leaves zero out."""
-        if self.difference.is_tie:
-            return "tie"
-        return "held" if self.difference.mean > 0 else "did not hold"
+        words: dict[str, Verdict] = {"tie": "tie", "better": "held", "worse": "did not hold"}
+        return words[verdict(self.difference, better="higher")]
 
 
 def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
@@ -65,13 +60,15 @@ def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Compa
 
 def independent(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
     """Of trainings: not paired. Seeds that both share are ignored, which at worst makes ties."""
-    found = independent_difference(higher, lower)
+    found = independent_difference(estimate(higher), estimate(lower))
     return Comparison(where, spread_of(lower), spread_of(higher), found, "trainings")
 
 
 def estimated(where: str, lower: Estimate, higher: Estimate) -> Comparison:
     """Of two numbers with errors over many pictures: common noise, if any, makes more ties."""
-    found = known_difference((higher.mean, higher.error), (lower.mean, lower.error))
+    found = independent_difference(
+        Difference(higher.mean, higher.error), Difference(lower.mean, lower.error)
+    )
     return Comparison(where, lower, higher, found, "errors")
 
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cascore.stats import known_difference
+from cascore import stats
 
 __all__ = ["Estimate", "Runs", "Spread", "mean_of", "spread_of", "spread_over"]
 
@@ -74,7 +74,8 @@ class Estimate:
 
     def ties(self, other: Estimate) -> bool:
         """Whether the 95 % interval of their difference holds zero."""
-        return known_difference((self.mean, self.error), (other.mean, other.error)).is_tie
+        a, b = (stats.Estimate(side.mean, side.error) for side in (self, other))
+        return stats.verdict(stats.independent_difference(a, b)) == "tie"
 
 
 def spread_of(values: Sequence[float]) -> Spread:

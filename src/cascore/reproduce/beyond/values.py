@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from cascore import stats
 from cascore.reproduce.beyond.methods import (
     BEST,
     METHODS,
@@ -17,7 +18,6 @@ from cascore.reproduce.floors import band_of
 from cascore.reproduce.pages import Table
 from cascore.reproduce.spread import Estimate, Spread, mean_of
 from cascore.reproduce.units import Records
-from cascore.stats import known_difference
 
 __all__ = [
     "OUTCOMES",
@@ -122,7 +122,7 @@ def relative(own: Estimate, other: Estimate) -> str:
     """How much higher a distance is than another, in parts of that, ± half the 95 % interval."""
     ratio = own.mean / other.mean
     error = math.hypot(own.error / own.mean, other.error / other.mean)
-    found = known_difference((ratio, ratio * error), (1.0, 0.0))
+    found = stats.Estimate(ratio - 1, ratio * error)
     return f"{100 * found.mean:+.0f} ± {100 * found.margin:.0f} %"
 
 

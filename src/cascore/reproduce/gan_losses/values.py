@@ -10,7 +10,7 @@ from cascore.reproduce.comparisons import Comparison
 from cascore.reproduce.gan_losses.work import OUTCOMES, PAPERS, PLAIN, SCALES, Scale, name_of
 from cascore.reproduce.spread import Spread
 from cascore.reproduce.units import Records
-from cascore.stats import Difference
+from cascore.stats import Estimate
 
 __all__ = ["Measured", "best_line", "claims", "claims_of", "compared", "measured_of", "spread_in"]
 
@@ -108,7 +108,7 @@ def compared(
     """Two kinds by the logarithms of their trainings, which deviate alike whatever the kind."""
     a, b = (_logarithms(measured[kind, extractor, outcome]) for kind in (lower, higher))
     part, freedom = _deviation(measured, extractor, outcome)
-    found = Difference(
+    found = Estimate(
         statistics.fmean(b) - statistics.fmean(a),
         part * math.sqrt(1 / len(a) + 1 / len(b)),
         freedom,
