@@ -14,7 +14,7 @@ from cascore.experiment.presets import PRESETS, PUBLISHED, SAMPLERS, SHAPES
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
 from cascore.model.loading import load_model
-from cascore.sampling import consistent_moves, langevin_moves
+from cascore.sampling import consistent_steps, langevin_steps
 from cascore.schedule import centred_sigmas, geometric_sigmas, stretch
 from cascore.training.checkpoint import checkpoints
 
@@ -150,9 +150,9 @@ def test_the_papers_samplers_stay_within_their_bounds(name):
     preset = PRESETS[next((p for p in PRESETS if name.startswith(p)), "swiss-roll")]
     sigmas = build.sampling_sigmas(sampler, preset.schedule)
     if sampler.method == "als":
-        langevin_moves(sigmas, eta=sampler.eta, epsilon=sampler.epsilon, steps_per_level=1)
+        langevin_steps(sigmas, eta=sampler.eta, epsilon=sampler.epsilon, steps_per_level=1)
     else:
-        consistent_moves(sigmas, eta=sampler.eta, epsilon=sampler.epsilon)
+        consistent_steps(sigmas, eta=sampler.eta, epsilon=sampler.epsilon)
         # In kappa = log(1 - eta) / log(gamma), the tuned step sizes are alike: the notes on the
         # paper give 1.43 to 1.56 for CIFAR-10; the others are of the same kind.
         gamma = float(sigmas[1] / sigmas[0])

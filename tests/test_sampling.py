@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from fractions import Fraction
 
 import pytest
 import torch
@@ -15,9 +16,9 @@ from cascore.noise import KeyedNoise, Purpose
 from cascore.sampling import (
     annealed_langevin,
     consistent_annealed,
-    consistent_moves,
+    consistent_steps,
     initial_noise,
-    langevin_moves,
+    langevin_steps,
 )
 from cascore.schedule import allowed_interval, geometric_sigmas, langevin_step_size
 
@@ -154,40 +155,46 @@ def test_infinite_kappa_is_eta_one():
 
 
 def test_default_is_kappa_one_and_a_half():
-    assert consistent_moves(SIGMAS) == consistent_moves(SIGMAS, kappa=1.5)
-    assert consistent_moves(SIGMAS) != consistent_moves(SIGMAS, kappa=1.4)
+    assert consistent_steps(SIGMAS) == consistent_steps(SIGMAS, kappa=1.5)
+    assert consistent_steps(SIGMAS) != consistent_steps(SIGMAS, kappa=1.4)
 
 
 def test_kappa_of_each_step():
     each = [1.0, 2.0, math.inf, 1.5, 3.0]
-    moves = consistent_moves(SIGMAS, kappa=each)
-    for i, move in enumerate(moves):
-        assert move == consistent_moves(SIGMAS, kappa=each[i])[i]
+    steps = consistent_steps(SIGMAS, kappa=each)
+    for i, step in enumerate(steps):
+        assert step == consistent_steps(SIGMAS, kappa=each[i])[i]
     gammas = [3 / 8, 2 / 3, 1 / 4, 1 / 5, 1 / 5]
     expected = [gamma**kappa for gamma, kappa in zip(gammas, each, strict=True)]
-    assert [move.keep for move in moves] == pytest.approx(expected, rel=1e-13)
+    assert [1 - step.eta for step in steps] == pytest.approx(expected, rel=1e-13)
+
+
+@given(kappa=st.floats(1, 40), eta=st.floats(1e-12, 1.99))
+def test_the_weights_of_a_step_add_up_to_one_exactly(kappa, eta):
+    steps = consistent_steps(SIGMAS, kappa=kappa) + langevin_steps(SIGMAS, eta=eta)
+    assert all(Fraction(1 - step.eta) + Fraction(step.eta) == 1 for step in steps)
 
 
 def test_second_order_weights_by_hand():
     # log2 steps of 1, 2, 1, 1: r = 1/2, 2, 1, so 1 / (2 r) = 1, 1/4, 1/2; first and last have none
     sigmas = torch.tensor([8.0, 4.0, 1.0, 0.5, 0.25], dtype=torch.float64)
-    leads = [move.lead for move in consistent_moves(sigmas, order=2)]
+    leads = [step.lead for step in consistent_steps(sigmas, order=2)]
     assert leads == pytest.approx([0, 1, 0.25, 0.5, 0])
 
 
 def test_default_of_langevin_is_technique_4():
     sigmas = geometric_sigmas(50.0, 0.01, 232)
-    moves = langevin_moves(sigmas, steps_per_level=5)
-    assert 1 - moves[0].keep == pytest.approx(6.184e-6 / 1e-4, rel=1e-4)
-    assert moves == langevin_moves(sigmas, epsilon=langevin_step_size(sigmas, 5), steps_per_level=5)
+    steps = langevin_steps(sigmas, steps_per_level=5)
+    assert steps[0].eta == pytest.approx(6.184e-6 / 1e-4, rel=1e-4)
+    assert steps == langevin_steps(sigmas, epsilon=langevin_step_size(sigmas, 5), steps_per_level=5)
 
 
 def test_eta_and_epsilon_are_one_step_size():
     low, high = allowed_interval(SIGMAS).eta
     eta = (low + high) / 2
     for a, b in zip(
-        consistent_moves(SIGMAS, eta=eta),
-        consistent_moves(SIGMAS, epsilon=eta * 0.01),
+        consistent_steps(SIGMAS, eta=eta),
+        consistent_steps(SIGMAS, epsilon=eta * 0.01),
         strict=True,
     ):
         assert a == pytest.approx(b, rel=1e-12)

@@ -10,7 +10,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cascore.errors import InputError
-from cascore.sampling import Move, consistent_moves, langevin_moves
+from cascore.sampling import Step, consistent_steps, langevin_steps
 from cascore.schedule import geometric_sigmas, karras_sigmas, largest_distance
 from cascore.theory import (
     EmpiricalDenoiser,
@@ -231,25 +231,25 @@ def test_the_optimum_without_sigma_stays_finite_over_the_levels_of_cifar_10():
 def chains():
     sigmas = geometric_sigmas(5, 0.1, 12)
     return {
-        "langevin": langevin_moves(sigmas, eta=0.2, steps_per_level=3),
-        "kappa 1.5": consistent_moves(sigmas, kappa=1.5),
-        "second order": consistent_moves(karras_sigmas(5, 0.1, 9), kappa=2, order=2),
-        "one level": consistent_moves(torch.tensor([2.0])),
+        "langevin": langevin_steps(sigmas, eta=0.2, steps_per_level=3),
+        "kappa 1.5": consistent_steps(sigmas, kappa=1.5),
+        "second order": consistent_steps(karras_sigmas(5, 0.1, 9), kappa=2, order=2),
+        "one level": consistent_steps(torch.tensor([2.0])),
     }
 
 
-def explicit_law(moves, mean, std, start_mean, start_std):
+def explicit_law(steps, mean, std, start_mean, start_std):
     """Every quantity as constant + sum of coefficients of independent N(0, 1): start and noises."""
-    x = np.zeros(len(moves) + 2)  # [constant, start, noise_1, ...]
+    x = np.zeros(len(steps) + 2)  # [constant, start, noise_1, ...]
     x[0], x[1] = start_mean, start_std
     earlier = None
-    for i, (sigma, keep, lead, spread) in enumerate(moves):
+    for i, (sigma, eta, lead, noise) in enumerate(steps):
         gain = std**2 / (std**2 + sigma**2)
         h = gain * x
         h[0] += (1 - gain) * mean
         target = h if earlier is None else (1 + lead) * h - lead * earlier
-        x = keep * x + (1 - keep) * target
-        x[i + 2] += spread
+        x = (1 - eta) * x + eta * target
+        x[i + 2] += noise
         earlier = h
     return x[0], (x[1:] ** 2).sum(), earlier[0], (earlier[1:] ** 2).sum()
 
@@ -257,23 +257,23 @@ def explicit_law(moves, mean, std, start_mean, start_std):
 @pytest.mark.parametrize("name", chains())
 @pytest.mark.parametrize("std", [0.0, 0.3, 4.0])
 def test_the_law_on_gaussian_data_is_that_of_the_explicit_sum(name, std):
-    moves = chains()[name]
-    law = gaussian_law(moves, mean=0.7, std=std, start_mean=0.2, start_std=5.0)
-    expected = explicit_law(moves, 0.7, std, 0.2, 5.0)
+    steps = chains()[name]
+    law = gaussian_law(steps, mean=0.7, std=std, start_mean=0.2, start_std=5.0)
+    expected = explicit_law(steps, 0.7, std, 0.2, 5.0)
     np.testing.assert_allclose(law, expected, rtol=1e-10, atol=1e-14)
 
 
 def test_the_noise_of_a_single_datum_is_the_law_of_zero_width():
-    for moves in chains().values():
-        law = gaussian_law(moves, mean=0.0, std=0.0, start_mean=0.0, start_std=5.0)
-        noise = noise_std(moves, start=5.0)
+    for steps in chains().values():
+        law = gaussian_law(steps, mean=0.0, std=0.0, start_mean=0.0, start_std=5.0)
+        noise = noise_std(steps, start=5.0)
         assert float(noise.after[-1]) ** 2 == pytest.approx(law.raw_variance, rel=1e-12, abs=1e-20)
         assert law.denoised_variance == 0
 
 
 def test_noise_std_by_hand():
-    moves = [Move(2.0, 0.5, 0.0, 1.0), Move(1.0, 0.0, 0.0, 0.25)]
-    noise = noise_std(moves, start=4.0)
+    steps = [Step(2.0, 0.5, 0.0, 1.0), Step(1.0, 1.0, 0.0, 0.25)]
+    noise = noise_std(steps, start=4.0)
     assert noise.before.tolist() == [4.0, math.sqrt(5)]
     assert noise.after.tolist() == [math.sqrt(5), 0.25]
     assert noise.before.dtype == torch.float64

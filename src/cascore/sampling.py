@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError
-from cascore.noise import Noise, Purpose, as_source
+from cascore.noise import Noise, NoiseSource, Purpose, as_source
 from cascore.schedule import (
     allowed_interval,
     check_sigmas,
@@ -28,13 +28,13 @@ from cascore.schedule import (
 
 __all__ = [
     "Callback",
-    "Move",
     "Samples",
+    "Step",
     "annealed_langevin",
     "consistent_annealed",
-    "consistent_moves",
+    "consistent_steps",
     "initial_noise",
-    "langevin_moves",
+    "langevin_steps",
 ]
 
 
@@ -43,23 +43,26 @@ DEFAULT_KAPPA = 1.5
 _EDGE = 1e-12  # a squared noise coefficient this close to 0 is 0: rounding at the interval's edge
 
 
-class Move(NamedTuple):
-    """One update, x <- keep x + (1 - keep) [(1 + lead) H_i - lead H_{i-1}] + spread z."""
+class Step(NamedTuple):
+    """Proposition 3: x <- (1 - eta) x + eta [H + lead (H - H_previous)] + noise z.
+
+    `eta` is rounded so that 1 - eta is exact: the weights of x and H add up to 1 to the last bit.
+    """
 
     sigma: float
-    keep: float
+    eta: float
     lead: float
-    spread: float
+    noise: float
 
 
-def langevin_moves(
+def langevin_steps(
     sigmas: Tensor,
     *,
     eta: float | None = None,
     epsilon: float | None = None,
     steps_per_level: int = 1,
-) -> list[Move]:
-    """The coefficients of Algorithm 1, one `Move` per network call (see `annealed_langevin`)."""
+) -> list[Step]:
+    """The steps of Algorithm 1, one for each network call (see `annealed_langevin`)."""
     levels = check_sigmas(sigmas)
     _at_most_one(eta=eta, epsilon=epsilon)
     if steps_per_level < 1:
@@ -73,23 +76,22 @@ def langevin_moves(
             f"eta = {eta:.6g} (epsilon = {eta * last**2:.6g}) does not contract: annealed Langevin"
             f" sampling needs 0 < eta < 2, that is 0 < epsilon < {2 * last**2:.6g}"
         )
-    spread = math.sqrt(2 * eta)
     return [
-        Move(sigma=sigma, keep=1 - eta, lead=0.0, spread=spread * sigma)
+        Step(sigma, _rounded(eta), lead=0.0, noise=math.sqrt(2 * eta) * sigma)
         for sigma in levels.tolist()
         for _ in range(steps_per_level)
     ]
 
 
-def consistent_moves(
+def consistent_steps(
     sigmas: Tensor,
     *,
     kappa: float | Sequence[float] | None = None,
     eta: float | None = None,
     epsilon: float | None = None,
     order: int = 1,
-) -> list[Move]:
-    """The coefficients of Algorithm 2, one `Move` per network call (see `consistent_annealed`)."""
+) -> list[Step]:
+    """The steps of Algorithm 2, one for each network call (see `consistent_annealed`)."""
     levels = check_sigmas(sigmas)
     _at_most_one(kappa=kappa, eta=eta, epsilon=epsilon)
     if order not in (1, 2):
@@ -97,27 +99,27 @@ def consistent_moves(
     if epsilon is not None:
         eta = eta_from_epsilon(epsilon, float(levels[-1]))
     if eta is not None:
-        keeps = _keeps_of_eta(eta, levels)
+        etas = _etas_of_eta(eta, levels)
     else:
-        keeps = _keeps_of_kappa(DEFAULT_KAPPA if kappa is None else kappa, levels)
-    sigma = levels.tolist()
-    moves = []
-    for i, keep in enumerate(keeps[:-1]):
-        beta_squared = 1 - (keep * sigma[i] / sigma[i + 1]) ** 2
+        etas = _etas_of_kappa(DEFAULT_KAPPA if kappa is None else kappa, levels)
+    sigma, etas = levels.tolist(), [_rounded(eta) for eta in etas]
+    steps = []
+    for i in range(len(sigma) - 1):
+        beta_squared = 1 - ((1 - etas[i]) * sigma[i] / sigma[i + 1]) ** 2
         beta = math.sqrt(beta_squared) if beta_squared > _EDGE else 0.0
         lead = 0.0
         if order == 2 and i > 0:
             r = math.log(sigma[i - 1] / sigma[i]) / math.log(sigma[i] / sigma[i + 1])
             lead = 1 / (2 * r)
-        moves.append(Move(sigma=sigma[i], keep=keep, lead=lead, spread=beta * sigma[i + 1]))
-    return [*moves, Move(sigma=sigma[-1], keep=keeps[-1], lead=0.0, spread=0.0)]
+        steps.append(Step(sigma[i], etas[i], lead, noise=beta * sigma[i + 1]))
+    return [*steps, Step(sigma[-1], etas[-1], lead=0.0, noise=0.0)]
 
 
-def _keeps_of_eta(eta: float, levels: Tensor) -> list[float]:
+def _etas_of_eta(eta: float, levels: Tensor) -> list[float]:
     if len(levels) == 1:
         if not 0 < eta < 2:
             raise InputError(f"eta must be in (0, 2) on a schedule of one level, not {eta}")
-        return [0.0]  # raw = H
+        return [1.0]  # raw = H
     allowed = allowed_interval(levels)
     gamma = 1 - allowed.eta.low
     if not (1 - eta) ** 2 / gamma**2 <= 1 + _EDGE:
@@ -127,22 +129,26 @@ def _keeps_of_eta(eta: float, levels: Tensor) -> list[float]:
             f" schedule: choose eta in {allowed.eta}, that is epsilon in {allowed.epsilon}, or"
             f" any kappa in {allowed.kappa}"
         )
-    return [1 - eta] * len(levels)
+    return [eta] * len(levels)
 
 
-def _keeps_of_kappa(kappa: float | Sequence[float], levels: Tensor) -> list[float]:
+def _etas_of_kappa(kappa: float | Sequence[float], levels: Tensor) -> list[float]:
     given = torch.as_tensor(kappa, dtype=torch.float64)
     if given.ndim > 0 and given.shape != levels.shape:
         raise InputError(
             f"kappa must be one number or {len(levels)}, one per level, not {list(given.shape)}"
         )
-    each = given.expand(levels.shape).tolist()
+    kappas = given.expand(levels.shape).tolist()
     if len(levels) == 1:
-        eta_from_kappa(each[0], 0.5)  # refuses what is no kappa
-        return [0.0]  # raw = H
+        eta_from_kappa(kappas[0], 0.5)  # refuses what is no kappa
+        return [1.0]  # raw = H
     gammas = (levels[1:] / levels[:-1]).tolist()
-    pairs = zip(each, [*gammas, gammas[-1]], strict=True)  # gamma_L := gamma_{L-1}
-    return [1 - eta_from_kappa(k, gamma) for k, gamma in pairs]
+    pairs = zip(kappas, [*gammas, gammas[-1]], strict=True)  # gamma_L := gamma_{L-1}
+    return [eta_from_kappa(kappa_i, gamma) for kappa_i, gamma in pairs]
+
+
+def _rounded(eta: float) -> float:
+    return 1 - (1 - eta)  # moves an eta below 1/2 by at most 2^-54, and makes 1 - eta exact
 
 
 def _at_most_one(**given: object) -> None:
@@ -203,8 +209,8 @@ def annealed_langevin(
     Raises:
         InputError: a ValueError; a schedule or a step size that is none.
     """
-    moves = langevin_moves(sigmas, eta=eta, epsilon=epsilon, steps_per_level=steps_per_level)
-    return _run(denoiser, x, moves, noise=noise, callback=callback)
+    steps = langevin_steps(sigmas, eta=eta, epsilon=epsilon, steps_per_level=steps_per_level)
+    return _walk(denoiser, x, steps, as_source(noise), callback)
 
 
 @torch.no_grad()
@@ -232,7 +238,7 @@ def consistent_annealed(
         sigmas: [L], strictly decreasing and positive; `schedule.stretch` gives n_sigma > 1.
         kappa: in [1, inf], one number or one per step [L]; at most one of kappa, eta, epsilon, and
             1.5 without any.
-        eta: constant step size in `step_size.allowed_interval(sigmas)`.
+        eta: constant step size in `schedule.allowed_interval(sigmas)`.
         epsilon: the same as epsilon = eta sigma_L^2, in squared pixels.
         order: 1, the paper's; 2, the multistep rule H_i + (H_i - H_{i-1}) / (2 r), with
             r = log(sigma_{i-1} / sigma_i) / log(sigma_i / sigma_{i+1}): DPM-Solver++(2M) at kappa 1
@@ -247,8 +253,8 @@ def consistent_annealed(
         InputError: a ValueError; more than one step size, or one outside its interval, which the
             message states in eta, epsilon and kappa.
     """
-    moves = consistent_moves(sigmas, kappa=kappa, eta=eta, epsilon=epsilon, order=order)
-    return _run(denoiser, x, moves, noise=noise, callback=callback)
+    steps = consistent_steps(sigmas, kappa=kappa, eta=eta, epsilon=epsilon, order=order)
+    return _walk(denoiser, x, steps, as_source(noise), callback)
 
 
 def initial_noise(shape: Sequence[int], sigma: float, *, noise: Noise) -> Tensor:
@@ -257,44 +263,46 @@ def initial_noise(shape: Sequence[int], sigma: float, *, noise: Noise) -> Tensor
     return sigma * as_source(noise).normal(shape, purpose=Purpose.INITIAL, device=device)
 
 
-def _run(
-    denoiser: Denoiser, x: Tensor, moves: list[Move], *, noise: Noise, callback: Callback | None
+def _walk(
+    denoiser: Denoiser,
+    start: Tensor,
+    steps: list[Step],
+    source: NoiseSource,
+    callback: Callback | None,
 ) -> Samples:
-    if x.ndim < 1 or not x.is_floating_point():
-        raise InputError(f"the start must be a float tensor [N, ...], not {x.dtype} {x.ndim}-d")
-    source = as_source(noise)
+    if start.ndim < 1 or not start.is_floating_point():
+        raise InputError(
+            f"the start must be a float tensor [N, ...], not {start.dtype} {start.ndim}-d"
+        )
     # bfloat16 near 0.7 has spacing 0.004 and would lose sigma_L = 0.01.
     # A copy: a denoiser may work in place or ask for gradients of what it is given.
-    state = x.to(torch.promote_types(x.dtype, torch.float32), copy=True)
-    denoised = previous = x
-    remember = any(move.lead for move in moves)
+    x = start.to(torch.promote_types(start.dtype, torch.float32), copy=True)
+    H = H_previous = start
+    remember = any(step.lead for step in steps)
     with _evaluation_mode(denoiser):
-        for step, (sigma, keep, lead, spread) in enumerate(moves):
-            level = torch.tensor(sigma, dtype=state.dtype, device=state.device)
-            denoised = denoiser(state, level)
-            if denoised.shape != state.shape:
+        for i, (sigma, eta, lead, noise) in enumerate(steps):
+            H = denoiser(x, torch.tensor(sigma, dtype=x.dtype, device=x.device))
+            if H.shape != x.shape:
                 raise InputError(
-                    f"the denoiser returned {list(denoised.shape)} for an x of {list(state.shape)}"
+                    f"the denoiser returned {list(H.shape)} for an x of {list(x.shape)}"
                 )
             if callback is not None:
-                callback(step, sigma, state, denoised)
-            state = keep * state  # a new tensor: the old one may be the caller's now
-            state.add_(denoised, alpha=(1 - keep) * (1 + lead))
+                callback(i, sigma, x, H)
+            # x <- (1 - eta) x + eta [H + lead (H - H_previous)] + noise z, tensor by tensor: the
+            # bracket needs no memory of its own, and pictures keep the bits they always had.
+            x = (1 - eta) * x  # a new tensor: the old one may be the caller's now
+            x.add_(H, alpha=eta * (1 + lead))
             if lead:
-                state.add_(previous, alpha=-(1 - keep) * lead)
-            if spread:
+                x.add_(H_previous, alpha=-eta * lead)
+            if noise:
                 z = source.normal(
-                    state.shape,
-                    purpose=Purpose.CHAIN,
-                    step=step,
-                    dtype=state.dtype,
-                    device=state.device,
+                    x.shape, purpose=Purpose.CHAIN, step=i, dtype=x.dtype, device=x.device
                 )
-                state.add_(z, alpha=spread)
+                x.add_(z, alpha=noise)
             if remember:
-                previous = denoised.clone()  # a compiled denoiser may reuse its output buffer
+                H_previous = H.clone()  # a compiled denoiser may reuse its output buffer
     # An identity denoiser returns the caller's own tensor: the result must not share it.
-    return Samples(raw=state.to(x.dtype), denoised=denoised.to(x.dtype, copy=True), nfe=len(moves))
+    return Samples(raw=x.to(start.dtype), denoised=H.to(start.dtype, copy=True), nfe=len(steps))
 
 
 @contextmanager

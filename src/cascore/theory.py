@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cascore.denoiser import broadcast_sigma
 from cascore.errors import InputError
-from cascore.sampling import Move
+from cascore.sampling import Step
 from cascore.schedule import check_sigmas
 
 __all__ = [
@@ -105,19 +105,19 @@ class NoiseStd(NamedTuple):
     after: Tensor
 
 
-def noise_std(moves: list[Move], *, start: float) -> NoiseStd:
+def noise_std(steps: list[Step], *, start: float) -> NoiseStd:
     """Propositions 1 and 2: the noise of a chain under the perfect score of a single datum x0.
 
-    There H = x0 at every call, whatever the order, so v <- keep^2 v + spread^2: for Algorithm 1
+    There H = x0 at every call, whatever the order, so v <- (1 - eta)^2 v + noise^2: for Algorithm 1
     v <- (1 - eta)^2 v + 2 eta sigma_i^2.
 
     Args:
-        moves: `moves.langevin_moves(...)` or `moves.consistent_moves(...)`.
+        steps: `langevin_steps(...)` or `consistent_steps(...)` of `cascore.sampling`.
         start: the standard deviation of the first x around x0 (sigma_1).
     """
     variance, path = start**2, [start]
-    for move in moves:
-        variance = move.keep**2 * variance + move.spread**2
+    for step in steps:
+        variance = (1 - step.eta) ** 2 * variance + step.noise**2
         path.append(math.sqrt(variance))
     std = torch.tensor(path, dtype=torch.float64)
     return NoiseStd(before=std[:-1], after=std[1:])
@@ -133,7 +133,7 @@ class GaussianLaw(NamedTuple):
 
 
 def gaussian_law(
-    moves: list[Move], *, mean: float, std: float, start_mean: float, start_std: float
+    steps: list[Step], *, mean: float, std: float, start_mean: float, start_std: float
 ) -> GaussianLaw:
     """The exact law of a sampler on data N(mean, std^2), where every update is linear.
 
@@ -141,7 +141,7 @@ def gaussian_law(
     the pair (x, H_{i-1}) around the mean, since the second order looks one call back.
 
     Args:
-        moves: `moves.langevin_moves(...)` or `moves.consistent_moves(...)`.
+        steps: `langevin_steps(...)` or `consistent_steps(...)` of `cascore.sampling`.
         mean: of the data.
         std: of the data; 0 is a single datum.
         start_mean: of the first x.
@@ -152,17 +152,17 @@ def gaussian_law(
     covariance[0, 0] = start_std**2
     look = torch.zeros(2, dtype=torch.float64)
     before, before_covariance = state, covariance
-    for sigma, keep, lead, spread in moves:
+    for sigma, eta, lead, noise in steps:
         w = std**2 / (std**2 + sigma**2)
         look = torch.tensor([w, 0.0], dtype=torch.float64)
         update = torch.tensor(
-            [[keep + (1 - keep) * (1 + lead) * w, -(1 - keep) * lead], [w, 0.0]],
+            [[1 - eta + eta * (1 + lead) * w, -eta * lead], [w, 0.0]],
             dtype=torch.float64,
         )
         before, before_covariance = state, covariance
         state = update @ state
         covariance = update @ covariance @ update.T
-        covariance[0, 0] += spread**2
+        covariance[0, 0] += noise**2
     return GaussianLaw(
         raw_mean=mean + float(state[0]),
         raw_variance=float(covariance[0, 0]),

@@ -13,8 +13,8 @@ from reference import Impulses
 from cascore.sampling import (
     annealed_langevin,
     consistent_annealed,
-    consistent_moves,
-    langevin_moves,
+    consistent_steps,
+    langevin_steps,
 )
 from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas
 from cascore.theory import GaussianMixtureDenoiser, gaussian_law
@@ -71,8 +71,8 @@ def test_consistent_annealed_sampling(schedule, law, order, kappa):
         order=order,
         noise=Impulses(),
     )
-    moves = consistent_moves(sigmas, kappa=kappa, order=order)
-    check_law(samples, gaussian_law(moves, mean=mean, std=std, start_mean=3.0, start_std=start_std))
+    steps = consistent_steps(sigmas, kappa=kappa, order=order)
+    check_law(samples, gaussian_law(steps, mean=mean, std=std, start_mean=3.0, start_std=start_std))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -88,8 +88,8 @@ def test_annealed_langevin_sampling(schedule, law, n_sigma):
         steps_per_level=n_sigma,
         noise=Impulses(),
     )
-    moves = langevin_moves(sigmas, eta=0.3, steps_per_level=n_sigma)
-    check_law(samples, gaussian_law(moves, mean=mean, std=std, start_mean=3.0, start_std=7.0))
+    steps = langevin_steps(sigmas, eta=0.3, steps_per_level=n_sigma)
+    check_law(samples, gaussian_law(steps, mean=mean, std=std, start_mean=3.0, start_std=7.0))
 
 
 @pytest.mark.parametrize("kappa", [1.0, 1.5, 2.0])
@@ -97,7 +97,7 @@ def test_law_by_hand_of_two_levels(kappa):
     """sigma = 2, 1 on N(0, 1): w = 1/5 and 1/2, and every coefficient written out."""
     sigmas = torch.tensor([2.0, 1.0], dtype=torch.float64)
     law = gaussian_law(
-        consistent_moves(sigmas, kappa=kappa), mean=0.0, std=1.0, start_mean=0.0, start_std=2.0
+        consistent_steps(sigmas, kappa=kappa), mean=0.0, std=1.0, start_mean=0.0, start_std=2.0
     )
     keep = 0.5**kappa
     middle = (keep + (1 - keep) / 5) ** 2 * 4 + 1 - 0.5 ** (2 * kappa - 2)
@@ -112,7 +112,7 @@ def test_many_steps_reach_the_law_of_the_data(kappa, order):
     """Before the last call x ~ N(mean, std^2 + sigma_L^2), whatever kappa; then w^2 of it."""
     sigmas, std = geometric_sigmas(20.0, 0.05, 4000), 0.5
     law = gaussian_law(
-        consistent_moves(sigmas, kappa=kappa, order=order),
+        consistent_steps(sigmas, kappa=kappa, order=order),
         mean=0.4,
         std=std,
         start_mean=0.4,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cascore.sampling import annealed_langevin, langevin_moves
+from cascore.sampling import annealed_langevin, langevin_steps
 from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import EmpiricalDenoiser, noise_std
 
@@ -22,8 +22,8 @@ SCHEDULES = {
 @pytest.mark.parametrize("eta", [0.001, 0.056, 0.5, 1.0, 1.7])
 def test_recursion_is_above_sigma_at_every_step(schedule, n_sigma, eta):
     sigmas = SCHEDULES[schedule]
-    moves = langevin_moves(sigmas, eta=eta, steps_per_level=n_sigma)
-    std = noise_std(moves, start=float(sigmas[0]))
+    steps = langevin_steps(sigmas, eta=eta, steps_per_level=n_sigma)
+    std = noise_std(steps, start=float(sigmas[0]))
     level = sigmas.repeat_interleave(n_sigma)
     # v (1 - eta)^2 + 2 eta sigma^2 with v >= sigma^2 is at least sigma^2 (1 + eta^2).
     floor = level * math.sqrt(1 + eta**2)
@@ -38,8 +38,8 @@ def test_recursion_is_the_one_of_the_proof():
         for _ in range(3):
             variance = (1 - eta) ** 2 * variance + 2 * eta * sigma**2
             expected.append(math.sqrt(variance))
-    moves = langevin_moves(IRREGULAR, epsilon=eta * 0.01, steps_per_level=3)
-    assert noise_std(moves, start=9.0).after.tolist() == pytest.approx(expected, rel=1e-13)
+    steps = langevin_steps(IRREGULAR, epsilon=eta * 0.01, steps_per_level=3)
+    assert noise_std(steps, start=9.0).after.tolist() == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize("n_sigma", [1, 4])
@@ -60,8 +60,8 @@ def test_sampled_noise_is_above_sigma_at_every_step(n_sigma):
         callback=lambda step, sigma, x, H: seen.append(float((x - datum).std())),
     )
     after = torch.tensor([*seen[1:], float((samples.raw - datum).std())], dtype=torch.float64)
-    moves = langevin_moves(sigmas, eta=eta, steps_per_level=n_sigma)
-    expected = noise_std(moves, start=20.0).after
+    steps = langevin_steps(sigmas, eta=eta, steps_per_level=n_sigma)
+    expected = noise_std(steps, start=20.0).after
     error = expected / math.sqrt(2 * count)
     assert bool(((after - expected).abs() < 5 * error).all())
     assert bool((after > sigmas.repeat_interleave(n_sigma) + 5 * error).all())

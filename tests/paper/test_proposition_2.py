@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cascore.sampling import consistent_annealed, consistent_moves
+from cascore.sampling import consistent_annealed, consistent_steps
 from cascore.schedule import (
     allowed_interval,
     centred_sigmas,
@@ -41,18 +41,19 @@ def step_size(step, sigmas):
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_recursion_is_sigma_at_every_step(schedule, step, order):
     sigmas = SCHEDULES[schedule]
-    moves = consistent_moves(sigmas, **step_size(step, sigmas), order=order)
-    std = noise_std(moves, start=float(sigmas[0]))
+    steps = consistent_steps(sigmas, **step_size(step, sigmas), order=order)
+    std = noise_std(steps, start=float(sigmas[0]))
     # Rounding: a few ulp a step over at most 232 steps; beta^2 below 1e-12 counts as 0.
     assert std.before.tolist() == pytest.approx(sigmas.tolist(), rel=1e-11)
     assert std.after[:-1].tolist() == pytest.approx(sigmas[1:].tolist(), rel=1e-11)
-    assert float(std.after[-1]) == pytest.approx(abs(moves[-1].keep) * float(sigmas[-1]), rel=1e-11)
+    last = abs(1 - steps[-1].eta) * float(sigmas[-1])
+    assert float(std.after[-1]) == pytest.approx(last, rel=1e-11)
 
 
 def test_kappa_of_each_step_keeps_the_noise_too():
     sigmas = SCHEDULES["irregular"]
-    moves = consistent_moves(sigmas, kappa=[1, 2, 1.3, math.inf, 5, 1, 1.5])
-    std = noise_std(moves, start=9.0)
+    steps = consistent_steps(sigmas, kappa=[1, 2, 1.3, math.inf, 5, 1, 1.5])
+    std = noise_std(steps, start=9.0)
     assert std.before.tolist() == pytest.approx(sigmas.tolist(), rel=1e-12)
 
 

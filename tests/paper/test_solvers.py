@@ -8,7 +8,7 @@ import pytest
 import torch
 from reference import Replay, mixture_score, multistep_sde, normals
 
-from cascore.sampling import consistent_annealed, consistent_moves
+from cascore.sampling import consistent_annealed, consistent_steps
 from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas
 from cascore.theory import GaussianMixtureDenoiser, gaussian_law
 
@@ -130,7 +130,7 @@ def test_order_of_convergence_in_the_variance(family, kappa, order):
     errors = []
     for count in counts:
         law = gaussian_law(
-            consistent_moves(family(first, last, count), kappa=kappa, order=order),
+            consistent_steps(family(first, last, count), kappa=kappa, order=order),
             mean=0.0,
             std=std,
             start_mean=0.0,

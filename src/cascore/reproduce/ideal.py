@@ -2,7 +2,7 @@
 
 from cascore.experiment.build import sampling_sigmas
 from cascore.experiment.settings import Sampler, Schedule
-from cascore.sampling import consistent_moves, langevin_moves
+from cascore.sampling import consistent_steps, langevin_steps
 from cascore.theory import NoiseStd, noise_std
 
 __all__ = ["ideal_noise"]
@@ -12,15 +12,15 @@ def ideal_noise(sampler: Sampler, schedule: Schedule) -> NoiseStd:
     """Propositions 1 and 2: the deviation before and after each call of a chain from sigma_1 z."""
     sigmas = sampling_sigmas(sampler, schedule)
     if sampler.method == "als":
-        moves = langevin_moves(
+        steps = langevin_steps(
             sigmas, eta=sampler.eta, epsilon=sampler.epsilon, steps_per_level=sampler.n_sigma
         )
     else:
-        moves = consistent_moves(
+        steps = consistent_steps(
             sigmas,
             kappa=sampler.resolved_kappa,
             eta=sampler.eta,
             epsilon=sampler.epsilon,
             order=sampler.order,
         )
-    return noise_std(moves, start=schedule.first)
+    return noise_std(steps, start=schedule.first)
