@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 
 from cascore.metrics import ExtractorIdentity, FeatureMoments
-from cascore.metrics.inception import prepared
-from cascore.metrics.inception_network import FEATURES, SIDE, InceptionNetwork
+from cascore.metrics.extractors.inception import prepared
+from cascore.metrics.extractors.inception_network import FEATURES, SIDE, InceptionNetwork
 
 COUNT = 16  # images
 BATCH = 256  # feature vectors in one update of the moments, the default of `feature_moments`

@@ -1,7 +1,6 @@
 import hashlib
 import importlib.util
 import json
-import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +9,6 @@ import pytest
 import safetensors.torch
 import torch
 
-import cascore.metrics
 from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.metrics import (
@@ -18,13 +16,13 @@ from cascore.metrics import (
     frechet_distance,
     load_classifier,
     mode_coverage,
-    read_classifier,
     real_floor,
 )
-from cascore.metrics.classifier import ConvNet
+from cascore.metrics.extractors import classifier
+from cascore.metrics.extractors.classifier import ConvNet
 from cascore.pixels import to_float, to_uint8
 
-WEIGHTS = Path(cascore.metrics.__file__).parent / "weights"
+WEIGHTS = Path(classifier.__file__).parent / "weights"
 ENOUGH = {"digits": 0.98, "fashion-mnist": 0.91, "mnist": 0.99}
 
 
@@ -77,11 +75,11 @@ def test_features_are_whitened_over_the_training_images() -> None:
     assert float(moments.mean.abs().max()) < 1e-4
 
 
-def test_whitening_by_hand() -> None:
+def test_whitening_by_hand(tool: ModuleType) -> None:
     torch.manual_seed(0)
     network = ConvNet(image_shape=(1, 4, 4), widths=(3,), dimension=2, classes=2).eval()
     mean = torch.tensor([1.0, 2.0]).double()
-    network.whiten(mean, torch.tensor([[0.0, 0.0], [0.0, 4.0]]).double())
+    tool.whiten(network, mean, torch.tensor([[0.0, 0.0], [0.0, 4.0]]).double())
     pixels = torch.rand(5, 1, 4, 4)
     expected = (network.penultimate(pixels) - mean) / torch.tensor([0.04, 4.04]).sqrt()
     # The signs of principal directions are free.
@@ -154,51 +152,30 @@ def test_unknown_names_are_refused() -> None:
             load_classifier(name)
 
 
-def copy_of_digits(folder: Path) -> Path:
-    for suffix in ("json", "safetensors"):
-        shutil.copy(WEIGHTS / f"digits.{suffix}", folder)
-    return folder / "digits.safetensors"
+def test_damaged_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "_WEIGHTS", tmp_path)
+    weights = (WEIGHTS / "digits.safetensors").read_bytes()
+    card = json.loads((WEIGHTS / "digits.json").read_text())
+    tensors = safetensors.torch.load(weights)
 
+    def refused(weights: bytes, card: bytes) -> None:
+        (tmp_path / "digits.safetensors").write_bytes(weights)
+        (tmp_path / "digits.json").write_bytes(card)
+        with pytest.raises(InputError, match=r"are not a classifier.*install cascore again"):
+            load_classifier("digits")
 
-def rewrite(path: Path, weights: bytes, **changes: object) -> None:
-    """Other weights with a card that vouches for them, and other changes to the card."""
-    path.write_bytes(weights)
-    card_path = path.with_suffix(".json")
-    pin = {"digest": hashlib.sha256(weights).hexdigest()}
-    card_path.write_text(json.dumps(json.loads(card_path.read_text()) | changes | pin))
+    def vouched(weights: bytes, **changes: object) -> None:
+        """A card with changes that has the weights' own digest."""
+        digest = hashlib.sha256(weights).hexdigest()
+        refused(weights, json.dumps(card | changes | {"digest": digest}).encode())
 
-
-def test_damaged_weights_are_refused(tmp_path: Path) -> None:
-    path = copy_of_digits(tmp_path)
-    images = load_images("digits", "test").images
-    assert torch.equal(read_classifier(path)(images), load_classifier("digits")(images))
-    damaged = bytearray(path.read_bytes())
-    damaged[-1] ^= 1
-    path.write_bytes(damaged)
-    with pytest.raises(InputError, match="do not belong together"):
-        read_classifier(path)
-
-
-def test_missing_and_malformed_files_are_refused(tmp_path: Path) -> None:
-    path = copy_of_digits(tmp_path)
-    weights, card = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
-    rewrite(path, b"not safetensors")
-    with pytest.raises(InputError, match="do not describe a classifier"):
-        read_classifier(path)
-    for change in ({"widths": [32, 65]}, {"widths": []}, {"image_shape": [1, 8]}):
-        rewrite(path, weights, **card | change)
-        with pytest.raises(InputError, match="do not describe a classifier"):
-            read_classifier(path)
-    rewrite(path, safetensors.torch.save({"head.weight": torch.zeros(10, 64)}))
-    with pytest.raises(InputError, match="do not describe a classifier"):
-        read_classifier(path)
+    refused(weights[:-1] + bytes([weights[-1] ^ 1]), json.dumps(card).encode())
     for text in (b"{}", b"[]", b"{", b"\xff\xfe\x00"):
-        path.with_suffix(".json").write_bytes(text)
-        with pytest.raises(InputError, match="do not describe a classifier"):
-            read_classifier(path)
-    path.with_suffix(".json").unlink()
-    with pytest.raises(InputError, match="cannot read the classifier"):
-        read_classifier(path)
+        refused(weights, text)
+    vouched(b"not safetensors")
+    vouched(safetensors.torch.save({"head.weight": tensors["head.weight"]}))
+    for change in ({"widths": [32, 65]}, {"widths": []}, {"image_shape": [1, 8]}):
+        vouched(weights, **change)
 
 
 def test_training_is_repeatable(tool: ModuleType) -> None:

@@ -9,7 +9,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from cascore.errors import InputError
 from cascore.metrics import ExtractorIdentity, FeatureMoments, frechet_distance
-from cascore.metrics.factor import covariance_factor
+from cascore.metrics.frechet import covariance_factor
 
 MADE_BY = ExtractorIdentity(name="test", digest="0" * 64)
 

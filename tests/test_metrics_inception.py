@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics import Inception, download_inception, inception_file, load_inception
-from cascore.metrics.extractors import load_extractor
-from cascore.metrics.inception import prepared, resize_like_tensorflow
+from cascore.metrics import Inception, download_inception, load_extractor, load_inception
+from cascore.metrics.extractors import inception as module
+from cascore.metrics.extractors.inception import prepared, resize_like_tensorflow
 
 ROOT = Path(__file__).parents[1]
 IMAGES = range(4)
@@ -257,11 +257,10 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
     def play(file: Path) -> None:
         addresses = {PUBLISHED: file.as_uri(), OTHER: "none:"}
-        monkeypatch.setattr(inception_file, "INCEPTION_FILES", addresses)
-        monkeypatch.setattr(inception_file, "_SIZE", file.stat().st_size)
+        monkeypatch.setattr(module, "INCEPTION_FILES", addresses)
+        monkeypatch.setattr(module, "_SIZE", file.stat().st_size)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        for module in ("cascore.metrics.inception_file", "cascore.metrics.inception"):
-            monkeypatch.setattr(f"{module}.INCEPTION_SHA256", digest)
+        monkeypatch.setattr(module, "INCEPTION_SHA256", digest)
 
     return play
 
@@ -308,7 +307,7 @@ def test_download_counts_and_verifies(
     found = download_inception(tmp_path / "a", progress=counted.append)
     assert found.read_bytes() == megabytes.read_bytes()
     assert sum(counted) == megabytes.stat().st_size
-    monkeypatch.setattr(inception_file, "INCEPTION_SHA256", "0" * 64)
+    monkeypatch.setattr(module, "INCEPTION_SHA256", "0" * 64)
     with pytest.raises(InputError, match=r"gives other bytes .*thrown away.*put it into"):
         download_inception(tmp_path / "b")
     assert list((tmp_path / "b" / "inception").iterdir()) == []

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascore.errors import InputError
-from cascore.metrics import ExtractorIdentity, FeatureMoments, feature_moments
+from cascore.metrics import ExtractorIdentity, FeatureMoments
 
 MADE_BY = ExtractorIdentity(name="test", digest="0" * 64)
 
@@ -112,40 +112,3 @@ def test_what_cannot_be_merged() -> None:
         ours.merge(theirs)
     with pytest.raises(InputError, match="dimension is 0"):
         FeatureMoments.empty(0, extractor=MADE_BY)
-
-
-class Halves:
-    """Means of the left and of the right half of an image."""
-
-    identity = ExtractorIdentity(name="halves", digest="2" * 64)
-    dimension = 2
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        self.batches.append(len(images))
-        return images.to(torch.float32).unflatten(3, (2, -1)).mean(dim=(1, 2, 4))
-
-
-def test_feature_moments_streams_over_images() -> None:
-    generator = torch.Generator().manual_seed(6)
-    images = torch.randint(256, (25, 1, 4, 4), generator=generator).to(torch.uint8)
-    extractor = Halves()
-    moments = feature_moments(extractor, images, batch_size=10)
-    assert extractor.batches == [10, 10, 5]
-    assert moments.extractor == Halves.identity
-    halves = np.stack(
-        [images.numpy()[..., :2].mean((1, 2, 3)), images[..., 2:].numpy().mean((1, 2, 3))]
-    )
-    np.testing.assert_allclose(moments.mean, halves.mean(axis=1), rtol=1e-6)  # float32 features
-    np.testing.assert_allclose(moments.covariance, np.cov(halves), rtol=1e-5)
-
-
-def test_feature_moments_of_nothing_and_of_bad_batches() -> None:
-    assert feature_moments(Halves(), torch.zeros(0, 1, 4, 4, dtype=torch.uint8)).count == 0
-    with pytest.raises(InputError, match="batch_size is 0"):
-        feature_moments(Halves(), torch.zeros(1, 1, 4, 4, dtype=torch.uint8), batch_size=0)
-    mixed = [torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(1, 5, 5, dtype=torch.uint8)]
-    with pytest.raises(InputError, match=r"mixed sizes: \[4, 4\], then \[5, 5\]"):
-        feature_moments(Halves(), mixed)

@@ -10,7 +10,7 @@ from cascore.data import load_images
 from cascore.experiment.generate import generate
 from cascore.experiment.settings import Sampler
 from cascore.metrics import frechet_distance, load_extractor, real_floor
-from cascore.metrics.moments import FeatureMoments
+from cascore.metrics.frechet import FeatureMoments
 from cascore.model.pretrained import find_model
 from cascore.pixels import to_float, to_uint8
 from cascore.reproduce import judging

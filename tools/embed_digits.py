@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-OUT = Path(__file__).resolve().parents[1] / "src" / "cascore" / "datasets" / "digits.npz"
+OUT = Path(__file__).resolve().parents[1] / "src" / "cascore" / "data" / "digits.npz"
 
 
 def main() -> None:

@@ -18,12 +18,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from cascore.data import load_images
-from cascore.metrics import (
-    FeatureMoments,
-    FrechetExtrapolation,
-    frechet_extrapolated,
-    load_extractor,
-)
+from cascore.metrics import FeatureMoments, frechet_extrapolated, load_extractor
+from cascore.metrics.extrapolation import FrechetExtrapolation
 from cascore.pixels import to_float, to_uint8
 
 SEED = 0

@@ -5,8 +5,8 @@
     python tools/train_classifier.py mnist --root FOLDER_OF_IDX_FILES
 
 Trains on the train split, never chooses anything by the test split, and writes NAME.safetensors
-and NAME.json to the weights of `cascore.metrics`. One thread and one seed: the same machine and
-the same version of torch give the same bytes.
+and NAME.json to the weights of `cascore.metrics.extractors`. One thread and one seed: the same
+machine and the same version of torch give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +22,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import cascore.metrics
 from cascore.data import ImageSet, load_images
+from cascore.files import replaced_file, write_text
 from cascore.metrics import ExtractorIdentity, FeatureMoments
-from cascore.metrics.classifier import ConvNet
+from cascore.metrics.extractors import classifier
+from cascore.metrics.extractors.classifier import ConvNet
 from cascore.pixels import to_float
 
 SEED = 0
@@ -59,9 +58,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--root", type=Path, help="folder of the data set's files")
-    parser.add_argument(
-        "--out", type=Path, default=Path(cascore.metrics.__file__).parent / "weights"
-    )
+    weights_folder = Path(classifier.__file__).parent / "weights"
+    parser.add_argument("--out", type=Path, default=weights_folder)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -71,7 +69,7 @@ def main() -> None:
     test_set = load_images(arguments.name, "test", root=arguments.root)
     network = train(train_set, recipe)
     activations = penultimate_moments(network, train_set)
-    network.whiten(activations.mean, activations.covariance)
+    whiten(network, activations.mean, activations.covariance)
     correct = count_correct(network, test_set)
     print(f"{arguments.name}: {correct} of {len(test_set.labels)} held-out images are correct")
 
@@ -93,9 +91,9 @@ def main() -> None:
         "torch": torch.__version__,
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(arguments.out / f"{arguments.name}.safetensors", weights)
-    text = json.dumps(card, indent=2) + "\n"
-    write_atomically(arguments.out / f"{arguments.name}.json", text.encode())
+    with replaced_file(arguments.out / f"{arguments.name}.safetensors") as path:
+        path.write_bytes(weights)
+    write_text(arguments.out / f"{arguments.name}.json", json.dumps(card, indent=2) + "\n")
 
 
 def train(data: ImageSet, recipe: Recipe) -> ConvNet:
@@ -150,22 +148,30 @@ def penultimate_moments(network: ConvNet, data: ImageSet) -> FeatureMoments:
 
 
 @torch.no_grad()
+def whiten(network: ConvNet, mean: Tensor, covariance: Tensor) -> None:
+    """Fix the features' map from the moments of penultimate activations.
+
+    Each principal direction is centred and divided by √(λ + λ_max / 100). The addition keeps
+    directions that hardly vary, such as units that are almost always off, from being blown up.
+
+    Args:
+        network: Its whitening layer is set.
+        mean: [dimension] float64.
+        covariance: [dimension, dimension] float64.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    matrix = (vectors / (values + values[-1] / 100).sqrt()).T
+    network.whitening.weight.copy_(matrix)
+    network.whitening.bias.copy_(-matrix @ mean)
+
+
+@torch.no_grad()
 def count_correct(network: ConvNet, data: ImageSet) -> int:
     """How many images of a labelled set the network classifies correctly."""
     hits = 0
     for images, labels in zip(data.images.split(256), data.labels.split(256), strict=True):
         hits += int((network(to_float(images)).argmax(dim=1) == labels).sum())
     return hits
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by new content in one step, so that no reader sees half of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,22 @@
 """How good samples are: distances between features, their errors, classes reached, neighbours."""
 
-from cascore.metrics.class_scores import InceptionScore, inception_score
-from cascore.metrics.classifier import Classifier, load_classifier, read_classifier
-from cascore.metrics.extract import extract_features, feature_moments, save_features
+from cascore.metrics.class_scores import inception_score
 from cascore.metrics.extractors import extractor_names, load_extractor
-from cascore.metrics.extrapolation import (
-    FrechetExtrapolation,
-    FrechetPoint,
-    frechet_extrapolated,
+from cascore.metrics.extractors.classifier import Classifier, load_classifier
+from cascore.metrics.extractors.inception import Inception, download_inception, load_inception
+from cascore.metrics.extractors.random_network import random_convolution
+from cascore.metrics.extractors.user_module import ModuleExtractor
+from cascore.metrics.extrapolation import frechet_extrapolated
+from cascore.metrics.features import ExtractorIdentity, FeatureExtractor, extract_features
+from cascore.metrics.floor import Floor, at_floor, floor_band, real_floor
+from cascore.metrics.frechet import (
+    FeatureMoments,
+    FrechetEstimate,
+    feature_moments,
+    frechet_distance,
+    frechet_estimate,
 )
-from cascore.metrics.features import Pixels
-from cascore.metrics.floor import Floor, at_floor, real_floor
-from cascore.metrics.frechet import frechet_distance
-from cascore.metrics.frechet_errors import FrechetEstimate, frechet_bootstrap, frechet_estimate
-from cascore.metrics.inception import Inception, load_inception
-from cascore.metrics.inception_file import download_inception
-from cascore.metrics.kernel import (
-    KernelDistance,
-    SubsetKernelDistance,
-    kernel_distance,
-    subset_kernel_distance,
-)
+from cascore.metrics.kernel import KernelDistance, kernel_distance
 from cascore.metrics.manifold import (
     DensityCoverage,
     PrecisionRecall,
@@ -28,19 +24,7 @@ from cascore.metrics.manifold import (
     precision_recall,
 )
 from cascore.metrics.modes import ModeCoverage, mode_coverage, published_kl, stacked_labels
-from cascore.metrics.moments import (
-    ExtractorIdentity,
-    FeatureExtractor,
-    FeatureMoments,
-)
-from cascore.metrics.neighbours import (
-    Memorisation,
-    Neighbours,
-    memorisation_ratio,
-    nearest_neighbours,
-)
-from cascore.metrics.random_network import RandomConvolution, random_convolution
-from cascore.metrics.user_module import ModuleExtractor, module_extractor
+from cascore.metrics.neighbours import Memorisation, memorisation_ratio, nearest_neighbours
 
 __all__ = [
     "Classifier",
@@ -50,26 +34,19 @@ __all__ = [
     "FeatureMoments",
     "Floor",
     "FrechetEstimate",
-    "FrechetExtrapolation",
-    "FrechetPoint",
     "Inception",
-    "InceptionScore",
     "KernelDistance",
     "Memorisation",
     "ModeCoverage",
     "ModuleExtractor",
-    "Neighbours",
-    "Pixels",
     "PrecisionRecall",
-    "RandomConvolution",
-    "SubsetKernelDistance",
     "at_floor",
     "density_coverage",
     "download_inception",
     "extract_features",
     "extractor_names",
     "feature_moments",
-    "frechet_bootstrap",
+    "floor_band",
     "frechet_distance",
     "frechet_estimate",
     "frechet_extrapolated",
@@ -80,14 +57,10 @@ __all__ = [
     "load_inception",
     "memorisation_ratio",
     "mode_coverage",
-    "module_extractor",
     "nearest_neighbours",
     "precision_recall",
     "published_kl",
     "random_convolution",
-    "read_classifier",
     "real_floor",
-    "save_features",
     "stacked_labels",
-    "subset_kernel_distance",
 ]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics.frechet_errors import Projected
-from cascore.metrics.moments import ExtractorIdentity, FeatureMoments
+from cascore.metrics.features import ExtractorIdentity
+from cascore.metrics.frechet import FeatureMoments, Projected
 
 __all__ = ["FrechetExtrapolation", "FrechetPoint", "frechet_extrapolated"]
 
@@ -90,9 +90,8 @@ def frechet_extrapolated(
     sizes = _sizes(counts, total=projected.count, dimension=reference.dimension)
     design = torch.stack([torch.ones_like(sizes), 1 / sizes], dim=1)
     root = sizes.sqrt()
-    solution = (
-        torch.linalg.pinv(design * root[:, None]) * root
-    )  # [2, points]: values to limit, slope
+    # From the values at the points to the limit and the slope, [2, points].
+    solution = torch.linalg.pinv(design * root[:, None]) * root
     generator = torch.Generator().manual_seed(seed)
     points, derivative = [], torch.zeros(projected.count, dtype=torch.float64)
     for size, weight in zip(sizes.tolist(), solution[0].tolist(), strict=True):

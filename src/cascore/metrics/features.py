@@ -1,138 +1,178 @@
-"""What every feature extractor does alike, and the simplest of them: the pixels.
+"""From images to features: what an extractor is, and features of any number of images.
 
-The contract is `FeatureExtractor`: a callable from images uint8 [N, C, H, W] to features float32
-[N, dimension] on the CPU, with an `identity` of its name and a digest of whatever decides the
-features. An extractor works in batches of its own, so it may be given any number of images; where
-its weights live, the work is done.
+Images come as one tensor (which may be a memory map) or as an iterable of tensors of any lengths,
+such as a sampler's batches. Either is cut into batches of one size first, so the lengths in which
+images arrive move no bit of a result. Another batch size moves rounding, because a convolution may
+be computed by another algorithm.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics.moments import ExtractorIdentity
-from cascore.pixels import to_float
 
 __all__ = [
-    "Pixels",
-    "as_colour",
-    "in_batches",
-    "require_images",
-    "usable_device",
+    "ExtractorIdentity",
+    "FeatureExtractor",
+    "Images",
+    "checked_features",
+    "checked_pair",
+    "extract_features",
+    "features_in_batches",
 ]
+
+Images = Tensor | Iterable[Tensor]
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """The pixels themselves as features, x / 255: for tests, and for images of a few pixels.
+class ExtractorIdentity:
+    """What made the features: features of different identities are never compared."""
 
-    Attributes:
-        image_shape: Channels, height, width of the images it takes.
-    """
+    name: str
+    digest: str
 
-    image_shape: tuple[int, int, int]
+    def __str__(self) -> str:
+        return f"{self.name!r} (digest {self.digest[:12]})"
+
+
+class FeatureExtractor(Protocol):
+    """Turns uint8 images [N, C, H, W] into float32 features [N, dimension] on the CPU."""
 
     @property
     def identity(self) -> ExtractorIdentity:
-        """The name, and a digest of the definition and of the shape."""
-        definition = f"pixels: x / 255, float32, channels, rows, columns of {self.image_shape}"
-        return ExtractorIdentity(
-            name="pixels", digest=hashlib.sha256(definition.encode()).hexdigest()
-        )
+        """Name and digest of whatever decides the features."""
 
     @property
     def dimension(self) -> int:
-        """Channels × height × width."""
-        channels, height, width = self.image_shape
-        return channels * height * width
+        """Length of one feature vector."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, C H W], on the CPU, of images uint8 [N, C, H, W].
-
-        Raises:
-            InputError: Images of another type or shape.
-        """
-        channels, height, width = self.image_shape
-        require_images(images, "pixels", channels=(channels,), size=(height, width))
-        return to_float(images.cpu()).flatten(start_dim=1)
+        """Features [N, dimension] of images uint8 [N, C, H, W]."""
 
 
-def require_images(
-    images: Tensor,
-    name: str,
+def extract_features(
+    extractor: FeatureExtractor,
+    images: Images,
     *,
-    channels: tuple[int, ...],
-    size: tuple[int, int] | None = None,
-    smallest: int = 1,
-) -> None:
-    """Raise InputError unless images are uint8 [N, C, H, W] as the extractor `name` takes them.
+    batch_size: int = 256,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Features float32 [N, D] of images, in memory: 8 kB an image for Inception.
 
     Args:
-        images: What was given.
-        name: Who refuses.
-        channels: The C that it takes.
-        size: The one H and W that it takes, or None if it takes any.
-        smallest: Least H and W if it takes any.
+        extractor: For example `load_extractor("digits")`.
+        images: uint8 [N, C, H, W] as the extractor expects them, or such tensors one after the
+            other; N may be 0.
+        batch_size: Bounds the memory of the work; moves the result by rounding only.
+        progress: Called with the number of images done.
+
+    Raises:
+        InputError: batch_size is below 1, or the extractor refuses the images.
     """
-    fits = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] in channels
-    if fits and size is not None:
-        fits = tuple(images.shape[2:]) == size
-    elif fits:
-        fits = min(images.shape[2:]) >= smallest
-    if not fits:
-        sides = "H, W" if size is None else f"{size[0]}, {size[1]}"
-        least = f" with H and W at least {smallest}" if size is None else ""
-        raise InputError(
-            f"images are {images.dtype} of shape {tuple(images.shape)}; {name!r} takes torch.uint8"
-            f" of shape [N, {' or '.join(map(str, channels))}, {sides}]{least} (cascore.pixels"
-            " turns float pixels in [0, 1] into uint8)"
-        )
-
-
-def as_colour(images: Tensor) -> Tensor:
-    """[N, 3, H, W] of [N, 1 or 3, H, W]: grey is repeated, without a copy."""
-    return images.expand(-1, 3, -1, -1)
-
-
-@torch.no_grad()
-def in_batches(
-    features: Callable[[Tensor], Tensor],
-    images: Tensor,
-    *,
-    device: torch.device,
-    batch_size: int,
-    dimension: int,
-) -> Tensor:
-    """Features float32 [N, dimension] on the CPU, computed `batch_size` images at a time.
-
-    Convolutions are computed in full float32 and by deterministic algorithms: PyTorch's default on
-    GPUs, TF32 with 10 bits of mantissa, is too coarse for distances that are to agree to 1e-4.
-    """
-    rows = [torch.empty(0, dimension)]
-    exact = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    with exact, torch.autocast(device.type, enabled=False):
-        for start in range(0, len(images), batch_size):
-            part = images[start : start + batch_size].to(device)
-            rows.append(features(part).float().cpu())
+    rows, done = [torch.empty(0, extractor.dimension)], 0
+    for features in features_in_batches(extractor, images, batch_size):
+        rows.append(features)
+        done += len(features)
+        if progress is not None:
+            progress(done)
     return torch.cat(rows)
 
 
-def usable_device(device: torch.device | str) -> torch.device:
-    """The device of that name, if this machine and this build of PyTorch have it.
+def features_in_batches(
+    extractor: FeatureExtractor, images: Images, batch_size: int
+) -> Iterator[Tensor]:
+    """Features float32 [n, D] of `batch_size` images at a time, of fewer at the end."""
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; expected at least 1")
+    for batch in _batches(images, batch_size):
+        features = extractor(batch)
+        expected = (len(batch), extractor.dimension)
+        if tuple(features.shape) != expected:
+            raise InputError(
+                f"the extractor {extractor.identity} returned shape {tuple(features.shape)} for"
+                f" {len(batch)} images; expected {expected}"
+            )
+        yield features.detach().cpu().float()
+
+
+def _batches(images: Images, batch_size: int) -> Iterator[Tensor]:
+    """Images in batches of `batch_size`, the last one shorter."""
+    waiting: list[Tensor] = []
+    missing = batch_size
+    shape: torch.Size | None = None
+    for part in (images,) if isinstance(images, Tensor) else images:
+        shape = part.shape[1:] if shape is None else shape
+        if part.shape[1:] != shape:
+            raise InputError(
+                f"images of mixed sizes: {list(shape)}, then {list(part.shape[1:])}; bring them to"
+                " one size first, as the data set folder:PATH does"
+            )
+        while len(part) >= missing:
+            waiting.append(part[:missing])
+            yield torch.cat(waiting) if len(waiting) > 1 else waiting[0]
+            part = part[missing:]
+            waiting, missing = [], batch_size
+        if len(part):
+            waiting.append(part)
+            missing -= len(part)
+    if waiting:
+        yield torch.cat(waiting)
+
+
+def checked_features(features: Tensor, what: str, *, least: int = 0) -> Tensor:
+    """The same features [N, D] in float64 on the CPU.
+
+    Args:
+        features: Floating point [N, D], one row per image.
+        what: What they are called in a message.
+        least: The smallest N that will do.
 
     Raises:
-        InputError: They have not.
+        InputError: Not a tensor, not floating point, not [N, D] with D >= 1, not finite, too few.
     """
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"cannot compute on the device {device!r}: {reason}; try cpu") from error
+    if not isinstance(features, Tensor):
+        raise InputError(
+            f"{what} are a {type(features).__name__}; expected a floating point tensor [N, D], "
+            "one row per image (images of mixed sizes have features only once they are resized)"
+        )
+    if features.ndim != 2 or not features.is_floating_point() or features.shape[1] == 0:
+        raise InputError(
+            f"{what} are {features.dtype} of shape {tuple(features.shape)}; expected "
+            "floating point [N, D], one row per image"
+        )
+    if len(features) < least:
+        raise InputError(f"{what} hold {len(features)} feature vectors; expected at least {least}")
+    features = features.detach().to(device="cpu", dtype=torch.float64)
+    broken = int((~features.isfinite()).any(dim=1).sum())
+    if broken:
+        raise InputError(
+            f"{what}: {broken} of {len(features)} feature vectors hold NaN or infinity; look at "
+            "the images they come from: one such vector would make the whole result meaningless"
+        )
+    return features
+
+
+def checked_pair(
+    generated: Tensor, reference: Tensor, *, chunk: int, least: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Both sets as by `checked_features`, of one dimension, and a chunk of at least one row.
+
+    Raises:
+        InputError: Either set is refused, their dimensions differ, or chunk is below 1.
+    """
+    if chunk < 1:
+        raise InputError(f"chunk is {chunk}; expected at least 1")
+    generated = checked_features(generated, "generated features", least=least)
+    reference = checked_features(reference, "reference features", least=least)
+    if generated.shape[1] != reference.shape[1]:
+        raise InputError(
+            f"generated features have {generated.shape[1]} dimensions, reference features "
+            f"{reference.shape[1]}; compute both with the same extractor"
+        )
+    return generated, reference

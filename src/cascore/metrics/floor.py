@@ -13,15 +13,16 @@ reference they were compared with, the splits then have the same sizes as the co
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics.frechet import frechet_distance
-from cascore.metrics.moments import ExtractorIdentity, FeatureMoments
+from cascore.metrics.features import ExtractorIdentity
+from cascore.metrics.frechet import FeatureMoments, frechet_distance
 
-__all__ = ["Floor", "at_floor", "real_floor"]
+__all__ = ["Floor", "at_floor", "floor_band", "real_floor"]
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Floor:
     Attributes:
         mean: Mean over random splits.
         spread: Standard deviation of a single split's distance.
-        count: Images on the side of the samples.
-        reference_count: Images on the side of the reference.
-        repeats: Random splits.
+        count: Number of images on the side of the samples.
+        reference_count: Number of images on the side of the reference.
+        repeats: Number of random splits.
         extrapolated: True if there were too few real images to measure these counts.
         extractor: What made the features.
     """
@@ -110,13 +111,28 @@ def real_floor(
     )
 
 
-def at_floor(distance: float, floor: Floor) -> bool:
+class _HasFloor(Protocol):
+    """A `Floor`, or a record that keeps its mean and spread."""
+
+    @property
+    def mean(self) -> float: ...
+
+    @property
+    def spread(self) -> float: ...
+
+
+def floor_band(floor: _HasFloor) -> tuple[float, float]:
+    """The distances that cannot be told from that of real images: mean - and + 2 spread."""
+    return floor.mean - 2 * floor.spread, floor.mean + 2 * floor.spread
+
+
+def at_floor(distance: float, floor: _HasFloor) -> bool:
     """Whether a distance cannot be told from that of real images: at most mean + 2 spread.
 
     A distance far *below* the floor passes too, but is no success: the samples are closer to the
     reference than new real images are. Look at `memorisation_ratio` then.
     """
-    return distance <= floor.mean + 2 * floor.spread
+    return distance <= floor_band(floor)[1]
 
 
 def _split_distance(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from cascore.errors import InputError
-from cascore.metrics.checks import checked_pair, require_chunk
+from cascore.metrics.features import checked_pair
 
-__all__ = ["KernelDistance", "SubsetKernelDistance", "kernel_distance", "subset_kernel_distance"]
+__all__ = ["KernelDistance", "kernel_distance"]
 
 
 @dataclass(frozen=True)
@@ -20,32 +18,14 @@ class KernelDistance:
     Attributes:
         value: The estimate; it falls to either side of 0 where the distributions are equal.
         error: Its standard error over both sets of images.
-        count: Generated images.
-        reference_count: Reference images.
+        count: Number of generated images.
+        reference_count: Number of reference images.
     """
 
     value: float
     error: float
     count: int
     reference_count: int
-
-
-@dataclass(frozen=True)
-class SubsetKernelDistance:
-    """The kernel distance as it is usually published: mean and spread over random subsets.
-
-    Attributes:
-        value: Mean over the subsets.
-        spread: Standard deviation over the subsets, divided by their number as in the literature.
-            It is that of one subset's distance, not the error of the mean: the subsets overlap.
-        subset_size: Images of each side in a subset.
-        subsets: Random subsets.
-    """
-
-    value: float
-    spread: float
-    subset_size: int
-    subsets: int
 
 
 def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) -> KernelDistance:
@@ -71,8 +51,7 @@ def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) 
         InputError: Features that are not finite [N, D], fewer than 2 of them, two dimensions, or a
             chunk below 1.
     """
-    require_chunk(chunk)
-    generated, reference = checked_pair(generated, reference, least=2)
+    generated, reference = checked_pair(generated, reference, chunk=chunk, least=2)
     n, m = len(generated), len(reference)
     inner = _means(generated, generated, chunk).without_diagonal(_kernel_of_itself(generated))
     outer = _means(reference, reference, chunk).without_diagonal(_kernel_of_itself(reference))
@@ -91,58 +70,6 @@ def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) 
         error=max(once - twice, twice) ** 0.5,
         count=n,
         reference_count=m,
-    )
-
-
-def subset_kernel_distance(
-    generated: Tensor,
-    reference: Tensor,
-    *,
-    subset_size: int = 1000,
-    subsets: int = 100,
-    seed: int,
-) -> SubsetKernelDistance:
-    """KID by the scheme of its paper: the mean over random subsets, to compare with published ones.
-
-    `kernel_distance` uses every pair instead, has a smaller variance and states its standard error.
-
-    Args:
-        generated: Features [N, D] of generated images, N >= subset_size.
-        reference: Features [M, D] of real images, M >= subset_size.
-        subset_size: Images of each side in a subset, drawn without replacement, at least 2.
-        subsets: Random subsets, at least 1.
-        seed: Decides the subsets.
-
-    Raises:
-        InputError: Features that are not finite [N, D], two dimensions, or a number out of range.
-    """
-    if subset_size < 2 or subsets < 1:
-        raise InputError(
-            f"subset_size is {subset_size}, subsets {subsets}; expected at least 2 and at least 1"
-        )
-    generated, reference = checked_pair(generated, reference, least=2)
-    fewest = min(len(generated), len(reference))
-    if fewest < subset_size:
-        raise InputError(
-            f"subset_size is {subset_size}, but one side has {fewest} images; "
-            "use kernel_distance, which takes any number, or smaller subsets"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.tensor(
-        [
-            kernel_distance(
-                *(_draw(features, subset_size, generator) for features in (generated, reference)),
-                chunk=subset_size,
-            ).value
-            for _ in range(subsets)
-        ],
-        dtype=torch.float64,
-    )
-    return SubsetKernelDistance(
-        value=float(values.mean()),
-        spread=float(values.std(correction=0)),
-        subset_size=subset_size,
-        subsets=subsets,
     )
 
 
@@ -188,7 +115,3 @@ def _kernel(products: Tensor, dimension: int) -> Tensor:
 
 def _kernel_of_itself(features: Tensor) -> Tensor:
     return _kernel(features.square().sum(dim=1), features.shape[1])
-
-
-def _draw(features: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    return features[torch.randperm(len(features), generator=generator)[:size]]

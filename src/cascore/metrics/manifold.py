@@ -10,14 +10,13 @@ images has high precision and low recall.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics.checks import checked_pair, require_chunk
+from cascore.metrics.features import checked_pair
 from cascore.metrics.neighbours import nearest_neighbours
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
@@ -32,9 +31,9 @@ class PrecisionRecall:
         precision_error: Standard error over the generated images, the real ones being fixed.
         recall: Share of real images in a ball of a generated image, from 0 to 1.
         recall_error: Standard error over the real images, the generated ones being fixed.
-        neighbours: k.
-        count: Generated images.
-        reference_count: Real images.
+        neighbours: The k of the k-th nearest neighbour.
+        count: Number of generated images.
+        reference_count: Number of real images.
     """
 
     precision: float
@@ -58,9 +57,9 @@ class DensityCoverage:
             distributions and equally many images it is expected at 1 - C(N - 1, k) / C(2 N - 1, k),
             about 1 - 2⁻ᵏ, not at 1.
         coverage_error: Standard error over the real images, the generated ones being fixed.
-        neighbours: k.
-        count: Generated images.
-        reference_count: Real images.
+        neighbours: The k of the k-th nearest neighbour.
+        count: Number of generated images.
+        reference_count: Number of real images.
     """
 
     density: float
@@ -93,9 +92,9 @@ def precision_recall(
             neighbours or chunk below 1.
     """
     generated, reference = _checked(generated, reference, neighbours, chunk)
-    inside_real = _members(generated, reference, _radii(reference, neighbours, chunk), chunk)
-    inside_generated = _members(reference, generated, _radii(generated, neighbours, chunk), chunk)
-    precision, recall = inside_real.per_point > 0, inside_generated.per_point > 0
+    real_balls, _ = _members(generated, reference, _radii(reference, neighbours, chunk), chunk)
+    made_balls, _ = _members(reference, generated, _radii(generated, neighbours, chunk), chunk)
+    precision, recall = real_balls > 0, made_balls > 0
     return PrecisionRecall(
         precision=_share(precision),
         precision_error=_binomial_error(precision),
@@ -116,19 +115,14 @@ def density_coverage(
     independently: the error of the density is that of a mean. That of the coverage is binomial over
     the real images, as in `precision_recall`. Coverage depends on both counts.
 
-    Args:
-        generated: Features [N, D] of generated images, N > neighbours.
-        reference: Features [M, D] of real images, M > neighbours.
-        neighbours: k, at least 1; the paper's is 5.
-        chunk: Images compared at a time; bounds the memory beyond the features in float64.
-
-    Raises:
-        InputError: As for `precision_recall`.
+    Args and errors are those of `precision_recall`; the paper's k is 5.
     """
     generated, reference = _checked(generated, reference, neighbours, chunk)
-    members = _members(generated, reference, _radii(reference, neighbours, chunk), chunk)
-    balls = members.per_point.to(torch.float64) / neighbours
-    covered = members.per_ball > 0
+    per_point, per_ball = _members(
+        generated, reference, _radii(reference, neighbours, chunk), chunk
+    )
+    balls = per_point.to(torch.float64) / neighbours
+    covered = per_ball > 0
     return DensityCoverage(
         density=float(balls.mean()),
         density_error=float(balls.std()) / len(balls) ** 0.5,
@@ -146,8 +140,7 @@ def _checked(
     """Both sets, moved so that the reference's mean is 0, which keeps the distances' digits."""
     if neighbours < 1:
         raise InputError(f"neighbours is {neighbours}; expected at least 1")
-    require_chunk(chunk)
-    generated, reference = checked_pair(generated, reference, least=0)
+    generated, reference = checked_pair(generated, reference, chunk=chunk)
     for features, what in ((generated, "generated"), (reference, "reference")):
         if len(features) <= neighbours:
             raise InputError(
@@ -159,36 +152,18 @@ def _checked(
 
 
 def _radii(centres: Tensor, neighbours: int, chunk: int) -> Tensor:
-    """Distance of each to its k-th nearest other one, [M]; the nearest of all is itself."""
-    found = nearest_neighbours(centres, centres, k=neighbours + 1, chunk=chunk)
-    return found.distance[:, -1]
+    """Distance [M] of each centre to its k-th nearest other one; the nearest of all is itself."""
+    return nearest_neighbours(centres, centres, k=neighbours + 1, chunk=chunk).distance[:, -1]
 
 
-@dataclass(frozen=True, eq=False)
-class _Members:
-    """How many balls each point lies in, [Q], and how many points lie in each ball, [R]."""
-
-    per_point: Tensor
-    per_ball: Tensor
-
-
-def _members(points: Tensor, centres: Tensor, radii: Tensor, chunk: int) -> _Members:
-    per_point = torch.zeros(len(points), dtype=torch.int64)
-    per_ball = torch.zeros(len(centres), dtype=torch.int64)
-    for i, j, inside in _inside(points, centres, radii, chunk):
-        per_point[i : i + chunk] += inside.sum(dim=1)
-        per_ball[j : j + chunk] += inside.sum(dim=0)
-    return _Members(per_point, per_ball)
-
-
-def _inside(
-    points: Tensor, centres: Tensor, radii: Tensor, chunk: int
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Block by block, which points lie in which closed balls.
+def _members(points: Tensor, centres: Tensor, radii: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """How many closed balls each point lies in, [Q], and how many points lie in each ball, [R].
 
     A squared distance comes from |p|² + |c|² - 2 p·c, and what lies outside by no more than the
     rounding of that sum counts as inside: equal features stay equal.
     """
+    per_point = torch.zeros(len(points), dtype=torch.int64)
+    per_ball = torch.zeros(len(centres), dtype=torch.int64)
     slack = points.shape[1] * torch.finfo(points.dtype).eps
     for i in range(0, len(points), chunk):
         some = points[i : i + chunk]
@@ -196,7 +171,10 @@ def _inside(
             others, radius = centres[j : j + chunk], radii[j : j + chunk]
             norms = some.square().sum(dim=1, keepdim=True) + others.square().sum(dim=1)
             squared = norms - 2 * some @ others.T
-            yield i, j, squared <= radius.square() + slack * norms
+            inside = squared <= radius.square() + slack * norms
+            per_point[i : i + chunk] += inside.sum(dim=1)
+            per_ball[j : j + chunk] += inside.sum(dim=0)
+    return per_point, per_ball
 
 
 def _share(hits: Tensor) -> float:

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -27,11 +26,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cascore.errors import InputError
-from cascore.metrics.features import in_batches, require_images, usable_device
-from cascore.metrics.moments import ExtractorIdentity
+from cascore.metrics.extractors.common import in_batches, require_images, usable_device
+from cascore.metrics.features import ExtractorIdentity
 from cascore.pixels import to_float
 
-__all__ = ["Classifier", "ConvNet", "classifier_names", "load_classifier", "read_classifier"]
+__all__ = ["Classifier", "ConvNet", "classifier_names", "load_classifier"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _BATCH = 256  # fixed: a convolution's rounding may depend on the batch size
@@ -41,7 +40,7 @@ class ConvNet(nn.Module):
     """Convolutional classifier of square images: stages of two convolutions and a halving.
 
     Args:
-        image_shape: Channels, height and width; the sides are equal.
+        image_shape: Channels, height and width of an image; the sides are equal.
         widths: Channels of each stage; every stage halves the side, rounding down.
         dimension: Length of the feature vector, the layer before the logits.
         classes: Number of logits.
@@ -50,8 +49,8 @@ class ConvNet(nn.Module):
     def __init__(
         self,
         *,
-        image_shape: tuple[int, int, int],
-        widths: tuple[int, ...],
+        image_shape: Sequence[int],
+        widths: Sequence[int],
         dimension: int,
         classes: int,
     ) -> None:
@@ -61,7 +60,7 @@ class ConvNet(nn.Module):
         final_side = side >> len(widths)
         self.embed = nn.Linear(widths[-1] * final_side**2, dimension)
         self.head = nn.Linear(dimension, classes)
-        self.whitening = nn.Linear(dimension, dimension)  # set after training, by `whiten`
+        self.whitening = nn.Linear(dimension, dimension)  # set after training
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits [N, classes] of float pixels [N, C, H, W] in [0, 1]."""
@@ -77,22 +76,6 @@ class ConvNet(nn.Module):
         """Whitened penultimate activations [N, dimension] of float pixels in [0, 1]."""
         whitened: Tensor = self.whitening(self.penultimate(pixels))
         return whitened
-
-    @torch.no_grad()
-    def whiten(self, mean: Tensor, covariance: Tensor) -> None:
-        """Fix the features' map from the moments of penultimate activations.
-
-        Each principal direction is centred and divided by √(λ + λ_max / 100). The addition keeps
-        directions that hardly vary, such as units that are almost always off, from being blown up.
-
-        Args:
-            mean: [dimension] float64.
-            covariance: [dimension, dimension] float64.
-        """
-        values, vectors = torch.linalg.eigh(covariance)
-        matrix = (vectors / (values + values[-1] / 100).sqrt()).T
-        self.whitening.weight.copy_(matrix)
-        self.whitening.bias.copy_(-matrix @ mean)
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:
@@ -172,54 +155,30 @@ def load_classifier(name: str, *, device: torch.device | str = "cpu") -> Classif
         raise InputError(
             f"no classifier ships for {name!r}; those with one are {', '.join(classifier_names())}"
         )
-    classifier = read_classifier(_WEIGHTS / f"{name}.safetensors")
-    classifier.network.to(usable_device(device))
-    return classifier
-
-
-def read_classifier(path: Path) -> Classifier:
-    """A classifier from `<name>.safetensors` and the `<name>.json` beside it.
-
-    Raises:
-        InputError: A file is missing or unreadable, or the weights are not those that the JSON
-            file describes.
-    """
+    path = _WEIGHTS / f"{name}.safetensors"
     try:
         weights = path.read_bytes()
-        card_bytes = path.with_suffix(".json").read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the classifier {path}: {error}") from error
-    digest = hashlib.sha256(weights).hexdigest()
-    try:
-        card = json.loads(card_bytes)
-        pinned = card["digest"]
-        if pinned == digest:
-            return _build(card, weights, digest)
-    except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        card = json.loads(path.with_suffix(".json").read_bytes())
+        digest = hashlib.sha256(weights).hexdigest()
+        if card["digest"] != digest:
+            raise ValueError(f"its digest is {digest}, the JSON file says {card['digest']}")
+        network = ConvNet(
+            image_shape=card["image_shape"],
+            widths=card["widths"],
+            dimension=card["dimension"],
+            classes=card["classes"],
+        )
+        network.load_state_dict(safetensors.torch.load(weights))
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
-            f"{path} and its JSON file do not describe a classifier ({error!r}); "
-            "train it again with tools/train_classifier.py"
+            f"{path} and the JSON file beside it are not a classifier ({error!r}); install cascore"
+            " again"
         ) from error
-    raise InputError(
-        f"{path} has digest {digest}, its JSON file says {pinned}; the two do not belong "
-        "together: restore both or train the classifier again"
-    )
-
-
-def _build(card: dict[str, Any], weights: bytes, digest: str) -> Classifier:
-    """The classifier of a card and its weights; whatever is wrong with them raises as it comes."""
     channels, height, width = card["image_shape"]
-    network = ConvNet(
-        image_shape=(channels, height, width),
-        widths=tuple(card["widths"]),
-        dimension=card["dimension"],
-        classes=card["classes"],
-    )
-    network.load_state_dict(safetensors.torch.load(weights))
     return Classifier(
         identity=ExtractorIdentity(name=card["name"], digest=digest),
         image_shape=(channels, height, width),
         dimension=card["dimension"],
         accuracy=card["accuracy"],
-        network=network.eval().requires_grad_(False),
+        network=network.eval().requires_grad_(False).to(usable_device(device)),
     )

@@ -1,12 +1,16 @@
 """The Inception features of the FID (Heusel et al., 2017) and logits of the Inception Score.
 
 Images go through the steps that the published numbers went through: grey is repeated to RGB, the
-image is resized to 299×299 by TensorFlow 1's bilinear rule, pixels become (x - 128) / 128. The
-weights are not ours to ship; `cascore.metrics.inception_file` says which file it is.
+image is resized to 299×299 by TensorFlow 1's bilinear rule, pixels become (x - 128) / 128.
+
+The weights are not ours to ship. One file of 95,628,359 bytes is published under two names, by
+torch-fidelity and by pytorch-fid: TensorFlow's graph of 2015-12-05 (Apache License 2.0), converted
+to PyTorch. Nothing is downloaded unasked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +19,41 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cascore.errors import InputError
-from cascore.metrics.features import as_colour, in_batches, require_images, usable_device
-from cascore.metrics.inception_file import INCEPTION_SHA256, find_inception, sha256_of
-from cascore.metrics.inception_network import FEATURES, SIDE, InceptionNetwork
-from cascore.metrics.moments import ExtractorIdentity
+from cascore.fetching import Download, download
+from cascore.files import file_digest
+from cascore.metrics.extractors.common import (
+    as_colour,
+    in_batches,
+    require_images,
+    usable_device,
+)
+from cascore.metrics.extractors.inception_network import FEATURES, SIDE, InceptionNetwork
+from cascore.metrics.features import ExtractorIdentity
 
-__all__ = ["Inception", "load_inception", "prepared", "resize_like_tensorflow"]
+__all__ = [
+    "INCEPTION_FILES",
+    "INCEPTION_SHA256",
+    "Inception",
+    "download_inception",
+    "load_inception",
+    "prepared",
+    "resize_like_tensorflow",
+]
 
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+INCEPTION_FILES = {
+    "weights-inception-2015-12-05-6726825d.pth": (
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+        "weights-inception-2015-12-05-6726825d.pth"
+    ),
+    "pt_inception-2015-12-05-6726825d.pth": (
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+        "pt_inception-2015-12-05-6726825d.pth"
+    ),
+}
+"""The two names of the file, and the address of each."""
+
+_SIZE = 95_628_359  # bytes of the file
 _BATCH = 32  # 350 MB of activations
 _EPSILON = 0.001  # of the batch normalisations
 _NORM = ("weight", "bias", "running_mean", "running_var")
@@ -99,24 +131,71 @@ def load_inception(
         InputError: No such device, no such file, or one that does not hold exactly the network's
             tensors; a file found below root that is not the published one.
     """
-    place = usable_device(device)
-    found = find_inception(root) if path is None else Path(path)
-    digest = sha256_of(found)
+    device = usable_device(device)
+    file = _find_weights(Path(root) / "inception") if path is None else Path(path)
+    digest = _sha256_of(file)
     published = digest == INCEPTION_SHA256
     if path is None and not published:
         raise InputError(
-            f"{found} has SHA-256 {digest}, the published file {INCEPTION_SHA256}; it is damaged or"
+            f"{file} has SHA-256 {digest}, the published file {INCEPTION_SHA256}; it is damaged or"
             " another file: get it anew, or give its path if you mean other weights"
         )
     with torch.device("meta"):  # draws no initial weights
         network = InceptionNetwork()
-    state = _read_state(found, _file_shapes(network))
+    state = _read_state(file, _file_shapes(network))
     network.load_state_dict(_folded(state), assign=True)
-    network = network.eval().requires_grad_(False).to(place)
-    if place.type == "cpu":  # a third faster there
+    network = network.eval().requires_grad_(False).to(device)
+    if device.type == "cpu":  # a third faster there
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = "inception" if published else "inception with other weights"
     return Inception(identity=ExtractorIdentity(name=name, digest=digest), network=network)
+
+
+def download_inception(
+    root: Path | str = "data",
+    *,
+    progress: Callable[[int], None] = lambda more: None,
+) -> Path:
+    """Download the weights file to ROOT/inception, unless it is there and whole; its path.
+
+    Args:
+        root: The data folder.
+        progress: Called with how many more of its bytes have come.
+
+    Raises:
+        InputError: No connection, or what came is not the published file.
+    """
+    folder = Path(root) / "inception"
+    for name in INCEPTION_FILES:
+        if (folder / name).is_file() and _sha256_of(folder / name) == INCEPTION_SHA256:
+            return folder / name
+    name, address = next(iter(INCEPTION_FILES.items()))
+    file = Download(address, _SIZE, INCEPTION_SHA256)
+    download([file], folder, advice=f"or fetch it by hand. {_advice(folder)}", progress=progress)
+    return folder / name
+
+
+def _find_weights(folder: Path) -> Path:
+    for name in INCEPTION_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"the weights of Inception are not in {folder}. {_advice(folder)}")
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _advice(folder: Path) -> str:
+    addresses = " or ".join(INCEPTION_FILES.values())
+    return (
+        f"It is one file of {_SIZE / 1e6:.1f} MB with SHA-256 {INCEPTION_SHA256}, published as"
+        f" {addresses}: put it into {folder} under its name, or let"
+        f" cascore.metrics.download_inception({str(folder.parent)!r}) fetch it"
+    )
 
 
 def prepared(images: Tensor) -> Tensor:

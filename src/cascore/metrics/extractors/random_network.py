@@ -17,16 +17,21 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascore.metrics.features import as_colour, in_batches, require_images, usable_device
-from cascore.metrics.moments import ExtractorIdentity
+from cascore.metrics.extractors.common import (
+    as_colour,
+    in_batches,
+    require_images,
+    usable_device,
+)
+from cascore.metrics.features import ExtractorIdentity
 from cascore.noise import philox
 from cascore.pixels import to_float
 
@@ -51,15 +56,13 @@ class RandomConvolution:
 
     Attributes:
         identity: Its name, and a digest of its weights and of how they are used.
-        kernels: Per stage, float32 [outputs, inputs, k, k].
-        offsets: Per stage, float32 [outputs].
-        mean: [256] of the raw features of the random images.
+        filters: For each stage a kernel [outputs, inputs, k, k] and offsets [outputs], float32.
+        mean: [256], the mean of the raw features of the random images.
         whitening: [256, 256], symmetric.
     """
 
     identity: ExtractorIdentity
-    kernels: tuple[Tensor, ...]
-    offsets: tuple[Tensor, ...]
+    filters: tuple[tuple[Tensor, Tensor], ...]
     mean: Tensor
     whitening: Tensor
 
@@ -76,15 +79,16 @@ class RandomConvolution:
         """
         require_images(images, _NAME, channels=(1, 3), smallest=_SMALLEST)
         return in_batches(
-            lambda part: (self._raw(to_float(part)) - self.mean) @ self.whitening,
+            self._features,
             images,
             device=self.mean.device,
             batch_size=_BATCH,
             dimension=_DIMENSION,
         )
 
-    def _raw(self, pixels: Tensor) -> Tensor:
-        return _raw_features(pixels, self.kernels, self.offsets)
+    def _features(self, images: Tensor) -> Tensor:
+        raw = _raw_features(to_float(images), self.filters)
+        return (raw - self.mean) @ self.whitening
 
 
 def random_convolution(device: torch.device | str = "cpu") -> RandomConvolution:
@@ -93,13 +97,12 @@ def random_convolution(device: torch.device | str = "cpu") -> RandomConvolution:
     Raises:
         InputError: No such device.
     """
-    extractor, place = _on_the_cpu(), usable_device(device)
+    network, device = _on_the_cpu(), usable_device(device)
     return RandomConvolution(
-        identity=extractor.identity,
-        kernels=tuple(kernel.to(place) for kernel in extractor.kernels),
-        offsets=tuple(offset.to(place) for offset in extractor.offsets),
-        mean=extractor.mean.to(place),
-        whitening=extractor.whitening.to(place),
+        identity=network.identity,
+        filters=tuple((kernel.to(device), offset.to(device)) for kernel, offset in network.filters),
+        mean=network.mean.to(device),
+        whitening=network.whitening.to(device),
     )
 
 
@@ -111,44 +114,39 @@ def _on_the_cpu() -> RandomConvolution:
         f" whitened with ridge {_RIDGE} on {_CALIBRATION} images of spectrum 1/f; seed {_SEED}"
     )
     digest = hashlib.sha256(definition.encode())
-    kernels, offsets = [], []
-    for stage, ((inputs, outputs), side) in enumerate(
-        zip(pairwise(_WIDTHS), _KERNELS, strict=True)
-    ):
+    filters = []
+    for stage, side in enumerate(_KERNELS):
+        inputs, outputs = _WIDTHS[stage : stage + 2]
         fan_in = inputs * side**2
         uniform = _uniform(outputs * (fan_in + 1), stream=stage)
         digest.update(uniform.numpy().astype("<f4").tobytes())
-        kernel, offset = uniform[: outputs * fan_in], uniform[outputs * fan_in :]
         # Variance 2 / fan_in keeps the size of activations through a ReLU (He et al., 2015).
-        kernels.append(kernel.reshape(outputs, inputs, side, side) * math.sqrt(6 / fan_in))
-        offsets.append(offset * _OFFSET)
-    raw = _raw_features(_calibration_images(), tuple(kernels), tuple(offsets)).double()
+        kernel = uniform[: outputs * fan_in].reshape(outputs, inputs, side, side)
+        filters.append((kernel * math.sqrt(6 / fan_in), uniform[outputs * fan_in :] * _OFFSET))
+    raw = _raw_features(_calibration_images(), filters).double()
     mean, covariance = raw.mean(dim=0), raw.T.cov()
     values, vectors = torch.linalg.eigh(covariance)
     # Directions that hardly vary are not blown up; the symmetric root has no free signs.
     whitening = (vectors / (values + _RIDGE * values[-1]).sqrt()) @ vectors.T
     return RandomConvolution(
         identity=ExtractorIdentity(name=_NAME, digest=digest.hexdigest()),
-        kernels=tuple(kernels),
-        offsets=tuple(offsets),
+        filters=tuple(filters),
         mean=mean.float(),
         whitening=whitening.float(),
     )
 
 
-def _raw_features(
-    pixels: Tensor, kernels: tuple[Tensor, ...], offsets: tuple[Tensor, ...]
-) -> Tensor:
+def _raw_features(pixels: Tensor, filters: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Means [N, 256] over quarters of the filters' answers to pixels [N, 1 or 3, H, W]."""
     x = 2 * as_colour(pixels) - 1
-    found = []
-    for stage, (kernel, offset) in enumerate(zip(kernels, offsets, strict=True)):
+    means = []
+    for stage, (kernel, offset) in enumerate(filters):
         if stage:
             x = F.avg_pool2d(x, 2)
         x = F.pad(x, (kernel.shape[-1] // 2,) * 4, mode="replicate")
         x = F.conv2d(x, kernel, offset).relu_()
-        found.append(F.adaptive_avg_pool2d(x, _QUARTERS).flatten(start_dim=1))
-    return torch.cat(found, dim=1)
+        means.append(F.adaptive_avg_pool2d(x, _QUARTERS).flatten(start_dim=1))
+    return torch.cat(means, dim=1)
 
 
 def _calibration_images() -> Tensor:

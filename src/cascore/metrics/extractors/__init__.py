@@ -7,7 +7,7 @@
 | `random-convolution` | 256 of a random network | any, sides from 8 |
 | `inception` | 2,048 of the FID's network, whose file you bring | any |
 
-From Python, `module_extractor` makes one of any module.
+From Python, `ModuleExtractor` makes one of any module.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from cascore.errors import InputError
-from cascore.metrics.classifier import classifier_names, load_classifier
-from cascore.metrics.features import Pixels
-from cascore.metrics.inception import load_inception
-from cascore.metrics.moments import FeatureExtractor
-from cascore.metrics.random_network import random_convolution
+from cascore.metrics.extractors.classifier import classifier_names, load_classifier
+from cascore.metrics.extractors.common import Pixels
+from cascore.metrics.extractors.inception import load_inception
+from cascore.metrics.extractors.random_network import random_convolution
+from cascore.metrics.features import FeatureExtractor
 
 __all__ = ["extractor_names", "load_extractor"]
 
@@ -58,24 +58,19 @@ def load_extractor(
     elif name == "pixels":
         if image_shape is None:
             raise InputError("'pixels' has as many features as an image has; give image_shape")
-        return Pixels(image_shape)
+        extractor = Pixels(image_shape)
     elif name == "random-convolution":
         extractor = random_convolution(device)
     elif name == "inception":
         extractor = load_inception(root=root, device=device)
     else:
-        raise InputError(_unknown(name))
+        close = difflib.get_close_matches(name.lower(), extractor_names(), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(
+            f"there is no extractor {name!r}; known are {', '.join(extractor_names())}{hint}. A"
+            " data set without a classifier of its own can be seen by random-convolution or"
+            " inception; from Python, ModuleExtractor makes an extractor of any module"
+        )
     if image_shape is not None:
         extractor(torch.empty(0, *image_shape, dtype=torch.uint8))
     return extractor
-
-
-def _unknown(name: str) -> str:
-    known = extractor_names()
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return (
-        f"there is no extractor {name!r}; known are {', '.join(known)}{hint}. A data set without"
-        " a classifier of its own can be seen by random-convolution or inception; from Python,"
-        " module_extractor makes an extractor of any module"
-    )
