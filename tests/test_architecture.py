@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "cascore"
 LONGEST = 500
 
 ROOMS = (
-    "errors", "files", "fetching", "pixels", "progress",
+    "errors", "files", "plain", "fetching", "pixels", "progress",
     "schedule", "denoiser", "noise", "sampling", "losses", "theory",
     "stats", "networks", "training", "data", "metrics",
     "experiment", "model", "evaluation", "report",

@@ -12,7 +12,6 @@ from cascore.evaluation.records import (
     read_records,
     record_from_plain,
     record_to_plain,
-    to_plain,
     write_records,
 )
 
@@ -82,7 +81,7 @@ def test_every_entry_is_needed_and_of_its_kind(path):
         ("value", True),
         ("value", "2.5"),
         ("value", float("nan")),
-        ("error", float("inf")),
+        ("error", "much"),
         ("metric", None),
         ("references", {}),
         ("references", [1]),
@@ -104,19 +103,12 @@ def test_a_whole_number_is_a_number():
         ("[]", "no record"),
         ("3", "expected a record"),
         ('{"a": 1}', "schema is None"),
-        ("[" * 100_000, "not JSON"),
+        ("[" * 100_000, "nested deeper"),
     ],
 )
 def test_what_is_no_file_of_records_is_refused(tmp_path, text, told):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=told):
         read_records(tmp_path / "a.json")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="there is no file"):
         read_records(tmp_path / "absent.json")
-
-
-def test_settings_become_what_json_gives_back():
-    settings = {"kappa": float("inf"), "betas": (0, 0.9), "deep": {"a": (1,)}}
-    there = to_plain(settings)
-    assert there == {"kappa": "inf", "betas": [0, 0.9], "deep": {"a": [1]}}
-    assert json.loads(json.dumps(there)) == there

@@ -10,10 +10,9 @@ from cascore.commands.quickstart import FULL, run_quickstart
 from cascore.commands.training import use_threads
 from cascore.experiment import build
 from cascore.experiment.run_folder import CHECKPOINTS, read_experiment
-from cascore.experiment.settings_json import to_json
 from cascore.model.folder import is_model_folder, read_model_record
 from cascore.model.loading import Model, load_model, require_model
-from cascore.model.record import record_to_json
+from cascore.plain import json_text
 from cascore.progress import Display
 from cascore.training.checkpoint import checkpoints
 
@@ -26,11 +25,11 @@ def info(path: Path) -> int:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if is_model_folder(path):
         model = load_model(path, device=torch.device("cpu"))  # which checks that it is whole
-        console.print(record_to_json(read_model_record(path)), end="")
+        console.print(json_text(read_model_record(path)), end="")
         _describe(console, model)
         return 0
     experiment = read_experiment(path)
-    console.print(to_json(experiment), end="")
+    console.print(json_text(experiment), end="")
     saved = checkpoints(path / CHECKPOINTS)
     console.print(f"checkpoints: {', '.join(str(each.step) for each in saved) or 'none yet'}")
     if saved:

@@ -23,7 +23,7 @@ from cascore.experiment.cost import step_cost, training_speed
 from cascore.experiment.presets import SHAPES
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Data, Experiment, Schedule
-from cascore.experiment.settings_json import to_json
+from cascore.plain import json_text
 from cascore.progress import Display
 from cascore.schedule import level_count
 from cascore.training import Workers, joined_processes
@@ -91,7 +91,7 @@ def describe(experiment: Experiment, folder: Path, *, device: str, threads: int 
     cost = step_cost(experiment, shape)
     build.build_gan(experiment.adversarial)  # refuses a name that is none
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(to_json(experiment), end="")
+    console.print(json_text(experiment), end="")
     if absent:
         console.print(f"data: not here, so of shape {list(shape)} and random for this. {absent}")
     else:

@@ -1,8 +1,7 @@
 """`sampler.json` beside a model: what tuning chose for each number of network calls."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ from cascore.evaluation.objective import sampler_of
 from cascore.evaluation.search import Candidate
 from cascore.experiment import build
 from cascore.experiment.settings import Sampler, Spacing
-from cascore.experiment.strict import from_plain
-from cascore.files import write_text
 from cascore.model.loading import Model
+from cascore.plain import from_plain, read_json, write_json
 
 __all__ = ["ADVICE", "Advised", "Choice", "advised", "read_choices", "write_choice"]
 
@@ -44,6 +42,11 @@ class Choice:
     gain: float
     gain_error: float
     tuned: bool
+
+    @staticmethod
+    def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The values with the levels that cascore 0.3, which names none, always took."""
+        return {"spacing": "geometric", **values}
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,7 @@ def read_choices(path: Path) -> dict[int, Choice]:
     """
     if not path.is_file():
         return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    values = read_json(path)
     version = values.get("format_version") if isinstance(values, dict) else None
     calls = values.get("calls") if isinstance(values, dict) else None
     if version != _VERSION or not isinstance(calls, dict):
@@ -109,8 +109,8 @@ def read_choices(path: Path) -> dict[int, Choice]:
 def write_choice(path: Path, calls: int, choice: Choice) -> None:
     """Put a choice into a `sampler.json`, beside those for other numbers of calls."""
     choices = {**read_choices(path), calls: choice}
-    plain: Mapping[str, Any] = {str(n): asdict(choices[n]) for n in sorted(choices)}
-    write_text(path, json.dumps({"format_version": _VERSION, "calls": plain}, indent=2) + "\n")
+    by_calls = {str(n): choices[n] for n in sorted(choices)}
+    write_json(path, {"format_version": _VERSION, "calls": by_calls})
 
 
 def _count(name: str, path: Path) -> int:
@@ -120,8 +120,6 @@ def _count(name: str, path: Path) -> int:
 
 
 def _choice(values: Any, where: str) -> Choice:
-    if isinstance(values, dict):  # those of cascore 0.3 name no levels: all were geometric
-        values = {"spacing": "geometric", **values}
     choice = from_plain(Choice, values, where)
     if choice.order not in (1, 2) or choice.kappa < 1:
         raise InputError(f"{where} has order {choice.order} and kappa {choice.kappa:g}: tune again")

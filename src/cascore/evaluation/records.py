@@ -4,17 +4,14 @@ A file of records is a JSON list, one record for each number; `.jsonl` holds one
 record stands for itself: cut one out of the list and it can still be compared and verified.
 """
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cascore.errors import InputError
-from cascore.experiment.strict import from_plain
-from cascore.files import write_text
 from cascore.metrics import ExtractorIdentity
+from cascore.plain import from_plain, read_json, read_json_lines, to_plain, write_json
 
 __all__ = [
     "SCHEMA",
@@ -30,7 +27,6 @@ __all__ = [
     "read_records",
     "record_from_plain",
     "record_to_plain",
-    "to_plain",
     "write_records",
 ]
 
@@ -196,24 +192,9 @@ class Record:
     command: str
 
 
-def to_plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON reads them back: lists for tuples, "inf" for an infinite number."""
-    return {name: _plain(value) for name, value in settings.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return to_plain(value)
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
 def record_to_plain(record: Record) -> dict[str, Any]:
     """The record as a JSON object, with the schema's name."""
-    return {"schema": SCHEMA, **to_plain(asdict(record))}
+    return {"schema": SCHEMA, **to_plain(record)}
 
 
 def record_from_plain(values: Any, where: str) -> Record:
@@ -238,7 +219,7 @@ def write_records(path: Path, records: Sequence[Record]) -> None:
     """Write a file of records, whole or not at all."""
     plain = [record_to_plain(record) for record in records]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
+    write_json(path, plain)
 
 
 def read_records(path: Path) -> list[Record]:
@@ -247,17 +228,7 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         InputError: A file that is missing or holds anything but records of this schema, named.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the records of {path}: {error}") from None
-    try:
-        if path.suffix == ".jsonl":
-            plain: Any = [json.loads(line) for line in text.splitlines()]
-        else:
-            plain = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+    plain = read_json_lines(path) if path.suffix == ".jsonl" else read_json(path)
     several: Iterable[Any] = plain if isinstance(plain, list) else [plain]
     records = [record_from_plain(each, f"{path}[{i}]") for i, each in enumerate(several)]
     if not records:

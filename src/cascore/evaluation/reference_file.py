@@ -18,9 +18,9 @@ from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.evaluation.records import Reference
-from cascore.experiment.strict import from_plain
 from cascore.files import file_digest, replaced_file
 from cascore.metrics import ExtractorIdentity, FeatureMoments
+from cascore.plain import from_plain, parse_json
 
 __all__ = ["STATISTICS", "Provenance", "Statistics", "read_statistics", "write_statistics"]
 
@@ -173,10 +173,7 @@ def _require_moments(mean: Tensor, covariance: Tensor, path: Path) -> None:
 
 
 def _provenance(said: str, path: Path) -> Provenance:
-    try:
-        values = json.loads(said)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its provenance is not JSON: {error}") from None
+    values = parse_json(said, f"{path}: its provenance")
     schema = values.pop("schema", None) if isinstance(values, dict) else None
     if schema != STATISTICS:
         raise InputError(f"{path}: its schema is {schema!r:.60}; this cascore reads {STATISTICS!r}")

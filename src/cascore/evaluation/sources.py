@@ -17,7 +17,6 @@ from cascore.evaluation.records import (
     ModelFacts,
     SamplerFacts,
     Selection,
-    to_plain,
 )
 from cascore.experiment import build
 from cascore.experiment.generate import generate, seeds_from
@@ -25,6 +24,7 @@ from cascore.model.folder import is_model_folder
 from cascore.model.loading import Model
 from cascore.model.pretrained import spoken_name
 from cascore.pixels import to_uint8
+from cascore.plain import to_plain
 
 __all__ = ["Source", "drawn_source", "files_of", "files_source"]
 

@@ -1,6 +1,5 @@
 """Records computed again: equal, within uncertainty, or different and where."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -14,9 +13,9 @@ from cascore.evaluation.metric_choice import GROUPS
 from cascore.evaluation.question import Counting, Question
 from cascore.evaluation.records import Record
 from cascore.experiment.settings import Sampler
-from cascore.experiment.strict import from_plain
 from cascore.model.loading import load_model
 from cascore.model.pretrained import find_model
+from cascore.plain import from_plain
 
 __all__ = ["Verdict", "Verified", "question_of", "verify"]
 
@@ -152,11 +151,7 @@ def _options(settings: Mapping[str, Any]) -> FolderOptions:
 
 def _sampler(settings: Mapping[str, Any]) -> Sampler:
     settings = {name: value for name, value in settings.items() if name != "tuned"}
-    always_new = settings.get("kappa") == "inf"
-    sampler = from_plain(
-        Sampler, {**settings, "kappa": None} if always_new else settings, "the record's sampler"
-    )
-    return replace(sampler, kappa=math.inf) if always_new else sampler
+    return from_plain(Sampler, settings, "the record's sampler")
 
 
 def _checkpoint(record: Record) -> str:

@@ -10,7 +10,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -28,6 +27,7 @@ from cascore.experiment.run_folder import BEST, CHECKPOINTS, SELECTION
 from cascore.experiment.settings import Experiment
 from cascore.files import replaced_folder, write_text
 from cascore.model.loading import load_model
+from cascore.plain import parse_json, write_json
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
 __all__ = ["EVALUATIONS", "FIRST_SEED", "PeriodicEvaluation", "cut_evaluations"]
@@ -119,8 +119,8 @@ def _read(folder: Path) -> list[Record]:
     if path.is_file():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
-                values = json.loads(line)
-            except ValueError:
+                values = parse_json(line, str(path))
+            except InputError:
                 break
             records.append(record_from_plain(values, f"{path}, line {number}"))
     return records
@@ -143,7 +143,7 @@ def _keep_best(folder: Path, records: list[Record], newest: Checkpoint) -> None:
     selection = Selection(
         metric="frechet", value=_value(best), step=_step(best), candidates=len(candidates)
     )
-    write_text(place / SELECTION, json.dumps(asdict(selection), indent=2) + "\n")
+    write_json(place / SELECTION, selection)
     for each in checkpoints(place):
         if each.step != selection.step:
             shutil.rmtree(each.folder)

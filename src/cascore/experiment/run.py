@@ -23,8 +23,8 @@ from cascore.experiment.run_folder import (
     read_experiment,
 )
 from cascore.experiment.settings import Experiment
-from cascore.experiment.settings_json import to_json
 from cascore.files import write_text
+from cascore.plain import write_json
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
     checkpoint_record,
@@ -184,8 +184,8 @@ def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, An
 def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKPOINTS).mkdir(exist_ok=True)
-    write_text(folder / EXPERIMENT, to_json(experiment))
-    write_text(folder / DATA, json.dumps(data, indent=2) + "\n")
+    write_json(folder / EXPERIMENT, experiment)
+    write_json(folder / DATA, data)
     (folder / _METRICS).touch()
 
 

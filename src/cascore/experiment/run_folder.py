@@ -1,6 +1,5 @@
 """What a run's folder holds, read: settings, data, checkpoints, and the best of them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 from cascore.errors import InputError
 from cascore.evaluation.records import Selection
 from cascore.experiment.settings import Experiment
-from cascore.experiment.settings_json import from_json
-from cascore.experiment.strict import from_plain
+from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
 __all__ = [
@@ -43,13 +41,10 @@ def read_experiment(folder: Path) -> Experiment:
     Raises:
         InputError: the folder is no run, or its settings cannot be read.
     """
+    if not is_run(folder):
+        raise InputError(f"{folder} is not a run of cascore train: there is no {EXPERIMENT}")
     path = folder / EXPERIMENT
-    try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{folder} is not a run of cascore train: no readable {EXPERIMENT} ({error})"
-        ) from None
+    return from_plain(Experiment, read_json(path), str(path))
 
 
 def read_data(folder: Path) -> Mapping[str, Any]:
@@ -59,10 +54,7 @@ def read_data(folder: Path) -> Mapping[str, Any]:
         InputError: a record that is missing, damaged, or without a shape.
     """
     path = folder / DATA
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    data = read_json(path)
     shape = data.get("shape") if isinstance(data, dict) else None
     if not (isinstance(shape, list) and shape and all(type(n) is int and n > 0 for n in shape)):
         raise InputError(f"{path} does not hold the shape of a datum: {shape!r}")
@@ -114,8 +106,4 @@ def read_selection(folder: Path) -> Selection | None:
     path = folder / BEST / SELECTION
     if not path.is_file():
         return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    return from_plain(Selection, values, str(path))
+    return from_plain(Selection, read_json(path), str(path))

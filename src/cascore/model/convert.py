@@ -98,6 +98,8 @@ def convert_checkpoint(
             "sha256": file_digest(checkpoint),
         },
         samplers=samplers,
+        discriminator=None,
+        software={},
     )
     written = write_model_folder(out, record, weights=state, discriminator=opponent)
     return Conversion(out, written, tuple(notices))
@@ -149,6 +151,8 @@ def convert_run(
             "training": _training(newest),
         },
         samplers=_samplers(experiment, shape, pixel_range),
+        discriminator=None,
+        software={},
     )
     written = write_model_folder(
         out, record, weights=state, discriminator=opponent, measured=measured

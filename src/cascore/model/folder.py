@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from cascore.errors import InputError
 from cascore.evaluation.records import Record
 from cascore.experiment.outputs import require_new, software
 from cascore.files import file_digest, replaced_folder, write_text
 from cascore.model.card import model_card
-from cascore.model.record import ModelRecord, record_from_json, record_to_json
+from cascore.model.record import ModelRecord
+from cascore.plain import from_plain, read_json, write_json
 from cascore.training.checkpoint import write_tensors
 
 __all__ = [
@@ -76,7 +76,7 @@ def write_model_folder(
             discriminator=digests.get(DISCRIMINATOR),
             software=software(),
         )
-        write_text(temporary / MODEL, record_to_json(record))
+        write_json(temporary / MODEL, record)
         parameters = sum(tensor.numel() for tensor in weights.values())
         card = model_card(record, parameters=parameters, measured=measured)
         write_text(temporary / _CARD, card)
@@ -90,7 +90,4 @@ def read_model_record(folder: Path) -> ModelRecord:
         InputError: it is missing or damaged, or of a later format.
     """
     path = folder / MODEL
-    try:
-        return record_from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # InputError and UnicodeDecodeError are ValueErrors
-        raise InputError(f"{path} does not describe a model: {error}") from None
+    return from_plain(ModelRecord, read_json(path), str(path))

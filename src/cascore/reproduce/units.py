@@ -13,7 +13,8 @@ import torch
 
 from cascore.errors import InputError
 from cascore.experiment.outputs import write_record
-from cascore.experiment.settings_json import from_json
+from cascore.experiment.settings import Experiment
+from cascore.plain import from_plain
 
 __all__ = ["Record", "Records", "Unit", "of_study", "run_units"]
 
@@ -109,7 +110,7 @@ def _read(path: Path, unit: Unit) -> Record:
 def _comparable(name: str, value: Any) -> Any:
     """A setting; an experiment without what it lacks, as one of an older version may."""
     if name == "experiment" and isinstance(value, dict):
-        return from_json(json.dumps(value))
+        return from_plain(Experiment, value, "experiment")
     return value
 
 

@@ -1,6 +1,5 @@
 """Checkpoints: a folder per step with `state.safetensors` and `state.json`, written atomically."""
 
-import json
 import platform
 import shutil
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.files import give_usual_mode, replaced_folder, write_text
+from cascore.files import give_usual_mode, replaced_folder
+from cascore.plain import read_json, write_json
 from cascore.training.state import TrainState
 
 __all__ = [
@@ -74,7 +74,7 @@ def save_checkpoint(
     }
     with replaced_folder(target) as temporary:
         write_tensors(state.tensors(), temporary / _TENSORS, target=target)
-        write_text(temporary / _RECORD, json.dumps(record, indent=2) + "\n")
+        write_json(temporary / _RECORD, record)
     return Checkpoint(target, state.step)
 
 
@@ -166,10 +166,7 @@ def checkpoint_record(checkpoint: Checkpoint) -> Mapping[str, Any]:
         InputError: a record that is missing or damaged.
     """
     path = checkpoint.folder / _RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a checkpoint's record: {error}") from None
+    record = read_json(path)
     if not isinstance(record, dict):
         raise InputError(f"{path} is not a checkpoint's record: expected an object")
     return record

@@ -1,0 +1,289 @@
+"""JSON and frozen dataclasses: the one reader and the one writer of what this program stores.
+
+A file of JSON comes from anywhere: an older version, another program, a failing disk. Whatever is
+wrong with it is an `InputError` that names the file and the field.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from cascore.errors import InputError
+from cascore.files import write_text
+
+__all__ = [
+    "from_plain",
+    "json_text",
+    "parse_json",
+    "read_json",
+    "read_json_lines",
+    "to_plain",
+    "write_json",
+]
+
+_MAX_BYTES = 2**28  # no file of ours comes near
+_MAX_DEPTH = 64  # far below what copying and printing a value can take
+_MAX_DIGITS = 20  # of 2^64 - 1, the largest seed
+
+_Kind = TypeVar("_Kind")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        InputError: a file that is missing, unreadable or larger than 256 MiB, or that is refused by
+            `parse_json`; the message begins with the path.
+    """
+    return parse_json(_content(path), str(path))
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """The values of a file that holds one JSON value to a line; refused as by `read_json`."""
+    lines = _content(path).splitlines()
+    return [parse_json(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1)]
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{path} is too large for a file of JSON: more than 256 MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def parse_json(content: bytes | str, where: str) -> Any:
+    """The value of JSON text: None, bool, int, float, str, list and dict.
+
+    Args:
+        content: UTF-8 bytes or text.
+        where: what to call it in a message.
+
+    Raises:
+        InputError: bytes that are no UTF-8, text that is no JSON, a name given twice, nesting
+            deeper than 64, an integer of more than 20 digits, a float beyond the range of double
+            precision, NaN or Infinity, half of a surrogate pair.
+    """
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not text in UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise InputError(f"{where} is nested deeper than {_MAX_DEPTH}") from None
+    except ValueError as error:  # JSONDecodeError, and the refusals of the four functions
+        raise InputError(f"{where} is not JSON: {error}") from None
+    _require_sound(value, where, _MAX_DEPTH)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"the name {twice!r:.60} is given twice")
+    return values
+
+
+def _integer(digits: str) -> int:
+    if len(digits.removeprefix("-")) > _MAX_DIGITS:
+        raise InputError(f"an integer of {len(digits)} digits; at most {_MAX_DIGITS} are read")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise InputError(f"the number {digits:.60} is beyond double precision")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise InputError(f'{name} is no number of JSON; an infinite number is written "inf"')
+
+
+def _require_sound(value: Any, where: str, depth: int) -> None:
+    """Refuse what no later step could copy, print or write."""
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise InputError(f"{where} holds half of a surrogate pair: {value!a:.60}")
+    elif isinstance(value, list | dict):
+        if depth == 0:
+            raise InputError(f"{where} is nested deeper than {_MAX_DEPTH}")
+        for part in value if isinstance(value, list) else (*value.keys(), *value.values()):
+            _require_sound(part, where, depth - 1)
+
+
+def to_plain(value: Any) -> Any:
+    """What `from_plain` reads back, as JSON has it: dicts, lists, and "inf" for infinity.
+
+    Raises:
+        InputError: NaN, which nothing that is stored may hold.
+        TypeError: an object that JSON has no form for.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in dataclasses.fields(value))
+        return {name: to_plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):
+            raise InputError("a value to be stored is NaN (not a number)")
+        return "inf" if value > 0 else "-inf"
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def json_text(value: Any) -> str:
+    """A dataclass or a plain value as indented JSON text that ends in a line break."""
+    return json.dumps(to_plain(value), indent=2, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a dataclass or a plain value as a file of JSON, whole or not at all."""
+    write_text(path, json_text(value))
+
+
+def from_plain(kind: type[_Kind], values: Any, where: str) -> _Kind:
+    """An object of a dataclass out of plain values, each field of the kind that it declares.
+
+    A field may be text, a number, a truth value, a literal, a dataclass, a tuple, a mapping with
+    text for keys, `Any`, and a union of these, whose members are tried in their order. A whole
+    number is also read as a float, and "inf" and "-inf" are; a truth value is never a number. A
+    field with a default may be absent.
+
+    Args:
+        kind: the dataclass. If it has a static method `upgraded(values)`, that turns what an older
+            version wrote into the present form first.
+        values: what JSON gave.
+        where: what to call the values in a message.
+
+    Raises:
+        InputError: a field that is missing, unknown or of another kind, or a value that the
+            dataclass itself refuses; named by its path.
+    """
+    if not isinstance(values, Mapping):
+        raise _unexpected(values, kind, where)
+    with _named(where):
+        values = getattr(kind, "upgraded", dict)(values)
+    fields, hints = dataclasses.fields(kind), _hints(kind)  # type: ignore[arg-type]
+    unknown = [name for name in values if name not in hints]
+    if unknown:
+        raise InputError(f"{where}.{unknown[0]!s:.60} is unknown; expected only {', '.join(hints)}")
+    arguments = {}
+    for field in fields:
+        name, hint = field.name, hints[field.name]
+        if name in values:
+            arguments[name] = _value(hint, values[name], f"{where}.{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise InputError(f"{where}.{name} is missing; expected {_word(hint)}")
+    with _named(where):
+        return kind(**arguments)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Put the name of the values before the message of whatever refuses them."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_plain(hint, value, where)
+    if origin in (Union, UnionType):
+        return _member(arguments, value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return _tuple(arguments, value, where)
+    if origin is Literal and any(value == word and type(value) is type(word) for word in arguments):
+        return value
+    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
+        return {name: _value(arguments[1], part, f"{where}.{name}") for name, part in value.items()}
+    if hint is float and _is_float(value):
+        return float(value)
+    if hint in (int, str, bool, NoneType) and type(value) is hint:
+        return value
+    raise _unexpected(value, hint, where)
+
+
+def _is_float(value: Any) -> bool:
+    if type(value) is int:
+        return abs(value) < 2**1023  # a larger one may not fit
+    return value in ("inf", "-inf") or (type(value) is float and not math.isnan(value))
+
+
+def _member(members: tuple[Any, ...], value: Any, where: str) -> Any:
+    """The value as the first member of a union that takes it."""
+    if value is None and NoneType in members:
+        return None
+    others = [member for member in members if member is not NoneType]
+    if len(others) == 1:  # its own message tells more than that of the union
+        return _value(others[0], value, where)
+    for member in others:
+        try:
+            return _value(member, value, where)
+        except InputError:
+            continue
+    raise _unexpected(value, Union[members], where)  # noqa: UP007
+
+
+def _tuple(members: tuple[Any, ...], values: list[Any] | tuple[Any, ...], where: str) -> Any:
+    if members[-1] is Ellipsis:
+        members = members[:1] * len(values)
+    if len(members) != len(values):
+        raise InputError(f"{where} has {len(values)} entries; expected {len(members)}")
+    pairs = enumerate(zip(members, values, strict=True))
+    return tuple(_value(member, value, f"{where}[{i}]") for i, (member, value) in pairs)
+
+
+def _unexpected(value: Any, hint: Any, where: str) -> InputError:
+    return InputError(f"{where} is {value!r:.60}; expected {_word(hint)}")
+
+
+def _word(hint: Any) -> str:
+    """What a field takes, in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(_word(member) for member in arguments)
+    if origin is Literal:
+        return " or ".join(json.dumps(word) for word in arguments)
+    if origin is tuple:
+        return "a list"
+    words = {
+        float: "a number",
+        int: "a whole number",
+        str: "text",
+        bool: "true or false",
+        NoneType: "null",
+    }
+    return words.get(hint, "an object")
