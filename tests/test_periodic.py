@@ -226,5 +226,5 @@ def test_a_selection_that_lost_its_checkpoint_is_told(whole, tmp_path):
     with pytest.raises(InputError, match="does not hold step"):
         load_model(run, device=CPU, checkpoint="best")
     (run / "best" / "selection.json").write_text('{"step": 2}')
-    with pytest.raises(InputError, match="candidates is missing"):
+    with pytest.raises(InputError, match="metric is missing"):
         load_model(run, device=CPU, checkpoint="best")

@@ -172,7 +172,7 @@ def test_what_is_no_run_is_no_model(tmp_path, done):
     with pytest.raises(InputError, match="has no checkpoint yet"):
         load_model(done, device=CPU)
     (done / "experiment.json").write_text('{"stepz": 1}')
-    with pytest.raises(InputError, match="unknown settings stepz"):
+    with pytest.raises(InputError, match="stepz is unknown"):
         load_model(done, device=CPU)
 
 

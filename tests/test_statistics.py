@@ -117,7 +117,7 @@ GOOD = {"mu": np.zeros(2), "sigma": np.eye(2)}
         ({**GOOD, "provenance": np.array('{"schema": "other"}')}, "schema is 'other'"),
         (
             {**GOOD, "provenance": np.array('{"schema": "cascore.statistics/1"}')},
-            "command is missing, extractor is missing",
+            "provenance.extractor is missing",
         ),
     ],
 )

@@ -337,7 +337,7 @@ def test_choices_for_other_numbers_of_calls_stay(trained):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "cannot be read"),
+        ("{", "is not JSON"),
         ("[]", "not what cascore tune writes"),
         ('{"format_version": 2, "calls": {}}', "not what cascore tune writes"),
         ('{"format_version": 1, "calls": {"x": {}}}', "no number of calls"),
