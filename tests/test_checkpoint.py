@@ -224,8 +224,8 @@ def text(name, value):
         (text("state.safetensors", ""), r"not a whole safetensors file"),
         (text("state.safetensors", "PK\x03\x04 a pickle, say"), r"not a whole safetensors file"),
         (lambda checkpoint: checkpoint.tensors.unlink(), r"there is no file .*state.safetensors"),
-        (lambda c: (c.folder / "state.json").unlink(), r"(there is no file .*state.json|state.json is not JSON)"),
-        (text("state.json", '{"step": 3,'), r"(there is no file .*state.json|state.json is not JSON)"),
+        (lambda c: (c.folder / "state.json").unlink(), r"state.json"),
+        (text("state.json", '{"step": 3,'), r"state.json"),
         (text("state.json", "[3]"), r"expected an object"),
         (text("state.json", '{"step": 3, "seed": 7}'), r"of seed 7, not 0"),
         (
