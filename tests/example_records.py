@@ -1,18 +1,18 @@
 """A whole record, for tests that change a part of it."""
 
-from cascore.evaluation.records import (
+from cascore.measurement import (
     Computation,
-    FloorFacts,
-    JudgedImages,
+    ExtractorIdentity,
+    Floor,
+    ImageFacts,
+    Measurement,
     ModelFacts,
-    Record,
-    Reference,
+    ReferenceFacts,
     SamplerFacts,
     Selection,
 )
-from cascore.metrics import ExtractorIdentity
 
-TRAIN = Reference(
+TRAIN = ReferenceFacts(
     kind="data",
     name="digits",
     split="train",
@@ -23,14 +23,14 @@ TRAIN = Reference(
     preparation=("scaled to 0 to 255",),
     provenance="known",
 )
-RECORD = Record(
+RECORD = Measurement(
     metric="frechet",
     value=2.5,
     error=0.1,
     settings={},
-    floor=FloorFacts(mean=0.2, spread=0.02, repeats=20, extrapolated=False),
+    floor=Floor(mean=0.2, spread=0.02, repeats=20, extrapolated=False),
     data="digits",
-    images=JudgedImages(
+    images=ImageFacts(
         source="run",
         path="runs/a",
         form="denoised",

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 
 import cascore
 from cascore.data import load_images
-from cascore.evaluation.records import read_records
 from cascore.experiment.presets import PRESETS, SAMPLERS
+from cascore.measurement import read_measurements
 from cascore.pixels import save_png
 
 TINY = ("--network.width", "8", "--train.batch-size", "16", "--train.steps", "3", "--device", "cpu")
@@ -117,7 +117,7 @@ def test_evaluate_prints_a_table_and_writes_records(trained, tmp_path, capsys):
     out = tmp_path / "records.json"
     assert run("evaluate", trained, "--count", 40, "--steps", 2, "--out", out) == 0
     assert "denoised" in capsys.readouterr().out
-    distances = [each for each in read_records(out) if each.metric == "frechet"]
+    distances = [each for each in read_measurements(out) if each.metric == "frechet"]
     assert [(each.images.form, each.references[0].count) for each in distances] == [
         ("raw", 1437), ("raw", 360), ("denoised", 1437), ("denoised", 360),
     ]  # fmt: skip
@@ -148,7 +148,7 @@ def test_evaluate_judges_a_folder_of_real_images_at_the_floor(tmp_path, capsys):
         save_png(image, tmp_path / f"{index}.png")
     out = tmp_path / "records.json"
     assert run("evaluate", tmp_path, "--data", "digits", "--out", out) == 0
-    record = read_records(out)[0]
+    record = read_measurements(out)[0]
     assert record.value <= record.floor.mean + 2 * record.floor.spread
     row = next(x for x in capsys.readouterr().out.splitlines() if "1,437 training" in x)
     assert f"= {record.value:.3f}" in row

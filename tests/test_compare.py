@@ -12,8 +12,7 @@ from cascore.errors import InputError
 from cascore.evaluation.comparison import FIELDS, mismatches, rank, require_comparable
 from cascore.evaluation.comparison_chart import comparison_chart
 from cascore.evaluation.entries import Entry, find_entries
-from cascore.evaluation.records import Selection, write_records
-from cascore.metrics import ExtractorIdentity
+from cascore.measurement import ExtractorIdentity, Selection, write_measurements
 
 
 def changed(**parts):
@@ -121,8 +120,8 @@ def test_a_distance_at_the_floor_says_so(tmp_path):
 def test_entries_are_found_in_files_folders_and_runs(tmp_path):
     other = [changed(metric="kernel"), changed(images__form="raw", value=1.0)]
     held_out = changed(references=(replace(TRAIN, split="test"),), value=7.0)
-    write_records(tmp_path / "run" / "evaluations" / "a.json", [RECORD, *other, held_out])
-    write_records(tmp_path / "run" / "evaluations" / "b.json", [changed(sampler__nfe=100)])
+    write_measurements(tmp_path / "run" / "evaluations" / "a.json", [RECORD, *other, held_out])
+    write_measurements(tmp_path / "run" / "evaluations" / "b.json", [changed(sampler__nfe=100)])
 
     def values(path, **options):
         asked = {"metric": "frechet", "form": "denoised", "split": None} | options
@@ -140,13 +139,13 @@ def test_entries_are_found_in_files_folders_and_runs(tmp_path):
 def test_labels_name_the_levels_where_they_differ(tmp_path):
     settings = [{**RECORD.sampler.settings, "spacing": each} for each in ("geometric", "centred")]
     for name, each in zip("ab", settings, strict=True):
-        write_records(tmp_path / f"{name}.json", [changed(sampler__settings=each)])
+        write_measurements(tmp_path / f"{name}.json", [changed(sampler__settings=each)])
     found = find_entries([tmp_path], metric="frechet", form="denoised", split=None)
     assert [each.label for each in found] == ["geometric levels", "centred levels"]
 
 
 def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):
-    write_records(tmp_path / "a.json", [changed(images__form="images")])
+    write_measurements(tmp_path / "a.json", [changed(images__form="images")])
     for form in ("raw", "denoised", "both"):
         assert find_entries([tmp_path / "a.json"], metric="frechet", form=form, split=None)
 
@@ -161,7 +160,7 @@ def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):
     ],
 )
 def test_nothing_to_compare_is_told(tmp_path, metric, path, told):
-    write_records(tmp_path / "a.json", [RECORD])
+    write_measurements(tmp_path / "a.json", [RECORD])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=told):
         find_entries([tmp_path / path], metric=metric, form="denoised", split=None)
@@ -171,7 +170,7 @@ def test_the_command_prints_a_table_and_draws(tmp_path, capsys):
     near = changed(images__path="runs/b", value=2.6)
     far = changed(images__path="runs/c", value=9.0, error=0.5)
     for name, record in (("a", RECORD), ("b", near), ("c", far)):
-        write_records(tmp_path / f"{name}.json", [record])
+        write_measurements(tmp_path / f"{name}.json", [record])
     files = [tmp_path / f"{name}.json" for name in "cab"]
     assert run("compare", *files, "--out", tmp_path / "a.svg") == 0
     told = capsys.readouterr().out
@@ -185,8 +184,8 @@ def test_the_command_prints_a_table_and_draws(tmp_path, capsys):
 
 
 def test_the_command_refuses_with_the_way_out(tmp_path, capsys):
-    write_records(tmp_path / "a.json", [RECORD])
-    write_records(tmp_path / "b.json", [changed(images__count=500, images__path="runs/b")])
+    write_measurements(tmp_path / "a.json", [RECORD])
+    write_measurements(tmp_path / "b.json", [changed(images__count=500, images__path="runs/b")])
     files = (tmp_path / "a.json", tmp_path / "b.json")
     assert run("compare", *files) == 2
     told = capsys.readouterr().err
@@ -207,7 +206,7 @@ def test_a_chart_has_a_dot_for_every_finite_value_and_refuses_other_endings(tmp_
 
 
 def test_a_record_that_was_edited_by_hand_is_refused(tmp_path, capsys):
-    write_records(tmp_path / "a.json", [RECORD])
+    write_measurements(tmp_path / "a.json", [RECORD])
     plain = json.loads((tmp_path / "a.json").read_text())
     plain[0]["images"]["count"] = "many"
     (tmp_path / "a.json").write_text(json.dumps(plain))

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from cascore import cli
 from cascore.errors import InputError
-from cascore.evaluation.records import read_records
 from cascore.experiment.presets import PRESETS, PUBLISHED
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Adversarial, Data, Network, Schedule
 from cascore.files import file_digest
+from cascore.measurement import read_measurements
 from cascore.model.checkpoint_file import read_checkpoint_file
 from cascore.model.convert import convert_checkpoint, convert_run, published_pixels
 from cascore.model.loading import load_model
@@ -593,7 +593,7 @@ def test_a_model_directory_is_judged_like_its_run(run, tmp_path):
     for path in (run, tmp_path / "model"):
         out = tmp_path / f"{path.name}.json"
         assert command("evaluate", path, "--count", 10, "--steps", 2, "--out", out) == 0
-        files.append(read_records(out))
+        files.append(read_measurements(out))
     for first, second in zip(*files, strict=True):
         assert (first.metric, first.value, first.error) == (
             second.metric, second.value, second.error,

@@ -15,10 +15,10 @@ from cascore import cli
 from cascore.data import FolderOptions, load_images
 from cascore.data.records import array_digest
 from cascore.errors import InputError
-from cascore.evaluation.records import read_records
 from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
+from cascore.measurement import read_measurements
 from cascore.metrics import (
     FeatureMoments,
     frechet_distance,
@@ -199,12 +199,12 @@ def test_stacked_digits_have_modes_and_the_published_kl(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "KL of modes" in told
     assert "KL as published" in told
-    found = by_name(read_records(out), "images")
+    found = by_name(read_measurements(out), "images")
     # The classifier is right on nearly all digits, and 50 of 1,000 classes hardly repeat.
     assert 45 <= found["modes", None] <= 50
     kl = found["modes-kl", None]
     assert kl == pytest.approx(math.log(1000 / 50), abs=0.3)
-    record = next(each for each in read_records(out) if each.metric == "modes-kl")
+    record = next(each for each in read_measurements(out) if each.metric == "modes-kl")
     assert record.settings["perfect"] == pytest.approx(999 / 100)  # (modes - 1) / (2 N)
     a = 50 / 26
     assert found["modes-kl-as-published", None] == pytest.approx(a * (math.log(a) + kl), rel=1e-12)
@@ -274,7 +274,7 @@ def test_the_table_fits_and_shows_both_forms(trained, capsys, tmp_path):
     assert max(map(len, told.splitlines())) <= 100
     heading = next(line for line in told.splitlines() if "raw" in line)
     assert heading.split() == ["raw", "denoised", "real", "images"]
-    first = read_records(out)[0]
+    first = read_measurements(out)[0]
     row = next(line for line in told.splitlines() if line.startswith("Fréchet distance, 1,437"))
     assert f"{first.value:.3f} ± {first.error:.3f}" in row
     assert f"{first.floor.mean:.3f} ± {first.floor.spread:.3f}" in row

@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import evaluate
 from cascore.evaluation.question import Question
-from cascore.evaluation.records import read_records
 from cascore.experiment import periodic
 from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import read_selection
 from cascore.experiment.settings import Data, Network, Sampler, Train
+from cascore.measurement import read_measurements
 from cascore.model.loading import load_model
 from cascore.training.checkpoint import checkpoints
 
@@ -39,7 +39,7 @@ def go(experiment, folder, **settings):
 
 
 def distances(folder):
-    records = read_records(folder / "evaluations.jsonl")
+    records = read_measurements(folder / "evaluations.jsonl")
     return {each.model.step: each.value for each in records}
 
 
@@ -96,7 +96,7 @@ def test_every_chosen_step_has_a_record_and_the_best_is_kept(whole):
 
 def test_the_distance_is_that_of_the_command_on_samples_of_its_own(whole):
     folder, _ = whole
-    record = read_records(folder / "evaluations.jsonl")[-1]
+    record = read_measurements(folder / "evaluations.jsonl")[-1]
     assert record.images.first_seed == FIRST_SEED
     assert (record.images.form, record.references[0].split) == ("denoised", "train")
 

@@ -14,10 +14,10 @@ from torch import nn
 
 import cascore
 from cascore.errors import InputError
-from cascore.evaluation.records import read_records
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Adversarial
+from cascore.measurement import read_measurements
 from cascore.model import pretrained
 from cascore.model.card import model_card
 from cascore.model.convert import convert_run
@@ -122,7 +122,7 @@ def test_a_name_is_sampled_judged_verified_and_described(here, capsys):
 
     assert run("evaluate", "digits", "--count", 20, "--metrics", "frechet", *quick) == 0
     (file,) = (here / "evaluations" / "digits").iterdir()
-    record = read_records(file)[0]
+    record = read_measurements(file)[0]
     assert (record.images.source, record.images.path) == ("model", "digits")
     assert run("verify", file) == 0
 
@@ -157,7 +157,7 @@ def test_the_card_holds_numbers_licence_training_and_limits(converted):
     card = (converted / "model" / "README.md").read_text(encoding="utf-8")
     record = next(
         each
-        for each in read_records(converted / "records.json")
+        for each in read_measurements(converted / "records.json")
         if each.metric == "frechet" and each.images.form == "denoised"
     )
     row = next(line for line in card.splitlines() if line.startswith("| Fréchet distance"))
@@ -173,7 +173,7 @@ def test_numbers_of_other_weights_do_not_get_into_a_card(converted):
     record = read_model_record(converted / "model")
     other = replace(record, digest="0" * 64, source={**record.source, "sha256": "1" * 64})
     with pytest.raises(InputError, match="of other weights"):
-        model_card(other, parameters=1, measured=read_records(converted / "records.json"))
+        model_card(other, parameters=1, measured=read_measurements(converted / "records.json"))
 
 
 def test_seconds_of_training_add_up_over_an_interruption(converted, tmp_path):

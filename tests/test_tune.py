@@ -17,13 +17,13 @@ from cascore.evaluation.advice import Advised, Choice, advised, read_choices, wr
 from cascore.evaluation.evaluate import ready_for_model
 from cascore.evaluation.objective import default_candidate, frechet_objective, largest_kappa
 from cascore.evaluation.question import Question
-from cascore.evaluation.records import read_records
 from cascore.evaluation.search import Candidate, search
 from cascore.evaluation.verification import question_of
 from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
+from cascore.measurement import read_measurements
 from cascore.model.loading import load_model
 from cascore.pixels import to_uint8
 
@@ -228,7 +228,7 @@ def test_a_value_of_the_curve_is_that_of_evaluate(tuned, tmp_path):
     knobs = ("--order", candidate["order"], "--kappa", candidate["kappa"], "--steps", 3)
     asked = ("--count", 8, "--seed", 1_000_008, "--metrics", "frechet", "--device", "cpu")
     assert run("evaluate", tuned, *knobs, *asked, "--out", tmp_path / "r.json") == 0
-    found = next(r for r in read_records(tmp_path / "r.json") if r.images.form == "denoised")
+    found = next(r for r in read_measurements(tmp_path / "r.json") if r.images.form == "denoised")
     assert candidate["values"][1] == pytest.approx(found.value, rel=1e-6)
 
 
@@ -276,7 +276,7 @@ def test_sampling_and_judging_take_the_choice_and_say_so(trained, tmp_path, caps
     asked = ("--steps", 3, "--count", 10, "--metrics", "frechet", "--device", "cpu")
     assert run("evaluate", trained, *asked, "--out", tmp_path / "r.json") == 0
     assert "as tuned for 3 calls" in capsys.readouterr().err
-    (first, *_) = read_records(tmp_path / "r.json")
+    (first, *_) = read_measurements(tmp_path / "r.json")
     assert first.sampler.settings["kappa"] == 3.25
     assert first.sampler.settings["tuned"]["weights"] == first.model.digest
     (trained / "sampler.json").unlink()  # the record says enough to be computed again

@@ -14,11 +14,11 @@ from cascore.data import FolderOptions, load_images
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import evaluate
 from cascore.evaluation.question import Question
-from cascore.evaluation.records import read_records, write_records
 from cascore.evaluation.verification import question_of, verify
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
+from cascore.measurement import read_measurements, write_measurements
 
 CPU = torch.device("cpu")
 TWO = ("frechet", "precision-recall")
@@ -155,8 +155,8 @@ def test_settings_come_back_as_they_were(tmp_path):
 def test_every_sampler_comes_back(trained, tmp_path, sampler):
     question = Question(path=trained, sampler=sampler, count=4, metrics=("frechet",), batch_size=3)
     records = evaluate(question, device=CPU, counting=Silent, command="").records
-    write_records(tmp_path / "a.json", records)
-    (record, *_) = read_records(tmp_path / "a.json")
+    write_measurements(tmp_path / "a.json", records)
+    (record, *_) = read_measurements(tmp_path / "a.json")
     found = question_of(record).sampler
     assert found == replace(sampler, kappa=sampler.resolved_kappa, spacing=sampler.resolved_spacing)
     assert question_of(record).batch_size == 3

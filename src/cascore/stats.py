@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.special import stdtrit
-
 from cascore.errors import InputError
 
 __all__ = [
@@ -46,6 +44,8 @@ class Estimate:
     @property
     def margin(self) -> float:
         """Half the width of the 95 % interval around the mean (Student); nan if unknown."""
+        from scipy.special import stdtrit  # on demand, for programs that only print help
+
         return float(stdtrit(self.freedom, _QUANTILE)) * self.error
 
 

@@ -2,24 +2,20 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from cascore.arguments.common import Crop, Device, Filter, Mode, SamplerName
 from cascore.experiment.settings import Sampler
+from cascore.measurement import METRIC_NAMES
 
 __all__ = ["Compare", "Evaluate", "MakeReference", "Verify"]
 
-MetricName = Literal[
-    "frechet",
-    "kernel",
-    "precision-recall",
-    "density-coverage",
-    "modes",
-    "memorisation",
-    "inception-score",
-]
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[METRIC_NAMES]
 
 
 @dataclass(frozen=True, kw_only=True)

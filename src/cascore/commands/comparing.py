@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cascore.commands.judging import NAMES, WIDTH
+from cascore.commands.judging import WIDTH
 from cascore.evaluation.comparison import Ranked, rank, require_comparable
 from cascore.evaluation.comparison_chart import comparison_chart
 from cascore.evaluation.entries import Entry, find_entries
+from cascore.measurement import METRICS
 from cascore.progress import Display
 
 __all__ = ["compare"]
@@ -35,7 +36,7 @@ def compare(
     console.print(_table(ranked))
     console.print(_explanation(ranked, accept))
     if out is not None:
-        across = f"{NAMES.get(metric, metric).partition(' ×')[0]} (bars: one standard error)"
+        across = f"{METRICS[metric].label} (bars: one standard error)"
         comparison_chart(ranked, out, title=_title(entries), across=across)
         Display().say(f"chart: {out}")
     return 0
@@ -44,8 +45,7 @@ def compare(
 def _title(entries: Sequence[Entry]) -> str:
     record = entries[0].record
     against = " and ".join(f"{each.name} {each.split or ''}".strip() for each in record.references)
-    name = NAMES.get(record.metric, record.metric).partition(" ×")[0]
-    title = f"{name} of {record.images.count} images"
+    title = f"{record.label} of {record.images.count} images"
     title += f" against {against}" if against else ""
     return title + (f", features of {record.extractor.name}" if record.extractor else "")
 

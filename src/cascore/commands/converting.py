@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from cascore.errors import InputError
-from cascore.evaluation.records import read_records
 from cascore.experiment.presets import PUBLISHED
 from cascore.experiment.run_folder import is_run
+from cascore.measurement import read_measurements
 from cascore.model.convert import (
     Conversion,
     convert_checkpoint,
@@ -41,7 +41,7 @@ def convert(
     given = [f"--{name}" for name, value in overrides.items() if value is not None]
     if source.is_dir():
         _require_run(source, given + ["--network"] * (network is not None))
-        measured = [record for file in records for record in read_records(file)]
+        measured = [record for file in records for record in read_measurements(file)]
         done = convert_run(source, out, weights=weights, measured=measured)
     else:
         if records:

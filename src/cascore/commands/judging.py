@@ -10,9 +10,9 @@ from rich.table import Table
 from cascore.evaluation.advice import ADVICE, advised
 from cascore.evaluation.evaluate import evaluate as answer
 from cascore.evaluation.question import Question
-from cascore.evaluation.records import Record, write_records
 from cascore.experiment import build
 from cascore.experiment.outputs import file_name
+from cascore.measurement import METRICS, Measurement, write_measurements
 from cascore.model.loading import is_model, load_model
 from cascore.model.pretrained import place_for, spoken_name
 from cascore.progress import Display
@@ -20,16 +20,6 @@ from cascore.progress import Display
 __all__ = ["evaluate"]
 
 WIDTH = 100
-NAMES = {
-    "frechet": "Fréchet distance",
-    "kernel": "kernel distance × 1000",
-    "modes": "modes reached",
-    "modes-kl": "KL of modes",
-    "modes-kl-as-published": "KL as published",
-    "memorisation": "copying",
-    "inception-score": "Inception score",
-}
-"""What a person reads where it is not the metric's own name."""
 
 
 def evaluate(question: Question, *, out: Path | None, device: str, command: str) -> int:
@@ -46,7 +36,7 @@ def evaluate(question: Question, *, out: Path | None, device: str, command: str)
         console.print(notice)
     out = out or _default_place(question, found.records)
     if out is not None:
-        write_records(out, found.records)
+        write_measurements(out, found.records)
         display.say(f"records: {out}")
     return 0
 
@@ -63,7 +53,7 @@ def _advised(question: Question, display: Display) -> Question:
     return replace(question, sampler=advice.sampler, tuned=tuned)
 
 
-def _title(question: Question, records: Sequence[Record]) -> str:
+def _title(question: Question, records: Sequence[Measurement]) -> str:
     first = records[0]
     if first.model is None or first.sampler is None:
         return f"{question.path}: {first.images.count} images"
@@ -73,7 +63,7 @@ def _title(question: Question, records: Sequence[Record]) -> str:
     )
 
 
-def _table(records: Sequence[Record]) -> Table:
+def _table(records: Sequence[Measurement]) -> Table:
     """A row for each metric and reference, a column for raw and for denoised."""
     forms = list(dict.fromkeys(record.images.form for record in records))
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
@@ -81,7 +71,7 @@ def _table(records: Sequence[Record]) -> Table:
     for form in forms:
         table.add_column(form, justify="right")
     table.add_column("real images", justify="right")
-    rows: dict[str, dict[str, Record]] = {}
+    rows: dict[str, dict[str, Measurement]] = {}
     for record in records:
         rows.setdefault(_row_name(record), {})[record.images.form] = record
     for name, by_form in rows.items():
@@ -90,8 +80,9 @@ def _table(records: Sequence[Record]) -> Table:
     return table
 
 
-def _row_name(record: Record) -> str:
-    name = NAMES.get(record.metric, record.metric)
+def _row_name(record: Measurement) -> str:
+    unit = METRICS[record.metric].unit
+    name = record.label + (f" × {unit}" if unit > 1 else "")
     if record.metric == "memorisation" or not record.references:
         return name
     split, reference = record.references[0].split, record.references[0]
@@ -100,18 +91,17 @@ def _row_name(record: Record) -> str:
     return f"{name}, {known}{word}"
 
 
-def _cell(record: Record) -> str:
+def _cell(record: Measurement) -> str:
     if record.value is None:
         return "infinite"
-    scale = 1000 if record.metric == "kernel" else 1
+    scale = METRICS[record.metric].unit
     value = f"{scale * record.value:.0f}" if record.metric == "modes" else ""
     value = value or f"{scale * record.value:.3f}"
-    floor = record.floor
-    mark = "= " if floor and record.value <= floor.mean + 2 * floor.spread else ""
+    mark = "= " if record.at_floor else ""
     return mark + value + ("" if record.error is None else f" ± {scale * record.error:.3f}")
 
 
-def _floor(record: Record) -> str:
+def _floor(record: Measurement) -> str:
     floor = record.floor
     if floor is not None:
         return f"{'~' if floor.extrapolated else ''}{floor.mean:.3f} ± {floor.spread:.3f}"
@@ -120,7 +110,7 @@ def _floor(record: Record) -> str:
     return "1" if record.metric == "memorisation" else ""
 
 
-def _explanation(records: Sequence[Record]) -> str:
+def _explanation(records: Sequence[Measurement]) -> str:
     said = []
     extractor = next((each.extractor for each in records if each.metric == "frechet"), None)
     if extractor is not None:
@@ -131,7 +121,7 @@ def _explanation(records: Sequence[Record]) -> str:
             " that cannot be told from theirs, not to be ranked."
         )
     if any(record.metric == "memorisation" for record in records):
-        said.append("Copying: distance to the nearest training over held-out image.")
+        said.append("Copying: distance to the nearest training image over that to held-out ones.")
     if any(each.provenance == "unknown" for record in records for each in record.references):
         said.append(
             "Provenance unknown: the statistics do not say which images they are of, how many, or"
@@ -145,7 +135,7 @@ def _explanation(records: Sequence[Record]) -> str:
     return " ".join(said)
 
 
-def _default_place(question: Question, records: Sequence[Record]) -> Path | None:
+def _default_place(question: Question, records: Sequence[Measurement]) -> Path | None:
     """In evaluations/ of a model; none for a folder of images, which is not ours."""
     if not is_model(question.path):
         return None

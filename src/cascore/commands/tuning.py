@@ -166,7 +166,7 @@ def _floor(ready: Ready) -> Floor | None:
 def _draw(found: Found, path: Path, title: str, ready: Ready) -> bool:
     """Whether there is a picture: it is a help and no need."""
     floor = _floor(ready)
-    band = None if floor is None else (floor.mean - 2 * floor.spread, floor.mean + 2 * floor.spread)
+    band = None if floor is None else floor.band
     try:
         tuning_chart(found, path, title=title, floor=band)
     except ImportError:

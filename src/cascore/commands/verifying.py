@@ -5,11 +5,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cascore.commands.judging import NAMES, WIDTH
-from cascore.evaluation.records import read_records
+from cascore.commands.judging import WIDTH
 from cascore.evaluation.verification import Verified
 from cascore.evaluation.verification import verify as verify_records
 from cascore.experiment import build
+from cascore.measurement import read_measurements
 from cascore.progress import Display
 
 __all__ = ["verify"]
@@ -17,7 +17,7 @@ __all__ = ["verify"]
 
 def verify(file: Path, *, root: str | None, device: str | None) -> int:
     """Compute records again; 0 if every number was found again, 1 if not."""
-    records = read_records(file)
+    records = read_measurements(file)
     place = build.select_device(device or records[0].computation.device)
     found = verify_records(records, root=root, device=place, counting=Display().counting)
     console = Console(width=WIDTH, highlight=False, markup=False)
@@ -40,9 +40,8 @@ def _table(found: list[Verified]) -> Table:
     for each in found:
         record = each.record
         split = "" if not record.references else f", {record.references[0].split}"
-        name = NAMES.get(record.metric, record.metric).partition(" ×")[0]
         table.add_row(
-            f"{name}{split}, {record.images.form}",
+            f"{record.label}{split}, {record.images.form}",
             _number(record.value),
             "" if each.verdict == "not computed" else _number(each.value),
             each.verdict,

@@ -9,8 +9,8 @@ from typing import Any
 
 from cascore.errors import InputError
 from cascore.evaluation.entries import Entry
-from cascore.evaluation.records import Record
-from cascore.stats import Estimate, independent_difference, verdict
+from cascore.measurement import METRICS, Measurement
+from cascore.stats import independent_difference, verdict
 
 __all__ = [
     "FIELDS",
@@ -20,19 +20,6 @@ __all__ = [
     "rank",
     "require_comparable",
 ]
-
-_BETTER: Mapping[str, int] = {
-    "frechet": -1,
-    "kernel": -1,
-    "precision": 1,
-    "recall": 1,
-    "coverage": 1,
-    "modes": 1,
-    "modes-kl": -1,
-    "modes-kl-as-published": -1,
-    "inception-score": 1,
-}
-"""1 where more is better, -1 where less is; the others are best neither high nor low."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +56,7 @@ def _or_none(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-FIELDS: Mapping[str, Callable[[Record], str]] = {
+FIELDS: Mapping[str, Callable[[Measurement], str]] = {
     "form": lambda r: r.images.form,
     "count": lambda r: str(r.images.count),
     "preprocessing": lambda r: json.dumps(r.images.preprocessing, sort_keys=True),
@@ -84,12 +71,12 @@ FIELDS: Mapping[str, Callable[[Record], str]] = {
 """What must agree for numbers to be ranked: a name to accept it by, and its value in words."""
 
 
-def _own_settings(record: Record) -> dict[str, Any]:
+def _own_settings(record: Measurement) -> dict[str, Any]:
     """Without what follows from the count."""
     return {name: value for name, value in record.settings.items() if name != "perfect"}
 
 
-def _selection_words(record: Record) -> str:
+def _selection_words(record: Measurement) -> str:
     if record.selection is None:
         return "not selected"
     return f"best of {record.selection.candidates} by {record.selection.metric}"
@@ -136,11 +123,11 @@ def rank(entries: Sequence[Entry]) -> list[Ranked]:
 
     Of a metric that has no better, in the order of the values. Infinite values come last.
     """
-    direction = _BETTER.get(entries[0].record.metric)
+    better = METRICS[entries[0].record.metric].better
 
     def badness(entry: Entry) -> float:
         value = entry.record.value
-        return math.inf if value is None else value * -(direction or -1)
+        return math.inf if value is None else -value if better == "higher" else value
 
     ordered = sorted(entries, key=badness)
     best = ordered[0]
@@ -148,11 +135,11 @@ def rank(entries: Sequence[Entry]) -> list[Ranked]:
         Ranked(
             entry=entry,
             rank=None
-            if direction is None
+            if better is None
             else 1
             + sum(badness(other) < badness(entry) and not _tied(other, entry) for other in ordered),
             tied=entry is not best and _tied(best, entry),
-            at_floor=_at_floor(entry.record),
+            at_floor=entry.record.at_floor,
         )
         for entry in ordered
     ]
@@ -161,16 +148,4 @@ def rank(entries: Sequence[Entry]) -> list[Ranked]:
 def _tied(a: Entry, b: Entry) -> bool:
     if a.record.value is None or b.record.value is None:
         return a.record.value is b.record.value
-    return verdict(independent_difference(_estimate(a.record), _estimate(b.record))) == "tie"
-
-
-def _estimate(record: Record) -> Estimate:
-    assert record.value is not None
-    return Estimate(record.value, math.nan if record.error is None else record.error)
-
-
-def _at_floor(record: Record) -> bool:
-    floor = record.floor
-    if floor is None or record.value is None:
-        return False
-    return record.value <= floor.mean + 2 * floor.spread
+    return verdict(independent_difference(a.record.estimate, b.record.estimate)) == "tie"

@@ -43,7 +43,7 @@ def comparison_chart(ranked: Sequence[Ranked], path: Path, *, title: str, across
     axes = figure.add_subplot()
     floors = {each.entry.record.floor for each in shown}
     if len(floors) == 1 and (floor := next(iter(floors))) is not None:
-        low, high = floor.mean - 2 * floor.spread, floor.mean + 2 * floor.spread
+        low, high = floor.band
         axes.axvspan(max(0.0, low), high, color=_BAND, linewidth=0, label="real images")
         figure.legend(loc="outside lower right", frameon=False, fontsize=8.5, labelcolor=_SOFT)
     for place, (each, value) in enumerate(zip(shown, values, strict=True)):

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cascore.errors import InputError
-from cascore.evaluation.metric_choice import GROUPS
-from cascore.evaluation.records import Record, Reference, read_records
+from cascore.measurement import METRICS, Measurement, ReferenceFacts, read_measurements
 
 __all__ = ["Entry", "find_entries"]
 
@@ -24,7 +23,7 @@ class Entry:
 
     label: str
     source: Path
-    record: Record
+    record: Measurement
 
 
 def find_entries(
@@ -34,7 +33,7 @@ def find_entries(
 
     Args:
         paths: Files, folders of files, or runs (whose `evaluations/` are taken).
-        metric: A name of `GROUPS`.
+        metric: A name of METRICS.
         form: raw, denoised or both, of samples; images of other programs are always taken.
         split: Of the reference: train, test or all; None takes train where there are several.
 
@@ -42,8 +41,8 @@ def find_entries(
         InputError: No path, no such metric, files that cannot be read, or a path without such a
             number.
     """
-    if metric not in GROUPS:
-        raise InputError(f"there is no number {metric!r}; known are {', '.join(GROUPS)}")
+    if metric not in METRICS:
+        raise InputError(f"there is no number {metric!r}; known are {', '.join(METRICS)}")
     entries = []
     for path in paths:
         found = [
@@ -52,7 +51,7 @@ def find_entries(
             for record in _of_split(
                 [
                     each
-                    for each in read_records(file)
+                    for each in read_measurements(file)
                     if each.metric == metric and form in ("both", *_forms(each))
                 ],
                 split,
@@ -83,19 +82,19 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _forms(record: Record) -> tuple[str, ...]:
+def _forms(record: Measurement) -> tuple[str, ...]:
     form = record.images.form
     return ("raw", "denoised") if form == "images" else (form,)
 
 
-def _of_split(records: Sequence[Record], split: str | None) -> list[Record]:
+def _of_split(records: Sequence[Measurement], split: str | None) -> list[Measurement]:
     if split is not None:
         return [each for each in records if split in {one.split for one in each.references}]
     first = [each for each in records if "train" in {one.split for one in each.references}]
     return first or list(records)
 
 
-def _labels(entries: Sequence[tuple[Path, Record]]) -> list[str]:
+def _labels(entries: Sequence[tuple[Path, Measurement]]) -> list[str]:
     """Names that tell the entries apart, as short as that allows."""
     whole = [_parts(file, record) for file, record in entries]
     constant = {name for name in whole[0] if len({parts[name] for parts in whole}) == 1}
@@ -112,7 +111,7 @@ def _labels(entries: Sequence[tuple[Path, Record]]) -> list[str]:
     return [label or parts["path"] for label, parts in zip(labels, whole, strict=True)]
 
 
-def _parts(file: Path, record: Record) -> dict[str, str]:
+def _parts(file: Path, record: Measurement) -> dict[str, str]:
     model, sampler, images = record.model, record.sampler, record.images
     return {
         "path": images.path,
@@ -137,7 +136,7 @@ def _sampler_words(settings: Mapping[str, Any]) -> str:
     return f"CAS order {settings.get('order')} {' '.join(knobs)}"
 
 
-def _reference_words(reference: Reference) -> str:
+def _reference_words(reference: ReferenceFacts) -> str:
     count = "unknown count" if reference.count is None else f"{reference.count}"
     split = reference.split or "unknown split"
     return f"{reference.name} {split} {count} ({reference.digest[:12]})"

@@ -9,7 +9,6 @@ from cascore.errors import InputError
 from cascore.evaluation.measure import measure
 from cascore.evaluation.metric_choice import Viewed, usable_metrics
 from cascore.evaluation.question import AS_THEY_ARE, Counting, Question
-from cascore.evaluation.records import Computation, Record
 from cascore.evaluation.references import (
     RealSets,
     channel_classifier,
@@ -21,6 +20,7 @@ from cascore.evaluation.references import (
 from cascore.evaluation.sources import drawn_source, files_of, files_source
 from cascore.experiment.outputs import software
 from cascore.experiment.settings import Data
+from cascore.measurement import Computation, Measurement
 from cascore.model.loading import Model, absent, is_model, load_model
 
 __all__ = ["Answer", "Ready", "evaluate", "ready_for_model"]
@@ -30,7 +30,7 @@ __all__ = ["Answer", "Ready", "evaluate", "ready_for_model"]
 class Answer:
     """Records of all numbers, and what a person should know beside them."""
 
-    records: list[Record]
+    records: list[Measurement]
     notices: list[str]
 
 
@@ -78,7 +78,7 @@ def evaluate(
     view, metrics = ready.view, ready.metrics
     return Answer(
         [
-            Record(
+            Measurement(
                 metric=each.metric,
                 value=each.value,
                 error=each.error,

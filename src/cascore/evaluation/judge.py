@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cascore.data import ImageSet
 from cascore.errors import InputError
+from cascore.measurement import at_floor
 from cascore.metrics import (
     DensityCoverage,
     FeatureExtractor,
@@ -19,7 +20,6 @@ from cascore.metrics import (
     KernelDistance,
     Memorisation,
     PrecisionRecall,
-    at_floor,
     density_coverage,
     extract_features,
     frechet_estimate,
@@ -55,7 +55,7 @@ class Judged:
     @property
     def at_floor(self) -> bool:
         """Whether the distance lies within the floor's spread, and is not to be ranked."""
-        return self.floor is not None and at_floor(self.value, self.floor)
+        return at_floor(self.value, self.floor)
 
 
 @dataclass(frozen=True, eq=False)

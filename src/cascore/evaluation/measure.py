@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from cascore.evaluation.judge import Judged
 from cascore.evaluation.metric_choice import Viewed
-from cascore.evaluation.records import FloorFacts, Reference
+from cascore.measurement import Floor, ReferenceFacts
 from cascore.metrics import (
     Classifier,
     ExtractorIdentity,
@@ -32,7 +31,7 @@ class Measured:
     """One number of some images.
 
     Attributes:
-        metric: A name of `GROUPS`.
+        metric: A name of METRICS.
         value: None where it is infinite.
         error: Its standard error, None where there is none.
         references: What the images were compared with.
@@ -44,10 +43,10 @@ class Measured:
     metric: str
     value: float | None
     error: float | None
-    references: tuple[Reference, ...] = ()
+    references: tuple[ReferenceFacts, ...] = ()
     extractor: ExtractorIdentity | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    floor: FloorFacts | None = None
+    floor: Floor | None = None
 
 
 def measure(metrics: Sequence[str], images: Tensor, view: Viewed) -> list[Measured]:
@@ -78,22 +77,10 @@ def _frechet(features: Tensor, view: Viewed) -> list[Measured]:
                 error=judged.error,
                 references=(reference,),
                 extractor=view.judge.extractor.identity,
-                floor=_floor_facts(judged),
+                floor=judged.floor,
             )
         )
     return found
-
-
-def _floor_facts(judged: Judged) -> FloorFacts | None:
-    floor = judged.floor
-    if floor is None:
-        return None
-    return FloorFacts(
-        mean=floor.mean,
-        spread=floor.spread,
-        repeats=floor.repeats,
-        extrapolated=floor.extrapolated,
-    )
 
 
 def _kernel(features: Tensor, view: Viewed) -> list[Measured]:

@@ -5,36 +5,10 @@ from dataclasses import dataclass
 
 from cascore.errors import InputError
 from cascore.evaluation.judge import Judge
-from cascore.evaluation.records import Reference
+from cascore.measurement import METRIC_NAMES, METRICS, Metric, ReferenceFacts
 from cascore.metrics import Classifier, Inception
 
-__all__ = ["GROUPS", "METRICS", "Viewed", "usable_metrics"]
-
-METRICS = (
-    "frechet",
-    "kernel",
-    "precision-recall",
-    "density-coverage",
-    "modes",
-    "memorisation",
-    "inception-score",
-)
-"""What can be asked for; one question may have several numbers for an answer."""
-
-GROUPS: Mapping[str, str] = {
-    "frechet": "frechet",
-    "kernel": "kernel",
-    "precision": "precision-recall",
-    "recall": "precision-recall",
-    "density": "density-coverage",
-    "coverage": "density-coverage",
-    "modes": "modes",
-    "modes-kl": "modes",
-    "modes-kl-as-published": "modes",
-    "memorisation": "memorisation",
-    "inception-score": "inception-score",
-}
-"""Which of METRICS a number answers."""
+__all__ = ["Viewed", "usable_metrics"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +23,7 @@ class Viewed:
     """
 
     judge: Judge
-    references: Mapping[str, Reference]
+    references: Mapping[str, ReferenceFacts]
     classifier: Classifier | None
     as_published: bool
 
@@ -65,39 +39,35 @@ def usable_metrics(wanted: Sequence[str] | None, view: Viewed) -> tuple[list[str
     Raises:
         InputError: No such metric.
     """
-    unknown = sorted(set(wanted or ()) - set(METRICS))
+    unknown = sorted(set(wanted or ()) - set(METRIC_NAMES))
     if unknown:
-        raise InputError(f"there is no metric {unknown[0]!r}; known are {', '.join(METRICS)}")
+        raise InputError(f"there is no metric {unknown[0]!r}; known are {', '.join(METRIC_NAMES)}")
     stacked = view.classifier is not None and _channels(view) == 3
     default = ["frechet", "kernel", "precision-recall", "memorisation"] + ["modes"] * stacked
-    asked = [name for name in METRICS if name in (default if wanted is None else wanted)]
-    lacks = {name: _lack(name, view) for name in asked}
+    asked = [name for name in METRIC_NAMES if name in (default if wanted is None else wanted)]
+    metrics = {metric.asked: metric for metric in METRICS.values()}
+    lacks = {name: _lack(metrics[name], view) for name in asked}
     return (
         [name for name in asked if lacks[name] is None],
         [f"{name} left out: {lack}" for name, lack in lacks.items() if lack is not None],
     )
 
 
-def _lack(name: str, view: Viewed) -> str | None:
+def _lack(metric: Metric, view: Viewed) -> str | None:
     """Why a metric cannot be had, None if it can."""
     judge = view.judge
-    if name in ("kernel", "precision-recall", "density-coverage"):
+    if metric.needs == "images":
         if not judge.sets:
             return "it needs real images, and statistics are not images"
-        least = min(judge.count, *(each.count for each in judge.sets.values()))
-        if name != "kernel" and least <= _most_neighbours(name):
-            return f"it needs more than {_most_neighbours(name)} images on both sides"
-    if name == "memorisation" and not {"train", "test"} <= judge.sets.keys():
+        if min(judge.count, *(each.count for each in judge.sets.values())) <= metric.over:
+            return f"it needs more than {metric.over} images on both sides"
+    if metric.needs == "splits" and not {"train", "test"} <= judge.sets.keys():
         return "it needs the training images and held-out ones"
-    if name == "modes" and view.classifier is None:
+    if metric.needs == "classifier" and view.classifier is None:
         return "there is no classifier of these images"
-    if name == "inception-score" and not isinstance(view.judge.extractor, Inception):
+    if metric.needs == "inception" and not isinstance(view.judge.extractor, Inception):
         return "it is of the extractor inception"
     return None
-
-
-def _most_neighbours(name: str) -> int:
-    return 3 if name == "precision-recall" else 5
 
 
 def _channels(view: Viewed) -> int:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.evaluation.records import Reference
 from cascore.files import file_digest, replaced_file
+from cascore.measurement import ReferenceFacts
 from cascore.metrics import ExtractorIdentity, FeatureMoments
 from cascore.plain import from_plain, parse_json
 
@@ -40,7 +40,7 @@ class Provenance:
     """
 
     extractor: ExtractorIdentity
-    reference: Reference
+    reference: ReferenceFacts
     software: Mapping[str, Any]
     command: str
 
@@ -84,12 +84,12 @@ class Statistics:
         return FeatureMoments(count, self.mean, self.covariance * (count - 1), extractor)
 
     @property
-    def reference(self) -> Reference:
+    def reference(self) -> ReferenceFacts:
         """What a record says of them."""
         known = self.provenance
         if known is not None:
             return known.reference
-        return Reference(
+        return ReferenceFacts(
             kind="statistics",
             name=str(self.path),
             split=None,

@@ -10,10 +10,10 @@ from cascore.data.folder import load_folder
 from cascore.data.stacked import STACKED
 from cascore.errors import InputError
 from cascore.evaluation.judge import Judge, new_judge
-from cascore.evaluation.records import Reference
 from cascore.evaluation.reference_file import Statistics, read_statistics
 from cascore.experiment import build
 from cascore.experiment.settings import Data
+from cascore.measurement import ReferenceFacts
 from cascore.metrics import (
     Classifier,
     FeatureExtractor,
@@ -139,7 +139,7 @@ def channel_classifier(data: str) -> Classifier | None:
 
 def judge_of(
     real: RealSets | Statistics, extractor: FeatureExtractor, *, count: int
-) -> tuple[Judge, dict[str, Reference]]:
+) -> tuple[Judge, dict[str, ReferenceFacts]]:
     """A judge of `count` images, and what a record says of each set that it knows.
 
     Raises:
@@ -154,11 +154,11 @@ def judge_of(
     return judge, {split: real.reference}
 
 
-def describe_set(images: ImageSet, data: Data) -> Reference:
+def describe_set(images: ImageSet, data: Data) -> ReferenceFacts:
     """What a record says of a set of real images, all of which are compared with."""
     defaults = asdict(Data())
     given = asdict(replace(data, flip=False))
-    return Reference(
+    return ReferenceFacts(
         kind="data",
         name=data.name,
         split=images.split,

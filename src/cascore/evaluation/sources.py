@@ -11,15 +11,15 @@ from cascore.data.folder import load_folder
 from cascore.data.records import array_digest
 from cascore.errors import InputError
 from cascore.evaluation.question import Counting, Question
-from cascore.evaluation.records import (
+from cascore.experiment import build
+from cascore.experiment.generate import generate, seeds_from
+from cascore.measurement import (
     Form,
-    JudgedImages,
+    ImageFacts,
     ModelFacts,
     SamplerFacts,
     Selection,
 )
-from cascore.experiment import build
-from cascore.experiment.generate import generate, seeds_from
 from cascore.model.folder import is_model_folder
 from cascore.model.loading import Model
 from cascore.model.pretrained import spoken_name
@@ -40,7 +40,7 @@ class Source:
         selection: How the model's checkpoint was chosen.
     """
 
-    parts: tuple[tuple[JudgedImages, Tensor], ...]
+    parts: tuple[tuple[ImageFacts, Tensor], ...]
     model: ModelFacts | None = None
     sampler: SamplerFacts | None = None
     selection: Selection | None = None
@@ -66,7 +66,7 @@ def files_source(question: Question, files: ImageSet) -> Source:
     steps = asdict(options) if options.size is not None else {}
     if options.mode != "auto":
         steps["mode"] = options.mode
-    facts = JudgedImages(
+    facts = ImageFacts(
         source="folder",
         path=str(question.path),
         form="images",
@@ -97,9 +97,9 @@ def drawn_source(
             progress=advance,
         )
 
-    def part(form: Form, values: Tensor) -> tuple[JudgedImages, Tensor]:
+    def part(form: Form, values: Tensor) -> tuple[ImageFacts, Tensor]:
         pixels = to_uint8(values)
-        facts = JudgedImages(
+        facts = ImageFacts(
             source="model" if is_model_folder(question.path) else "run",
             path=spoken_name(question.path),
             form=form,
@@ -117,7 +117,7 @@ def drawn_source(
             digest=model.digest,
             step=model.step,
             checkpoint=question.checkpoint,
-            experiment=to_plain(asdict(model.experiment)),
+            experiment=to_plain(model.experiment),
             data=to_plain(model.data),
         ),
         sampler=SamplerFacts(settings=_settings(question), nfe=samples.nfe),
@@ -127,5 +127,5 @@ def drawn_source(
 
 def _settings(question: Question) -> dict[str, Any]:
     """Of the sampler; `tuned` says what chose them, where the person did not."""
-    settings = to_plain(build.settings_of(question.sampler))
+    settings = build.settings_of(question.sampler)
     return settings if question.tuned is None else {**settings, "tuned": to_plain(question.tuned)}

@@ -9,10 +9,9 @@ import torch
 from cascore.data import FolderOptions
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import evaluate
-from cascore.evaluation.metric_choice import GROUPS
 from cascore.evaluation.question import Counting, Question
-from cascore.evaluation.records import Record
 from cascore.experiment.settings import Sampler
+from cascore.measurement import METRICS, Measurement
 from cascore.model.loading import load_model
 from cascore.model.pretrained import find_model
 from cascore.plain import from_plain
@@ -36,7 +35,7 @@ class Verified:
         changes: What the number follows from and is not what it was, in words.
     """
 
-    record: Record
+    record: Measurement
     value: float | None
     verdict: Verdict
     changes: tuple[str, ...]
@@ -48,7 +47,7 @@ class Verified:
 
 
 def verify(
-    records: Sequence[Record],
+    records: Sequence[Measurement],
     *,
     root: str | None,
     device: torch.device,
@@ -75,7 +74,7 @@ def verify(
     return [found[index] for index in range(len(records))]
 
 
-def _together(records: Sequence[Record], root: str | None) -> list[list[int]]:
+def _together(records: Sequence[Measurement], root: str | None) -> list[list[int]]:
     """Indices of records that one evaluation answers: those without features join any."""
     groups: dict[str, dict[str | None, list[int]]] = {}
     for index, record in enumerate(records):
@@ -92,7 +91,7 @@ def _together(records: Sequence[Record], root: str | None) -> list[list[int]]:
 
 
 def _verify(
-    records: Sequence[Record], root: str | None, device: torch.device, counting: Counting
+    records: Sequence[Measurement], root: str | None, device: torch.device, counting: Counting
 ) -> list[Verified]:
     gone = _other_model(records[0])
     if gone:
@@ -101,7 +100,7 @@ def _verify(
     questions = [question_of(record, root=root) for record in records]
     question = replace(
         questions[0],
-        metrics=tuple(sorted({GROUPS[name] for name in numbers})),
+        metrics=tuple(sorted({METRICS[name].asked for name in numbers})),
         extractor=next((each.extractor for each in questions if each.extractor), None),
         as_published="modes-kl-as-published" in numbers,
     )
@@ -110,30 +109,30 @@ def _verify(
     return [_compared(record, by_key.get(_key(record))) for record in records]
 
 
-def _key(record: Record) -> tuple[Any, ...]:
+def _key(record: Measurement) -> tuple[Any, ...]:
     splits = tuple(reference.split for reference in record.references)
     return record.metric, record.images.form, splits
 
 
-def question_of(record: Record, *, root: str | None = None) -> Question:
+def question_of(record: Measurement, *, root: str | None = None) -> Question:
     """The question that a record answers.
 
     Raises:
         InputError: A number or settings that this cascore does not know.
     """
-    if record.metric not in GROUPS:
-        raise InputError(f"there is no number {record.metric!r}; known are {', '.join(GROUPS)}")
+    if record.metric not in METRICS:
+        raise InputError(f"there is no number {record.metric!r}; known are {', '.join(METRICS)}")
     images = record.images
     settings = dict(record.references[0].settings) if record.references else {}
     settings_root = settings.pop("root", None)
-    of_features = GROUPS[record.metric] not in ("modes", "memorisation")
+    of_features = METRICS[record.metric].asked not in ("modes", "memorisation")
     return Question(
         path=find_model(images.path),
         data=record.data,
         root=root or settings_root,
         folders=_options({**settings, **images.preprocessing}),
         extractor=record.extractor.name if of_features and record.extractor else None,
-        metrics=(GROUPS[record.metric],),
+        metrics=(METRICS[record.metric].asked,),
         checkpoint=_checkpoint(record),
         sampler=Sampler() if record.sampler is None else _sampler(record.sampler.settings),
         first_seed=images.first_seed or 0,
@@ -154,14 +153,14 @@ def _sampler(settings: Mapping[str, Any]) -> Sampler:
     return from_plain(Sampler, settings, "the record's sampler")
 
 
-def _checkpoint(record: Record) -> str:
+def _checkpoint(record: Measurement) -> str:
     model = record.model
     if model is None or record.images.source == "model":
         return "newest"
     return "best" if model.checkpoint == "best" else str(model.step)
 
 
-def _other_model(record: Record) -> tuple[str, ...]:
+def _other_model(record: Measurement) -> tuple[str, ...]:
     """Why the record's model cannot be asked again; empty if it can, or if there was none."""
     was = record.model
     if was is None:
@@ -179,7 +178,7 @@ def _other_model(record: Record) -> tuple[str, ...]:
     return ()
 
 
-def _compared(was: Record, now: Record | None) -> Verified:
+def _compared(was: Measurement, now: Measurement | None) -> Verified:
     if now is None:
         return Verified(was, None, "not computed", ("this evaluation has no such number now",))
     other = _other_meaning(was, now)
@@ -187,7 +186,7 @@ def _compared(was: Record, now: Record | None) -> Verified:
     return Verified(was, now.value, "different" if other else _verdict(was, now), changes)
 
 
-def _verdict(was: Record, now: Record) -> Verdict:
+def _verdict(was: Measurement, now: Measurement) -> Verdict:
     if was.value == now.value:
         return "equal"
     if was.value is None or now.value is None:
@@ -196,7 +195,7 @@ def _verdict(was: Record, now: Record) -> Verdict:
     return "within uncertainty" if abs(now.value - was.value) <= allowed else "different"
 
 
-def _other_meaning(was: Record, now: Record) -> tuple[str, ...]:
+def _other_meaning(was: Measurement, now: Measurement) -> tuple[str, ...]:
     """What makes it another number, whatever its value."""
     pairs = [
         (f"the real images {a.name} {a.split or ''}".strip(), a.digest[:12], b.digest[:12])
@@ -217,11 +216,11 @@ def _other_meaning(was: Record, now: Record) -> tuple[str, ...]:
     return _changes(pairs)
 
 
-def _counts(was: Record, now: Record) -> tuple[str, str]:
+def _counts(was: Measurement, now: Measurement) -> tuple[str, str]:
     return str(was.images.count), str(now.images.count)
 
 
-def _other_rounding(was: Record, now: Record) -> tuple[str, ...]:
+def _other_rounding(was: Measurement, now: Measurement) -> tuple[str, ...]:
     """What may move the number by rounding."""
     before = {**was.software, **asdict(was.computation)}
     after = {**now.software, **asdict(now.computation)}

@@ -6,7 +6,6 @@ twenty distances is luckier than one. The samples have seeds of their own (from 
 a later evaluation of the chosen checkpoint does not repeat the luck that chose it.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +16,15 @@ import torch
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import Ready, evaluate, ready_for_model
 from cascore.evaluation.question import Question
-from cascore.evaluation.records import (
-    Record,
-    Selection,
-    record_from_plain,
-    record_to_plain,
-)
 from cascore.experiment.run_folder import BEST, CHECKPOINTS, SELECTION
 from cascore.experiment.settings import Experiment
 from cascore.files import replaced_folder, write_text
+from cascore.measurement import (
+    Measurement,
+    Selection,
+    measurement_from_plain,
+    measurement_line,
+)
 from cascore.model.loading import load_model
 from cascore.plain import parse_json, write_json
 from cascore.training.checkpoint import Checkpoint, checkpoints
@@ -63,7 +62,7 @@ class PeriodicEvaluation:
         """Whether the evaluation of a step is due and was not made, as after a power cut."""
         return self.is_due(step) and step not in [_step(each) for each in _read(self._folder)]
 
-    def judge_newest(self) -> Record:
+    def judge_newest(self) -> Measurement:
         """Judge the newest checkpoint, note its record, and keep it if it is the best so far."""
         newest = checkpoints(self._folder / CHECKPOINTS)[-1]
         question = Question(
@@ -96,11 +95,11 @@ def cut_evaluations(folder: Path, step: int) -> None:
         _write(folder, [each for each in _read(folder) if _step(each) <= step])
 
 
-def _decides(record: Record) -> bool:
+def _decides(record: Measurement) -> bool:
     return record.images.form == "denoised" and record.references[0].split == "train"
 
 
-def _step(record: Record) -> int:
+def _step(record: Measurement) -> int:
     if record.model is None:
         raise InputError("an evaluation of a run is of a model; this record is of files")
     return record.model.step
@@ -112,26 +111,26 @@ def _silently(title: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda more: None
 
 
-def _read(folder: Path) -> list[Record]:
+def _read(folder: Path) -> list[Measurement]:
     """The records so far; a line that a killed process left unfinished ends them."""
     path = folder / EVALUATIONS
-    records: list[Record] = []
+    records: list[Measurement] = []
     if path.is_file():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 values = parse_json(line, str(path))
             except InputError:
                 break
-            records.append(record_from_plain(values, f"{path}, line {number}"))
+            records.append(measurement_from_plain(values, f"{path}, line {number}"))
     return records
 
 
-def _write(folder: Path, records: list[Record]) -> None:
-    lines = [json.dumps(record_to_plain(each), allow_nan=False) + "\n" for each in records]
+def _write(folder: Path, records: list[Measurement]) -> None:
+    lines = [measurement_line(each) for each in records]
     write_text(folder / EVALUATIONS, "".join(lines))
 
 
-def _keep_best(folder: Path, records: list[Record], newest: Checkpoint) -> None:
+def _keep_best(folder: Path, records: list[Measurement], newest: Checkpoint) -> None:
     """First the checkpoint, then the file that points to it, then the old one goes."""
     place = folder / BEST
     candidates = [each for each in records if _comparable(each, records[-1])]
@@ -149,13 +148,13 @@ def _keep_best(folder: Path, records: list[Record], newest: Checkpoint) -> None:
             shutil.rmtree(each.folder)
 
 
-def _comparable(a: Record, b: Record) -> bool:
+def _comparable(a: Measurement, b: Measurement) -> bool:
     """Whether two evaluations of a run asked the same; its settings may have changed in between."""
     return (a.images.count, a.extractor, a.references, a.sampler) == (
         b.images.count, b.extractor, b.references, b.sampler,
     )  # fmt: skip
 
 
-def _value(record: Record) -> float:
+def _value(record: Measurement) -> float:
     assert record.value is not None  # a Fréchet distance is finite
     return record.value

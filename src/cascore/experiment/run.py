@@ -11,7 +11,6 @@ import torch
 
 from cascore.data import ImageSet, PointSet
 from cascore.errors import InputError
-from cascore.evaluation.records import Record
 from cascore.experiment import build
 from cascore.experiment.periodic import PeriodicEvaluation, cut_evaluations
 from cascore.experiment.run_folder import (
@@ -24,6 +23,7 @@ from cascore.experiment.run_folder import (
 )
 from cascore.experiment.settings import Experiment
 from cascore.files import write_text
+from cascore.measurement import Measurement
 from cascore.plain import write_json
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
@@ -142,7 +142,7 @@ def _seconds_before(place: Path) -> float | None:
     return checkpoint_record(saved[-1]).get("seconds") if saved else 0.0
 
 
-def _said(record: Record) -> str:
+def _said(record: Measurement) -> str:
     step = None if record.model is None else record.model.step
     return f"step {step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
 

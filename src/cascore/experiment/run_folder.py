@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cascore.errors import InputError
-from cascore.evaluation.records import Selection
 from cascore.experiment.settings import Experiment
+from cascore.measurement import Selection
 from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import Checkpoint, checkpoints
 

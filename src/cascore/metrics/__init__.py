@@ -1,5 +1,6 @@
 """How good samples are: distances between features, their errors, classes reached, neighbours."""
 
+from cascore.measurement import ExtractorIdentity, Floor, at_floor
 from cascore.metrics.class_scores import inception_score
 from cascore.metrics.extractors import extractor_names, load_extractor
 from cascore.metrics.extractors.classifier import Classifier, load_classifier
@@ -7,8 +8,8 @@ from cascore.metrics.extractors.inception import Inception, download_inception, 
 from cascore.metrics.extractors.random_network import random_convolution
 from cascore.metrics.extractors.user_module import ModuleExtractor
 from cascore.metrics.extrapolation import frechet_extrapolated
-from cascore.metrics.features import ExtractorIdentity, FeatureExtractor, extract_features
-from cascore.metrics.floor import Floor, at_floor, floor_band, real_floor
+from cascore.metrics.features import FeatureExtractor, extract_features
+from cascore.metrics.floor import real_floor
 from cascore.metrics.frechet import (
     FeatureMoments,
     FrechetEstimate,
@@ -46,7 +47,6 @@ __all__ = [
     "extract_features",
     "extractor_names",
     "feature_moments",
-    "floor_band",
     "frechet_distance",
     "frechet_estimate",
     "frechet_extrapolated",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics.features import ExtractorIdentity
+from cascore.measurement import ExtractorIdentity
 from cascore.metrics.frechet import FeatureMoments, Projected
 
 __all__ = ["FrechetExtrapolation", "FrechetPoint", "frechet_extrapolated"]

@@ -9,16 +9,15 @@ be computed by another algorithm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.measurement import ExtractorIdentity
 
 __all__ = [
-    "ExtractorIdentity",
     "FeatureExtractor",
     "Images",
     "checked_features",
@@ -28,17 +27,6 @@ __all__ = [
 ]
 
 Images = Tensor | Iterable[Tensor]
-
-
-@dataclass(frozen=True)
-class ExtractorIdentity:
-    """What made the features: features of different identities are never compared."""
-
-    name: str
-    digest: str
-
-    def __str__(self) -> str:
-        return f"{self.name!r} (digest {self.digest[:12]})"
 
 
 class FeatureExtractor(Protocol):

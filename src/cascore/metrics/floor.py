@@ -12,40 +12,14 @@ reference they were compared with, the splits then have the same sizes as the co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics.features import ExtractorIdentity
+from cascore.measurement import ExtractorIdentity, Floor
 from cascore.metrics.frechet import FeatureMoments, frechet_distance
 
-__all__ = ["Floor", "at_floor", "floor_band", "real_floor"]
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The Fréchet distance between real images and other real images.
-
-    Attributes:
-        mean: Mean over random splits.
-        spread: Standard deviation of a single split's distance.
-        count: Number of images on the side of the samples.
-        reference_count: Number of images on the side of the reference.
-        repeats: Number of random splits.
-        extrapolated: True if there were too few real images to measure these counts.
-        extractor: What made the features.
-    """
-
-    mean: float
-    spread: float
-    count: int
-    reference_count: int
-    repeats: int
-    extrapolated: bool
-    extractor: ExtractorIdentity
+__all__ = ["real_floor"]
 
 
 def real_floor(
@@ -103,36 +77,9 @@ def real_floor(
     return Floor(
         mean=float(distances.mean()),
         spread=float(distances.std()),
-        count=count,
-        reference_count=reference_count,
         repeats=repeats,
         extrapolated=extrapolated,
-        extractor=extractor,
     )
-
-
-class _HasFloor(Protocol):
-    """A `Floor`, or a record that keeps its mean and spread."""
-
-    @property
-    def mean(self) -> float: ...
-
-    @property
-    def spread(self) -> float: ...
-
-
-def floor_band(floor: _HasFloor) -> tuple[float, float]:
-    """The distances that cannot be told from that of real images: mean - and + 2 spread."""
-    return floor.mean - 2 * floor.spread, floor.mean + 2 * floor.spread
-
-
-def at_floor(distance: float, floor: _HasFloor) -> bool:
-    """Whether a distance cannot be told from that of real images: at most mean + 2 spread.
-
-    A distance far *below* the floor passes too, but is no success: the samples are closer to the
-    reference than new real images are. Look at `memorisation_ratio` then.
-    """
-    return distance <= floor_band(floor)[1]
 
 
 def _split_distance(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.measurement import ExtractorIdentity
 from cascore.metrics.features import (
-    ExtractorIdentity,
     FeatureExtractor,
     Images,
     checked_features,

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from cascore.evaluation.records import Record
 from cascore.experiment.settings import Network, Sampler
+from cascore.measurement import Measurement
 from cascore.model.card_numbers import numbers_table
 from cascore.model.record import ModelRecord
 
@@ -34,7 +34,9 @@ _UNMEASURED = (
 )
 
 
-def model_card(record: ModelRecord, *, parameters: int, measured: Sequence[Record] = ()) -> str:
+def model_card(
+    record: ModelRecord, *, parameters: int, measured: Sequence[Measurement] = ()
+) -> str:
     """A model card in Markdown.
 
     Args:

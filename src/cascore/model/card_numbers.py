@@ -3,22 +3,15 @@
 from collections.abc import Sequence
 
 from cascore.errors import InputError
-from cascore.evaluation.records import Record
+from cascore.measurement import Measurement
 from cascore.model.record import ModelRecord
 
 __all__ = ["numbers_table"]
 
-_WORDS = {
-    "frechet": "Fréchet distance",
-    "kernel": "kernel distance",
-    "modes-kl": "KL of modes",
-    "memorisation": "distance to the nearest training over held-out image",
-    "inception-score": "Inception score",
-}
 _COLUMNS = ("what", "sampler", "calls", "pictures", "against", "value", "real images score")
 
 
-def numbers_table(model: ModelRecord, measured: Sequence[Record]) -> str:
+def numbers_table(model: ModelRecord, measured: Sequence[Measurement]) -> str:
     """A Markdown table of records, denoised samples alone; empty if there are none.
 
     Raises:
@@ -33,11 +26,12 @@ def numbers_table(model: ModelRecord, measured: Sequence[Record]) -> str:
     return (
         f"{table}\n\nDenoised samples. ± is one standard error; in the last column it is the"
         " spread of single measurements of real images at the same counts, and ~ marks what is"
-        f" extrapolated. {'; '.join(seen)}. Numbers of other features or counts do not compare."
+        " extrapolated. Copying: distance to the nearest training image over that to held-out ones."
+        f" {'; '.join(seen)}. Numbers of other features or counts do not compare."
     )
 
 
-def _is_of(record: Record, model: ModelRecord) -> bool:
+def _is_of(record: Measurement, model: ModelRecord) -> bool:
     found = None if record.model is None else record.model.digest
     if found not in (model.digest, model.source.get("sha256")):
         raise InputError(
@@ -47,7 +41,7 @@ def _is_of(record: Record, model: ModelRecord) -> bool:
     return True
 
 
-def _row(record: Record) -> tuple[str, ...]:
+def _row(record: Measurement) -> tuple[str, ...]:
     sampler = record.sampler
     settings = {} if sampler is None else sampler.settings
     knobs = ("kappa", "eta", "epsilon")
@@ -60,7 +54,7 @@ def _row(record: Record) -> tuple[str, ...]:
     )
     floor = record.floor
     return (
-        _WORDS.get(record.metric, record.metric),
+        record.label,
         f"{str(settings.get('method', '')).upper()}{order}{knob}{levels}",
         "" if sampler is None else f"{sampler.nfe:,}",
         f"{record.images.count:,}",
@@ -76,6 +70,6 @@ def _value(value: float | None, error: float | None) -> str:
     return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")
 
 
-def _features(record: Record) -> str:
+def _features(record: Measurement) -> str:
     assert record.extractor is not None
     return f"Features of {record.extractor.name} ({record.extractor.digest[:12]})"

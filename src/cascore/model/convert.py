@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from cascore.errors import InputError
-from cascore.evaluation.records import Record
 from cascore.experiment import build
 from cascore.experiment.outputs import require_new
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
 from cascore.experiment.run_folder import CHECKPOINTS, read_data, read_experiment
 from cascore.experiment.settings import Experiment, Schedule
 from cascore.files import file_digest
+from cascore.measurement import Measurement
 from cascore.model.checkpoint_file import CheckpointFile, read_checkpoint_file
 from cascore.model.folder import network_of, write_model_folder
 from cascore.model.record import ModelRecord, Weights
@@ -106,7 +106,7 @@ def convert_checkpoint(
 
 
 def convert_run(
-    run: Path, out: Path, *, weights: Weights, measured: Sequence[Record] = ()
+    run: Path, out: Path, *, weights: Weights, measured: Sequence[Measurement] = ()
 ) -> Conversion:
     """A model directory from the newest checkpoint of a run of ours.
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from cascore.evaluation.records import Record
 from cascore.experiment.outputs import require_new, software
 from cascore.files import file_digest, replaced_folder, write_text
+from cascore.measurement import Measurement
 from cascore.model.card import model_card
 from cascore.model.record import ModelRecord
 from cascore.plain import from_plain, read_json, write_json
@@ -46,7 +46,7 @@ def write_model_folder(
     *,
     weights: Mapping[str, Tensor],
     discriminator: Mapping[str, Tensor] | None,
-    measured: Sequence[Record] = (),
+    measured: Sequence[Measurement] = (),
 ) -> ModelRecord:
     """Write a model directory, whole or not at all.
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from cascore.denoiser import rescaled
 from cascore.errors import InputError
-from cascore.evaluation.records import Selection
 from cascore.experiment import build
 from cascore.experiment.run_folder import find_checkpoint, is_run, read_data, read_experiment
 from cascore.experiment.settings import Experiment
 from cascore.files import file_digest
+from cascore.measurement import Selection
 from cascore.model.folder import (
     MODEL,
     WEIGHTS,

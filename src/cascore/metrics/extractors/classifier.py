@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cascore.errors import InputError
+from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import in_batches, require_images, usable_device
-from cascore.metrics.features import ExtractorIdentity
 from cascore.pixels import to_float
 
 __all__ = ["Classifier", "ConvNet", "classifier_names", "load_classifier"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics.features import ExtractorIdentity
+from cascore.measurement import ExtractorIdentity
 from cascore.pixels import to_float
 
 __all__ = ["Pixels", "as_colour", "in_batches", "require_images", "usable_device"]

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from cascore.errors import InputError
 from cascore.fetching import Download, download
 from cascore.files import file_digest
+from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import (
     as_colour,
     in_batches,
@@ -28,7 +29,6 @@ from cascore.metrics.extractors.common import (
     usable_device,
 )
 from cascore.metrics.extractors.inception_network import FEATURES, SIDE, InceptionNetwork
-from cascore.metrics.features import ExtractorIdentity
 
 __all__ = [
     "INCEPTION_FILES",

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import (
     as_colour,
     in_batches,
     require_images,
     usable_device,
 )
-from cascore.metrics.features import ExtractorIdentity
 from cascore.noise import philox
 from cascore.pixels import to_float
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascore.errors import InputError
+from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import as_colour, in_batches, require_images
-from cascore.metrics.features import ExtractorIdentity
 from cascore.pixels import to_float
 
 __all__ = ["ModuleExtractor", "state_digest"]

@@ -1,38 +1,39 @@
 """The schema of records: what is written is read back, and nothing else is."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
 from example_records import RECORD
 
 from cascore.errors import InputError
-from cascore.evaluation.records import (
+from cascore.measurement import (
     SCHEMA,
-    read_records,
-    record_from_plain,
-    record_to_plain,
-    write_records,
+    measurement_from_plain,
+    measurement_line,
+    read_measurements,
+    write_measurements,
 )
 
 
 def plain(record=RECORD):
-    return json.loads(json.dumps(record_to_plain(record)))
+    return json.loads(measurement_line(record))
 
 
 def test_a_file_of_records_is_read_back(tmp_path):
     files = replace(RECORD, model=None, sampler=None, selection=None, floor=None, references=())
     unknown = replace(RECORD, value=None, error=None, extractor=None)
-    write_records(tmp_path / "deep" / "a.json", [RECORD, files, unknown])
-    assert read_records(tmp_path / "deep" / "a.json") == [RECORD, files, unknown]
+    write_measurements(tmp_path / "deep" / "a.json", [RECORD, files, unknown])
+    assert read_measurements(tmp_path / "deep" / "a.json") == [RECORD, files, unknown]
     assert json.loads((tmp_path / "deep" / "a.json").read_text())[0]["schema"] == SCHEMA
 
 
 def test_one_record_alone_and_one_to_a_line_are_files_too(tmp_path):
     (tmp_path / "one.json").write_text(json.dumps(plain()))
     (tmp_path / "two.jsonl").write_text(f"{json.dumps(plain())}\n{json.dumps(plain())}\n")
-    assert read_records(tmp_path / "one.json") == [RECORD]
-    assert read_records(tmp_path / "two.jsonl") == [RECORD, RECORD]
+    assert read_measurements(tmp_path / "one.json") == [RECORD]
+    assert read_measurements(tmp_path / "two.jsonl") == [RECORD, RECORD]
 
 
 def paths(value, before=()):
@@ -67,11 +68,11 @@ def test_every_entry_is_needed_and_of_its_kind(path):
     at(mistyped, path)[path[-1]] = [[{}]]
     at(unknown, path)[f"{path[-1]}_more"] = 1
     with pytest.raises(InputError, match=path[-1]):
-        record_from_plain(missing, "it")
+        measurement_from_plain(missing, "it")
     with pytest.raises(InputError, match=r"it\." + r"\.".join(path)):
-        record_from_plain(mistyped, "it")
+        measurement_from_plain(mistyped, "it")
     with pytest.raises(InputError, match=f"{path[-1]}_more is unknown"):
-        record_from_plain(unknown, "it")
+        measurement_from_plain(unknown, "it")
 
 
 @pytest.mark.parametrize(
@@ -81,19 +82,20 @@ def test_every_entry_is_needed_and_of_its_kind(path):
         ("value", True),
         ("value", "2.5"),
         ("value", float("nan")),
-        ("error", "much"),
+        ("error", float("inf")),
+        ("value", "inf"),
         ("metric", None),
         ("references", {}),
         ("references", [1]),
     ],
 )
 def test_values_of_another_kind_are_refused(name, value):
-    with pytest.raises(InputError, match=rf"it\.{name}"):
-        record_from_plain(plain() | {name: value}, "it")
+    with pytest.raises(InputError, match=rf"it.*{name}"):
+        measurement_from_plain(plain() | {name: value}, "it")
 
 
 def test_a_whole_number_is_a_number():
-    assert record_from_plain(plain() | {"value": 3}, "it").value == 3.0
+    assert measurement_from_plain(plain() | {"value": 3}, "it").value == 3.0
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,17 @@ def test_a_whole_number_is_a_number():
 def test_what_is_no_file_of_records_is_refused(tmp_path, text, told):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=told):
-        read_records(tmp_path / "a.json")
-    with pytest.raises(InputError, match="there is no file"):
-        read_records(tmp_path / "absent.json")
+        read_measurements(tmp_path / "a.json")
+    with pytest.raises(InputError, match="no file"):
+        read_measurements(tmp_path / "absent.json")
+
+
+def test_an_infinite_kappa_is_a_word_on_the_disk_and_a_number_for_every_reader(tmp_path):
+    settings = {**RECORD.sampler.settings, "kappa": math.inf}
+    new = replace(RECORD, sampler=replace(RECORD.sampler, settings=settings))
+    write_measurements(tmp_path / "a.json", [new])
+    (written,) = json.loads((tmp_path / "a.json").read_text())
+    assert written["sampler"]["settings"]["kappa"] == "inf"
+    (found,) = read_measurements(tmp_path / "a.json")
+    assert found == new
+    assert found.sampler.settings["kappa"] == math.inf
