@@ -177,8 +177,9 @@ def test_levels_are_the_papers_but_for_the_second_order_with_its_own():
             wanted = levels(*ends, each.steps or schedule.levels)
             stretched = stretch(wanted, each.n_sigma if each.method == "cas" else 1)
             assert torch.equal(build.sampling_sigmas(each, schedule), stretched)
-            assert each.label.endswith(", centred levels") == (levels is centred_sigmas)
-    assert Sampler(method="als", spacing="karras").label == "ALS, n_sigma 1, karras levels"
+            assert build.label_of(each).endswith(", centred levels") == (levels is centred_sigmas)
+    karras = Sampler(method="als", spacing="karras")
+    assert build.label_of(karras) == "ALS, n_sigma 1, karras levels"
 
 
 def test_a_chain_of_several_levels_is_refused_where_one_was_trained():

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from running import run, silent
 
+from cascore.experiment.build import resolved
 from cascore.experiment.settings import Sampler
 from cascore.reproduce.beyond.claims import denoising_claims
 from cascore.reproduce.beyond.methods import BEST, KAPPAS, METHODS, TWINS
@@ -209,10 +210,10 @@ def test_conditional_networks_are_measured_by_level_and_by_sampling(out):
 
 
 def test_the_search_for_order_and_kappa_is_judged_on_other_seeds(out):
-    tiny, default = NEVER_TUNING["tiny"][0], Sampler(steps=4)
+    tiny, default = NEVER_TUNING["tiny"][0], resolved(Sampler(steps=4))
     page_of(out, "never-tuning", "digits")
     found = record(out, "never-tuning", tiny.unit(4))
-    assert found["default"] == {"order": default.order, "kappa": default.resolved_kappa}
+    assert found["default"] == {"order": default.order, "kappa": default.kappa}
     curve = {(each["order"], each["kappa"]): each["values"] for each in found["curve"]}
     assert len(curve) == 2 * tiny.points + 1
     assert curve[found["best"]["order"], found["best"]["kappa"]] == min(curve.values(), key=sum)

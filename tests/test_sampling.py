@@ -19,13 +19,14 @@ from cascore.sampling import (
     consistent_steps,
     initial_noise,
     langevin_steps,
+    order_and_kappa,
 )
 from cascore.schedule import allowed_interval, geometric_sigmas, langevin_step_size
 
 SIGMAS = torch.tensor([8.0, 3.0, 2.0, 0.5, 0.1], dtype=torch.float64)
 SAMPLERS = {
     "langevin": lambda *args, **kwargs: annealed_langevin(*args, eta=0.3, **kwargs),
-    "first order": lambda *args, **kwargs: consistent_annealed(*args, **kwargs),
+    "first order": lambda *args, **kwargs: consistent_annealed(*args, order=1, **kwargs),
     "second order": lambda *args, **kwargs: consistent_annealed(*args, order=2, **kwargs),
 }
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
@@ -146,7 +147,7 @@ def test_one_level_is_one_denoising(step, order):
 
 def test_infinite_kappa_is_eta_one():
     runs = [
-        consistent_annealed(shrink, start(2, 3), SIGMAS, **step, noise=seeded())
+        consistent_annealed(shrink, start(2, 3), SIGMAS, **step, order=1, noise=seeded())
         for step in ({"kappa": math.inf}, {"eta": 1.0}, {"epsilon": 0.1**2})
     ]
     for other in runs[1:]:
@@ -154,9 +155,24 @@ def test_infinite_kappa_is_eta_one():
         assert torch.allclose(runs[0].denoised, other.denoised, rtol=1e-6)
 
 
-def test_default_is_kappa_one_and_a_half():
-    assert consistent_steps(SIGMAS) == consistent_steps(SIGMAS, kappa=1.5)
-    assert consistent_steps(SIGMAS) != consistent_steps(SIGMAS, kappa=1.4)
+DEFAULTS = [
+    ({}, {"order": 2, "kappa": 2.5}),
+    ({"order": 1}, {"order": 1, "kappa": 1.5}),
+    ({"order": 2}, {"order": 2, "kappa": 2.5}),
+    ({"kappa": 1.1}, {"order": 2, "kappa": 1.1}),
+    ({"order": 1, "kappa": 1.1}, {"order": 1, "kappa": 1.1}),
+    ({"eta": 0.9}, {"order": 1, "kappa": None}),
+    ({"epsilon": 0.009}, {"order": 1, "kappa": None}),
+    ({"order": 2, "eta": 0.9}, {"order": 2, "kappa": None}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "in_force"), DEFAULTS, ids=str)
+def test_order_and_kappa_where_they_are_not_given(arguments, in_force):
+    assert order_and_kappa(**arguments) == (in_force["order"], in_force["kappa"])
+    steps = consistent_steps(SIGMAS, **arguments)
+    assert steps == consistent_steps(SIGMAS, **(arguments | in_force))
+    assert any(step.lead for step in steps) == (in_force["order"] == 2)
 
 
 def test_kappa_of_each_step():

@@ -19,6 +19,7 @@ from cascore.evaluation.objective import default_candidate, frechet_objective, l
 from cascore.evaluation.question import Question
 from cascore.evaluation.search import Candidate, search
 from cascore.evaluation.verification import question_of
+from cascore.experiment.build import resolved
 from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
@@ -146,8 +147,8 @@ def test_the_largest_kappa_replaces_99_percent_or_is_twice_the_default():
 
 
 def test_the_default_is_that_of_sampling():
-    candidate, sampler = default_candidate(steps=12), Sampler(steps=12)
-    assert (candidate.order, candidate.kappa) == (sampler.order, sampler.resolved_kappa)
+    candidate, sampler = default_candidate(steps=12), resolved(Sampler(steps=12))
+    assert (candidate.order, candidate.kappa) == (sampler.order, sampler.kappa)
 
 
 def outcome(objective):

@@ -15,6 +15,7 @@ from cascore.errors import InputError
 from cascore.evaluation.evaluate import evaluate
 from cascore.evaluation.question import Question
 from cascore.evaluation.verification import question_of, verify
+from cascore.experiment import build
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
@@ -158,7 +159,7 @@ def test_every_sampler_comes_back(trained, tmp_path, sampler):
     write_measurements(tmp_path / "a.json", records)
     (record, *_) = read_measurements(tmp_path / "a.json")
     found = question_of(record).sampler
-    assert found == replace(sampler, kappa=sampler.resolved_kappa, spacing=sampler.resolved_spacing)
+    assert found == build.resolved(sampler)
     assert question_of(record).batch_size == 3
     assert again([record])[0].verdict == "equal"
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,11 @@ __all__ = [
     "consistent_steps",
     "initial_noise",
     "langevin_steps",
+    "order_and_kappa",
 ]
 
 
-DEFAULT_KAPPA = 1.5
+Kappa = TypeVar("Kappa")
 
 _EDGE = 1e-12  # a squared noise coefficient this close to 0 is 0: rounding at the interval's edge
 
@@ -89,19 +90,18 @@ def consistent_steps(
     kappa: float | Sequence[float] | None = None,
     eta: float | None = None,
     epsilon: float | None = None,
-    order: int = 1,
+    order: int | None = None,
 ) -> list[Step]:
     """The steps of Algorithm 2, one for each network call (see `consistent_annealed`)."""
     levels = check_sigmas(sigmas)
-    _at_most_one(kappa=kappa, eta=eta, epsilon=epsilon)
-    if order not in (1, 2):
-        raise InputError(f"order must be 1 or 2, not {order}")
+    order, kappa = order_and_kappa(order=order, kappa=kappa, eta=eta, epsilon=epsilon)
     if epsilon is not None:
         eta = eta_from_epsilon(epsilon, float(levels[-1]))
     if eta is not None:
         etas = _etas_of_eta(eta, levels)
     else:
-        etas = _etas_of_kappa(DEFAULT_KAPPA if kappa is None else kappa, levels)
+        assert kappa is not None
+        etas = _etas_of_kappa(kappa, levels)
     sigma, etas = levels.tolist(), [_rounded(eta) for eta in etas]
     steps = []
     for i in range(len(sigma) - 1):
@@ -113,6 +113,30 @@ def consistent_steps(
             lead = 1 / (2 * r)
         steps.append(Step(sigma[i], etas[i], lead, noise=beta * sigma[i + 1]))
     return [*steps, Step(sigma[-1], etas[-1], lead=0.0, noise=0.0)]
+
+
+def order_and_kappa(
+    *,
+    order: int | None = None,
+    kappa: Kappa | None = None,
+    eta: float | None = None,
+    epsilon: float | None = None,
+) -> tuple[int, Kappa | float | None]:
+    """The order and the kappa in force in Algorithm 2, where they are not given.
+
+    A step size in eta or epsilon is the paper's: order 1, and no kappa. Otherwise order 2, and
+    kappa 2.5 with it, 1.5 with order 1: tuned on small networks, see docs/fidelity.md.
+
+    Raises:
+        InputError: an order other than 1 and 2, or more than one of kappa, eta and epsilon.
+    """
+    _at_most_one(kappa=kappa, eta=eta, epsilon=epsilon)
+    if order not in (None, 1, 2):
+        raise InputError(f"order must be 1 or 2, not {order}")
+    if eta is not None or epsilon is not None:
+        return order or 1, None
+    order = order or 2
+    return order, kappa if kappa is not None else {1: 1.5, 2: 2.5}[order]
 
 
 def _etas_of_eta(eta: float, levels: Tensor) -> list[float]:
@@ -222,7 +246,7 @@ def consistent_annealed(
     kappa: float | Sequence[float] | None = None,
     eta: float | None = None,
     epsilon: float | None = None,
-    order: int = 1,
+    order: int | None = None,
     noise: Noise,
     callback: Callback | None = None,
 ) -> Samples:
@@ -236,13 +260,13 @@ def consistent_annealed(
         denoiser: H(x, sigma).
         x: the start [N, ...] at noise sigma_1; left unchanged.
         sigmas: [L], strictly decreasing and positive; `schedule.stretch` gives n_sigma > 1.
-        kappa: in [1, inf], one number or one per step [L]; at most one of kappa, eta, epsilon, and
-            1.5 without any.
+        kappa: in [1, inf], one number or one per step [L]; at most one of kappa, eta, epsilon.
+            Without any, 2.5 at order 2 and 1.5 at order 1 (`order_and_kappa`).
         eta: constant step size in `schedule.allowed_interval(sigmas)`.
         epsilon: the same as epsilon = eta sigma_L^2, in squared pixels.
         order: 1, the paper's; 2, the multistep rule H_i + (H_i - H_{i-1}) / (2 r), with
             r = log(sigma_{i-1} / sigma_i) / log(sigma_i / sigma_{i+1}): DPM-Solver++(2M) at kappa 1
-            and SDE-DPM-Solver++(2M) at kappa 2.
+            and SDE-DPM-Solver++(2M) at kappa 2. By default 2, but 1 with eta or epsilon.
         noise: a generator, or a keyed source (see `cascore.noise`).
         callback: called at every network call with (step, sigma, x, H).
 

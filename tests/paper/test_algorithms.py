@@ -80,6 +80,7 @@ def test_algorithm_2_in_kappa(schedule, kappa):
         x,
         sigmas,
         kappa=kappa,
+        order=1,
         noise=Replay(noises),
         callback=lambda step, sigma, x, H: seen.append(x),
     )

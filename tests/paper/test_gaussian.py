@@ -96,9 +96,8 @@ def test_annealed_langevin_sampling(schedule, law, n_sigma):
 def test_law_by_hand_of_two_levels(kappa):
     """sigma = 2, 1 on N(0, 1): w = 1/5 and 1/2, and every coefficient written out."""
     sigmas = torch.tensor([2.0, 1.0], dtype=torch.float64)
-    law = gaussian_law(
-        consistent_steps(sigmas, kappa=kappa), mean=0.0, std=1.0, start_mean=0.0, start_std=2.0
-    )
+    steps = consistent_steps(sigmas, kappa=kappa, order=1)
+    law = gaussian_law(steps, mean=0.0, std=1.0, start_mean=0.0, start_std=2.0)
     keep = 0.5**kappa
     middle = (keep + (1 - keep) / 5) ** 2 * 4 + 1 - 0.5 ** (2 * kappa - 2)
     assert law.denoised_variance == pytest.approx(middle / 4, rel=1e-13)

@@ -107,7 +107,7 @@ def test_first_order_is_euler_of_diffusers(schedule, kappa, name):
     scheduler.is_scale_input_called = True
     (start,) = normals(1, (6, 2), seed=14)
     x, generator, expected = float(sigmas[0]) * start, torch.Generator().manual_seed(15), []
-    ours = path_of(x, sigmas, kappa=kappa, noise=Drawn(15, torch.float64))
+    ours = path_of(x, sigmas, kappa=kappa, order=1, noise=Drawn(15, torch.float64))
     for sigma, timestep in zip(sigmas, scheduler.timesteps, strict=True):
         expected.append(x)
         slope = (x - DENOISER(x, sigma)) / sigma

@@ -45,7 +45,7 @@ def shipped_gallery(
         return None
     calls = build.network_calls(sampler, trained.experiment.schedule)
     exhibits = [Exhibit(name="Trained here", note=_note(trained, calls), images=images[:shown])]
-    text = [f"All with one sampler: {sampler.label}, {calls} network calls."]
+    text = [f"All with one sampler: {build.label_of(sampler)}, {calls} network calls."]
     for name, model in shipped.items():
         alike = model.experiment.data.name == trained.experiment.data.name
         count = judge.count if alike else shown

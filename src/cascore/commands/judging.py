@@ -58,8 +58,9 @@ def _title(question: Question, records: Sequence[Measurement]) -> str:
     if first.model is None or first.sampler is None:
         return f"{question.path}: {first.images.count} images"
     return (
-        f"{spoken_name(question.path)}, step {first.model.step}: {question.sampler.label},"
-        f" {first.sampler.nfe} calls, {first.images.count} images"
+        f"{spoken_name(question.path)}, step {first.model.step}:"
+        f" {build.label_of(question.sampler)}, {first.sampler.nfe} calls,"
+        f" {first.images.count} images"
     )
 
 
@@ -143,7 +144,7 @@ def _default_place(question: Question, records: Sequence[Measurement]) -> Path |
     assert first.model is not None
     assert first.sampler is not None
     name = (
-        f"{question.sampler.label} {first.sampler.nfe} calls seed {question.first_seed}"
+        f"{build.label_of(question.sampler)} {first.sampler.nfe} calls seed {question.first_seed}"
         f" count {question.count} step {first.model.step}"
     )
     file = f"{file_name(name)}.json"

@@ -139,7 +139,8 @@ def _sampled(
     schedule = model.experiment.schedule
     calls = build.network_calls(sampler, schedule)
     started = time.monotonic()
-    with display.counting(f"{sampler.label}, {calls} calls", calls * judge.count) as advance:
+    label = build.label_of(sampler)
+    with display.counting(f"{label}, {calls} calls", calls * judge.count) as advance:
         samples = generate(
             model.denoiser,
             shape=model.shape,
@@ -150,14 +151,14 @@ def _sampled(
             progress=advance,
         )
     seconds = time.monotonic() - started
-    target = folder / "samples" / file_name(f"step {model.step} {sampler.label} {calls} calls")
+    target = folder / "samples" / file_name(f"step {model.step} {label} {calls} calls")
     if not target.exists():
         record = {"sampler": build.settings_of(sampler), "nfe": samples.nfe, "first_seed": 0}
         write_samples(samples, target, seeds=seeds, record=record)
     raw, denoised = to_uint8(samples.raw), to_uint8(samples.denoised)
     raw_features, denoised_features = judge.features(raw), judge.features(denoised)
     return SamplerRow(
-        name=sampler.label,
+        name=build.label_of(sampler),
         settings=_settings(sampler),
         nfe=samples.nfe,
         images_raw=raw,
@@ -176,7 +177,7 @@ def _settings(sampler: Sampler) -> str:
     if sampler.method == "als":
         return f"annealed Langevin, {levels}, {sampler.n_sigma} steps each, Technique 4"
     rule = "the paper's rule" if sampler.order == 1 else "two-step rule"
-    return f"consistent annealed, {levels}, {rule}, kappa {sampler.resolved_kappa:g}"
+    return f"consistent annealed, {levels}, {rule}, kappa {build.resolved(sampler).kappa:g}"
 
 
 def _distance(judged: Judged) -> Distance:

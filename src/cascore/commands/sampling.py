@@ -41,7 +41,8 @@ def sample(
     advice, display = advised(sampler, run, model), Display()
     sampler = advice.sampler
     calls = build.network_calls(sampler, model.experiment.schedule)
-    name = f"{sampler.label} {calls} calls seed {first_seed} count {count} step {model.step}"
+    label = build.label_of(sampler)
+    name = f"{label} {calls} calls seed {first_seed} count {count} step {model.step}"
     folder = out or place_for(run, "samples") / file_name(name)
     if out is None and (folder / "record.json").is_file():
         raise InputError(
@@ -63,7 +64,7 @@ def sample(
     write_samples(samples, folder, seeds=seeds, record=record)
     display.say(
         f"{count} samples of {spoken_name(run)} at {samples.nfe} network calls each"
-        f" ({sampler.label}) in {seconds:.1f} s"
+        f" ({label}) in {seconds:.1f} s"
     )
     if len(model.shape) == 3:
         display.say(f"all on one sheet: {folder / 'denoised.png'}; the record: record.json")

@@ -63,7 +63,7 @@ def tune(
     untuned = Sampler(steps=steps)
     words = (
         f"{steps} calls orders {' '.join(map(str, orders))} blocks {blocks} count {question.count}"
-        f" seed {question.first_seed} step {model.step} {untuned.resolved_spacing} levels"
+        f" seed {question.first_seed} step {model.step} {build.resolved(untuned).spacing} levels"
         f" {ready.view.judge.extractor.identity.name}"
     )
     folder = out or place_for(question.path, "tuning") / file_name(words)
@@ -179,7 +179,7 @@ def _choice(found: Found, ready: Ready, model: Model, *, steps: int) -> Choice:
     return Choice(
         order=found.choice.order,
         kappa=found.choice.kappa,
-        spacing=sampler_of(found.choice, steps=steps).resolved_spacing,
+        spacing=build.resolved(sampler_of(found.choice, steps=steps)).spacing or "geometric",
         weights=model.digest,
         extractor=ready.view.judge.extractor.identity.name,
         gain=found.difference.mean if tuned else 0.0,

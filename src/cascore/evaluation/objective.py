@@ -27,9 +27,9 @@ def sampler_of(candidate: Candidate, *, steps: int) -> Sampler:
 
 def default_candidate(*, steps: int) -> Candidate:
     """What `cascore sample --steps N` takes where nothing was tuned."""
-    sampler = Sampler(steps=steps)
-    assert sampler.resolved_kappa is not None  # of consistent sampling
-    return Candidate(sampler.order, sampler.resolved_kappa)
+    sampler = build.resolved(Sampler(steps=steps))
+    assert sampler.kappa is not None  # of consistent sampling
+    return Candidate(sampler.order, sampler.kappa)
 
 
 def largest_kappa(schedule: Schedule, *, steps: int) -> float:

@@ -1,7 +1,7 @@
 """Objects from settings: data, networks, the state of a run, schedules and samplers."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,13 @@ from cascore.networks import (
     UNet,
 )
 from cascore.noise import Noise
-from cascore.sampling import Callback, Samples, annealed_langevin, consistent_annealed
+from cascore.sampling import (
+    Callback,
+    Samples,
+    annealed_langevin,
+    consistent_annealed,
+    order_and_kappa,
+)
 from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas, stretch
 from cascore.training import (
     Batches,
@@ -43,8 +49,10 @@ __all__ = [
     "build_sampler",
     "build_state",
     "data_shape",
+    "label_of",
     "load_data",
     "network_calls",
+    "resolved",
     "sampling_sigmas",
     "select_device",
     "settings_of",
@@ -183,7 +191,7 @@ def sampling_sigmas(sampler: Sampler, schedule: Schedule) -> Tensor:
             f"the model was trained at the one level {schedule.first:g}, so a chain has one level,"
             f" not {count}: sample with --method als --steps 1 --n-sigma 10 --eta 0.2"
         )
-    spaced = _SPACINGS[sampler.resolved_spacing]
+    spaced = _SPACINGS[resolved(sampler).spacing or "geometric"]
     sigmas = spaced(schedule.first, schedule.last if count > 1 else schedule.first, count)
     return stretch(sigmas, sampler.n_sigma) if sampler.method == "cas" else sigmas
 
@@ -210,7 +218,7 @@ def build_sampler(
             denoiser,
             x,
             sigmas,
-            kappa=sampler.resolved_kappa,
+            kappa=sampler.kappa,
             eta=sampler.eta,
             epsilon=sampler.epsilon,
             order=sampler.order,
@@ -242,11 +250,35 @@ def select_device(name: str) -> torch.device:
 
 def settings_of(sampler: Sampler) -> dict[str, object]:
     """The sampler's settings for a record, with the kappa and the spacing in force."""
-    return {
-        **asdict(sampler),
-        "kappa": sampler.resolved_kappa,
-        "spacing": sampler.resolved_spacing,
-    }
+    return asdict(resolved(sampler))
+
+
+def resolved(sampler: Sampler) -> Sampler:
+    """The sampler with the order, kappa and spacing in force, where they were not given.
+
+    Levels are geometric, as in training; but centred in a chain of second order with levels of its
+    own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike.
+    """
+    order, kappa = sampler.order, None
+    if sampler.method == "cas":
+        in_force, kappa = order_and_kappa(
+            order=sampler.order, kappa=sampler.kappa, eta=sampler.eta, epsilon=sampler.epsilon
+        )
+        order = 1 if in_force == 1 else 2
+    centred = sampler.steps is not None and order == 2 and kappa is not None
+    spacing = sampler.spacing or ("centred" if centred else "geometric")
+    return replace(sampler, order=order, kappa=kappa, spacing=spacing)
+
+
+def label_of(sampler: Sampler) -> str:
+    """The sampler in a few words, its levels where they are not the paper's."""
+    sampler = resolved(sampler)
+    spaced = "" if sampler.spacing == "geometric" else f", {sampler.spacing} levels"
+    if sampler.method == "als":
+        return f"ALS, n_sigma {sampler.n_sigma}{spaced}"
+    sizes = {name: getattr(sampler, name) for name in ("eta", "epsilon", "kappa")}
+    name, size = next((name, size) for name, size in sizes.items() if size is not None)
+    return f"CAS, order {sampler.order}, {name} {size:g}{spaced}"
 
 
 def network_calls(sampler: Sampler, schedule: Schedule) -> int:

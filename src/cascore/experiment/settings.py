@@ -223,39 +223,3 @@ class Sampler:
         _require(self.n_sigma >= 1, f"n_sigma must be at least 1, not {self.n_sigma}")
         if self.method == "als":
             _require(self.kappa is None, "kappa is for cas; als takes eta or epsilon")
-
-    @property
-    def resolved_kappa(self) -> float | None:
-        """The kappa in force for cas, None where eta or epsilon rules."""
-        if self.method == "als" or self.eta is not None or self.epsilon is not None:
-            return None
-        return self.kappa if self.kappa is not None else (1.5 if self.order == 1 else 2.5)
-
-    @property
-    def resolved_spacing(self) -> Spacing:
-        """The spacing in force: the paper's, but for chains of second order with their own levels.
-
-        A step size in eta or epsilon belongs to geometric levels, whose steps are all alike.
-        """
-        if self.spacing is not None:
-            return self.spacing
-        own = self.steps is not None and self.order == 2 and self.resolved_kappa is not None
-        return "centred" if own else "geometric"
-
-    @property
-    def label(self) -> str:
-        """The sampler in a few words, its levels where they are not the paper's."""
-        levels = self.resolved_spacing
-        spaced = "" if levels == "geometric" else f", {levels} levels"
-        if self.method == "als":
-            return f"ALS, n_sigma {self.n_sigma}{spaced}"
-        knob = next(
-            f"{name} {value:g}"
-            for name, value in (
-                ("eta", self.eta),
-                ("epsilon", self.epsilon),
-                ("kappa", self.resolved_kappa),
-            )
-            if value is not None
-        )
-        return f"CAS, order {self.order}, {knob}{spaced}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from cascore.experiment.build import resolved
 from cascore.experiment.settings import Network, Sampler
 from cascore.measurement import Measurement
 from cascore.model.card_numbers import numbers_table
@@ -167,7 +168,7 @@ def _sampling(record: ModelRecord) -> Iterator[str]:
 def _flags(settings: Mapping[str, Any]) -> str:
     """The options of `cascore sample` for settings that differ from the default."""
     unspaced = Sampler(**{**settings, "spacing": None})
-    default = {**asdict(Sampler()), "spacing": unspaced.resolved_spacing}
+    default = {**asdict(Sampler()), "spacing": resolved(unspaced).spacing}
     return " ".join(
         f"--{each.name.replace('_', '-')} {settings[each.name]}"
         for each in fields(Sampler)

@@ -18,7 +18,7 @@ def ideal_noise(sampler: Sampler, schedule: Schedule) -> NoiseStd:
     else:
         steps = consistent_steps(
             sigmas,
-            kappa=sampler.resolved_kappa,
+            kappa=sampler.kappa,
             eta=sampler.eta,
             epsilon=sampler.epsilon,
             order=sampler.order,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from cascore.experiment.build import network_calls, sampling_sigmas
+from cascore.experiment.build import network_calls, resolved, sampling_sigmas
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.reproduce.beyond.schedulers import SCHEDULERS, levels_within
 
@@ -245,11 +245,11 @@ def name_of(choice: Choice) -> str:
     """A choice in the names of units and in records: everything but its number of levels."""
     if isinstance(choice, str):
         return choice
-    knob = f"eta-{choice.eta:g}" if choice.eta is not None else f"kappa-{choice.resolved_kappa:g}"
+    choice = resolved(choice)
+    knob = f"eta-{choice.eta:g}" if choice.eta is not None else f"kappa-{choice.kappa:g}"
     if choice.method == "als":
         return f"als-{choice.n_sigma}-{knob}"
-    levels = choice.resolved_spacing
-    spaced = "" if levels == "geometric" else f"-{levels}"
+    spaced = "" if choice.spacing == "geometric" else f"-{choice.spacing}"
     return f"order-{choice.order}-{knob}{spaced}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+from cascore.experiment.build import label_of
 from cascore.experiment.presets import PRESETS
 from cascore.reproduce.beyond.claims import (
     claims,
@@ -230,7 +231,7 @@ def _paper_sentence(
 def _twin_rows(records: Records) -> list[tuple[str, ...]]:
     largest = records[TWINS_UNIT]["result"]["largest"]
     return [
-        (SCHEDULERS[name].label, sampler.label, f"{largest[name]:.1e}")
+        (SCHEDULERS[name].label, label_of(sampler), f"{largest[name]:.1e}")
         for name, sampler in TWINS.items()
     ]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from cascore import stats
+from cascore.experiment.build import resolved
 from cascore.reproduce.beyond.methods import (
     BEST,
     METHODS,
@@ -164,7 +165,7 @@ def scans(subject: Subject, method: str, records: Records) -> list[Scan]:
         names, knobs, distances = [], [], []
         for choice in METHODS[method].choices:
             sampler = levels_of(choice, cell.planned)
-            knob = sampler.eta if sampler.eta is not None else sampler.resolved_kappa
+            knob = sampler.eta if sampler.eta is not None else resolved(sampler).kappa
             assert knob is not None
             result = records[cell.validation(choice)]["result"]
             names.append(name_of(choice))

@@ -148,7 +148,7 @@ class _Work:
                 found.model.denoiser,
                 start,
                 sigmas,
-                kappa=sampler.resolved_kappa,
+                kappa=sampler.kappa,
                 order=sampler.order,
                 noise=torch.Generator().manual_seed(0),
             )

@@ -7,6 +7,7 @@ import statistics
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cascore.experiment.build import label_of, resolved
 from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.dots import dots
 from cascore.reproduce.floors import bands_of
@@ -132,7 +133,7 @@ The authors tried {len(scale.kinds) - 1} GAN losses for the adversarial term and
 (`{PAPERS}`) as the best. Here each of them trains `{scale.preset}-adversarial` for {
         scale.steps:,} steps, beside plain score
 matching for as many, and {scale.draws} × {scale.count:,} samples of {nfe} network calls are judged
-({scale.sampler.label}, {scale.sampler.resolved_spacing} levels).
+({label_of(scale.sampler)}, {resolved(scale.sampler).spacing} levels).
 
 ![Distances](gan-losses/distance.png)
 
