@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from cascore import cli
+from cascore.cli.__main__ import main
 from cascore.reproduce.workshop import Workshop
 
 
 def run(*arguments):
     """Exit code of a command in this process."""
     with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
+        main([str(each) for each in arguments])
     return stopped.value.code
 
 

@@ -147,7 +147,7 @@ def test_a_folder_trains_says_what_it_chose_and_goes_on(photos, tmp_path, capsys
     command = ("train", f"folder:{photos}", *TINY, "--train.steps")
     assert run(*command, "2") == 0
     told = capsys.readouterr().err
-    assert told.count("chosen: ") == 5
+    assert told.count("chosen: ") == 4
     experiment = read_experiment(tmp_path / "runs" / "folder-photos")
     assert experiment.name == "folder-photos"
     assert (experiment.network.width, experiment.train.steps) == (4, 2)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cascore import cli
+from cascore.cli.__main__ import main
 from cascore.errors import InputError
 from cascore.experiment.presets import PRESETS, PUBLISHED
 from cascore.experiment.run import training_run
@@ -552,14 +552,12 @@ def test_a_run_becomes_a_model_directory(run, tmp_path, weights, prefix):
 
 def command(*arguments):
     with pytest.raises(SystemExit) as stopped:
-        cli.main([str(each) for each in arguments])
+        main([str(each) for each in arguments])
     return stopped.value.code
 
 
 def test_the_command_converts_and_the_model_is_sampled_alone(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        "cascore.commands.converting.PUBLISHED", {"cifar10-ncsnv2": (NARROW, SHAPE)}
-    )
+    monkeypatch.setattr("cascore.cli.convert.PUBLISHED", {"cifar10-ncsnv2": (NARROW, SHAPE)})
     path = save(tmp_path / "a.pth", states(ema(), opponent()), old=True)
     out = tmp_path / "model"
     names = ("--network", "cifar10-ncsnv2")
@@ -606,7 +604,7 @@ def test_data_of_ones_own_have_pixels_in_0_to_1(tmp_path, monkeypatch):
     """Only the authors' loader of Stacked-MNIST has others, not whoever uses its network."""
     experiment = replace(NARROW, data=Data(name="stacked-mnist"))
     monkeypatch.setattr(
-        "cascore.commands.converting.PUBLISHED", {"stacked-mnist-ncsnv2": (experiment, SHAPE)}
+        "cascore.cli.convert.PUBLISHED", {"stacked-mnist-ncsnv2": (experiment, SHAPE)}
     )
     path = save(tmp_path / "a.pth", states(ema()))
     for name, more, first in (("a", (), 25), ("b", ("--data", "mine"), 50)):

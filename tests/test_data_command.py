@@ -10,8 +10,7 @@ from PIL import Image
 from running import run
 from scipy.spatial.distance import pdist
 
-from cascore.commands import data as command
-from cascore.data import load_images
+from cascore.data import diameter, downloads, load_images
 from cascore.data.diameter import image_diameter
 from cascore.fetching import Download
 from cascore.schedule import level_count
@@ -75,7 +74,7 @@ def test_show_names_the_classes_and_counts_them(photos, capsys):
 
 def test_show_gives_an_interval_where_all_pairs_are_too_many(photos, capsys, monkeypatch):
     hasty = functools.partial(image_diameter, largest_work=0.0)
-    monkeypatch.setattr(command, "image_diameter", hasty)
+    monkeypatch.setattr(diameter, "image_diameter", hasty)
     assert run("data", "show", "digits") == 0
     told = capsys.readouterr().out
     numbers = json.loads((photos / "data-sheets" / "digits" / "numbers.json").read_text())
@@ -103,7 +102,7 @@ def test_download_goes_to_the_downloads_of_the_root(photos, monkeypatch, capsys)
             (folder / file.name.removesuffix(".gz")).write_bytes(header + bytes(size))
             progress(file.size)
 
-    monkeypatch.setattr(command, "download", pretend)
+    monkeypatch.setattr("cascore.fetching.download", pretend)
     assert run("data", "prepare", "mnist", "--download", "--root", "store") == 0
     files, folder = fetched[0]
     assert len(files) == 4
@@ -149,7 +148,7 @@ def test_every_mistake_is_one_clear_message_and_exit_code_2(photos, capsys):
 
 def test_offline_is_one_clear_line(photos, capsys, monkeypatch):
     gone = Download("http://127.0.0.1:9/cifar.tar.gz", 10, "0" * 64)  # nobody listens
-    monkeypatch.setattr(command, "DOWNLOADS", {"cifar-10": (gone,)})
+    monkeypatch.setattr(downloads, "DOWNLOADS", {"cifar-10": (gone,)})
     assert run("data", "prepare", "cifar-10", "--download") == 2
     told = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(told) == 1

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 import cascore
-from cascore import cli
-from cascore.arguments import TrainFolder
+from cascore.cli.__main__ import parse
 from cascore.experiment.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -125,24 +124,9 @@ def commands():
 
 
 @pytest.mark.parametrize("line", [*commands()])
-def test_every_command_is_understood(line, monkeypatch):
+def test_every_command_is_understood(line):
     """The command line accepts it; what the commands do has its own tests."""
-    understood = []
-
-    def note(command, typed):
-        assert typed.startswith("cascore ")
-        understood.append(command)
-        return 0
-
-    def note_folder(given):
-        return note(cli._parse_folder(given, TrainFolder(path=given[0])), "cascore train")
-
-    monkeypatch.setattr(cli, "_run", note)
-    monkeypatch.setattr(cli, "_train_folder", note_folder)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(shlex.split(line, comments=True))
-    assert stopped.value.code == 0
-    assert len(understood) == 1
+    assert callable(parse(shlex.split(line, comments=True)).run)
 
 
 def test_every_preset_of_the_readme_exists():

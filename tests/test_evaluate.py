@@ -11,7 +11,7 @@ import pytest
 import torch
 from evaluating import CPU, SAMPLER, ask, write_images
 
-from cascore import cli
+from cascore.cli.__main__ import main
 from cascore.data import FolderOptions, load_images
 from cascore.data.records import array_digest
 from cascore.errors import InputError
@@ -194,7 +194,7 @@ def test_stacked_digits_have_modes_and_the_published_kl(tmp_path, capsys):
     out = tmp_path / "records.json"
     command = ["evaluate", str(folder), "--data", "stacked-digits", "--as-published"]
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*command, "--metrics", "modes", "--out", str(out), "--device", "cpu"])
+        main([*command, "--metrics", "modes", "--out", str(out), "--device", "cpu"])
     assert stopped.value.code == 0
     told = capsys.readouterr().out
     assert "KL of modes" in told
@@ -269,7 +269,7 @@ def test_the_root_of_a_fresh_extractor_is_asked_where_the_data_are(trained, tmp_
 def test_the_table_fits_and_shows_both_forms(trained, capsys, tmp_path):
     out = tmp_path / "a.json"
     with pytest.raises(SystemExit):
-        cli.main(["evaluate", str(trained), "--steps", "4", "--count", "50", "--out", str(out)])
+        main(["evaluate", str(trained), "--steps", "4", "--count", "50", "--out", str(out)])
     told = capsys.readouterr().out
     assert max(map(len, told.splitlines())) <= 100
     heading = next(line for line in told.splitlines() if "raw" in line)

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from cascore import cli
+from cascore.cli.__main__ import main
 from cascore.errors import InputError
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Data, Experiment, Network, Train
@@ -202,7 +202,7 @@ def test_each_fault_is_one_clear_message(model, capsys, fault):
     breaks(model)
     for command in ("info", "sample"):
         with pytest.raises(SystemExit) as stopped:
-            cli.main([command, str(model)])
+            main([command, str(model)])
         assert stopped.value.code == 2
         captured = capsys.readouterr()
         assert told in captured.err

@@ -7,8 +7,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from cascore.commands.gallery import shipped_gallery
-from cascore.commands.quickstart import FULL, Scale, run_quickstart
 from cascore.data import load_images
 from cascore.evaluation.judge import new_judge
 from cascore.experiment.generate import generate
@@ -19,6 +17,8 @@ from cascore.model.loading import load_model
 from cascore.model.pretrained import shipped_names
 from cascore.pixels import to_uint8
 from cascore.progress import Display
+from cascore.report.gallery import shipped_gallery
+from cascore.report.quickstart import FULL, Scale, run_quickstart
 
 CPU = torch.device("cpu")
 
@@ -91,5 +91,5 @@ def test_a_shipped_model_ties_with_itself():
 
 def test_without_shipped_models_there_is_no_gallery(monkeypatch):
     model = load_model("digits")
-    monkeypatch.setattr("cascore.commands.gallery.shipped_folders", dict)
+    monkeypatch.setattr("cascore.report.gallery.shipped_folders", dict)
     assert gallery_of(model) is None

@@ -7,8 +7,7 @@ import pytest
 import torch
 from running import reading, silent
 
-from cascore.arguments import Reproduce
-from cascore.commands.reproducing import EVERYTHING
+from cascore.cli.reproduce import EVERYTHING, Reproduce
 from cascore.errors import InputError
 from cascore.reproduce.claims import comparisons_table
 from cascore.reproduce.floors import like_real

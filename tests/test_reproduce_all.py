@@ -6,7 +6,6 @@ import math
 import pytest
 from running import run, silent
 
-from cascore.commands import reproducing
 from cascore.errors import InputError
 from cascore.reproduce import studies
 from cascore.reproduce.claims import (
@@ -192,7 +191,6 @@ def three(monkeypatch):
         "last": study("last", needs=("good",)),
     }
     monkeypatch.setattr(studies, "STUDIES", found)
-    monkeypatch.setattr(reproducing, "STUDIES", found)
     return found
 
 

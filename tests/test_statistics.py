@@ -7,7 +7,7 @@ import pytest
 import torch
 from evaluating import ask, write_images
 
-from cascore import cli
+from cascore.cli.__main__ import main
 from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.evaluation.reference_file import read_statistics
@@ -25,7 +25,7 @@ def images(tmp_path_factory):
 def ours(tmp_path_factory):
     path = tmp_path_factory.mktemp("statistics") / "digits.npz"
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["reference", "digits", str(path), "--device", "cpu"])
+        main(["reference", "digits", str(path), "--device", "cpu"])
     assert stopped.value.code == 0
     return path
 

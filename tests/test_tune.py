@@ -11,7 +11,7 @@ import pytest
 import torch
 from running import run
 
-from cascore.commands.tuning import verdict
+from cascore.cli.tune import verdict
 from cascore.errors import InputError
 from cascore.evaluation.advice import Advised, Choice, advised, read_choices, write_choice
 from cascore.evaluation.evaluate import ready_for_model

@@ -1,6 +1,6 @@
 """`python -m cascore`: how torchrun starts the command line."""
 
-from cascore.cli import main
+from cascore.cli.__main__ import main
 
 __all__: list[str] = []
 

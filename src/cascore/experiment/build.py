@@ -58,6 +58,7 @@ __all__ = [
     "settings_of",
     "training_loop",
     "training_sigmas",
+    "use_threads",
 ]
 
 _SPACINGS = {
@@ -246,6 +247,15 @@ def select_device(name: str) -> torch.device:
         found = ", ".join(each for each, there in has.items() if there)
         raise InputError(f"device {name} is not available here; found: {found}")
     return torch.device(name)
+
+
+def use_threads(threads: int | None) -> None:
+    """Set PyTorch's CPU threads; None leaves them alone."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
+    torch.set_num_threads(threads)
 
 
 def settings_of(sampler: Sampler) -> dict[str, object]:

@@ -1,19 +1,32 @@
 """An experiment for a folder of images: size, noise levels, network and length, with reasons."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
+
+import torch
 
 from cascore.data import ImageSet
 from cascore.data.diameter import image_diameter
-from cascore.data.survey import FolderSurvey, fitting_sizes
+from cascore.data.survey import FolderSurvey, fitting_sizes, survey_folder
 from cascore.errors import InputError
-from cascore.experiment.cost import step_cost
+from cascore.experiment.build import load_data
+from cascore.experiment.cost import measured_step, step_cost, training_speed
 from cascore.experiment.settings import Data, Experiment, Network, Schedule, Train
 from cascore.schedule import level_count
 
-__all__ = ["LARGEST_WORK", "LEAST_STEPS", "Choice", "choose_levels", "choose_network"]
+__all__ = [
+    "LARGEST_WORK",
+    "LEAST_STEPS",
+    "Choice",
+    "choose_experiment",
+    "choose_levels",
+    "choose_network",
+    "with_given",
+]
 
 LAST = 0.01
 BATCH_SIZE = 64
@@ -28,6 +41,76 @@ class Choice(NamedTuple):
 
     experiment: Experiment
     reasons: tuple[str, ...]
+
+
+def choose_experiment(
+    given: Experiment,
+    names: Collection[str],
+    *,
+    minutes: float,
+    device: torch.device,
+    notify: Callable[[str], None],
+    counting: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
+) -> Experiment:
+    """An experiment for a folder of images: what is not given is chosen, and what is given holds.
+
+    Args:
+        given: Settings, with the folder as the name of the data.
+        names: Which of its settings are given, as "train.steps".
+        minutes: Of training on this device.
+        device: Where to train.
+        notify: Told of each choice in words.
+        counting: Shows the progress of a title and a total.
+
+    Raises:
+        InputError: Minutes not positive, or a folder that cannot be trained on.
+    """
+    path = Path(given.data.name.removeprefix("folder:"))
+    choice = choose_network(
+        given.data, survey_folder(path), minutes=minutes, speed=training_speed(device)
+    )
+    images = load_data(choice.experiment.data, "train")
+    assert isinstance(images, ImageSet)
+    if images.count < 2:
+        raise InputError(f"{path} has {images.count} image to train on; expected at least 2")
+    chosen = replace(choice.experiment, name=f"folder-{path.resolve().name}")
+    reasons = list(choice.reasons)
+    if "schedule.first" not in names:
+        with counting("largest distance", images.count) as advance:
+            schedule, reason = choose_levels(images, progress=advance)
+        chosen = replace(chosen, schedule=schedule)
+        reasons.append(reason)
+    chosen = with_given(chosen, given, names)
+    schedule = chosen.schedule
+    if "schedule.levels" not in names and schedule.first > schedule.last:
+        levels = level_count(math.prod(images.shape), schedule.first, schedule.last)
+        chosen = replace(chosen, schedule=replace(schedule, levels=levels))
+    settings = chosen.train
+    if "train.steps" not in names:
+        _, seconds = measured_step(chosen, images, device)
+        settings = replace(settings, steps=max(1, int(60 * minutes / seconds)))
+        short = settings.steps < LEAST_STEPS
+        reasons.append(
+            f"{settings.steps} steps of {settings.batch_size}: a step takes"
+            f" {1000 * seconds:,.0f} ms here"
+            + (", which is short: the pictures will be rough" if short else "")
+        )
+    if "train.save_every" not in names:
+        settings = replace(settings, save_every=max(1, min(500, settings.steps // 4)))
+    for reason in (*reasons, "every choice can be given instead: --help lists them"):
+        notify(f"chosen: {reason}")
+    return replace(chosen, train=settings)
+
+
+def with_given(chosen: Experiment, given: Experiment, names: Collection[str]) -> Experiment:
+    """`chosen`, with the settings of these names ("train.steps") as they are in `given`."""
+    parts: dict[str, dict[str, object]] = {}
+    for name in names:
+        part, _, setting = name.partition(".")
+        if setting:
+            parts.setdefault(part, {})[setting] = getattr(getattr(given, part), setting)
+    changed = {part: replace(getattr(chosen, part), **of) for part, of in parts.items()}
+    return replace(chosen, **changed)
 
 
 def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: float) -> Choice:

@@ -5,21 +5,28 @@ longer than their operations (two for each multiplication and addition); `cascor
 --dry-run` measures instead.
 """
 
+import statistics
 import time
+from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cascore.experiment.build import build_denoiser, build_discriminator
+from cascore.data import ImageSet, PointSet
+from cascore.experiment import build
 from cascore.experiment.settings import Adversarial, Experiment, Network
+from cascore.training import Workers
 
-__all__ = ["Cost", "step_cost", "training_speed"]
+__all__ = ["Cost", "measured_step", "step_cost", "training_speed"]
 
 _BACKWARD = 2  # a backward pass has about twice the operations of the forward pass
 _TRIALS = 3
+_TRIAL_STEPS = 6
+_TRIAL_SECONDS = 2.0  # for one of them at most
 _LEAST_STEP = 2e-3  # seconds for the smallest step, whatever its operations
 
 
@@ -57,14 +64,14 @@ def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
 @lru_cache
 def _denoiser_cost(network: Network, shape: tuple[int, ...]) -> tuple[float, int]:
     with torch.device("meta"):
-        denoiser = build_denoiser(network, shape, seed=0)
+        denoiser = build.build_denoiser(network, shape, seed=0)
         return _forward_flops(denoiser, shape, torch.ones(1)), _count(denoiser)
 
 
 @lru_cache
 def _discriminator_cost(opponent: Adversarial, shape: tuple[int, ...]) -> tuple[float, int]:
     with torch.device("meta"):
-        judge = build_discriminator(opponent, shape, seed=0).eval()
+        judge = build.build_discriminator(opponent, shape, seed=0).eval()
         return _forward_flops(judge, shape), _count(judge)
 
 
@@ -92,3 +99,18 @@ def training_speed(device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - started)
     return float(counter.get_total_flops()) / min(times)
+
+
+def measured_step(
+    experiment: Experiment, data: ImageSet | PointSet, device: torch.device
+) -> tuple[int, float]:
+    """Rows tried, and seconds of a step, scaled up from what can be tried in a few seconds."""
+    settings = experiment.train
+    expected = step_cost(experiment, build.data_shape(data)).seconds(training_speed(device))
+    rows = max(1, min(settings.batch_size, int(settings.batch_size * _TRIAL_SECONDS / expected)))
+    small = replace(experiment, train=replace(settings, batch_size=rows, steps=_TRIAL_STEPS))
+    state = build.build_state(small, build.data_shape(data), device=device)
+    steps = build.training_loop(small, state, data, device=device, workers=Workers())
+    ends = [time.perf_counter() for _ in steps]
+    typical = statistics.median(b - a for a, b in pairwise(ends))
+    return rows, typical * settings.batch_size / rows

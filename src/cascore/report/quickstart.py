@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from cascore.commands.gallery import shipped_gallery
 from cascore.data import ImageSet, load_images
 from cascore.evaluation.judge import Judge, Judged, new_judge
 from cascore.experiment import build
@@ -21,6 +20,7 @@ from cascore.metrics import load_classifier, nearest_neighbours
 from cascore.model.loading import Model, load_model
 from cascore.pixels import to_float, to_uint8
 from cascore.progress import Display
+from cascore.report.gallery import shipped_gallery
 from cascore.report.page import (
     Distance,
     Film,

@@ -1,48 +1,69 @@
 """`cascore compare`: numbers side by side, in a table, in the terminal and in a picture."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
-from rich.table import Table
+import tyro
 
-from cascore.commands.judging import WIDTH
-from cascore.evaluation.comparison import Ranked, rank, require_comparable
-from cascore.evaluation.comparison_chart import comparison_chart
-from cascore.evaluation.entries import Entry, find_entries
+from cascore.cli.common import result_table, table_console
 from cascore.measurement import METRICS
 from cascore.progress import Display
 
-__all__ = ["compare"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cascore.evaluation.comparison import Ranked
+    from cascore.evaluation.entries import Entry
+
+__all__ = ["Compare"]
 
 COLUMNS = 26  # of the drawing in the terminal
 
 
-def compare(
-    paths: Sequence[Path],
-    *,
-    metric: str,
-    form: str,
-    split: str | None,
-    accept: Sequence[str],
-    out: Path | None,
-) -> int:
-    """Rank the numbers of records, or refuse to and say why."""
-    entries = find_entries(paths, metric=metric, form=form, split=split)
-    require_comparable(entries, accepted=accept)
-    ranked = rank(entries)
-    console = Console(width=WIDTH, highlight=False, markup=False)
-    console.print(_title(entries), style="bold")
-    console.print(_table(ranked))
-    console.print(_explanation(ranked, accept))
-    if out is not None:
-        across = f"{METRICS[metric].label} (bars: one standard error)"
-        comparison_chart(ranked, out, title=_title(entries), across=across)
-        Display().say(f"chart: {out}")
-    return 0
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Rank numbers of records, and draw them; refuse if their provenance differs.
+
+    Example: cascore compare runs/a runs/b --metric frechet --out compare.png
+    """
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """Files of records, or folders that hold them: runs, or their evaluations/."""
+    metric: str = "frechet"
+    """frechet, kernel, precision, recall, density, coverage, modes, modes-kl, memorisation or
+    inception-score."""
+    form: Literal["denoised", "raw", "both"] = "denoised"
+    """Of samples; images of other programs are always taken."""
+    split: Literal["train", "test", "all"] | None = None
+    """Of the real images; default: train, where there are several."""
+    accept: tuple[str, ...] = ()
+    """Fields that may differ all the same, as a refusal names them."""
+    out: Path | None = None
+    """Also draw a picture: .png, .svg or .pdf."""
+
+    def run(self, typed: str) -> int:
+        """Rank the numbers of records, or refuse to and say why."""
+        from cascore.evaluation.comparison import rank, require_comparable
+        from cascore.evaluation.comparison_chart import comparison_chart
+        from cascore.evaluation.entries import find_entries
+
+        entries = find_entries(self.paths, metric=self.metric, form=self.form, split=self.split)
+        require_comparable(entries, accepted=self.accept)
+        ranked = rank(entries)
+        console = table_console()
+        console.print(_title(entries), style="bold")
+        console.print(_table(ranked))
+        console.print(_explanation(ranked, self.accept))
+        if self.out is not None:
+            across = f"{METRICS[self.metric].label} (bars: one standard error)"
+            comparison_chart(ranked, self.out, title=_title(entries), across=across)
+            Display().say(f"chart: {self.out}")
+        return 0
 
 
-def _title(entries: Sequence[Entry]) -> str:
+def _title(entries: "Sequence[Entry]") -> str:
     record = entries[0].record
     against = " and ".join(f"{each.name} {each.split or ''}".strip() for each in record.references)
     title = f"{record.label} of {record.images.count} images"
@@ -50,8 +71,8 @@ def _title(entries: Sequence[Entry]) -> str:
     return title + (f", features of {record.extractor.name}" if record.extractor else "")
 
 
-def _table(ranked: Sequence[Ranked]) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+def _table(ranked: "Sequence[Ranked]") -> "Table":
+    table = result_table()
     for name in ("rank", "", "value", "one standard error", ""):
         table.add_column(name, justify="right" if name in ("rank", "value") else "left")
     bars = _bars([each.entry for each in ranked])
@@ -65,7 +86,7 @@ def _table(ranked: Sequence[Ranked]) -> Table:
     return table
 
 
-def _bars(entries: Sequence[Entry]) -> list[str]:
+def _bars(entries: "Sequence[Entry]") -> list[str]:
     """Each value as a dot on a common scale, with a line of one standard error either way."""
     spans = [
         (record.value - (record.error or 0.0), record.value + (record.error or 0.0))
@@ -90,7 +111,7 @@ def _bars(entries: Sequence[Entry]) -> list[str]:
     return bars
 
 
-def _explanation(ranked: Sequence[Ranked], accepted: Sequence[str]) -> str:
+def _explanation(ranked: "Sequence[Ranked]", accepted: Sequence[str]) -> str:
     said = "A tie: the 95 % interval of the difference holds zero. rank counts the better ones."
     if ranked[0].rank is None:
         said = "This number is best neither high nor low: it is listed, not ranked."

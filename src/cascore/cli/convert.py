@@ -1,0 +1,133 @@
+"""`cascore convert`: a model folder from a published checkpoint or from a run."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from cascore.cli.common import plain_console
+from cascore.errors import InputError
+from cascore.experiment.presets import PUBLISHED
+from cascore.measurement import read_measurements
+from cascore.progress import Display
+
+if TYPE_CHECKING:
+    from cascore.model.convert import Conversion
+
+    NetworkName = str
+else:
+    NetworkName = Literal[tuple(PUBLISHED)]
+
+__all__ = ["Convert"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Make a model directory from a published checkpoint (.pth), or from a run.
+
+    Example: cascore convert checkpoint_300000.pth models/cifar10 --network song-ermon-cifar10
+
+    Nothing in the checkpoint is executed. The overrides are for networks that were trained on
+    other data with the code of either repository.
+    """
+
+    source: tyro.conf.Positional[Path]
+    """Checkpoint file of ermongroup/ncsnv2 or AlexiaJM/AdversarialConsistentScoreMatching, or the
+    folder of a run of `cascore train`."""
+    out: tyro.conf.Positional[Path]
+    """New folder of the model."""
+    network: NetworkName | None = None
+    """What the checkpoint is of; a run knows it."""
+    weights: Literal["ema", "raw"] = "ema"
+    """The average of the weights, or those of the last step."""
+    size: int | None = None
+    """Height and width of the images, where they are not those of the network's name."""
+    first: float | None = None
+    """sigma_1 of the training, where it is another."""
+    last: float | None = None
+    """sigma_L of the training, where it is another."""
+    levels: int | None = None
+    """L of the training, where it is another."""
+    data: str | None = None
+    """Name of the data set, where it is another."""
+    records: tuple[Path, ...] = ()
+    """Of a run: files that `cascore evaluate` wrote of its newest checkpoint, for the card."""
+
+    def run(self, typed: str) -> int:
+        """Write a model folder and say what is in it."""
+        _tell(self._of_run() if self.source.is_dir() else self._of_checkpoint())
+        return 0
+
+    def _of_run(self) -> "Conversion":
+        from cascore.experiment.run_folder import is_run
+        from cascore.model.convert import convert_run
+        from cascore.model.folder import is_model_folder
+
+        if is_model_folder(self.source):
+            raise InputError(
+                f"{self.source} is a model directory already: cascore sample {self.source}"
+            )
+        if not is_run(self.source):
+            raise InputError(
+                f"{self.source} is neither a checkpoint file nor a run of cascore train: no"
+                " experiment.json"
+            )
+        overrides = ("size", "first", "last", "levels", "data", "network")
+        given = [f"--{name}" for name in overrides if getattr(self, name) is not None]
+        if given:
+            raise InputError(f"a run has settings of its own: leave out {', '.join(given)}")
+        measured = [record for file in self.records for record in read_measurements(file)]
+        return convert_run(self.source, self.out, weights=self.weights, measured=measured)
+
+    def _of_checkpoint(self) -> "Conversion":
+        from cascore.model.convert import convert_checkpoint, published_pixels
+
+        if self.records:
+            raise InputError("--records is for a run: a checkpoint file has no evaluations of ours")
+        if self.network is None:
+            raise InputError(
+                f"name the network of {self.source} with --network: one of {', '.join(PUBLISHED)}"
+            )
+        experiment, (channels, height, _) = PUBLISHED[self.network]
+        data, schedule = experiment.data, experiment.schedule
+        experiment = replace(
+            experiment,
+            data=replace(data, name=data.name if self.data is None else self.data),
+            schedule=replace(
+                schedule,
+                first=schedule.first if self.first is None else self.first,
+                last=schedule.last if self.last is None else self.last,
+                levels=schedule.levels if self.levels is None else self.levels,
+            ),
+        )
+        side = height if self.size is None else self.size
+        if side < 1:
+            raise InputError(f"--size must be at least 1, not {side}")
+        return convert_checkpoint(
+            self.source,
+            self.out,
+            experiment=experiment,
+            shape=(channels, side, side),
+            pixel_range=published_pixels(experiment.data.name),
+            weights=self.weights,
+        )
+
+
+def _tell(done: "Conversion") -> None:
+    from cascore.model.folder import DISCRIMINATOR
+
+    display, record = Display(), done.record
+    for notice in done.notices:
+        display.say(notice)
+    if record.other_pixels is not None:
+        schedule = record.experiment.schedule
+        display.say(
+            f"the network was trained on pixels in {list(record.other_pixels)}; in [0, 1] its"
+            f" noise levels are {schedule.first:g} to {schedule.last:g}"
+        )
+    if record.discriminator is not None:
+        display.say(f"the discriminator was converted too: {DISCRIMINATOR}")
+    which = {"ema": "average of the weights", "raw": "weights of the last step"}[record.weights]
+    display.say(f"{which}, step {record.step}; next: cascore sample {done.folder}")
+    plain_console().print(done.folder)

@@ -1,0 +1,233 @@
+"""`cascore data`: original files to prepared sets, and what a trainer needs to know of a set."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from cascore.cli.common import Crop, Filter, Mode, plain_console
+from cascore.errors import InputError
+from cascore.progress import Display
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cascore.data import ImageSet
+    from cascore.data.diameter import Diameter
+
+__all__ = ["DataSets"]
+
+SHOWN = 100  # images on a sheet
+WIDE = 1200  # pixels of a sheet, about
+LAST = 0.01  # sigma_L of the paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Turn a data set's original files into one mapped file for each split.
+
+    Example: cascore data prepare cifar-10 --source cifar-10-binary.tar.gz
+
+    A new name makes a set of a folder of images, brought to one shape:
+    cascore data prepare mine --source photos --size 32
+    """
+
+    name: tyro.conf.Positional[str]
+    """A known data set, or a new name for a folder of images."""
+    source: Path | None = None
+    """Its original files: an archive or a folder; docs/data.md says which."""
+    download: bool = False
+    """Fetch the files first, where a program may."""
+    root: Path = Path("data")
+    """The data root, which gets a folder of the set's name."""
+    size: int | None = None
+    """Folder of images: height and width in pixels to bring every image to."""
+    crop: Crop = "center"
+    """Folder of images, with a size: cut the middle square out first, or stretch."""
+    filter: Filter = "lanczos"
+    """Folder of images, with a size: the resampling filter."""
+    mode: Mode = "auto"
+    """Folder of images: take images as they are, or convert all to colour or to grey."""
+
+    def run(self) -> int:
+        """Fetch if asked to, prepare, and print the folder of the set."""
+        from cascore.data import DATA_ROOT, FolderOptions, find_originals, prepare
+
+        name, source, root, display = self.name, self.source, self.root, Display()
+        options = FolderOptions(size=self.size, crop=self.crop, filter=self.filter, mode=self.mode)
+        if self.download:
+            if source is not None:
+                raise InputError("give --source or --download, not both")
+            source = _download(name, root / "downloads", display)
+        display.say(f"looking at the files of {name}")
+        originals = find_originals(name, source, folder=options)
+        display.say(f"{name}: {originals.record.source}")
+        with display.counting(f"preparing {name}", originals.count) as advance:
+            folder = prepare(originals, root=root, progress=advance, notify=display.say)
+        shown = name if root == DATA_ROOT else f"{name} --root {root}"
+        display.say(f"look at it: cascore data show {shown}")
+        plain_console().print(folder)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Draw a contact sheet of a data set and work out what a trainer needs to know of it."""
+
+    name: tyro.conf.Positional[str]
+    """A data set, or folder:PATH."""
+    root: Path | None = None
+    """The data root, or the folder of the original files (default: data)."""
+    out: Path | None = None
+    """Folder for sheet.png and numbers.json (default: data-sheets/NAME)."""
+
+    def run(self) -> int:
+        """Write a contact sheet and the numbers, and print them."""
+        from cascore.data import FolderOptions, load_images
+        from cascore.data.diameter import image_diameter
+        from cascore.data.survey import fitting_options, survey_folder
+        from cascore.experiment.outputs import write_record
+        from cascore.pixels import save_png
+
+        options = FolderOptions()
+        if self.name.startswith("folder:"):
+            options = fitting_options(survey_folder(Path(self.name.removeprefix("folder:"))))
+        train, test = (
+            load_images(self.name, split, root=self.root, folder=options)
+            for split in ("train", "test")
+        )
+        folder = self.out or Path("data-sheets") / re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)
+        with Display().counting("largest distance", train.count) as advance:
+            diameter = image_diameter(train.images, progress=advance) if train.count > 1 else None
+        folder.mkdir(parents=True, exist_ok=True)
+        save_png(_sheet(train), folder / "sheet.png")
+        write_record(folder / "numbers.json", _numbers(train, test, diameter))
+        console = plain_console()
+        for part in (train, test):
+            labels = f", {len(part.classes)} classes" if part.labels is not None else ", no labels"
+            shape = " x ".join(map(str, part.shape))
+            console.print(f"{part.split}: {part.count:,} images, {shape}{labels}")
+            console.print(f"  digest {part.digest}")
+        console.print(f"source: {train.record.source}")
+        console.print(f"split: {train.record.split}")
+        console.print(f"preparation: {'; '.join(train.record.preparation) or 'none'}")
+        if diameter is not None:
+            for line in _levels(train, diameter):
+                console.print(line)
+        console.print(f"sheet: {folder / 'sheet.png'}")
+        console.print(f"numbers: {folder / 'numbers.json'}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSets:
+    """Prepare data sets, and look at them."""
+
+    action: Prepare | Show
+    """What to do."""
+
+    def run(self, typed: str) -> int:
+        """Do one of the two."""
+        return self.action.run()
+
+
+def _download(name: str, folder: Path, display: Display) -> Path:
+    """The folder or file that holds what was fetched."""
+    from cascore.data.downloads import DOWNLOADS
+    from cascore.fetching import download
+
+    if name not in DOWNLOADS:
+        raise InputError(
+            f"{name} cannot be fetched by a program, only {', '.join(DOWNLOADS)} can;"
+            " docs/data.md says where to get the others by hand; then name them with --source"
+        )
+    files, target = DOWNLOADS[name], folder / name.removeprefix("stacked-")
+    with display.counting(f"fetching {name}, bytes", sum(f.size for f in files)) as advance:
+        download(
+            files,
+            target,
+            advice="or get the file by hand and name it with --source",
+            progress=advance,
+        )
+    return target / files[0].name if len(files) == 1 else target
+
+
+def _sheet(images: "ImageSet") -> "Tensor":
+    """A hundred images spread over the set, drawn large enough to see."""
+    import torch
+
+    from cascore.pixels import grid
+
+    chosen = torch.linspace(0, images.count - 1, min(images.count, SHOWN)).long()
+    columns = max(1, round(len(chosen) ** 0.5))
+    scale = max(1, WIDE // (columns * images.shape[2]))
+    return grid(images.images[chosen], columns=columns, scale=min(scale, 8))
+
+
+def _numbers(train: "ImageSet", test: "ImageSet", diameter: "Diameter | None") -> dict[str, object]:
+    numbers: dict[str, object] = {
+        "name": train.name,
+        "shape": list(train.shape),
+        "dimension": _dimension(train),
+        "classes": list(train.classes) if len(train.classes) <= 100 else len(train.classes),
+        "record": asdict(train.record),
+        "splits": {
+            part.split: {
+                "count": part.count,
+                "digest": part.digest,
+                "labels": None if part.labels is None else _per_class(part),
+            }
+            for part in (train, test)
+        },
+    }
+    if diameter is not None:
+        numbers["largest_distance"] = {**diameter._asdict(), "exact": diameter.exact}
+        numbers["sigma_1"] = diameter.high
+        numbers["sigma_L"] = LAST
+        numbers["levels"] = _level_count(train, diameter.high)
+    return numbers
+
+
+def _per_class(part: "ImageSet") -> object:
+    """How many images each class has, or the fewest and the most of very many."""
+    assert part.labels is not None
+    counts = part.labels.bincount(minlength=len(part.classes))
+    if len(counts) <= 100:
+        return counts.tolist()
+    return {"fewest": int(counts.min()), "most": int(counts.max())}
+
+
+def _dimension(images: "ImageSet") -> int:
+    channels, height, width = images.shape
+    return channels * height * width
+
+
+def _level_count(images: "ImageSet", sigma_1: float) -> int | None:
+    from cascore.schedule import level_count
+
+    return level_count(_dimension(images), sigma_1, LAST) if sigma_1 > LAST else None
+
+
+def _levels(images: "ImageSet", diameter: "Diameter") -> Iterator[str]:
+    """Techniques 1 and 2 in words, and as settings."""
+    low, high, (first, second) = diameter.low, diameter.high, diameter.pair
+    pair = f"images {first} and {second} of train"
+    if diameter.exact:
+        yield f"sigma_1 by Technique 1: {low:.2f}, exact: the distance of {pair}"
+    else:
+        yield (
+            f"sigma_1 by Technique 1: from {low:.2f} to {high:.2f}. {pair.capitalize()} are"
+            f" {low:.2f} apart; by the triangle inequality no two are further than {high:.2f};"
+            f" {diameter.compared:,} distances were computed, all would take too long"
+        )
+    for sigma_1 in dict.fromkeys(math.ceil(10 * each) / 10 for each in (low, high)):
+        if (count := _level_count(images, sigma_1)) is not None:
+            yield (
+                f"levels by Technique 2 from {sigma_1:.1f} to {LAST:g} in {_dimension(images)}"
+                f" dimensions: {count}"
+            )
+            yield f"  --schedule.first {sigma_1:.1f} --schedule.levels {count}"

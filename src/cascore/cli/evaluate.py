@@ -1,0 +1,242 @@
+"""`cascore evaluate`: a model's samples, or a folder of images, against real images."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from cascore.cli.common import (
+    Crop,
+    Device,
+    Filter,
+    Mode,
+    SamplerName,
+    chosen_sampler,
+    result_table,
+    table_console,
+)
+from cascore.experiment.settings import Sampler
+from cascore.measurement import METRIC_NAMES, METRICS, Measurement, write_measurements
+from cascore.model.pretrained import find_model, place_for, spoken_name
+from cascore.progress import Display
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cascore.evaluation.question import Question
+
+__all__ = ["Evaluate"]
+
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[METRIC_NAMES]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Judge a model, or a folder of images from any program, against real images.
+
+    Examples:
+    cascore evaluate runs/digits --steps 12
+    cascore evaluate pictures --data folder:photos --size 64
+    cascore evaluate pictures --data statistics.npz --extractor inception
+    """
+
+    path: tyro.conf.Positional[str]
+    """Folder of a run, a model directory, the name of a model that comes with cascore, or a folder
+    of images."""
+    data: str | None = None
+    """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
+    root: str | None = None
+    """Folder of the real images' files, where they need one, and of inception."""
+    size: int | None = None
+    """Folders of images: height and width in pixels to bring every image to; recorded."""
+    crop: Crop = "center"
+    """Folders of images, with a size: cut the middle square out first, or stretch."""
+    filter: Filter = "lanczos"
+    """Folders of images, with a size: the resampling filter."""
+    mode: Mode = "auto"
+    """Folders of images: take images as they are, or convert all to colour or to grey."""
+    extractor: str | None = None
+    """digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: the data
+    set's classifier, else random-convolution."""
+    metrics: tuple[MetricName, ...] | None = None
+    """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
+    as_published: bool = False
+    """Print the divergence of modes as the authors' program does, too."""
+    out: Path | None = None
+    """File for the records (default: in evaluations/ of the model, or evaluations/NAME; none for a
+    folder of images)."""
+    checkpoint: str = "newest"
+    """Of a run: newest, best (by the evaluations during training), or a step."""
+    count: int = 1437
+    """How many pictures to draw from a model."""
+    seed: int = 0
+    """Of the first picture."""
+    batch_size: int = 256
+    """Pictures at a time."""
+    like: SamplerName | None = None
+    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
+    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
+    device: Device = "auto"
+    """Where to compute."""
+
+    def run(self, typed: str) -> int:
+        """Judge a model's samples, or a folder of images; print a table and write the records."""
+        from cascore.data import FolderOptions
+        from cascore.evaluation.evaluate import evaluate
+        from cascore.evaluation.question import Question
+        from cascore.experiment.build import select_device
+
+        display, path = Display(), find_model(self.path)
+        question = Question(
+            path=path,
+            data=self.data,
+            root=self.root,
+            folders=FolderOptions(
+                size=self.size, crop=self.crop, filter=self.filter, mode=self.mode
+            ),
+            extractor=self.extractor,
+            metrics=self.metrics,
+            as_published=self.as_published,
+            checkpoint=self.checkpoint,
+            sampler=chosen_sampler(self.sampler, self.like, path),
+            first_seed=self.seed,
+            count=self.count,
+            batch_size=self.batch_size,
+        )
+        device = select_device(self.device)
+        question = _advised(question, display)
+        answer = evaluate(question, device=device, counting=display.counting, command=typed)
+        console = table_console()
+        console.print(_title(question, answer.records), style="bold")
+        console.print(_table(answer.records))
+        console.print(_explanation(answer.records))
+        for notice in answer.notices:
+            console.print(notice)
+        out = self.out or _default_path(question, answer.records)
+        if out is not None:
+            write_measurements(out, answer.records)
+            display.say(f"records: {out}")
+        return 0
+
+
+def _advised(question: "Question", display: Display) -> "Question":
+    """The question with what was tuned for the model, where there is that."""
+    from cascore.evaluation.advice import ADVICE, advised
+    from cascore.model.loading import is_model, load_model
+
+    if not is_model(question.path) or not (question.path / ADVICE).is_file():
+        return question
+    model = load_model(question.path, checkpoint=question.checkpoint)
+    advice = advised(question.sampler, question.path, model)
+    if advice.notice is not None:
+        display.say(advice.notice)
+    tuned = None if advice.choice is None else asdict(advice.choice)
+    return replace(question, sampler=advice.sampler, tuned=tuned)
+
+
+def _title(question: "Question", records: Sequence[Measurement]) -> str:
+    first = records[0]
+    if first.model is None or first.sampler is None:
+        return f"{question.path}: {first.images.count} images"
+    from cascore.experiment.build import label_of
+
+    return (
+        f"{spoken_name(question.path)}, step {first.model.step}: {label_of(question.sampler)},"
+        f" {first.sampler.nfe} calls, {first.images.count} images"
+    )
+
+
+def _table(records: Sequence[Measurement]) -> "Table":
+    """A row for each metric and reference, a column for raw and for denoised."""
+    forms = list(dict.fromkeys(record.images.form for record in records))
+    table = result_table()
+    table.add_column("")
+    for form in forms:
+        table.add_column(form, justify="right")
+    table.add_column("real images", justify="right")
+    rows: dict[str, dict[str, Measurement]] = {}
+    for record in records:
+        rows.setdefault(_row_name(record), {})[record.images.form] = record
+    for name, by_form in rows.items():
+        cells = [_cell(by_form[form]) if form in by_form else "" for form in forms]
+        table.add_row(name, *cells, _floor(next(iter(by_form.values()))))
+    return table
+
+
+def _row_name(record: Measurement) -> str:
+    unit = METRICS[record.metric].unit
+    name = record.label + (f" × {unit}" if unit > 1 else "")
+    if record.metric == "memorisation" or not record.references:
+        return name
+    split, reference = record.references[0].split, record.references[0]
+    word = {"train": "training", "test": "held-out"}.get(split or "", "reference")
+    known = "" if reference.count is None else f"{reference.count:,} "
+    return f"{name}, {known}{word}"
+
+
+def _cell(record: Measurement) -> str:
+    if record.value is None:
+        return "infinite"
+    scale = METRICS[record.metric].unit
+    value = f"{scale * record.value:.0f}" if record.metric == "modes" else ""
+    value = value or f"{scale * record.value:.3f}"
+    mark = "= " if record.at_floor else ""
+    return mark + value + ("" if record.error is None else f" ± {scale * record.error:.3f}")
+
+
+def _floor(record: Measurement) -> str:
+    floor = record.floor
+    if floor is not None:
+        return f"{'~' if floor.extrapolated else ''}{floor.mean:.3f} ± {floor.spread:.3f}"
+    if record.metric == "modes-kl":
+        return f"{record.settings['perfect']:.3f}"
+    return "1" if record.metric == "memorisation" else ""
+
+
+def _explanation(records: Sequence[Measurement]) -> str:
+    said = []
+    extractor = next((each.extractor for each in records if each.metric == "frechet"), None)
+    if extractor is not None:
+        said.append(f"Features of {extractor.name} ({extractor.digest[:12]}).")
+    if any(record.floor for record in records):
+        said.append(
+            "Real images: what they score at these counts (~: extrapolated); = marks a distance"
+            " that cannot be told from theirs, not to be ranked."
+        )
+    if any(record.metric == "memorisation" for record in records):
+        said.append("Copying: distance to the nearest training image over that to held-out ones.")
+    if any(each.provenance == "unknown" for record in records for each in record.references):
+        said.append(
+            "Provenance unknown: the statistics do not say which images they are of, how many, or"
+            " what made their features."
+        )
+    if (selection := records[0].selection) is not None:
+        said.append(
+            f"The checkpoint is the best of {selection.candidates} by {selection.metric}, which is"
+            " luck in part: compare it with the best of as many."
+        )
+    return " ".join(said)
+
+
+def _default_path(question: "Question", records: Sequence[Measurement]) -> Path | None:
+    """In evaluations/ of a model; none for a folder of images, which is not ours."""
+    from cascore.experiment.build import label_of
+    from cascore.experiment.outputs import file_name
+    from cascore.model.loading import is_model
+
+    if not is_model(question.path):
+        return None
+    first = records[0]
+    assert first.model is not None
+    assert first.sampler is not None
+    name = (
+        f"{label_of(question.sampler)} {first.sampler.nfe} calls seed {question.first_seed}"
+        f" count {question.count} step {first.model.step}"
+    )
+    file = f"{file_name(name)}.json"
+    return place_for(question.path, "evaluations") / file

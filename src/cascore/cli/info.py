@@ -1,0 +1,61 @@
+"""`cascore info`: what a run or a model folder is."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import tyro
+
+from cascore.cli.common import plain_console
+from cascore.model.pretrained import find_model
+from cascore.plain import json_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cascore.model.loading import Model
+
+__all__ = ["Info"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Print what a run or a model directory is: settings, parameters, where it came from."""
+
+    path: tyro.conf.Positional[str]
+    """Folder of a run, a model directory, or the name of a model that comes with cascore."""
+
+    def run(self, typed: str) -> int:
+        """Print settings, checkpoints, sizes and the last metrics."""
+        import torch
+
+        from cascore.experiment.run_folder import CHECKPOINTS, read_experiment
+        from cascore.model.folder import is_model_folder, read_model_record
+        from cascore.model.loading import load_model, require_model
+        from cascore.training.checkpoint import checkpoints
+
+        path, cpu = find_model(self.path), torch.device("cpu")
+        require_model(path)
+        console = plain_console()
+        if is_model_folder(path):
+            model = load_model(path, device=cpu)  # which checks that it is whole
+            console.print(json_text(read_model_record(path)), end="")
+            _describe(console, model)
+            return 0
+        experiment = read_experiment(path)
+        console.print(json_text(experiment), end="")
+        saved = checkpoints(path / CHECKPOINTS)
+        steps = ", ".join(str(checkpoint.step) for checkpoint in saved)
+        console.print(f"checkpoints: {steps or 'none yet'}")
+        if saved:
+            _describe(console, load_model(path, device=cpu))
+        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        if lines:
+            console.print(f"last: {json.dumps(json.loads(lines[-1]))}")
+        return 0
+
+
+def _describe(console: "Console", model: "Model") -> None:
+    parameters = sum(weights.numel() for weights in model.denoiser.parameters())
+    console.print(f"score network: {parameters:,} parameters")
+    console.print(f"datum: {list(model.shape)}; weights: {model.digest}")

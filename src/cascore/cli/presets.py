@@ -1,0 +1,67 @@
+"""`cascore presets`: what can be trained and how the paper sampled, as two lists."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from cascore.cli.common import Device, duration
+from cascore.experiment.presets import PRESETS, SAMPLERS, SHAPES
+from cascore.experiment.settings import Experiment
+
+__all__ = ["Presets"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presets:
+    """List what can be trained, with an estimate of its time here, and the paper's samplers."""
+
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int | None = None
+    """CPU threads (default: PyTorch's choice)."""
+
+    def run(self, typed: str) -> int:
+        """List every preset with its size, length and an estimate of its time here."""
+        from cascore.experiment.build import select_device, use_threads
+        from cascore.experiment.cost import training_speed
+
+        use_threads(self.threads)
+        device = select_device(self.device)
+        speed = training_speed(device)
+        console = Console(soft_wrap=True, highlight=False)
+        console.print("[bold]cascore train PRESET[/bold]")
+        for name, preset in PRESETS.items():
+            console.print(f"\n[bold]{name}[/bold]\n  {_facts(preset, speed)}")
+        console.print(
+            f"\nTime: from the operations of a step and {speed / 1e9:,.0f} GFLOP/s, measured now on"
+            f" {device}; a rough guide. `cascore train PRESET --dry-run` measures it."
+        )
+        title = "[bold]The paper's samplers[/bold], for sample and evaluate as --like NAME"
+        console.print(f"\n{title}\n")
+        for name, sampler in SAMPLERS.items():
+            size = f"epsilon {sampler.epsilon:g}" if sampler.epsilon else f"eta {sampler.eta:g}"
+            console.print(
+                f"[bold]{name}[/bold]  {sampler.method.upper()}, n_sigma {sampler.n_sigma}, {size}"
+            )
+        return 0
+
+
+def _facts(preset: Experiment, speed: float) -> str:
+    from cascore.experiment.cost import step_cost
+
+    shape, settings = SHAPES[preset.data.name], preset.train
+    cost = step_cost(preset, shape)
+    facts = [
+        f"{preset.data.name} {'x'.join(map(str, shape))}",
+        f"{preset.network.kind} {preset.network.width}, {cost.parameters:,} parameters",
+    ]
+    if settings.objective == "hybrid":
+        steps = preset.adversarial.steps
+        facts.append(f"D {cost.discriminator_parameters:,} parameters, {steps} updates a step")
+    levels = preset.schedule.levels
+    facts += [
+        f"{levels} level{'s' if levels > 1 else ''}",
+        f"{settings.steps:,} steps of {settings.batch_size}",
+        f"about {duration(cost.seconds(speed) * settings.steps)} here",
+    ]
+    return "; ".join(facts)

@@ -1,0 +1,32 @@
+"""`cascore quickstart`: train, sample, judge, and a page to look at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascore.cli.common import Device, plain_console
+from cascore.progress import Display
+
+__all__ = ["Quickstart"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quickstart:
+    """Train on real handwritten digits, sample, judge, and write a page to look at (minutes)."""
+
+    out: Path = Path("quickstart")
+    """Folder of the run and of the page; run again to go on where it stopped."""
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int = 1
+    """CPU threads; for networks this small more gain little, and lose much on a busy machine."""
+
+    def run(self, typed: str) -> int:
+        """Train, sample, judge, and write the page."""
+        from cascore.experiment.build import select_device, use_threads
+        from cascore.report.quickstart import FULL, run_quickstart
+
+        use_threads(self.threads)
+        device = select_device(self.device)
+        page = run_quickstart(self.out, scale=FULL, device=device, display=Display())
+        plain_console().print(f"open {page}")
+        return 0

@@ -1,0 +1,98 @@
+"""`cascore reference`: statistics of real images, once, for comparisons without the images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from cascore.cli.common import Crop, Device, Filter, Mode, plain_console
+from cascore.errors import InputError
+from cascore.progress import Display
+
+__all__ = ["MakeReference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeReference:
+    """Write statistics of real images (.npz), to compare with later without the images.
+
+    Other programs read the file too: it holds mu and sigma by the names that they use.
+    """
+
+    data: tyro.conf.Positional[str]
+    """A data set, or folder:PATH."""
+    out: tyro.conf.Positional[Path]
+    """New file, .npz."""
+    extractor: str | None = None
+    """As for `evaluate`; default: the data set's classifier, else random-convolution."""
+    split: Literal["train", "test", "all"] = "train"
+    """Which images; all is for folders."""
+    root: str | None = None
+    """Folder of the images' files, where they need one, and of inception."""
+    size: int | None = None
+    """Folder of images: height and width in pixels to bring every image to."""
+    crop: Crop = "center"
+    """Folder of images, with a size: cut the middle square out first, or stretch."""
+    filter: Filter = "lanczos"
+    """Folder of images, with a size: the resampling filter."""
+    mode: Mode = "auto"
+    """Folder of images: take images as they are, or convert all to colour or to grey."""
+    device: Device = "auto"
+    """Where to compute."""
+
+    def run(self, typed: str) -> int:
+        """Write mean and covariance of features, and where they come from."""
+        from cascore.data import FolderOptions
+        from cascore.evaluation.reference_file import Provenance, write_statistics
+        from cascore.evaluation.references import (
+            RealSets,
+            choose_extractor,
+            describe_set,
+            load_reference,
+            named_data,
+        )
+        from cascore.experiment.build import select_device
+        from cascore.experiment.outputs import software
+        from cascore.metrics import feature_moments
+
+        if self.out.exists():
+            raise InputError(f"{self.out} is there already: choose another name")
+        device = select_device(self.device)
+        options = FolderOptions(size=self.size, crop=self.crop, filter=self.filter, mode=self.mode)
+        data = named_data(self.data, root=self.root, folders=options)
+        real = load_reference(data, whole=self.split == "all")
+        if not isinstance(real, RealSets):
+            raise InputError(
+                f"{self.data} holds statistics already; give a data set or folder:PATH"
+            )
+        by_split = {images.split: images for images in real.sets}
+        if self.split not in by_split:
+            raise InputError(
+                f"{self.data} has no split {self.split!r}; it has {', '.join(by_split)}"
+            )
+        images = by_split[self.split]
+        extractor = choose_extractor(
+            self.extractor, real, shape=real.shape, root=self.root, device=device
+        )
+        with Display().counting("features", images.count) as advance:
+            done = 0
+
+            def watch(count: int) -> None:
+                nonlocal done
+                advance(count - done)
+                done = count
+
+            moments = feature_moments(extractor, images.images, progress=watch)
+        provenance = Provenance(
+            extractor=extractor.identity,
+            reference=describe_set(images, real.data),
+            software=software(),
+            command=typed,
+        )
+        write_statistics(self.out, moments, provenance)
+        plain_console().print(
+            f"{self.out}: {moments.count:,} images of {self.data} ({self.split}),"
+            f" {moments.dimension} features of {extractor.identity.name}"
+        )
+        return 0

@@ -1,0 +1,99 @@
+"""`cascore sample`: pictures from a run, a model folder or a model that comes with cascore."""
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import tyro
+
+from cascore.cli.common import Device, SamplerName, chosen_sampler, plain_console
+from cascore.errors import InputError
+from cascore.experiment.settings import Sampler
+from cascore.model.pretrained import find_model, place_for, spoken_name
+from cascore.progress import Display
+
+__all__ = ["Sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Draw pictures from a trained model: PNGs, sheets and a record."""
+
+    path: tyro.conf.Positional[str]
+    """Folder of a run of `cascore train`, a model directory of `cascore convert`, or the name of a
+    model that comes with cascore: digits, ..."""
+    out: Path | None = None
+    """New folder for the pictures (default: within that folder, or samples/NAME)."""
+    count: int = 64
+    """How many pictures."""
+    seed: int = 0
+    """Of the first picture; picture i has seed + i, and looks the same in any batch."""
+    batch_size: int = 256
+    """Pictures at a time."""
+    like: SamplerName | None = None
+    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
+    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
+    device: Device = "auto"
+    """Where to compute."""
+
+    def run(self, typed: str) -> int:
+        """Draw pictures and write them with their record."""
+        from cascore.evaluation.advice import advised
+        from cascore.experiment import build
+        from cascore.experiment.generate import generate, seeds_from
+        from cascore.experiment.outputs import file_name, require_new, write_samples
+        from cascore.model.loading import load_model
+
+        path, display = find_model(self.path), Display()
+        sampler = chosen_sampler(self.sampler, self.like, path)
+        seeds = seeds_from(self.seed, self.count)
+        device = build.select_device(self.device)
+        model = load_model(path, device=device)
+        advice = advised(sampler, path, model)
+        sampler, schedule = advice.sampler, model.experiment.schedule
+        calls = build.network_calls(sampler, schedule)
+        label = build.label_of(sampler)
+        name = f"{label} {calls} calls seed {self.seed} count {self.count}"
+        folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
+        if self.out is None and (folder / "record.json").is_file():
+            raise InputError(
+                f"{folder} holds these pictures already, sheet denoised.png: others with --seed, or"
+                " the same elsewhere with --out"
+            )
+        require_new(folder)
+        if advice.notice is not None:
+            display.say(advice.notice)
+        started = time.monotonic()
+        with display.counting("sampling", calls * len(seeds)) as advance:
+            samples = generate(
+                model.denoiser,
+                shape=model.shape,
+                seeds=seeds,
+                sampler=sampler,
+                schedule=schedule,
+                device=device,
+                batch_size=self.batch_size,
+                progress=advance,
+            )
+        seconds = time.monotonic() - started
+        record = {
+            "run": spoken_name(path),
+            "experiment": asdict(model.experiment),
+            "step": model.step,
+            "checkpoint": model.digest,
+            "data": dict(model.data),
+            "sampler": build.settings_of(sampler),
+            "nfe": samples.nfe,
+            "tuned": None if advice.choice is None else asdict(advice.choice),
+            "first_seed": self.seed,
+            "count": self.count,
+        }
+        write_samples(samples, folder, seeds=seeds, record=record)
+        display.say(
+            f"{self.count} samples of {spoken_name(path)} at {samples.nfe} network calls each"
+            f" ({label}) in {seconds:.1f} s"
+        )
+        if len(model.shape) == 3:
+            display.say(f"all on one sheet: {folder / 'denoised.png'}; the record: record.json")
+        plain_console().print(folder)
+        return 0

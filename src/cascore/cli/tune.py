@@ -1,0 +1,257 @@
+"""`cascore tune`: order and kappa for a model and a number of network calls."""
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from cascore.cli.common import Device, plain_console
+from cascore.experiment.settings import Sampler
+from cascore.files import replaced_folder
+from cascore.model.pretrained import find_model, is_shipped, place_for, spoken_name
+from cascore.progress import Display
+
+if TYPE_CHECKING:
+    from cascore.evaluation.advice import Choice
+    from cascore.evaluation.evaluate import Ready
+    from cascore.evaluation.question import Question
+    from cascore.evaluation.search import Candidate, Found
+    from cascore.metrics import Floor
+    from cascore.model.loading import Model
+
+__all__ = ["Tune", "verdict"]
+
+_POINTS, _ROUNDS = 7, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """Find order and kappa for a model and a number of network calls, and say what that gains.
+
+    Example: cascore tune runs/digits --steps 12
+
+    Order 1 is tried at geometric levels, order 2 at centred ones, each as `sample` takes them. All
+    candidates are measured on the same seeds, and the best meets the default again on fresh ones;
+    within the spread the default is kept. `sample` and `evaluate` then take what was chosen
+    (sampler.json beside the model) for that number of calls, where no other setting is given.
+    """
+
+    path: tyro.conf.Positional[str]
+    """Folder of a run, a model directory, or the name of a model that comes with cascore."""
+    steps: int = 12
+    """Network calls of a chain."""
+    orders: tuple[Literal[1, 2], ...] = (1, 2)
+    """Orders that are tried."""
+    count: int = 256
+    """Pictures of a block."""
+    blocks: int = 4
+    """Blocks of each candidate; their differences give the spread. As many more at the end."""
+    seed: int = 1_000_000
+    """Of the first picture; away from those that evaluations judge."""
+    data: str | None = None
+    """Real images, as for `evaluate`; default: the model's own."""
+    root: str | None = None
+    """Folder of the real images' files, where they need one, and of inception."""
+    extractor: str | None = None
+    """As for `evaluate`; default: the data set's classifier, else random-convolution."""
+    checkpoint: str = "newest"
+    """Of a run: newest, best (by the evaluations during training), or a step."""
+    batch_size: int = 256
+    """Pictures at a time."""
+    out: Path | None = None
+    """New folder for record and picture (default: in tuning/ of the model, or tuning/NAME)."""
+    device: Device = "auto"
+    """Where to compute."""
+
+    def run(self, typed: str) -> int:
+        """Search, write record, picture and `sampler.json`, and say what tuning gains."""
+        from cascore.evaluation.advice import ADVICE, write_choice
+        from cascore.evaluation.evaluate import ready_for_model
+        from cascore.evaluation.objective import (
+            default_candidate,
+            frechet_objective,
+            largest_kappa,
+        )
+        from cascore.evaluation.question import Question
+        from cascore.evaluation.search import search
+        from cascore.experiment import build
+        from cascore.experiment.outputs import file_name, require_new, write_record
+        from cascore.model.loading import load_model
+
+        question = Question(
+            path=find_model(self.path),
+            data=self.data,
+            root=self.root,
+            extractor=self.extractor,
+            checkpoint=self.checkpoint,
+            first_seed=self.seed,
+            count=self.count,
+            batch_size=self.batch_size,
+        )
+        steps, orders, blocks = self.steps, self.orders, self.blocks
+        display, device, started = Display(), build.select_device(self.device), time.monotonic()
+        model = load_model(question.path, device=device, checkpoint=question.checkpoint)
+        largest = largest_kappa(model.experiment.schedule, steps=steps)
+        ready = ready_for_model(question, model, device=device)
+        untuned = Sampler(steps=steps)
+        words = (
+            f"{steps} calls orders {' '.join(map(str, orders))} blocks {blocks} count"
+            f" {question.count} seed {question.first_seed} step {model.step}"
+            f" {build.resolved(untuned).spacing} levels {ready.view.judge.extractor.identity.name}"
+        )
+        folder = self.out or place_for(question.path, "tuning") / file_name(words)
+        require_new(folder)
+
+        def tell(candidate: "Candidate", values: Sequence[float]) -> None:
+            error = statistics.stdev(values) / math.sqrt(len(values))
+            display.say(f"{candidate}: {statistics.fmean(values):.4g} ± {error:.2g}")
+
+        display.say(
+            f"Fréchet distance of {blocks} × {question.count} denoised samples in {steps} calls,"
+            f" features of {ready.view.judge.extractor.identity.name};"
+            f" kappa from 1 to {largest:.3g}"
+        )
+        found = search(
+            frechet_objective(
+                model,
+                ready,
+                steps=steps,
+                first_seed=question.first_seed,
+                count=question.count,
+                batch_size=question.batch_size,
+                device=device,
+            ),
+            default=default_candidate(steps=steps),
+            orders=orders,
+            largest=largest,
+            points=_POINTS,
+            rounds=_ROUNDS,
+            blocks=blocks,
+            watch=tell,
+        )
+        record = {
+            **_asked(question, ready, model),
+            "steps": steps,
+            "orders": list(orders),
+            "blocks": blocks,
+            "largest_kappa": largest,
+            "untuned": build.settings_of(untuned),
+            "points": _POINTS,
+            "rounds": _ROUNDS,
+            **_answer(found),
+            "seconds": round(time.monotonic() - started, 1),
+            "command": typed,
+        }
+        title = f"{spoken_name(question.path)}, step {model.step}, {steps} network calls"
+        with replaced_folder(folder) as temporary:
+            write_record(temporary / "tuning.json", record)
+            drawn = _draw(found, temporary / "curve.png", title, ready)
+        advice = (folder if is_shipped(question.path) else question.path) / ADVICE
+        write_choice(advice, steps, _choice(found, ready, model, steps=steps))
+        for line in verdict(found, name=spoken_name(question.path), steps=steps):
+            display.say(line)
+        if not drawn:
+            display.say("no picture: it needs matplotlib; pip install 'cascore[report]'")
+        display.say(f"{advice}, record and picture in {folder}")
+        plain_console().print(folder)
+        return 0
+
+
+def _asked(question: "Question", ready: "Ready", model: "Model") -> dict[str, object]:
+    """What the search follows from, beside its own settings."""
+    import torch
+
+    split, reference = next(iter(ready.view.references.items()))
+    floor = _floor(ready)
+    return {
+        "model": spoken_name(question.path),
+        "weights": model.digest,
+        "step": model.step,
+        "experiment": asdict(model.experiment),
+        "metric": "frechet",
+        "form": "denoised",
+        "reference": {"name": reference.name, "split": split, "digest": reference.digest},
+        "extractor": asdict(ready.view.judge.extractor.identity),
+        "floor": None if floor is None else asdict(floor),
+        "first_seed": question.first_seed,
+        "count": question.count,
+        "batch_size": question.batch_size,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _answer(found: "Found") -> dict[str, object]:
+    return {
+        "curve": [
+            {**asdict(each), "values": values, "over_default": asdict(found.against_default(each))}
+            for each, values in sorted(found.curve.items())
+        ],
+        "default": asdict(found.default),
+        "best": asdict(found.best),
+        "fresh": [{**asdict(each), "values": values} for each, values in found.fresh.items()],
+        "gain": asdict(found.difference),
+        "choice": asdict(found.choice),
+    }
+
+
+def _floor(ready: "Ready") -> "Floor | None":
+    judge = ready.view.judge
+    return judge.reals[next(iter(ready.view.references))].floor
+
+
+def _draw(found: "Found", path: Path, title: str, ready: "Ready") -> bool:
+    """Whether there is a picture: it is a help and no need."""
+    from cascore.evaluation.tuning_chart import tuning_chart
+
+    floor = _floor(ready)
+    band = None if floor is None else floor.band
+    try:
+        tuning_chart(found, path, title=title, floor=band)
+    except ImportError:
+        return False
+    return True
+
+
+def _choice(found: "Found", ready: "Ready", model: "Model", *, steps: int) -> "Choice":
+    from cascore.evaluation.advice import Choice
+    from cascore.evaluation.objective import sampler_of
+    from cascore.experiment import build
+
+    tuned = found.choice != found.default
+    return Choice(
+        order=found.choice.order,
+        kappa=found.choice.kappa,
+        spacing=build.resolved(sampler_of(found.choice, steps=steps)).spacing or "geometric",
+        weights=model.digest,
+        extractor=ready.view.judge.extractor.identity.name,
+        gain=found.difference.mean if tuned else 0.0,
+        gain_error=found.difference.error,
+        tuned=tuned,
+    )
+
+
+def verdict(found: "Found", *, name: str, steps: int) -> list[str]:
+    """What was found, what it gains, and what to type to have it of the model of that name."""
+    means = {each: statistics.fmean(values) for each, values in found.fresh.items()}
+    untuned, gain = means[found.default], found.difference
+    spread = f"{gain.mean:.3g} ± {gain.error:.2g} (± is one standard error)"
+    if found.best == found.default:
+        return [f"untuned is best: {found.default}, {untuned:.4g} on fresh seeds"]
+    compared = (
+        f"on fresh seeds {found.best} scores {means[found.best]:.4g}, untuned ({found.default})"
+        f" {untuned:.4g}: a difference of {spread}"
+    )
+    if found.choice == found.default:
+        return [compared, "no better that can be told: untuned is kept, never tuning loses nothing"]
+    share = f"{gain.mean / untuned:.0%} of the distance" if untuned > 0 else "all of it"
+    flags = f"--steps {steps} --order {found.choice.order} --kappa {found.choice.kappa:g}"
+    return [
+        compared,
+        f"tuned: {found.choice}; never tuning loses {share}",
+        f"the same by hand: cascore sample {name} {flags}",
+    ]
