@@ -36,7 +36,7 @@ def main(*, steps: int = 2000, count: int = 1000, width: int = 256) -> list[Row]
     start = initial_noise((count, 2), 1.0, noise=noise)
     samplers = {
         "annealed Langevin": annealed_langevin(
-            denoiser, start, geometric_sigmas(1.0, 0.01, 10), steps_per_level=5, noise=noise
+            denoiser, start, geometric_sigmas(1.0, 0.01, 10), n_sigma=5, noise=noise
         ),
         "consistent, order 2": consistent_annealed(
             denoiser, start, geometric_sigmas(1.0, 0.01, 25), order=2, kappa=3, noise=noise

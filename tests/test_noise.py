@@ -10,7 +10,6 @@ from scipy import stats
 
 from cascore.errors import InputError
 from cascore.noise import (
-    GeneratorNoise,
     KeyedNoise,
     NoiseSource,
     Purpose,
@@ -241,8 +240,7 @@ def test_drawing_leaves_the_global_stream_alone():
 
 
 def test_a_generator_is_a_source_of_its_own_stream():
-    source = as_source(torch.Generator().manual_seed(5))
-    assert isinstance(source, GeneratorNoise)
+    source = as_source(torch.Generator().manual_seed(5), 2)
     assert isinstance(source, NoiseSource)
     z = source.normal((2, 3), purpose=Purpose.CHAIN, dtype=torch.float64)
     levels = source.integers(6, high=4, purpose=Purpose.LEVEL)
@@ -253,8 +251,14 @@ def test_a_generator_is_a_source_of_its_own_stream():
 
 def test_a_source_stays_itself():
     noise = KeyedNoise([1, 2, 3])
-    assert as_source(noise) is noise
+    assert as_source(noise, 3) is noise
     assert noise.count == 3
+
+
+def test_without_noise_picture_i_has_seed_i():
+    shape = (3, 2)
+    given = KeyedNoise(range(3)).normal(shape, purpose=Purpose.CHAIN, step=4)
+    assert torch.equal(as_source(None, 3).normal(shape, purpose=Purpose.CHAIN, step=4), given)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_the_papers_samplers_stay_within_their_bounds(name):
     preset = PRESETS[next((p for p in PRESETS if name.startswith(p)), "swiss-roll")]
     sigmas = build.sampling_sigmas(sampler, preset.schedule)
     if sampler.method == "als":
-        langevin_steps(sigmas, eta=sampler.eta, epsilon=sampler.epsilon, steps_per_level=1)
+        langevin_steps(sigmas, eta=sampler.eta, epsilon=sampler.epsilon, n_sigma=1)
     else:
         consistent_steps(sigmas, eta=sampler.eta, epsilon=sampler.epsilon)
         # In kappa = log(1 - eta) / log(gamma), the tuned step sizes are alike: the notes on the

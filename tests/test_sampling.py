@@ -83,7 +83,7 @@ def test_annealed_langevin_calls_n_sigma_times_per_level(n_sigma):
         start(2, 3, dtype=torch.float64),
         SIGMAS,
         eta=0.1,
-        steps_per_level=n_sigma,
+        n_sigma=n_sigma,
         noise=seeded(),
     )
     assert denoiser.sigmas == SIGMAS.repeat_interleave(n_sigma).tolist()
@@ -200,9 +200,9 @@ def test_second_order_weights_by_hand():
 
 def test_default_of_langevin_is_technique_4():
     sigmas = geometric_sigmas(50.0, 0.01, 232)
-    steps = langevin_steps(sigmas, steps_per_level=5)
+    steps = langevin_steps(sigmas, n_sigma=5)
     assert steps[0].eta == pytest.approx(6.184e-6 / 1e-4, rel=1e-4)
-    assert steps == langevin_steps(sigmas, epsilon=langevin_step_size(sigmas, 5), steps_per_level=5)
+    assert steps == langevin_steps(sigmas, epsilon=langevin_step_size(sigmas, 5), n_sigma=5)
 
 
 def test_eta_and_epsilon_are_one_step_size():
@@ -389,6 +389,22 @@ def test_generator_is_reproducible_and_is_what_decides(sampler):
     assert not torch.equal(first, sampler(shrink, x, SIGMAS, noise=seeded(4)).raw)
 
 
+@every_sampler
+def test_noise_is_seeds_0_to_n_unless_given(sampler):
+    x = initial_noise((3, 2), 8.0)
+    assert torch.equal(x, initial_noise((3, 2), 8.0, noise=KeyedNoise(range(3))))
+    given = sampler(shrink, x, SIGMAS, noise=KeyedNoise(range(3)))
+    assert torch.equal(sampler(shrink, x, SIGMAS).raw, given.raw)
+    assert not torch.equal(sampler(shrink, x, SIGMAS, noise=KeyedNoise([0, 1, 3])).raw, given.raw)
+
+
+@pytest.mark.parametrize("noise", [None, seeded(6), KeyedNoise(range(4))], ids=str)
+def test_initial_noise_is_where_it_is_asked_for(noise):
+    assert initial_noise((4, 2), 8.0, noise=noise).device == torch.device("cpu")
+    if not isinstance(noise, torch.Generator):  # whose numbers cannot be drawn on no device
+        assert initial_noise((4, 2), 8.0, noise=noise, device="meta").device.type == "meta"
+
+
 def test_no_global_stream_is_touched():
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -435,7 +451,7 @@ def test_noise_is_asked_for_by_purpose_and_step():
     consistent_annealed(shrink, start(2, 3, dtype=torch.float64), SIGMAS, kappa=2, noise=noise)
     assert noise.asked == [((2, 3), Purpose.CHAIN, step, torch.float64) for step in range(4)]
     noise = Recording()
-    annealed_langevin(shrink, start(2, 3), SIGMAS, eta=0.2, steps_per_level=2, noise=noise)
+    annealed_langevin(shrink, start(2, 3), SIGMAS, eta=0.2, n_sigma=2, noise=noise)
     assert noise.asked == [((2, 3), Purpose.CHAIN, step, torch.float32) for step in range(10)]
     noise = Recording()
     consistent_annealed(shrink, start(2, 3), SIGMAS, kappa=1, noise=noise)
@@ -568,11 +584,9 @@ def test_langevin_step_outside_its_interval_is_refused(size, name):
 
 
 @pytest.mark.parametrize("n_sigma", [0, -2])
-def test_bad_steps_per_level_is_refused(n_sigma):
-    with pytest.raises(InputError, match="steps_per_level"):
-        annealed_langevin(
-            shrink, start(2, 3), SIGMAS, eta=0.1, steps_per_level=n_sigma, noise=seeded()
-        )
+def test_bad_n_sigma_is_refused(n_sigma):
+    with pytest.raises(InputError, match="n_sigma"):
+        annealed_langevin(shrink, start(2, 3), SIGMAS, eta=0.1, n_sigma=n_sigma, noise=seeded())
 
 
 def test_noise_keyed_for_another_batch_is_refused():

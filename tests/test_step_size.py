@@ -14,7 +14,7 @@ from cascore.schedule import (
     Interval,
     allowed_interval,
     epsilon_from_eta,
-    eta_at_steps_per_level,
+    eta_at_n_sigma,
     eta_from_epsilon,
     eta_from_kappa,
     geometric_sigmas,
@@ -75,30 +75,28 @@ def test_misused_technique_4_is_an_input_error(sigmas, n):
 
 
 def test_the_noted_conversion_from_one_step_to_five():
-    eta = eta_at_steps_per_level(eta_from_epsilon(5.6e-6, 0.01), 5)
+    eta = eta_at_n_sigma(eta_from_epsilon(5.6e-6, 0.01), 5)
     assert epsilon_from_eta(eta, 0.01) == pytest.approx(1.15e-6, abs=5e-9)
 
 
 @given(eta=st.floats(1e-9, 1 - 1e-9), n=st.integers(1, 1000))
 def test_n_small_steps_keep_as_much_as_one(eta, n):
-    small = eta_at_steps_per_level(eta, n)
+    small = eta_at_n_sigma(eta, n)
     assert math.log1p(-small) * n == pytest.approx(math.log1p(-eta), rel=1e-6)
 
 
 @pytest.mark.parametrize(("eta", "n"), [(0, 5), (1, 5), (-0.1, 5), (NAN, 5), (0.5, 0)])
-def test_misused_eta_at_steps_per_level_is_an_input_error(eta, n):
+def test_misused_eta_at_n_sigma_is_an_input_error(eta, n):
     with pytest.raises(InputError):
-        eta_at_steps_per_level(eta, n)
+        eta_at_n_sigma(eta, n)
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "steps_per_level", "kappa"),
+    ("epsilon", "n_sigma", "kappa"),
     [(5.6e-6, 1, 1.535), (5.45e-6, 1, 1.492), (1.1e-6, 5, 1.500), (1.05e-6, 5, 1.431)],
 )
-def test_the_tuned_epsilons_of_cifar_10_are_kappas_from_1_43_to_1_56(
-    epsilon, steps_per_level, kappa
-):
-    gamma = 5000 ** (-1 / (231 * steps_per_level))
+def test_the_tuned_epsilons_of_cifar_10_are_kappas_from_1_43_to_1_56(epsilon, n_sigma, kappa):
+    gamma = 5000 ** (-1 / (231 * n_sigma))
     found = kappa_from_eta(eta_from_epsilon(epsilon, 0.01), gamma)
     assert found == pytest.approx(math.log(1 - epsilon / 1e-4) / math.log(gamma), rel=1e-12)
     assert 1.43 <= round(found, 2) <= 1.57

@@ -231,7 +231,7 @@ def test_the_optimum_without_sigma_stays_finite_over_the_levels_of_cifar_10():
 def chains():
     sigmas = geometric_sigmas(5, 0.1, 12)
     return {
-        "langevin": langevin_steps(sigmas, eta=0.2, steps_per_level=3),
+        "langevin": langevin_steps(sigmas, eta=0.2, n_sigma=3),
         "kappa 1.5": consistent_steps(sigmas, kappa=1.5, order=1),
         "second order": consistent_steps(karras_sigmas(5, 0.1, 9), kappa=2, order=2),
         "one level": consistent_steps(torch.tensor([2.0])),

@@ -44,7 +44,7 @@ def corrupt(clean: Tensor, sigmas: Tensor, *, noise: Noise) -> Corrupted:
         sigmas: [L], the training levels.
         noise: a generator, or a keyed source; `KeyedNoise.at(step)` makes the draw of a step.
     """
-    source, levels = as_source(noise), check_sigmas(sigmas)
+    source, levels = as_source(noise, len(clean)), check_sigmas(sigmas)
     level = source.integers(
         len(clean), high=len(levels), purpose=Purpose.LEVEL, device=clean.device
     )

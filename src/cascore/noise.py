@@ -19,7 +19,6 @@ from torch import Tensor
 from cascore.errors import InputError
 
 __all__ = [
-    "GeneratorNoise",
     "KeyedNoise",
     "Noise",
     "NoiseSource",
@@ -76,7 +75,7 @@ class NoiseSource(Protocol):
 
 
 @dataclass(frozen=True)
-class GeneratorNoise:
+class _GeneratorNoise:
     """A `torch.Generator` as a source: one stream, so the order of calls decides the numbers."""
 
     generator: torch.Generator
@@ -219,9 +218,11 @@ class KeyedNoise:
 Noise = torch.Generator | NoiseSource
 
 
-def as_source(noise: Noise) -> NoiseSource:
-    """A source of random numbers from what the caller gave: a generator or a source."""
-    return GeneratorNoise(noise) if isinstance(noise, torch.Generator) else noise
+def as_source(noise: Noise | None, count: int) -> NoiseSource:
+    """A source for `count` samples from what the caller gave; None is seeds 0, ..., count - 1."""
+    if noise is None:
+        return KeyedNoise(range(count))
+    return _GeneratorNoise(noise) if isinstance(noise, torch.Generator) else noise
 
 
 def philox(counter: Tensor, key: Tensor) -> Tensor:

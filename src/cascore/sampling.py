@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError
-from cascore.noise import Noise, NoiseSource, Purpose, as_source
+from cascore.noise import Noise, Purpose, as_source
 from cascore.schedule import (
     allowed_interval,
     check_sigmas,
@@ -61,16 +61,16 @@ def langevin_steps(
     *,
     eta: float | None = None,
     epsilon: float | None = None,
-    steps_per_level: int = 1,
+    n_sigma: int = 1,
 ) -> list[Step]:
     """The steps of Algorithm 1, one for each network call (see `annealed_langevin`)."""
     levels = check_sigmas(sigmas)
     _at_most_one(eta=eta, epsilon=epsilon)
-    if steps_per_level < 1:
-        raise InputError(f"steps_per_level must be at least 1, not {steps_per_level}")
+    if n_sigma < 1:
+        raise InputError(f"n_sigma must be at least 1, not {n_sigma}")
     last = float(levels[-1])
     if eta is None:
-        size = langevin_step_size(levels, steps_per_level) if epsilon is None else epsilon
+        size = langevin_step_size(levels, n_sigma) if epsilon is None else epsilon
         eta = eta_from_epsilon(size, last)
     if not 0 < eta < 2:
         raise InputError(
@@ -80,7 +80,7 @@ def langevin_steps(
     return [
         Step(sigma, _rounded(eta), lead=0.0, noise=math.sqrt(2 * eta) * sigma)
         for sigma in levels.tolist()
-        for _ in range(steps_per_level)
+        for _ in range(n_sigma)
     ]
 
 
@@ -211,8 +211,8 @@ def annealed_langevin(
     *,
     eta: float | None = None,
     epsilon: float | None = None,
-    steps_per_level: int = 1,
-    noise: Noise,
+    n_sigma: int = 1,
+    noise: Noise | None = None,
     callback: Callback | None = None,
 ) -> Samples:
     """Algorithm 1: n_sigma times per level, x <- (1 - eta) x + eta H + sqrt(2 eta) sigma_i z.
@@ -223,8 +223,8 @@ def annealed_langevin(
         sigmas: [L], strictly decreasing and positive.
         eta: step size in (0, 2); at most one of eta and epsilon, by default Technique 4.
         epsilon: the same as epsilon = eta sigma_L^2, in squared pixels.
-        steps_per_level: n_sigma >= 1.
-        noise: a generator, or a keyed source (see `cascore.noise`).
+        n_sigma: calls at each level, at least 1.
+        noise: a generator, or a keyed source (see `cascore.noise`); seeds 0, ..., N - 1 by default.
         callback: called at every network call with (step, sigma, x, H).
 
     Returns:
@@ -233,8 +233,8 @@ def annealed_langevin(
     Raises:
         InputError: a ValueError; a schedule or a step size that is none.
     """
-    steps = langevin_steps(sigmas, eta=eta, epsilon=epsilon, steps_per_level=steps_per_level)
-    return _walk(denoiser, x, steps, as_source(noise), callback)
+    steps = langevin_steps(sigmas, eta=eta, epsilon=epsilon, n_sigma=n_sigma)
+    return _walk(denoiser, x, steps, noise, callback)
 
 
 @torch.no_grad()
@@ -247,7 +247,7 @@ def consistent_annealed(
     eta: float | None = None,
     epsilon: float | None = None,
     order: int | None = None,
-    noise: Noise,
+    noise: Noise | None = None,
     callback: Callback | None = None,
 ) -> Samples:
     """Algorithm 2: x <- (1 - eta) x + eta H + beta sigma_{i+1} z, with beta from eta and gamma.
@@ -256,9 +256,7 @@ def consistent_annealed(
     kappa = 1 is the probability-flow ODE (Euler, DDIM), 2 is ancestral sampling, inf re-noises H.
     The last step has gamma_L = gamma_{L-1}, first order and no noise; with L = 1, raw = H.
 
-    Args:
-        denoiser: H(x, sigma).
-        x: the start [N, ...] at noise sigma_1; left unchanged.
+    Args, beside those of `annealed_langevin`:
         sigmas: [L], strictly decreasing and positive; `schedule.stretch` gives n_sigma > 1.
         kappa: in [1, inf], one number or one per step [L]; at most one of kappa, eta, epsilon.
             Without any, 2.5 at order 2 and 1.5 at order 1 (`order_and_kappa`).
@@ -267,8 +265,6 @@ def consistent_annealed(
         order: 1, the paper's; 2, the multistep rule H_i + (H_i - H_{i-1}) / (2 r), with
             r = log(sigma_{i-1} / sigma_i) / log(sigma_i / sigma_{i+1}): DPM-Solver++(2M) at kappa 1
             and SDE-DPM-Solver++(2M) at kappa 2. By default 2, but 1 with eta or epsilon.
-        noise: a generator, or a keyed source (see `cascore.noise`).
-        callback: called at every network call with (step, sigma, x, H).
 
     Returns:
         `Samples` after L calls.
@@ -278,26 +274,33 @@ def consistent_annealed(
             message states in eta, epsilon and kappa.
     """
     steps = consistent_steps(sigmas, kappa=kappa, eta=eta, epsilon=epsilon, order=order)
-    return _walk(denoiser, x, steps, as_source(noise), callback)
+    return _walk(denoiser, x, steps, noise, callback)
 
 
-def initial_noise(shape: Sequence[int], sigma: float, *, noise: Noise) -> Tensor:
-    """The start of a chain, x = sigma_1 z, float32 of `shape` on the generator's device or CPU."""
-    device = noise.device if isinstance(noise, torch.Generator) else "cpu"
-    return sigma * as_source(noise).normal(shape, purpose=Purpose.INITIAL, device=device)
+def initial_noise(
+    shape: Sequence[int],
+    sigma: float,
+    *,
+    noise: Noise | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """The start of a chain, x = sigma_1 z, float32 of `shape`; noise as in `annealed_langevin`."""
+    source = as_source(noise, shape[0])
+    return sigma * source.normal(shape, purpose=Purpose.INITIAL, device=device)
 
 
 def _walk(
     denoiser: Denoiser,
     start: Tensor,
     steps: list[Step],
-    source: NoiseSource,
+    random: Noise | None,
     callback: Callback | None,
 ) -> Samples:
     if start.ndim < 1 or not start.is_floating_point():
         raise InputError(
             f"the start must be a float tensor [N, ...], not {start.dtype} {start.ndim}-d"
         )
+    source = as_source(random, len(start))
     # bfloat16 near 0.7 has spacing 0.004 and would lose sigma_L = 0.01.
     # A copy: a denoiser may work in place or ask for gradients of what it is given.
     x = start.to(torch.promote_types(start.dtype, torch.float32), copy=True)

@@ -20,7 +20,7 @@ __all__ = [
     "centred_sigmas",
     "check_sigmas",
     "epsilon_from_eta",
-    "eta_at_steps_per_level",
+    "eta_at_n_sigma",
     "eta_from_epsilon",
     "eta_from_kappa",
     "geometric_sigmas",
@@ -101,15 +101,15 @@ def centred_sigmas(first: float, last: float, count: int) -> Tensor:
     return _with_ends(((low + high) / 2).exp(), first, last)
 
 
-def stretch(sigmas: Tensor, steps_per_level: int) -> Tensor:
+def stretch(sigmas: Tensor, n_sigma: int) -> Tensor:
     """Sec. 3.2: the schedule dilated by n_sigma, (L - 1) n_sigma + 1 levels over the same range.
 
     New levels are log-linear between neighbours; the original levels are kept to the bit.
     """
     levels = check_sigmas(sigmas)
-    if steps_per_level < 1:
-        raise InputError(f"steps_per_level must be at least 1, not {steps_per_level}")
-    fraction = torch.arange(steps_per_level, dtype=torch.float64) / steps_per_level
+    if n_sigma < 1:
+        raise InputError(f"n_sigma must be at least 1, not {n_sigma}")
+    fraction = torch.arange(n_sigma, dtype=torch.float64) / n_sigma
     ratio = (levels[1:] / levels[:-1])[:, None]
     between = levels[:-1, None] * ratio**fraction  # ratio^0 = 1 keeps the original level exactly
     return torch.cat([between.reshape(-1), levels[-1:]])
@@ -235,7 +235,7 @@ class AllowedInterval(NamedTuple):
     kappa: Interval
 
 
-def langevin_step_size(sigmas: Tensor, steps_per_level: int) -> float:
+def langevin_step_size(sigmas: Tensor, n_sigma: int) -> float:
     """Technique 4: the epsilon of ALS that keeps the noise of a level nearest to its sigma.
 
     Minimises (1 - eta)^(2n) (g^2 - c) + c over 0 < eta < 1 with g = 1 / gamma, n = n_sigma,
@@ -244,17 +244,17 @@ def langevin_step_size(sigmas: Tensor, steps_per_level: int) -> float:
 
     Args:
         sigmas: [L], geometric; gamma is the mean ratio of the schedule.
-        steps_per_level: n_sigma >= 1.
+        n_sigma: n_sigma >= 1.
     """
     levels = check_sigmas(sigmas)
-    if len(levels) < 2 or steps_per_level < 1:
-        raise InputError("Technique 4 needs at least 2 levels and steps_per_level >= 1")
+    if len(levels) < 2 or n_sigma < 1:
+        raise InputError("Technique 4 needs at least 2 levels and n_sigma >= 1")
     g = float(levels[0] / levels[-1]) ** (1 / (len(levels) - 1))
 
     def slope(eta: float) -> float:
         c = 2 / (2 - eta)
-        keep: float = (1 - eta) ** (2 * steps_per_level - 1)
-        left = -2 * steps_per_level * keep * (g * g - c)
+        keep: float = (1 - eta) ** (2 * n_sigma - 1)
+        left = -2 * n_sigma * keep * (g * g - c)
         return float(left + (1 - keep * (1 - eta)) * 2 / (2 - eta) ** 2)
 
     low, high = 0.0, 1.0  # the slope is negative at 0 and positive at 1
@@ -290,11 +290,11 @@ def kappa_from_eta(eta: float, gamma: float) -> float:
     return math.inf if eta == 1 else math.log1p(-eta) / math.log(gamma)
 
 
-def eta_at_steps_per_level(eta: float, steps_per_level: int) -> float:
+def eta_at_n_sigma(eta: float, n_sigma: int) -> float:
     """The eta of the stretched schedule with the noise of `eta`: 1 - (1 - eta)^(1 / n_sigma)."""
-    if not 0 < eta < 1 or steps_per_level < 1:
-        raise InputError(f"need 0 < eta < 1 and steps_per_level >= 1: {eta}, {steps_per_level}")
-    return -math.expm1(math.log1p(-eta) / steps_per_level)
+    if not 0 < eta < 1 or n_sigma < 1:
+        raise InputError(f"need 0 < eta < 1 and n_sigma >= 1: {eta}, {n_sigma}")
+    return -math.expm1(math.log1p(-eta) / n_sigma)
 
 
 def allowed_interval(sigmas: Tensor) -> AllowedInterval:

@@ -43,7 +43,7 @@ def test_algorithm_1(schedule, n_sigma):
         SCORE, x, sigmas.tolist(), epsilon=epsilon, n_sigma=n_sigma, noises=noises
     )
     samples = annealed_langevin(
-        DENOISER, x, sigmas, epsilon=epsilon, steps_per_level=n_sigma, noise=Replay(noises)
+        DENOISER, x, sigmas, epsilon=epsilon, n_sigma=n_sigma, noise=Replay(noises)
     )
     assert torch.allclose(samples.raw, raw, rtol=1e-9, atol=1e-10)
     assert torch.allclose(samples.denoised, denoised, rtol=1e-9, atol=1e-10)
@@ -174,7 +174,7 @@ def test_algorithm_1_for_every_shape_dtype_and_schedule(chain, eta):
         x,
         torch.tensor(sigmas, dtype=torch.float64),
         eta=eta,
-        steps_per_level=2,
+        n_sigma=2,
         noise=Replay(noises),
     )
     assert samples.nfe == 2 * len(sigmas)

@@ -19,7 +19,7 @@ from cascore.theory import noise_std
 )
 def test_largest_excess_of_the_standard_deviation(n_sigma, excess, level, rounding):
     sigmas = geometric_sigmas(50.0, 0.01, 232)
-    steps = langevin_steps(sigmas, epsilon=2e-6, steps_per_level=n_sigma)
+    steps = langevin_steps(sigmas, epsilon=2e-6, n_sigma=n_sigma)
     std = noise_std(steps, start=50.0)
     over = std.after[n_sigma - 1 :: n_sigma] - sigmas
     assert len(std.after) == 232 * n_sigma

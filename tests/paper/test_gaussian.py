@@ -85,10 +85,10 @@ def test_annealed_langevin_sampling(schedule, law, n_sigma):
         start_of(len(sigmas) * n_sigma, 3.0, 7.0),
         sigmas,
         eta=0.3,
-        steps_per_level=n_sigma,
+        n_sigma=n_sigma,
         noise=Impulses(),
     )
-    steps = langevin_steps(sigmas, eta=0.3, steps_per_level=n_sigma)
+    steps = langevin_steps(sigmas, eta=0.3, n_sigma=n_sigma)
     check_law(samples, gaussian_law(steps, mean=mean, std=std, start_mean=3.0, start_std=7.0))
 
 

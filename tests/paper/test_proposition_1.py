@@ -22,7 +22,7 @@ SCHEDULES = {
 @pytest.mark.parametrize("eta", [0.001, 0.056, 0.5, 1.0, 1.7])
 def test_recursion_is_above_sigma_at_every_step(schedule, n_sigma, eta):
     sigmas = SCHEDULES[schedule]
-    steps = langevin_steps(sigmas, eta=eta, steps_per_level=n_sigma)
+    steps = langevin_steps(sigmas, eta=eta, n_sigma=n_sigma)
     std = noise_std(steps, start=float(sigmas[0]))
     level = sigmas.repeat_interleave(n_sigma)
     # v (1 - eta)^2 + 2 eta sigma^2 with v >= sigma^2 is at least sigma^2 (1 + eta^2).
@@ -38,7 +38,7 @@ def test_recursion_is_the_one_of_the_proof():
         for _ in range(3):
             variance = (1 - eta) ** 2 * variance + 2 * eta * sigma**2
             expected.append(math.sqrt(variance))
-    steps = langevin_steps(IRREGULAR, epsilon=eta * 0.01, steps_per_level=3)
+    steps = langevin_steps(IRREGULAR, epsilon=eta * 0.01, n_sigma=3)
     assert noise_std(steps, start=9.0).after.tolist() == pytest.approx(expected, rel=1e-13)
 
 
@@ -55,12 +55,12 @@ def test_sampled_noise_is_above_sigma_at_every_step(n_sigma):
         datum + sigmas[0] * z,
         sigmas,
         eta=eta,
-        steps_per_level=n_sigma,
+        n_sigma=n_sigma,
         noise=generator,
         callback=lambda step, sigma, x, H: seen.append(float((x - datum).std())),
     )
     after = torch.tensor([*seen[1:], float((samples.raw - datum).std())], dtype=torch.float64)
-    steps = langevin_steps(sigmas, eta=eta, steps_per_level=n_sigma)
+    steps = langevin_steps(sigmas, eta=eta, n_sigma=n_sigma)
     expected = noise_std(steps, start=20.0).after
     error = expected / math.sqrt(2 * count)
     assert bool(((after - expected).abs() < 5 * error).all())

@@ -58,7 +58,7 @@ def test_two_forms_of_algorithm_1_agree(pair, n_sigma):
     )
     for size in ({"epsilon": epsilon}, {"eta": 0.2}):
         samples = annealed_langevin(
-            denoiser, 5 * start, SIGMAS, **size, steps_per_level=n_sigma, noise=Replay(noises)
+            denoiser, 5 * start, SIGMAS, **size, n_sigma=n_sigma, noise=Replay(noises)
         )
         assert torch.allclose(samples.raw, raw, rtol=1e-10, atol=1e-11)
         assert torch.allclose(samples.denoised, denoised, rtol=1e-10, atol=1e-11)

@@ -211,7 +211,7 @@ def build_sampler(
                 sigmas,
                 eta=sampler.eta,
                 epsilon=sampler.epsilon,
-                steps_per_level=sampler.n_sigma,
+                n_sigma=sampler.n_sigma,
                 noise=noise,
                 callback=callback,
             )

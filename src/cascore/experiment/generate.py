@@ -81,7 +81,8 @@ def generate(
         part = seeds[first : first + batch_size]
         noise = KeyedNoise(part)
         if start is None:
-            x = initial_noise((len(part), *shape), schedule.first, noise=noise).to(device)
+            batch = (len(part), *shape)
+            x = initial_noise(batch, schedule.first, noise=noise, device=device)
         else:
             x = start[first : first + batch_size].to(device)
 

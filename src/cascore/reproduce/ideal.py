@@ -13,7 +13,7 @@ def ideal_noise(sampler: Sampler, schedule: Schedule) -> NoiseStd:
     sigmas = sampling_sigmas(sampler, schedule)
     if sampler.method == "als":
         steps = langevin_steps(
-            sigmas, eta=sampler.eta, epsilon=sampler.epsilon, steps_per_level=sampler.n_sigma
+            sigmas, eta=sampler.eta, epsilon=sampler.epsilon, n_sigma=sampler.n_sigma
         )
     else:
         steps = consistent_steps(

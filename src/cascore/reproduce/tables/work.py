@@ -15,7 +15,7 @@ from cascore.reproduce.tables.scales import TABLES, TableScale
 from cascore.reproduce.tuning import VALIDATION_SEED, Grid, Method, at_training_levels, best_of
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Trained, Workshop, seeded
-from cascore.schedule import eta_at_steps_per_level
+from cascore.schedule import eta_at_n_sigma
 
 __all__ = ["FLOOR", "METHODS", "SHEET", "Cell", "Trial", "cells", "sampler_of", "trials", "units"]
 
@@ -145,7 +145,7 @@ class _Work:
             eta = done[trial.tuning(method, 1)]["result"]["chosen"]
             if eta >= 1:
                 return best_of(knobs, measured)
-            return {"tried": [], "chosen": eta_at_steps_per_level(eta, n_sigma)}
+            return {"tried": [], "chosen": eta_at_n_sigma(eta, n_sigma)}
 
         settings = {
             **self.common(grid.count),
