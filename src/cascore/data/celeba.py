@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cascore.data.archives import opened_zip, read_zip_member
-from cascore.data.decoding import opened_image
+from cascore.data.decoding import crop_then_resize, opened_image
+from cascore.data.images import DataRecord
 from cascore.data.originals import Original, Originals, counts_note, file_facts
-from cascore.data.records import DataRecord
-from cascore.data.transforms import crop_then_resize
 from cascore.errors import InputError
 
 __all__ = ["find_celeba"]

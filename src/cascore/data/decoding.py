@@ -1,10 +1,8 @@
-"""Image files to uint8 pixels of one shape, in memory or in a mapped file."""
+"""One image file to uint8 pixels: as a folder's options say, or as the authors prepare theirs."""
 
-import hashlib
 import io
-import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -14,20 +12,18 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
 from cascore.errors import InputError
-from cascore.files import replaced_file
 
 __all__ = [
     "Crop",
     "Filter",
     "Header",
     "Target",
-    "decode",
-    "decode_mapped",
+    "crop_then_resize",
     "decode_one",
-    "decoded_bytes",
     "opened_image",
     "read_header",
     "require_8_bits",
+    "resize_then_crop",
 ]
 
 Crop = Literal["center", "none"]
@@ -82,76 +78,6 @@ def read_header(folder: Path, path: PurePosixPath) -> Header:
             transparent=_is_transparent(image),
             turned=orientation != 1,
         )
-
-
-def decoded_bytes(count: int, target: Target) -> int:
-    """How many bytes `count` decoded images take."""
-    return count * target.channels * target.height * target.width
-
-
-def decode(folder: Path, headers: Sequence[Header], *, target: Target) -> Pixels:
-    """Pixels [N, C, H, W] of the images, in memory.
-
-    Raises:
-        InputError: An image is broken; the message names it.
-    """
-    pixels = np.empty((len(headers), *target[:3]), dtype=np.uint8)
-    _fill(pixels, folder, headers, target=target)
-    return pixels
-
-
-def decode_mapped(
-    folder: Path, headers: Sequence[Header], *, target: Target, cache: Path
-) -> Pixels:
-    """Pixels [N, C, H, W] mapped from a file in `cache`, which is decoded only when new.
-
-    The file's name holds a digest of each image's path, size and time of change, and of the
-    target. The map is private: a write to it does not reach the disk.
-
-    Raises:
-        InputError: An image is broken, or `cache` cannot be a folder, or its file is damaged.
-    """
-    stored = cache / f"folder-{_cache_key(folder, headers, target=target)}.npy"
-    shape = (len(headers), *target[:3])
-    if not stored.is_file():
-        _write_mapped(stored, folder, headers, target=target)
-    try:
-        pixels: Pixels = np.load(stored, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{stored} is damaged ({error}); delete it and load again") from error
-    if pixels.shape != shape or pixels.dtype != np.uint8:
-        raise InputError(
-            f"{stored} holds {pixels.dtype} of shape {pixels.shape}, expected uint8 of {shape};"
-            " delete it and load again"
-        )
-    return pixels
-
-
-def _cache_key(folder: Path, headers: Sequence[Header], *, target: Target) -> str:
-    facts = [(folder / header.path).stat() for header in headers]
-    rows = [
-        (str(header.path), fact.st_size, fact.st_mtime_ns)
-        for header, fact in zip(headers, facts, strict=True)
-    ]
-    return hashlib.sha256(json.dumps([target, rows]).encode()).hexdigest()[:32]
-
-
-def _write_mapped(stored: Path, folder: Path, headers: Sequence[Header], *, target: Target) -> None:
-    try:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"root {stored.parent} cannot be a folder for pixels: {error}") from error
-    shape = (len(headers), *target[:3])
-    with replaced_file(stored) as temporary:
-        pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        _fill(pixels, folder, headers, target=target)
-        pixels.flush()
-        del pixels
-
-
-def _fill(pixels: Pixels, folder: Path, headers: Sequence[Header], *, target: Target) -> None:
-    for slot, header in zip(pixels, headers, strict=True):
-        slot[:] = decode_one(folder, header, target=target)
 
 
 def decode_one(folder: Path, header: Header, *, target: Target) -> Pixels:
@@ -227,3 +153,44 @@ def _orientation(image: Image.Image) -> int:
 
 def _is_transparent(image: Image.Image) -> bool:
     return image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+
+
+def resize_then_crop(image: Image.Image, *, size: int) -> Pixels:
+    """LSUN: the shorter side to `size`, then the centre square; uint8 [3, size, size].
+
+    Step by step as torchvision does it on Pillow images: sizes and offsets are rounded as it rounds
+    them, and the filter is Pillow's bilinear, which averages when it shrinks.
+    """
+    image = image.convert("RGB")
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    longer = int(size * long / short)
+    scaled = (size, longer) if width <= height else (longer, size)
+    resized = image.resize(scaled, Image.Resampling.BILINEAR)
+    return _channels_first(_center_crop(resized, size))
+
+
+def crop_then_resize(image: Image.Image, *, crop: int, size: int) -> Pixels:
+    """CelebA as Song & Ermon prepare it: the centre square of `crop`, then to `size`; uint8 [3, size, size].
+
+    Raises:
+        InputError: The image is smaller than the crop.
+    """
+    image = image.convert("RGB")
+    if min(image.size) < crop:
+        raise InputError(
+            f"it is {image.width} x {image.height}, too small for the centre crop of {crop};"
+            " use the aligned images as they are distributed, 178 x 218"
+        )
+    square = _center_crop(image, crop)
+    return _channels_first(square.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _center_crop(image: Image.Image, side: int) -> Image.Image:
+    # round() takes halves to the even neighbour, as in torchvision.
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+    return image.crop((left, top, left + side, top + side))
+
+
+def _channels_first(image: Image.Image) -> Pixels:
+    return np.asarray(image).transpose(2, 0, 1)

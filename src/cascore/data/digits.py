@@ -10,8 +10,7 @@ from importlib import resources
 import numpy as np
 import torch
 
-from cascore.data.images import ImageSet
-from cascore.data.records import DataRecord, require_split
+from cascore.data.images import DataRecord, ImageSet, require_split
 
 __all__ = ["load_digits"]
 

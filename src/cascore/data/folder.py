@@ -1,31 +1,28 @@
 """A folder of images as a data set: which files, which split, which shape, which labels."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cascore.data.decoding import (
-    Crop,
-    Filter,
-    Header,
-    Target,
-    decode,
-    decode_mapped,
-    decode_one,
-    decoded_bytes,
-    read_header,
+from cascore.data.decoding import Crop, Filter, Header, Target, decode_one, read_header
+from cascore.data.images import SPLITS, DataRecord, ImageSet, require_split
+from cascore.data.originals import (
+    Original,
+    Originals,
+    Pixels,
+    file_facts,
+    from_items,
+    mapped_array,
 )
-from cascore.data.images import ImageSet
-from cascore.data.originals import Original, Originals, file_facts
-from cascore.data.records import SPLITS, DataRecord, require_split
 from cascore.errors import InputError
+from cascore.files import replaced_file
 
 __all__ = ["FolderOptions", "Mode", "find_folder", "find_images", "load_folder"]
 
@@ -97,10 +94,12 @@ def load_folder(
     headers = [read_header(folder, path) for path in paths]
     target = _common_target(folder, headers, options)
     chosen = _chosen(folder, headers, split)
-    if root is not None and decoded_bytes(len(chosen), target) > _MAPPED_ABOVE:
-        pixels = decode_mapped(folder, chosen, target=target, cache=root)
+    size = len(chosen) * target.channels * target.height * target.width
+    if root is not None and size > _MAPPED_ABOVE:
+        pixels = _decode_mapped(folder, chosen, target=target, cache=root)
     else:
-        pixels = decode(folder, chosen, target=target)
+        pixels = np.empty((len(chosen), *target[:3]), dtype=np.uint8)
+        _fill(pixels, folder, chosen, target=target)
     classes = _classes(paths)
     return ImageSet(
         name=f"folder:{folder}",
@@ -143,16 +142,42 @@ def _original(
 ) -> Original:
     labels = _labels(headers, classes)
 
-    def blocks(start: int) -> Iterator[npt.NDArray[np.uint8]]:
+    def items(start: int) -> Iterator[Pixels]:
         for header in headers[start:]:
-            yield decode_one(folder, header, target=target)[None]
+            yield decode_one(folder, header, target=target)
 
-    return Original(
-        count=len(headers),
-        shape=target[:3],
-        labels=None if labels is None else labels.numpy(),
-        blocks=blocks,
-    )
+    numbers = None if labels is None else labels.numpy()
+    return from_items(len(headers), items, shape=target[:3], labels=numbers)
+
+
+def _decode_mapped(
+    folder: Path, headers: Sequence[Header], *, target: Target, cache: Path
+) -> Pixels:
+    """Pixels [N, C, H, W] mapped from a file in `cache`, which is decoded only when new.
+
+    The file's name holds a digest of each image's path, size and time of change, and of the
+    target. The map is private: a write to it does not reach the disk.
+    """
+    facts = file_facts((folder / header.path for header in headers), below=folder)
+    key = hashlib.sha256(json.dumps([target, facts]).encode()).hexdigest()[:32]
+    stored = cache / f"folder-{key}.npy"
+    shape = (len(headers), *target[:3])
+    if not stored.is_file():
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"root {cache} cannot be a folder for pixels: {error}") from error
+        with replaced_file(stored) as temporary:
+            pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            _fill(pixels, folder, headers, target=target)
+            pixels.flush()
+            del pixels
+    return mapped_array(stored, dtype=np.uint8, shape=shape, advice="delete it and load again")
+
+
+def _fill(pixels: Pixels, folder: Path, headers: Sequence[Header], *, target: Target) -> None:
+    for slot, header in zip(pixels, headers, strict=True):
+        slot[:] = decode_one(folder, header, target=target)
 
 
 def find_images(folder: Path) -> list[PurePosixPath]:

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cascore.data.images import ImageSet
-from cascore.data.records import DataRecord, require_split
+from cascore.data.images import DataRecord, ImageSet, require_split
 from cascore.errors import InputError
 
 __all__ = ["FASHION_MNIST", "MNIST", "IdxSource", "find_files", "load_idx", "read_idx"]

@@ -1,15 +1,34 @@
-"""The record of a set of images."""
+"""A set of images, and what every data set has: a split, a digest of its numbers, its origin."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cascore.data.records import DataRecord, array_digest
 from cascore.errors import InputError
 
-__all__ = ["ImageSet"]
+__all__ = ["SPLITS", "DataRecord", "ImageSet", "array_digest", "require_split"]
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Where a data set came from and what was done to it; `dataclasses.asdict` makes it JSON.
+
+    Attributes:
+        source: What was read or drawn, with its credit.
+        split: The rule that decides what is train and what is test.
+        preparation: What was done to the items, in order; empty for data taken as they are.
+    """
+
+    source: str
+    split: str
+    preparation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,3 +85,22 @@ class ImageSet:
         """SHA-256 of shape, pixels and labels: equal digests, equal sets. Reads all pixels once."""
         labels = None if self.labels is None else self.labels.numpy()
         return array_digest(self.images.numpy(), labels)
+
+
+def array_digest(*arrays: npt.NDArray[Any] | None) -> str:
+    """SHA-256, in hexadecimal, of the dtype, shape and little-endian bytes of each array."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is None:
+            digest.update(b"none;")
+            continue
+        array = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+        digest.update(f"{array.dtype.str}{array.shape};".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def require_split(split: str) -> None:
+    """Raise InputError unless split is one of SPLITS."""
+    if split not in SPLITS:
+        raise InputError(f"there is no split {split!r}; expected 'train' or 'test'")

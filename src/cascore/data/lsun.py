@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cascore.data.decoding import opened_image
+from cascore.data.decoding import opened_image, resize_then_crop
+from cascore.data.images import DataRecord
 from cascore.data.originals import Original, Originals, counts_note, file_facts
-from cascore.data.records import DataRecord
-from cascore.data.transforms import resize_then_crop
 from cascore.errors import InputError, MissingExtraError
 
 __all__ = ["find_lsun_church"]

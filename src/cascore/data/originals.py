@@ -1,23 +1,27 @@
 """What `prepare` works from: a data set as its original files hold it, item by item."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cascore.data.images import ImageSet
-from cascore.data.records import DataRecord
+from cascore.data.images import DataRecord, ImageSet
+from cascore.errors import InputError
 
 __all__ = [
     "FileFacts",
     "Original",
     "Originals",
+    "Pixels",
     "counts_note",
     "file_facts",
     "from_arrays",
+    "from_items",
     "from_sets",
+    "mapped_array",
 ]
 
 Pixels = npt.NDArray[np.uint8]
@@ -88,40 +92,59 @@ def from_sets(train: ImageSet, test: ImageSet, *, files: tuple[FileFacts, ...]) 
     source, other = train.record.source, test.record.source
     if other != source:  # of IDX files the same credit, then the files
         source = f"{source}; {other.rpartition('; ')[2]}"
-    return Originals(
-        name=train.name,
-        train=from_arrays(train.images.numpy(), _labels(train)),
-        test=from_arrays(test.images.numpy(), _labels(test)),
-        record=DataRecord(
-            source=source,
-            split=train.record.split,
-            preparation=train.record.preparation,
-        ),
-        classes=train.classes,
-        files=files,
+    splits = (
+        from_arrays(part.images.numpy(), None if part.labels is None else part.labels.numpy())
+        for part in (train, test)
     )
+    record = replace(train.record, source=source)
+    return Originals(train.name, *splits, record=record, classes=train.classes, files=files)
 
 
 def from_arrays(pixels: Pixels, labels: npt.NDArray[np.int64] | None) -> Original:
-    """A split that is in memory already."""
+    """A split whose pixels [N, C, H, W] are in memory already."""
 
     def blocks(start: int) -> Iterator[Pixels]:
         for first in range(start, len(pixels), _BLOCK):
             yield pixels[first : first + _BLOCK]
 
     channels, height, width = pixels.shape[1:]
-    return Original(
-        count=len(pixels), shape=(channels, height, width), labels=labels, blocks=blocks
-    )
+    return Original(len(pixels), (channels, height, width), labels, blocks)
+
+
+def from_items(
+    count: int,
+    items: Callable[[int], Iterator[Pixels]],
+    *,
+    shape: tuple[int, int, int],
+    labels: npt.NDArray[np.int64] | None = None,
+) -> Original:
+    """A split whose images [C, H, W] come one after the other, from a number on."""
+    return Original(count, shape, labels, lambda start: (pixels[None] for pixels in items(start)))
 
 
 def counts_note(train: int, test: int, *, official: tuple[int, int]) -> str:
     """How many images were found and, where that differs, how many the official set has."""
-    found = f"{train:,} + {test:,} images"
+    note = f"{train:,} + {test:,} images"
     if (train, test) == official:
-        return found
-    return f"{found}, where the official set has {official[0]:,} + {official[1]:,}"
+        return note
+    return f"{note}, where the official set has {official[0]:,} + {official[1]:,}"
 
 
-def _labels(images: ImageSet) -> npt.NDArray[np.int64] | None:
-    return None if images.labels is None else images.labels.numpy()
+def mapped_array(
+    path: Path, *, dtype: type, shape: tuple[int, ...], advice: str
+) -> npt.NDArray[Any]:
+    """A private map of an .npy file: a write to it does not reach the disk.
+
+    Raises:
+        InputError: The file is missing, damaged, or of another type or shape; ends in the advice.
+    """
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is damaged ({error}); {advice}") from error
+    if array.shape != shape or array.dtype != dtype:
+        raise InputError(
+            f"{path} holds {array.dtype} of shape {array.shape}, expected {np.dtype(dtype)} of"
+            f" {shape}; {advice}"
+        )
+    return array

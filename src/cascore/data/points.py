@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cascore.data.records import DataRecord, array_digest, require_split
+from cascore.data.images import DataRecord, array_digest, require_split
 from cascore.errors import InputError
 
 __all__ = ["POINT_SETS", "PointSet", "load_point_set"]

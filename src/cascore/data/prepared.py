@@ -23,9 +23,8 @@ import numpy.typing as npt
 import torch
 
 from cascore import __version__
-from cascore.data.images import ImageSet
-from cascore.data.originals import Original, Originals
-from cascore.data.records import SPLITS, DataRecord, array_digest
+from cascore.data.images import SPLITS, DataRecord, ImageSet, array_digest
+from cascore.data.originals import Original, Originals, mapped_array
 from cascore.errors import InputError
 from cascore.files import write_text
 
@@ -156,19 +155,6 @@ def read_record(folder: Path) -> Mapping[str, Any]:
 
 def _anew(folder: Path) -> str:
     return f"delete {folder} and prepare it anew"
-
-
-def _mapped(path: Path, *, dtype: type, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged ({error}); {_anew(path.parent)}") from error
-    if array.shape != shape or array.dtype != dtype:
-        raise InputError(
-            f"{path} holds {array.dtype} of shape {array.shape}, its record says"
-            f" {np.dtype(dtype)} of {shape}; {_anew(path.parent)}"
-        )
-    return array
 
 
 def _fingerprint(originals: Originals) -> str:

@@ -6,8 +6,7 @@ function of the seed, the split, i and the channel. Its label is 100 R + 10 G + 
 
 import torch
 
-from cascore.data.images import ImageSet
-from cascore.data.records import SPLITS, DataRecord
+from cascore.data.images import SPLITS, DataRecord, ImageSet
 from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose
 

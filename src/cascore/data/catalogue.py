@@ -1,0 +1,177 @@
+"""The data sets that have names: how each is loaded, and from which files it can be prepared."""
+
+import difflib
+from pathlib import Path
+
+from cascore.data.celeba import find_celeba
+from cascore.data.cifar import find_cifar10
+from cascore.data.digits import load_digits
+from cascore.data.folder import FolderOptions, find_folder, load_folder
+from cascore.data.idx import FASHION_MNIST, MNIST, find_files, load_idx
+from cascore.data.images import ImageSet, require_split
+from cascore.data.lsun import find_lsun_church
+from cascore.data.originals import Originals, file_facts, from_sets
+from cascore.data.points import POINT_SETS, PointSet, load_point_set
+from cascore.data.prepared import NAME, is_prepared, load_prepared
+from cascore.data.stacked import STACKED, stack
+from cascore.errors import InputError
+
+__all__ = ["DATA_ROOT", "find_originals", "load", "load_images", "load_points", "names"]
+
+DATA_ROOT = Path("data")  # where prepared sets are, unless the user says otherwise
+_FOLDER = "folder:"
+_ORIGINAL = FolderOptions()
+_IDX = {source.name: source for source in (MNIST, FASHION_MNIST)}
+_FINDERS = {"cifar-10": find_cifar10, "lsun-church": find_lsun_church, "celeba": find_celeba}
+_KNOWN = ("digits", *_IDX, *_FINDERS, *STACKED)
+_SOURCES = {
+    "cifar-10": (
+        "the archive cifar-10-binary.tar.gz (or the Python one, the hub's parquet files, or"
+        " image folders), from www.cs.toronto.edu/~kriz/cifar.html, or with --download instead of"
+        " --source"
+    ),
+    "lsun-church": (
+        "the folder of church_outdoor_train_lmdb and church_outdoor_val_lmdb, from"
+        " github.com/fyu/lsun, by hand: two archives, 2.5 GB together, which have to be unpacked"
+    ),
+    "celeba": (
+        "the folder of img_align_celeba.zip and list_eval_partition.txt, from"
+        " mmlab.ie.cuhk.edu.hk/projects/CelebA.html, by hand: its terms are for a person to accept"
+    ),
+}
+"""What the files of each set in `_FINDERS` are, and where to get them."""
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load` knows, besides folder:PATH and the prepared sets of a root."""
+    return (*_KNOWN, *POINT_SETS)
+
+
+def load(
+    name: str,
+    split: str,
+    *,
+    root: Path | str | None = None,
+    folder: FolderOptions = _ORIGINAL,
+) -> ImageSet | PointSet:
+    """One split of a data set; train and test share no item.
+
+    Args:
+        name: One of `names()`, folder:PATH, or the name of a set prepared in `root`.
+        split: "train" or "test".
+        root: The data root, with a folder for each prepared set (default: DATA_ROOT); also the
+            folder of the IDX files, or for the decoded pixels of a large image folder.
+        folder: For folder:PATH only: how its images are brought to one shape.
+
+    Raises:
+        InputError: No such name or split, files that are missing or broken, folder options for
+            a data set that is not a folder.
+    """
+    require_split(split)
+    root = None if root is None else Path(root)
+    if name.startswith(_FOLDER) and name != _FOLDER:
+        return load_folder(Path(name.removeprefix(_FOLDER)), split, options=folder, root=root)
+    data_root = DATA_ROOT if root is None else root
+    prepared = name not in POINT_SETS and is_prepared(name, data_root)
+    if name not in names() and not prepared:
+        known = (*names(), f"{_FOLDER}PATH")
+        close = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(
+            f"there is no data set {name!r}; known are {', '.join(known)}, and what"
+            f" cascore data prepare wrote into {data_root}{hint}"
+        )
+    if folder != _ORIGINAL:
+        raise InputError(f"folder options are for folder:PATH; {name!r} has one fixed form")
+    if name in POINT_SETS:
+        return load_point_set(name, split)
+    if prepared:
+        return load_prepared(name, split, root=data_root)
+    if name in _FINDERS:
+        option = "" if root is None or root == DATA_ROOT else f" --root {root}"
+        raise InputError(
+            f"{name} is not prepared in {data_root}; run: cascore data prepare {name} --source"
+            f" PATH{option}, where PATH is {_SOURCES[name]}"
+        )
+    if name in STACKED:
+        return stack(name, load_images(STACKED[name], split, root=root))
+    return load_idx(_IDX[name], split, root=root) if name in _IDX else load_digits(split)
+
+
+def load_images(
+    name: str,
+    split: str,
+    *,
+    root: Path | str | None = None,
+    folder: FolderOptions = _ORIGINAL,
+) -> ImageSet:
+    """`load`, for a caller that needs images: a set of points is an InputError."""
+    if name in POINT_SETS:
+        raise InputError(f"{name!r} is a set of points, not of images; load it with load_points")
+    loaded = load(name, split, root=root, folder=folder)
+    assert isinstance(loaded, ImageSet)
+    return loaded
+
+
+def load_points(name: str, split: str) -> PointSet:
+    """`load`, for a caller that needs points: a set of images is an InputError."""
+    if name not in POINT_SETS:
+        raise InputError(f"{name!r} is not a set of points; those are {', '.join(POINT_SETS)}")
+    return load_point_set(name, split)
+
+
+def find_originals(
+    name: str, source: Path | None, *, folder: FolderOptions = _ORIGINAL
+) -> Originals:
+    """The original files of a known data set, or of a folder of images under a new name.
+
+    Args:
+        name: A known set, or a new name of small letters, digits, dots, dashes and underscores.
+        source: Where the files are; digits and stacked-digits need none.
+        folder: For a folder of images: how they are brought to one shape.
+
+    Raises:
+        InputError: A name that cannot be, a source that is missing or broken.
+    """
+    _require_name(name)
+    if name in ("digits", "stacked-digits"):
+        if source is not None:
+            raise InputError(f"{name} comes with the package; leave --source out")
+        return _from_sets(name, load_digits("train"), load_digits("test"), [])
+    if source is None:
+        raise InputError(f"{name} is made from files: say where they are with --source PATH")
+    if not source.exists():
+        raise InputError(f"there is no {source}; give --source the path of the files of {name}")
+    if name not in _KNOWN:
+        return find_folder(source, name=name, options=folder)
+    if folder != _ORIGINAL:
+        raise InputError(f"folder options are for folders of images; {name!r} has one fixed form")
+    if name in _FINDERS:
+        return _FINDERS[name](source)
+    idx = _IDX[STACKED.get(name, name)]
+    train, test = (load_idx(idx, split, root=source) for split in ("train", "test"))
+    files = [path for split in ("train", "test") for path in find_files(idx, split, root=source)]
+    return _from_sets(name, train, test, files)
+
+
+def _from_sets(name: str, train: ImageSet, test: ImageSet, files: list[Path]) -> Originals:
+    if name in STACKED:
+        train, test = stack(name, train), stack(name, test)
+    return from_sets(train, test, files=file_facts(files))
+
+
+def _require_name(name: str) -> None:
+    """Raise InputError unless a prepared set may have that name."""
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a prepared set; take small letters, digits, dots, dashes and"
+            " underscores, and name the folder of images with --source"
+        )
+    if name in POINT_SETS:
+        raise InputError(f"{name} is drawn when it is loaded; there is nothing to prepare")
+    close = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
+    if name not in _KNOWN and close:
+        raise InputError(
+            f"{name!r} is no known set but reads like {close[0]!r}; for a folder of images of your"
+            " own, take a name that cannot be mistaken"
+        )
