@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from cascore.data import load_images, prepare
+from cascore.data.images import DataRecord
 from cascore.data.originals import Originals, from_arrays
-from cascore.data.records import DataRecord
 from cascore.experiment import build
 from cascore.experiment.presets import PRESETS
 from cascore.training import ImageBatches, Workers

@@ -18,7 +18,7 @@ from cascore.data import ImageSet, PointSet, load, load_images, load_points, nam
 from cascore.data.idx import FASHION_MNIST, read_idx
 from cascore.errors import InputError
 
-DEBIAN = FASHION_MNIST.places[0]
+DEBIAN = FASHION_MNIST.folders[0]
 
 
 def idx_bytes(array, *, count=None, code=8):

@@ -64,6 +64,7 @@ def test_both_splits_together_are_the_folder_in_the_order_of_paths(animals, tmp_
         assert np.array_equal(loaded.images.numpy(), stacked)
         assert loaded.classes == ("cat", "dog")
         assert loaded.labels.tolist() == [int(name.startswith("dog")) for name in expected]
+        assert loaded.labels.dtype == torch.int64
         assert loaded.record.preparation == ()
         json.dumps(dataclasses.asdict(loaded.record))
     assert 1 <= sets["test"].count <= 15  # 6 expected, deviation 2.3
@@ -88,32 +89,12 @@ def test_adding_images_moves_no_other_between_the_splits(animals, tmp_path):
     assert before < test_images()
 
 
-def test_an_empty_split_says_why(tmp_path):
-    save(tmp_path, TRAIN_NAME, pixels(4, 4))
-    assert only(tmp_path).shape == (4, 4, 3)
-    with pytest.raises(InputError, match=r"none of the 1 images .* falls into the test split"):
-        load_images(f"folder:{tmp_path}", "test")
-
-
 @pytest.mark.parametrize("suffix", ["png", "BMP", "gif", "webp", "jpg", "jpeg"])
 def test_every_format_is_read(suffix, tmp_path):
     flat = np.full((16, 16, 3), (255, 0, 0), dtype=np.uint8)  # JPEG and WebP move it by a little
     names = (f"{i}.{suffix}" for i in range(99))
     save(tmp_path, next(name for name in names if not in_test(name)), flat)
     assert np.abs(only(tmp_path).astype(int) - flat).max() <= 2
-
-
-def test_the_first_frame_of_a_moving_picture_counts(tmp_path):
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / TRAIN_NAME, save_all=True, append_images=frames[1:])
-    assert (only(tmp_path) == (255, 0, 0)).all()
-
-
-def test_images_of_two_sizes_are_named_and_a_size_is_suggested(tmp_path):
-    for name, shape in (("a.png", (4, 6)), ("b.png", (4, 6)), ("c.png", (6, 4))):
-        save(tmp_path, name, pixels(*shape))
-    with pytest.raises(InputError, match=r"a\.png is 6 x 4, c\.png is 4 x 6; .* a size"):
-        load_images(f"folder:{tmp_path}", "train")
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (6, 13)])
@@ -184,21 +165,23 @@ def test_transparency_is_laid_over_white_and_recorded(channels, tmp_path):
     assert record.preparation == ("transparency laid over white: 1 images",)
 
 
-def test_a_transparent_colour_of_a_palette_is_white(tmp_path):
-    image = Image.new("P", (2, 1))
-    image.putpalette([10, 20, 30, 200, 100, 50])
-    image.putpixel((1, 0), 1)
-    image.save(tmp_path / TRAIN_NAME, transparency=0)
-    assert only(tmp_path).tolist() == [[[255, 255, 255], [200, 100, 50]]]
-
-
 def test_a_photo_on_its_side_is_turned_upright(tmp_path):
     array = pixels(4, 6)
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held so that a quarter turn clockwise sets it right
     save(tmp_path, TRAIN_NAME, array, exif=exif)
     assert np.array_equal(only(tmp_path), np.rot90(array, -1))
-    assert "upright" in load_images(f"folder:{tmp_path}", "train").record.preparation[0]
+
+
+def test_a_palette_with_a_transparent_colour_and_the_first_frame_of_a_moving_picture(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / TRAIN_NAME, transparency=0)
+    assert only(tmp_path).tolist() == [[[255, 255, 255], [200, 100, 50]]]
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / TRAIN_NAME, save_all=True, append_images=frames[1:])
+    assert (only(tmp_path) == (255, 0, 0)).all()
 
 
 def png_header(width, height):
@@ -239,20 +222,22 @@ def test_a_damaged_image_is_an_error_that_names_it(case, tmp_path):
     assert str(path) in str(caught.value)
 
 
-def test_sixteen_bits_are_refused(tmp_path):
-    save(tmp_path, TRAIN_NAME, np.full((4, 4), 40_000, dtype=np.uint16))
-    with pytest.raises(InputError, match="convert it to 8-bit"):
-        load_images(f"folder:{tmp_path}", "train")
-
-
-def test_no_folder_and_no_image_are_refused(tmp_path):
-    with pytest.raises(InputError, match="there is no folder"):
-        load_images(f"folder:{tmp_path / 'missing'}", "train")
-    with pytest.raises(InputError, match="there is no image"):
-        load_images(f"folder:{tmp_path}", "train")
-    path = save(tmp_path, TRAIN_NAME, pixels(4, 4))
-    with pytest.raises(InputError, match="there is no folder"):
-        load_images(f"folder:{path}", "train")
+def test_folders_that_make_no_set_are_refused(tmp_path):
+    path = save(tmp_path / "one", TRAIN_NAME, pixels(4, 4))
+    save(tmp_path / "deep", TRAIN_NAME, np.full((4, 4), 40_000, dtype=np.uint16))
+    for name, shape in (("a.png", (4, 6)), ("b.png", (4, 6)), ("c.png", (6, 4))):
+        save(tmp_path / "sizes", name, pixels(*shape))
+    (tmp_path / "empty").mkdir()
+    for folder, split, message in (
+        (tmp_path / "missing", "train", "there is no folder"),
+        (path, "train", "there is no folder"),
+        (tmp_path / "empty", "train", "there is no image"),
+        (tmp_path / "one", "test", r"none of the 1 images .* falls into the test split"),
+        (tmp_path / "sizes", "train", r"a\.png is 6 x 4, c\.png is 4 x 6; .* a size"),
+        (tmp_path / "deep", "train", "convert it to 8-bit"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_images(f"folder:{folder}", split)
 
 
 @pytest.mark.parametrize(
@@ -261,11 +246,6 @@ def test_no_folder_and_no_image_are_refused(tmp_path):
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))} is .*; expected"):
         FolderOptions(**wrong)
-
-
-def test_options_for_another_data_set_are_refused():
-    with pytest.raises(InputError, match="'digits' has one fixed form"):
-        load_images("digits", "train", folder=FolderOptions(size=8))
 
 
 @pytest.fixture
@@ -284,7 +264,7 @@ def test_a_large_folder_is_mapped_decoded_once_and_equal(mapped, animals, tmp_pa
     first = mapped()
     assert first.digest == in_memory.digest
     (stored,) = (tmp_path / "cache").iterdir()
-    monkeypatch.setattr("cascore.data.decoding._fill", None)  # decoding again would fail
+    monkeypatch.setattr("cascore.data.folder.decode_one", None)  # decoding again would fail
     second = mapped()
     assert second.digest == in_memory.digest
     second.images.zero_()  # the map is private
@@ -300,11 +280,6 @@ def test_a_changed_image_is_decoded_anew(mapped, animals, tmp_path):
     assert int((before.images != after.images).flatten(1).any(1).sum()) == 1
 
 
-def test_a_small_folder_writes_no_cache(animals, tmp_path):
-    load_images(f"folder:{tmp_path / 'animals'}", "train", root=tmp_path / "cache")
-    assert not (tmp_path / "cache").exists()
-
-
 def test_a_broken_image_leaves_no_half_written_cache(mapped, animals, tmp_path):
     name = next(name for name in reversed(animals) if not in_test(name))
     path = tmp_path / "animals" / name
@@ -315,7 +290,7 @@ def test_a_broken_image_leaves_no_half_written_cache(mapped, animals, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["truncated", "other"])
-def test_a_damaged_cache_is_refused(content, mapped, tmp_path):
+def test_a_damaged_cache_and_a_root_that_is_a_file_are_refused(content, mapped, tmp_path):
     mapped()
     (stored,) = (tmp_path / "cache").iterdir()
     if content == "truncated":
@@ -324,15 +299,8 @@ def test_a_damaged_cache_is_refused(content, mapped, tmp_path):
         np.save(stored, np.zeros(3, dtype=np.uint8))
     with pytest.raises(InputError, match="delete it and load again"):
         mapped()
-
-
-def test_a_root_that_is_a_file_is_refused(mapped, tmp_path):
+    stored.unlink()
+    (tmp_path / "cache").rmdir()
     (tmp_path / "cache").write_text("")
     with pytest.raises(InputError, match="cannot be a folder"):
         mapped()
-
-
-def test_labels_are_int64_and_shape_is_channels_first(animals, tmp_path):
-    loaded = load_images(f"folder:{tmp_path / 'animals'}", "train")
-    assert loaded.shape == (3, 4, 6)
-    assert loaded.labels.dtype == torch.int64

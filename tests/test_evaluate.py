@@ -13,7 +13,7 @@ from evaluating import CPU, SAMPLER, ask, write_images
 
 from cascore.cli.__main__ import main
 from cascore.data import FolderOptions, load_images
-from cascore.data.records import array_digest
+from cascore.data.images import array_digest
 from cascore.errors import InputError
 from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS

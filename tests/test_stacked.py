@@ -8,8 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from cascore.data import load_images, prepare
-from cascore.data.preparation import find_originals
+from cascore.data import find_originals, load_images, prepare
 from cascore.data.stacked import SEED, stack
 from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose

@@ -1,17 +1,20 @@
 """CelebA's aligned faces, from the folder or the zip archive, cropped as Song & Ermon do."""
 
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-import numpy.typing as npt
-
 from cascore.data.archives import opened_zip, read_zip_member
 from cascore.data.decoding import crop_then_resize, opened_image
 from cascore.data.images import DataRecord
-from cascore.data.originals import Original, Originals, counts_note, file_facts
+from cascore.data.originals import (
+    Original,
+    Originals,
+    Pixels,
+    counts_note,
+    file_facts,
+    from_items,
+)
 from cascore.errors import InputError
 
 __all__ = ["find_celeba"]
@@ -47,6 +50,9 @@ def find_celeba(source: Path) -> Originals:
             f"{len(missing)} images that {folder / _PARTITION} lists are not in {images},"
             f" the first is {missing[0]}; {_ADVICE}"
         )
+    files = [folder / _PARTITION, images]
+    if images.is_dir():
+        files[1:] = [images / name for part in ("train", "test") for name in listed[part]]
     train, test = (_split(images, listed[part]) for part in ("train", "test"))
     counts = counts_note(train.count, test.count, official=_OFFICIAL)
     return Originals(
@@ -62,17 +68,8 @@ def find_celeba(source: Path) -> Originals:
             ),
         ),
         classes=(),
-        files=_facts(folder, images, listed),
+        files=file_facts(files),
     )
-
-
-def _facts(
-    folder: Path, images: Path, listed: dict[str, list[str]]
-) -> tuple[tuple[str, int, int], ...]:
-    paths = [folder / _PARTITION]
-    if images.is_dir():
-        return file_facts([*paths, *(images / n for p in ("train", "test") for n in listed[p])])
-    return file_facts([*paths, images])
 
 
 def _find_images(folder: Path) -> Path:
@@ -110,17 +107,17 @@ def _read_partition(path: Path) -> dict[str, list[str]]:
 
 
 def _split(images: Path, names: Sequence[str]) -> Original:
-    def blocks(start: int) -> Iterator[npt.NDArray[np.uint8]]:
+    def items(start: int) -> Iterator[Pixels]:
         with _opened(images) as (read, _):
             for name in names[start:]:
                 label = f"{name} of {images}"
                 with opened_image(read(name), name=label) as image:
                     try:
-                        yield crop_then_resize(image, crop=CROP, size=SIZE)[None]
+                        yield crop_then_resize(image, crop=CROP, size=SIZE)
                     except InputError as error:
                         raise InputError(f"{label}: {error}") from None
 
-    return Original(count=len(names), shape=(3, SIZE, SIZE), labels=None, blocks=blocks)
+    return from_items(len(names), items, shape=(3, SIZE, SIZE))
 
 
 @contextmanager
@@ -136,8 +133,7 @@ def _opened(images: Path) -> Iterator[tuple[Reader, frozenset[str]]]:
             for member in archive.namelist()
             if not member.endswith("/") and not member.startswith("__MACOSX/")
         }
-        yield lambda name: _content(archive, members[name], images), frozenset(members)
-
-
-def _content(archive: zipfile.ZipFile, member: str, images: Path) -> bytes:
-    return read_zip_member(archive, member, path=images, limit=_LARGEST)
+        yield (
+            lambda name: read_zip_member(archive, members[name], path=images, limit=_LARGEST),
+            frozenset(members),
+        )

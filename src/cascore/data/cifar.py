@@ -5,7 +5,7 @@ parquet files of the hub; folders of PNG files. All hold the same 60,000 images,
 folders and the parquet files may hold them in another order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,18 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from cascore.data.archives import read_tar
-from cascore.data.cifar_images import find_folders, find_parquet
+from cascore.data.decoding import opened_image, require_8_bits
+from cascore.data.folder import find_images
+from cascore.data.images import SPLITS, DataRecord
 from cascore.data.originals import (
     FileFacts,
     Original,
     Originals,
+    Pixels,
     counts_note,
     file_facts,
     from_arrays,
+    from_items,
 )
-from cascore.data.records import SPLITS, DataRecord
 from cascore.data.unpickling import unpickle_arrays
-from cascore.errors import InputError
+from cascore.errors import InputError, MissingExtraError
 
 __all__ = ["CLASSES", "find_cifar10"]
 
@@ -32,26 +35,18 @@ CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
+_SHAPE = (3, 32, 32)
 _SIZE = 3 * 32 * 32
 _LARGEST = 128 * 2**20  # bytes of one batch; those of CIFAR-10 have 31 MB
 _OFFICIAL = (50_000, 10_000)
-_RULE = "official: the five training batches and the test batch"
 _STEMS = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
+_ROWS = 256  # of a parquet file at a time
 _ADVICE = (
     "give as --source cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked, a"
     " folder with the parquet files of the hub, or one with the image folders train and test"
 )
 
-Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-
-
-class _Form(NamedTuple):
-    """A distribution in six files: what they are called, their folder, how one is read."""
-
-    suffix: str
-    folder: str
-    read: Callable[[bytes, str], Arrays]
-    what: str
+Labels = npt.NDArray[np.int64]
 
 
 def find_cifar10(source: Path) -> Originals:
@@ -62,7 +57,7 @@ def find_cifar10(source: Path) -> Originals:
         MissingExtraError: Parquet files, and pyarrow is not installed.
     """
     if source.is_file() and source.name.endswith((".tar.gz", ".tgz")):
-        return _from_batches(source, _from_archive(source), file_facts([source]))
+        return _from_batches(source, _read_archive(source), file_facts([source]))
     if source.is_file() and source.suffix == ".parquet":
         source = source.parent
     if not source.is_dir():
@@ -70,116 +65,225 @@ def find_cifar10(source: Path) -> Originals:
     for form in _FORMS:
         for folder in (source / form.folder, source):
             if (folder / f"test_batch{form.suffix}").is_file():
-                paths = [
-                    folder / f"{stem}{form.suffix}" for part in SPLITS for stem in _STEMS[part]
-                ]
-                found = {path.name: path.read_bytes() for path in paths if path.is_file()}
-                return _from_batches(
-                    folder, (form, found), file_facts(p for p in paths if p.is_file())
-                )
-    if found_images := find_parquet(source, classes=CLASSES) or find_folders(source):
-        train, test, classes, what, rule, files = found_images
-        return _originals(train, test, classes=classes, what=what, rule=rule, files=files)
+                paths = [folder / name for name in form.names if (folder / name).is_file()]
+                contents = {path.name: path.read_bytes() for path in paths}
+                return _from_batches(folder, contents, file_facts(paths))
+    parquet = {split: sorted(source.rglob(f"{split}-*.parquet")) for split in SPLITS}
+    if any(parquet.values()):
+        return _from_parquet(source, parquet)
+    if all((source / split).is_dir() for split in SPLITS):
+        return _from_folders(source)
     raise InputError(f"{source} holds no form of cifar-10; {_ADVICE}")
-
-
-def _from_archive(path: Path) -> tuple[_Form, dict[str, bytes]]:
-    """The distribution that an archive is, and its batches by name."""
-    names = {f"{s}{form.suffix}": form for form in _FORMS for p in SPLITS for s in _STEMS[p]}
-    found: dict[str, bytes] = {}
-    for name, content in read_tar(path, lambda name: _LARGEST if name in names else None):
-        if name.name in found:
-            raise InputError(f"{path} holds {name.name} twice; get it anew")
-        found[name.name] = content
-    for form in _FORMS:
-        if f"test_batch{form.suffix}" in found:
-            return form, found
-    raise InputError(f"{path} holds no batches of cifar-10; {_ADVICE}")
-
-
-def _from_batches(
-    path: Path, found: tuple[_Form, Mapping[str, bytes]], files: tuple[FileFacts, ...]
-) -> Originals:
-    form, contents = found
-    splits = {}
-    for split, stems in _STEMS.items():
-        read = []
-        for stem in stems:
-            name = f"{stem}{form.suffix}"
-            if name not in contents:
-                raise InputError(f"{path} lacks {name}; get it anew")
-            read.append(form.read(contents[name], f"{name} of {path}"))
-        pixels = np.concatenate([each for each, _ in read]).reshape(-1, 3, 32, 32)
-        splits[split] = from_arrays(pixels, np.concatenate([each for _, each in read]))
-    return _originals(
-        splits["train"], splits["test"], classes=CLASSES, what=form.what, rule=_RULE, files=files
-    )
 
 
 def _originals(
     train: Original,
     test: Original,
     *,
-    classes: tuple[str, ...],
-    what: str,
+    form: str,
     rule: str,
     files: tuple[FileFacts, ...],
+    classes: tuple[str, ...] = CLASSES,
 ) -> Originals:
     counts = counts_note(train.count, test.count, official=_OFFICIAL)
-    return Originals(
-        name="cifar-10",
-        train=train,
-        test=test,
-        record=DataRecord(
-            source=f"CIFAR-10, A. Krizhevsky (2009), {what}; {counts}",
-            split=rule,
-        ),
-        classes=classes,
-        files=files,
-    )
+    source = f"CIFAR-10, A. Krizhevsky (2009), {form}; {counts}"
+    return Originals("cifar-10", train, test, DataRecord(source, rule), classes, files)
 
 
-def _read_binary(content: bytes, name: str) -> Arrays:
-    """A batch of the binary distribution: records of one byte of label and 3,072 of pixels."""
+def _read_archive(path: Path) -> dict[str, bytes]:
+    """The batches in an archive of either distribution, by name."""
+    names = {name for form in _FORMS for name in form.names}
+    contents: dict[str, bytes] = {}
+    for name, content in read_tar(path, lambda name: _LARGEST if name in names else None):
+        if name.name in contents:
+            raise InputError(f"{path} holds {name.name} twice; get it anew")
+        contents[name.name] = content
+    return contents
+
+
+def _from_batches(
+    path: Path, contents: Mapping[str, bytes], files: tuple[FileFacts, ...]
+) -> Originals:
+    """Both splits from the six files of a distribution."""
+    form = next((form for form in _FORMS if f"test_batch{form.suffix}" in contents), None)
+    if form is None:
+        raise InputError(f"{path} holds no batches of cifar-10; {_ADVICE}")
+    splits = []
+    for split in SPLITS:
+        pixels, labels = [], []
+        for name in (f"{stem}{form.suffix}" for stem in _STEMS[split]):
+            if name not in contents:
+                raise InputError(f"{path} lacks {name}; get it anew")
+            of_images, of_labels = form.read(contents[name], f"{name} of {path}")
+            pixels.append(of_images)
+            labels.append(_checked_labels(of_labels, f"{name} of {path}"))
+        splits.append(
+            from_arrays(np.concatenate(pixels).reshape(-1, *_SHAPE), np.concatenate(labels))
+        )
+    rule = "official: the five training batches and the test batch"
+    return _originals(*splits, form=form.what, rule=rule, files=files)
+
+
+def _read_binary(content: bytes, name: str) -> tuple[Pixels, Labels]:
+    """A batch of the binary distribution: for each image, a byte of label and 3,072 of pixels."""
     count, rest = divmod(len(content), _SIZE + 1)
     if rest or not count:
         raise InputError(
-            f"{name} has {len(content)} bytes, which is no number of records of {_SIZE + 1};"
-            " it is truncated or something else: get it anew"
+            f"{name} has {len(content)} bytes, which is no multiple of {_SIZE + 1}, the bytes of an"
+            " image and its label; it is truncated or something else: get it anew"
         )
-    records = np.frombuffer(content, dtype=np.uint8).reshape(count, _SIZE + 1)
-    return records[:, 1:], _checked_labels(records[:, 0].astype(np.int64), name)
+    rows = np.frombuffer(content, dtype=np.uint8).reshape(count, _SIZE + 1)
+    return rows[:, 1:], rows[:, 0].astype(np.int64)
 
 
-def _read_pickle(content: bytes, name: str) -> Arrays:
+def _read_pickle(content: bytes, name: str) -> tuple[Pixels, Labels]:
     """A batch of the Python distribution: a dictionary with data, uint8 [N, 3072], and labels."""
-    found = unpickle_arrays(content, path=name)
-    entries: Mapping[object, object] = found if isinstance(found, dict) else {}
+    value = unpickle_arrays(content, path=name)
+    entries: Mapping[object, object] = value if isinstance(value, dict) else {}
     data = entries.get(b"data", entries.get("data"))
     labels = entries.get(b"labels", entries.get("labels"))
-    if (
-        not isinstance(data, np.ndarray)
-        or data.ndim != 2
-        or data.shape[1] != _SIZE
-        or not len(data)
-    ):
-        shape = data.shape if isinstance(data, np.ndarray) else "no array"
-        raise InputError(f"{name} holds as data {shape}; expected uint8 [N, {_SIZE}]")
-    if not isinstance(labels, list) or not all(type(each) is int for each in labels):
+    shape = data.shape if isinstance(data, np.ndarray) else ()
+    if not isinstance(data, np.ndarray) or shape != (len(data), _SIZE) or not len(data):
+        raise InputError(f"{name} holds as data {shape or 'no array'}; expected uint8 [N, {_SIZE}]")
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
         raise InputError(f"{name} holds no list of labels; get it anew")
     if len(labels) != len(data):
         raise InputError(f"{name} holds {len(data)} images but {len(labels)} labels; get it anew")
-    return data, _checked_labels(np.array(labels), name)
+    return data, np.array(labels)
 
 
-def _checked_labels(labels: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.int64]:
-    if labels.min() < 0 or labels.max() >= len(CLASSES):
-        wrong = labels[(labels < 0) | (labels >= len(CLASSES))][0]
-        raise InputError(f"{name} holds the label {wrong}; expected 0 to 9: get it anew")
+def _checked_labels(labels: Labels, name: object) -> Labels:
+    wrong = labels[(labels < 0) | (labels >= len(CLASSES))]
+    if len(wrong):
+        raise InputError(f"{name} holds the label {wrong[0]}; expected 0 to 9: get it anew")
     return labels
+
+
+class _Form(NamedTuple):
+    """A distribution in six files: what they are called, their folder, how one is read."""
+
+    suffix: str
+    folder: str
+    read: Callable[[bytes, str], tuple[Pixels, Labels]]
+    what: str
+
+    @property
+    def names(self) -> list[str]:
+        """The six names, training batches first."""
+        return [f"{stem}{self.suffix}" for split in SPLITS for stem in _STEMS[split]]
 
 
 _FORMS = (
     _Form(".bin", "cifar-10-batches-bin", _read_binary, "the binary distribution"),
     _Form("", "cifar-10-batches-py", _read_pickle, "the Python distribution"),
 )
+
+
+def _from_folders(source: Path) -> Originals:
+    """Both splits from the image folders train and test.
+
+    Labels are the subfolders in alphabetical order, which for CIFAR-10 is the official order, if
+    every image lies in one and both splits have the same.
+    """
+    paths = {split: find_images(source / split) for split in SPLITS}
+    nested = all(len(path.parts) > 1 for split in SPLITS for path in paths[split])
+    names = {split: {path.parts[0] for path in paths[split]} for split in SPLITS}
+    if nested and names["train"] != names["test"]:
+        raise InputError(
+            f"the subfolders of {source / 'train'} and of {source / 'test'} differ:"
+            f" {', '.join(sorted(names['train'] ^ names['test']))} is in one only"
+        )
+    classes = tuple(sorted(names["train"])) if nested else ()
+
+    def original(split: str) -> Original:
+        def items(start: int) -> Iterator[Pixels]:
+            for path in paths[split][start:]:
+                yield _decoded(source / split / path, str(source / split / path))
+
+        numbers = [classes.index(path.parts[0]) for path in paths[split]] if nested else None
+        labels = None if numbers is None else np.array(numbers)
+        return from_items(len(paths[split]), items, shape=_SHAPE, labels=labels)
+
+    return _originals(
+        *map(original, SPLITS),
+        form="folders of images",
+        rule="as found: the folders train and test",
+        files=file_facts((source / s / path for s in SPLITS for path in paths[s]), below=source),
+        classes=classes,
+    )
+
+
+def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]]) -> Originals:
+    """Both splits from the hub's files train-*.parquet and test-*.parquet.
+
+    Rows hold a column img (or image) with the bytes of an image file, and a column label.
+    """
+    for split in SPLITS:
+        if not paths[split]:
+            raise InputError(f"{source} holds no file {split}-*.parquet; get it too")
+    return _originals(
+        *(_parquet_split(paths[split]) for split in SPLITS),
+        form="parquet files of the hub",
+        rule="official: the files train-* and test-*",
+        files=file_facts([*paths["train"], *paths["test"]], below=source),
+    )
+
+
+def _parquet_split(paths: Sequence[Path]) -> Original:
+    labels: list[int] = []
+    for path in paths:
+        numbers = list(_column(path, "label"))
+        if not all(type(number) is int for number in numbers):
+            raise InputError(f"{path} holds labels that are no whole numbers; get it anew")
+        labels += _checked_labels(np.array(numbers, dtype=np.int64), path).tolist()
+    if not labels:
+        raise InputError(f"{paths[0]} holds no images; get it anew")
+
+    def items(start: int) -> Iterator[Pixels]:
+        number = 0
+        for path in paths:
+            for row in _column(path, "img", "image"):
+                if number >= start:
+                    content = row.get("bytes") if isinstance(row, dict) else row
+                    if not isinstance(content, bytes):
+                        raise InputError(f"{path} holds no bytes of images but {type(content)}")
+                    yield _decoded(content, f"row {number} of {path}")
+                number += 1
+
+    return from_items(len(labels), items, shape=_SHAPE, labels=np.array(labels))
+
+
+def _column(path: Path, *names: str) -> Iterator[object]:
+    """The values of the column of a parquet file that has one of these names, a few at a time."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError(
+            what="reading parquet files", package="pyarrow", extra="data"
+        ) from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            present = file.schema_arrow.names
+            columns = [name for name in names if name in present]
+            if not columns:
+                raise InputError(
+                    f"{path} has the columns {', '.join(present)}; expected img and label"
+                )
+            for batch in file.iter_batches(batch_size=_ROWS, columns=columns[:1]):
+                yield from batch.column(0).to_pylist()
+    except InputError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as parquet: {error}; get it anew") from error
+
+
+def _decoded(content: Path | bytes, name: str) -> Pixels:
+    """Pixels [3, 32, 32] of an encoded image."""
+    with opened_image(content, name=name) as image:
+        require_8_bits(image, name=name)
+        if image.size != (32, 32):
+            raise InputError(
+                f"{name} is {image.width} x {image.height}; the images of cifar-10 are 32 x 32"
+            )
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

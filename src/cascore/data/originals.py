@@ -92,12 +92,12 @@ def from_sets(train: ImageSet, test: ImageSet, *, files: tuple[FileFacts, ...]) 
     source, other = train.record.source, test.record.source
     if other != source:  # of IDX files the same credit, then the files
         source = f"{source}; {other.rpartition('; ')[2]}"
-    splits = (
+    of_train, of_test = (
         from_arrays(part.images.numpy(), None if part.labels is None else part.labels.numpy())
         for part in (train, test)
     )
     record = replace(train.record, source=source)
-    return Originals(train.name, *splits, record=record, classes=train.classes, files=files)
+    return Originals(train.name, of_train, of_test, record, train.classes, files)
 
 
 def from_arrays(pixels: Pixels, labels: npt.NDArray[np.int64] | None) -> Original:

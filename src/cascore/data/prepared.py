@@ -14,19 +14,18 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from cascore import __version__
 from cascore.data.images import SPLITS, DataRecord, ImageSet, array_digest
 from cascore.data.originals import Original, Originals, mapped_array
 from cascore.errors import InputError
-from cascore.files import write_text
+from cascore.plain import from_plain, read_json, write_json
 
 __all__ = ["NAME", "is_prepared", "load_prepared", "prepare", "read_record"]
 
@@ -36,9 +35,72 @@ _FORMAT = 1  # grows when the same originals would come out as other pixels
 _NOTE_SECONDS = 5.0  # of work that a crash of the machine may cost
 
 
+@dataclass(frozen=True)
+class PreparedSplit:
+    """One split in the record: number and shape of the images, their digest, whether labelled."""
+
+    count: int
+    shape: tuple[int, int, int]
+    digest: str
+    labels: bool
+
+    def __post_init__(self) -> None:
+        if min(self.count, *self.shape) < 1:
+            raise InputError(f"{self.count} images of shape {self.shape}; expected at least 1")
+
+
+@dataclass(frozen=True)
+class PreparedRecord:
+    """What `prepare` keeps of a set: the fields of its `DataRecord`, and what is in the folder.
+
+    Attributes:
+        name: The name of the set.
+        splits: By "train" and "test".
+        classes: What each label is called; empty without labels.
+        source: What was read, with its credit.
+        split: The rule that decides what is train and what is test.
+        preparation: What was done to the images, in order.
+        fingerprint: Digest of the originals and of the preparation.
+        cascore: The version that prepared it.
+    """
+
+    name: str
+    splits: Mapping[str, PreparedSplit]
+    classes: tuple[str, ...]
+    source: str
+    split: str
+    preparation: tuple[str, ...]
+    fingerprint: str
+    cascore: str
+
+    def __post_init__(self) -> None:
+        if set(self.splits) != set(SPLITS):
+            raise InputError(f"it has the splits {list(self.splits)}; expected train and test")
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How many images of each split are safe on the disk."""
+
+    fingerprint: str
+    done: Mapping[str, int]
+
+
 def is_prepared(name: str, root: Path) -> bool:
     """Whether `root` holds a prepared set of that name."""
     return bool(NAME.fullmatch(name)) and (root / name / _RECORD).is_file()
+
+
+def read_record(folder: Path) -> PreparedRecord:
+    """The record of a prepared set.
+
+    Raises:
+        InputError: No record, or not one of this format.
+    """
+    try:
+        return from_plain(PreparedRecord, read_json(folder / _RECORD), str(folder / _RECORD))
+    except InputError as error:
+        raise InputError(f"{error}; {_anew(folder)}") from None
 
 
 def load_prepared(name: str, split: str, *, root: Path) -> ImageSet:
@@ -48,27 +110,23 @@ def load_prepared(name: str, split: str, *, root: Path) -> ImageSet:
         InputError: A file is missing, damaged, or not what the record says.
     """
     folder = root / name
-    record = read_record(folder)
-    part = record["splits"][split]
-    shape = (part["count"], *part["shape"])
-    pixels = _mapped(folder / f"{split}.npy", dtype=np.uint8, shape=shape)
+    record, advice = read_record(folder), _anew(folder)
+    part = record.splits[split]
+    shape = (part.count, *part.shape)
+    pixels = mapped_array(folder / f"{split}.npy", dtype=np.uint8, shape=shape, advice=advice)
     labels = None
-    if part["labels"]:
+    if part.labels:
         path = folder / f"{split}-labels.npy"
-        labels = np.array(_mapped(path, dtype=np.int64, shape=shape[:1]))
-        if labels.min() < 0 or labels.max() >= len(record["classes"]):
-            raise InputError(f"{path} holds labels that have no class; {_anew(folder)}")
+        labels = np.array(mapped_array(path, dtype=np.int64, shape=shape[:1], advice=advice))
+        if labels.min() < 0 or labels.max() >= len(record.classes):
+            raise InputError(f"{path} holds labels that have no class; {advice}")
     return ImageSet(
         name=name,
         split=split,
         images=torch.from_numpy(pixels),
         labels=None if labels is None else torch.from_numpy(labels),
-        record=DataRecord(
-            source=record["source"],
-            split=record["split"],
-            preparation=tuple(record["preparation"]),
-        ),
-        classes=tuple(record["classes"]),
+        record=DataRecord(record.source, record.split, record.preparation),
+        classes=record.classes,
     )
 
 
@@ -95,7 +153,7 @@ def prepare(
     """
     folder, fingerprint = root / originals.name, _fingerprint(originals)
     if is_prepared(originals.name, root):
-        if read_record(folder)["fingerprint"] != fingerprint:
+        if read_record(folder).fingerprint != fingerprint:
             raise InputError(
                 f"{folder} was prepared from other files or in another way; delete it,"
                 " or choose another root"
@@ -111,46 +169,16 @@ def prepare(
     if sum(done.values()):
         notify(f"going on after {sum(done.values()):,} images of an interrupted preparation")
     for split, original in zip(SPLITS, (originals.train, originals.test), strict=True):
-        _write_pixels(
-            work / f"{split}.npy",
-            original,
-            done=done[split],
-            progress=progress,
-            note=partial(_note, work, fingerprint, done, split),
-        )
+
+        def note(count: int, split: str = split) -> None:
+            write_json(work / _PROGRESS, _Progress(fingerprint, {**done, split: count}))
+
+        path = work / f"{split}.npy"
+        _write_pixels(path, original, done=done[split], progress=progress, note=note)
         done[split] = original.count
     _write_rest(work, originals, fingerprint)
     work.replace(folder)
     return folder
-
-
-def read_record(folder: Path) -> Mapping[str, Any]:
-    """The record of a prepared set.
-
-    Raises:
-        InputError: No record, or not one of this format.
-    """
-    path = folder / _RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        for split in SPLITS:
-            part = record["splits"][split]
-            numbers = [part["count"], *part["shape"]]
-            if len(numbers) != 4 or not all(type(n) is int and n > 0 for n in numbers):
-                raise ValueError(f"its {split} split has the shape {numbers}")
-            if type(part["labels"]) is not bool or type(part["digest"]) is not str:
-                raise ValueError(f"its {split} split does not say whether it has labels")
-        texts = [record[key] for key in ("name", "source", "split", "fingerprint")]
-        texts += [*record["preparation"], *record["classes"]]
-        if not all(type(text) is str for text in texts):
-            raise ValueError("a text is missing")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is not the record of a prepared set ({type(error).__name__}: {error});"
-            f" {_anew(folder)}"
-        ) from None
-    checked: Mapping[str, Any] = record
-    return checked
 
 
 def _anew(folder: Path) -> str:
@@ -164,7 +192,7 @@ def _fingerprint(originals: Originals) -> str:
         _FORMAT,
         originals.name,
         *(record.split, record.preparation, originals.classes, sorted(originals.files)),
-        *((each.count, each.shape) for each in (originals.train, originals.test)),
+        *((part.count, part.shape) for part in (originals.train, originals.test)),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -172,17 +200,13 @@ def _fingerprint(originals: Originals) -> str:
 def _read_progress(work: Path, fingerprint: str) -> dict[str, int]:
     """How many images of each split are on the disk from an interrupted run of the same."""
     try:
-        found = json.loads((work / _PROGRESS).read_text(encoding="utf-8"))
-        if found["fingerprint"] == fingerprint:
-            return {split: int(found["done"][split]) for split in SPLITS}
-    except (OSError, ValueError, KeyError, TypeError):
+        path = work / _PROGRESS
+        progress = from_plain(_Progress, read_json(path), str(path))
+        if progress.fingerprint == fingerprint:
+            return {split: progress.done[split] for split in SPLITS}
+    except (InputError, KeyError):
         pass  # nothing was noted yet
     return dict.fromkeys(SPLITS, 0)
-
-
-def _note(work: Path, fingerprint: str, done: Mapping[str, int], split: str, count: int) -> None:
-    facts = {"fingerprint": fingerprint, "done": {**done, split: count}}
-    write_text(work / _PROGRESS, json.dumps(facts))
 
 
 def _write_pixels(
@@ -195,11 +219,8 @@ def _write_pixels(
 ) -> None:
     """Append to an .npy file from item `done` on, noting now and then what is safe on the disk."""
     with path.open("r+b" if done and path.is_file() else "w+b") as stream:
-        header = {
-            "descr": "|u1",
-            "fortran_order": False,
-            "shape": (original.count, *original.shape),
-        }
+        shape = (original.count, *original.shape)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
         item = int(np.prod(original.shape))
         start = stream.tell()
@@ -235,28 +256,26 @@ def _write_rest(work: Path, originals: Originals, fingerprint: str) -> None:
     """Labels and record, the digests taken from what is on the disk."""
     splits = {}
     for split, original in zip(SPLITS, (originals.train, originals.test), strict=True):
-        shape = (original.count, *original.shape)
-        pixels = _mapped(work / f"{split}.npy", dtype=np.uint8, shape=shape)
+        path, shape = work / f"{split}.npy", (original.count, *original.shape)
+        pixels = mapped_array(path, dtype=np.uint8, shape=shape, advice=_anew(work))
         if original.labels is not None:
             with (work / f"{split}-labels.npy").open("wb") as stream:
                 np.save(stream, original.labels, allow_pickle=False)
                 stream.flush()
                 os.fsync(stream.fileno())
-        splits[split] = {
-            "count": original.count,
-            "shape": list(original.shape),
-            "digest": array_digest(pixels, original.labels),
-            "labels": original.labels is not None,
-        }
-    record = {
-        "name": originals.name,
-        "splits": splits,
-        "classes": list(originals.classes),
-        "source": originals.record.source,
-        "split": originals.record.split,
-        "preparation": list(originals.record.preparation),
-        "fingerprint": fingerprint,
-        "cascore": __version__,
-    }
-    write_text(work / _RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        splits[split] = PreparedSplit(
+            count=original.count,
+            shape=original.shape,
+            digest=array_digest(pixels, original.labels),
+            labels=original.labels is not None,
+        )
+    record = PreparedRecord(
+        name=originals.name,
+        splits=splits,
+        classes=originals.classes,
+        **asdict(originals.record),
+        fingerprint=fingerprint,
+        cascore=__version__,
+    )
+    write_json(work / _RECORD, record)
     (work / _PROGRESS).unlink(missing_ok=True)

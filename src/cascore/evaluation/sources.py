@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cascore.data import ImageSet
 from cascore.data.folder import load_folder
-from cascore.data.records import array_digest
+from cascore.data.images import array_digest
 from cascore.errors import InputError
 from cascore.evaluation.question import Counting, Question
 from cascore.experiment import build
