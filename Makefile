@@ -8,10 +8,14 @@ STAMP := $(VENV)/.installed
 NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' | xargs grep -L subprocess)
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: quickstart test test-avx2 test-slow coverage check format mutants bench clean
+.PHONY: quickstart paper test test-avx2 test-slow coverage check format mutants bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/cascore quickstart
+
+# Draws docs/results anew; what was measured is not measured again.
+paper: $(STAMP)
+	$(BIN)/python -m paper all
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

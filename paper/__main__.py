@@ -1,0 +1,110 @@
+"""`python -m paper NAME`: measure what is missing, and write the page of a study."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from cascore.errors import InputError
+from cascore.experiment.build import select_device
+from paper.engine.charts import require_matplotlib
+from paper.engine.claims import Claim, claims_words
+from paper.engine.lab import Cost, Lab
+from paper.engine.models import Models
+from paper.engine.page import write_page, write_template
+from paper.engine.store import Store
+from paper.studies import STUDIES
+
+RESULTS = Path("docs/results")
+"""Of the laptop scale, the committed one; the others have folders in runs/."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 2 where something could not be measured."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except InputError as error:
+        _say(f"error: {error}")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m paper",
+        description="Measure a figure or table of the paper anew: pictures, tables and a page. What"
+        " measurements.jsonl.gz has is not measured again, so the same command goes on after an"
+        " interruption, and redraws the results that come with the source.",
+    )
+    parser.add_argument("name", choices=[*STUDIES, "all"], help="of a study; all writes claims.md")
+    parser.add_argument(
+        "--scale",
+        choices=["tiny", "laptop", "paper"],
+        default="laptop",
+        help="tiny: seconds, a trial of the program; laptop: what docs/results has, minutes to an"
+        " hour each; paper: the paper's own, never run, so only its cost is told",
+    )
+    parser.add_argument("--cost", action="store_true", help="tell what is missing, measure nothing")
+    parser.add_argument(
+        "--out", type=Path, help=f"folder of pages (default: {RESULTS} or runs/paper/SCALE/results)"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/paper"), help="folder of trainings")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), help="model folders that spare a training"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU; the records have 1")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    require_matplotlib()
+    torch.set_num_threads(options.threads)
+    runs = options.runs / options.scale
+    out = options.out or (RESULTS if options.scale == "laptop" else runs / "results")
+    store = Store(out / "measurements.jsonl.gz")
+    names = list(STUDIES) if options.name == "all" else [options.name]
+    if options.cost or options.scale == "paper":
+        for name in names:
+            cost = Cost()
+            study = STUDIES[name]
+            study.measure(Lab(store, cost=cost), study.scales[options.scale])
+            _say(f"{name} at scale {options.scale}: {cost.text}")
+        return 0
+    models = Models(runs, options.models, select_device(options.device), _say)
+    claims: dict[str, Sequence[Claim]] = {}
+    left: dict[str, InputError] = {}
+    try:
+        for name in names:
+            _say(f"{name} at scale {options.scale}: {STUDIES[name].title}")
+            try:
+                lab = Lab(store, models)
+                claims[name] = write_page(name, STUDIES[name], options.scale, lab, out)
+                _say(str(out / f"{name}.md"))
+            except InputError as error:
+                if options.name != "all":
+                    raise
+                left[name] = error
+    finally:
+        store.sort()
+    if options.name == "all":
+        _write_claims(claims, out)
+    for name, reason in left.items():
+        _say(f"left out: {name}: {reason}")
+    return 2 if left else 0
+
+
+def _write_claims(claims: Mapping[str, Sequence[Claim]], out: Path) -> None:
+    """The page of what became of the claims, in all studies together."""
+    write_template("claims.md", claims_words(claims), out / "claims.md")
+    _say(str(out / "claims.md"))
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

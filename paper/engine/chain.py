@@ -1,0 +1,110 @@
+"""How a study names a sampler: every setting in force, none of them a default of the library."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cascore.experiment.settings import Sampler, Schedule, Spacing
+
+__all__ = ["VALIDATION_SEED", "Chain", "als", "cas", "knob_text"]
+
+VALIDATION_SEED = 1000
+"""Step sizes are chosen on this sampling seed; none that a study reports comes near it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """A sampler with everything decided but the levels of a model.
+
+    Attributes:
+        method: `cas` is Algorithm 2, `als` Algorithm 1.
+        order: 1 is the paper's; 2 is the multistep rule.
+        levels: how many noise levels; None takes all of the training's.
+        n_sigma: calls at each level (als), or how often the levels are stretched (cas).
+        kappa, eta, epsilon: exactly one of them is the step size.
+        spacing: of the levels.
+    """
+
+    method: Literal["cas", "als"]
+    order: Literal[1, 2] = 1
+    levels: int | None = None
+    n_sigma: int = 1
+    kappa: float | None = None
+    eta: float | None = None
+    epsilon: float | None = None
+    spacing: Spacing = "geometric"
+
+    @property
+    def knob(self) -> float:
+        """The step size, whatever its letter."""
+        return next(x for x in (self.kappa, self.eta, self.epsilon) if x is not None)
+
+    @property
+    def sampler(self) -> Sampler:
+        """The library's settings of this chain."""
+        return Sampler(
+            method=self.method,
+            order=self.order,
+            steps=self.levels,
+            n_sigma=self.n_sigma,
+            kappa=self.kappa,
+            eta=self.eta,
+            epsilon=self.epsilon,
+            spacing=self.spacing,
+        )
+
+    def settings(self, schedule: Schedule) -> dict[str, Any]:
+        """What a measurement says of its sampler."""
+        knobs = {"kappa": self.kappa, "eta": self.eta, "epsilon": self.epsilon}
+        return {
+            "method": self.method,
+            "order": self.order,
+            "levels": self.levels or schedule.levels,
+            "n_sigma": self.n_sigma,
+            "spacing": self.spacing,
+            **{name: float(value) for name, value in knobs.items() if value is not None},
+        }
+
+    def calls(self, schedule: Schedule) -> int:
+        """Network calls of one chain."""
+        levels = self.levels or schedule.levels
+        return levels * self.n_sigma if self.method == "als" else (levels - 1) * self.n_sigma + 1
+
+
+def cas(
+    kappa: float | None = None,
+    *,
+    order: Literal[1, 2] = 1,
+    levels: int | None = None,
+    n_sigma: int = 1,
+    spacing: Spacing = "geometric",
+    eta: float | None = None,
+    epsilon: float | None = None,
+) -> Chain:
+    """Consistent annealed sampling, Algorithm 2."""
+    return Chain(
+        method="cas",
+        order=order,
+        levels=levels,
+        n_sigma=n_sigma,
+        kappa=kappa,
+        eta=eta,
+        epsilon=epsilon,
+        spacing=spacing,
+    )
+
+
+def als(
+    eta: float | None = None,
+    *,
+    levels: int | None = None,
+    n_sigma: int = 1,
+    epsilon: float | None = None,
+) -> Chain:
+    """Annealed Langevin sampling, Algorithm 1."""
+    return Chain(method="als", levels=levels, n_sigma=n_sigma, eta=eta, epsilon=epsilon)
+
+
+def knob_text(chain: Chain) -> str:
+    """The step size with its letter."""
+    letter = "κ" if chain.kappa is not None else "η" if chain.eta is not None else "ε"
+    return f"{letter} = {chain.knob:.3g}"

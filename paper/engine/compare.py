@@ -1,0 +1,206 @@
+"""Numbers with their ±, and two of them against each other: what is paired, and what ties."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cascore.stats import (
+    Estimate,
+    estimate,
+    independent_difference,
+    paired_difference,
+    verdict,
+)
+from paper.engine.rows import Rows
+
+__all__ = [
+    "COLUMNS",
+    "Comparison",
+    "Number",
+    "Pool",
+    "Verdict",
+    "between_trainings",
+    "by_logarithms",
+    "estimated",
+    "independent",
+    "mean_of",
+    "paired",
+    "pool_of",
+    "spread_of",
+    "within_trainings",
+]
+
+Verdict = Literal["held", "tie", "did not hold"]
+_VERDICTS: dict[str, Verdict] = {"better": "held", "tie": "tie", "worse": "did not hold"}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A mean, and what stands behind ±: the deviation of one measurement, or the mean's error."""
+
+    mean: float
+    plus_minus: float
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Two of ± to either side; a logarithmic axis has no zero, so it ends above it."""
+        low, high = self.mean - 2 * self.plus_minus, self.mean + 2 * self.plus_minus
+        return max(low, self.mean / 3), high
+
+    @property
+    def whisker(self) -> float:
+        """Two of ±, within what a logarithmic axis can show; 0 where nothing is known of it."""
+        known = not math.isnan(self.plus_minus)
+        return min(2 * self.plus_minus, 0.9 * self.mean) if known else 0.0
+
+    def text(self, digits: int = 2) -> str:
+        """`mean ± deviation`, or the mean alone, with that many digits behind the point."""
+        if math.isnan(self.plus_minus):
+            return f"{self.mean:.{digits}f}"
+        return f"{self.mean:.{digits}f} ± {self.plus_minus:.{digits}f}"
+
+    def ties(self, other: Number) -> bool:
+        """Whether the 95 % interval of a difference of means with known errors holds zero."""
+        return verdict(_known(self, other)) == "tie"
+
+
+def spread_of(values: Sequence[float]) -> Number:
+    """Mean and sample standard deviation of at least one value."""
+    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
+    return Number(statistics.fmean(values), deviation)
+
+
+def mean_of(rows: Rows) -> Number:
+    """Mean of independent distances, and its standard error from theirs."""
+    error = math.hypot(*rows.values("standard_error")) / len(rows)
+    return Number(statistics.fmean(rows.values()), error)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two numbers, of which a statement says that one is lower.
+
+    Attributes:
+        where: what else is the same in both, in a few words.
+        lower: the one that is said to be lower.
+        higher: the other.
+        difference: higher less lower, which decides.
+        by: what the difference was taken from.
+    """
+
+    where: str
+    lower: Number
+    higher: Number
+    difference: Estimate
+    by: Literal["pairs", "trainings", "errors", "logarithms"]
+
+    @property
+    def verdict(self) -> Verdict:
+        """A tie, unless the 95 % interval of the difference leaves zero out."""
+        return _VERDICTS[verdict(self.difference, better="higher")]
+
+    @property
+    def cells(self) -> tuple[object, ...]:
+        """Both sides, their difference and what it says, under COLUMNS."""
+        return (
+            *(self.lower.mean, self.lower.plus_minus, self.higher.mean, self.higher.plus_minus),
+            *(self.difference.mean, self.difference.error, self.difference.freedom),
+            *(self.difference.margin, self.by, self.verdict),
+        )
+
+
+COLUMNS = (
+    *("lower", "lower_plus_minus", "higher", "higher_plus_minus"),
+    *("difference", "standard_error", "degrees_of_freedom", "margin_95", "compared_by", "verdict"),
+)
+
+
+def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
+    """Measurements with the same seeds, whose common noise drops out of each difference."""
+    difference = paired_difference(higher, lower)
+    return Comparison(where, spread_of(lower), spread_of(higher), difference, "pairs")
+
+
+def independent(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
+    """Means of trainings (Welch). Seeds that both share are ignored, which at worst makes ties."""
+    difference = independent_difference(estimate(higher), estimate(lower))
+    return Comparison(where, spread_of(lower), spread_of(higher), difference, "trainings")
+
+
+def estimated(where: str, lower: Number, higher: Number) -> Comparison:
+    """Two numbers with errors over many pictures: common noise, if any, makes more ties."""
+    return Comparison(where, lower, higher, _known(higher, lower), "errors")
+
+
+def within_trainings(
+    where: str, lower: Rows, higher: Rows, column: str = "distance"
+) -> list[Comparison]:
+    """Two ways of sampling, on each training by itself, paired by sampling seed."""
+    sides = zip(_runs(lower, column), _runs(higher, column), strict=True)
+    pairs = list(sides)
+    return [
+        paired(f"{where}, training {training}" if len(pairs) > 1 else where, *pair)
+        for training, pair in enumerate(pairs)
+    ]
+
+
+def between_trainings(
+    where: str, lower: Rows, higher: Rows, column: str = "distance"
+) -> Comparison:
+    """Two ways of training: the means of their networks are the measurements.
+
+    With one network of each kind nothing is known of trainings. Then it is the two networks that
+    are compared, paired by sampling seed. One against several is always a tie.
+    """
+    runs = _runs(lower, column), _runs(higher, column)
+    if len(runs[0]) == len(runs[1]) == 1:
+        return paired(f"{where}, one training each", runs[0][0], runs[1][0])
+    means = [[statistics.fmean(values) for values in side] for side in runs]
+    return independent(where, *means)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The deviation of the logarithm of one training, and its degrees of freedom."""
+
+    deviation: float
+    freedom: int
+
+    def number(self, means: Sequence[float]) -> Number:
+        """A mean ± what another training changes, in the same proportion for all."""
+        mean = statistics.fmean(means)
+        return Number(mean, self.deviation * mean)
+
+
+def pool_of(groups: Iterable[Sequence[float]]) -> Pool:
+    """From the trainings of each way of training that was repeated."""
+    logarithms = [[math.log(mean) for mean in group] for group in groups]
+    freedom = sum(len(group) - 1 for group in logarithms)
+    squares = sum((len(group) - 1) * statistics.variance(group) for group in logarithms)
+    return Pool(math.sqrt(squares / freedom), freedom)
+
+
+def by_logarithms(
+    where: str, lower: Sequence[float], higher: Sequence[float], pool: Pool
+) -> Comparison:
+    """Two ways of training by the logarithms of their means, which deviate alike for all ways."""
+    a, b = ([math.log(mean) for mean in side] for side in (lower, higher))
+    difference = Estimate(
+        statistics.fmean(b) - statistics.fmean(a),
+        pool.deviation * math.sqrt(1 / len(a) + 1 / len(b)),
+        pool.freedom,
+    )
+    return Comparison(where, pool.number(lower), pool.number(higher), difference, "logarithms")
+
+
+def _known(a: Number, b: Number) -> Estimate:
+    return independent_difference(Estimate(a.mean, a.plus_minus), Estimate(b.mean, b.plus_minus))
+
+
+def _runs(rows: Rows, column: str) -> list[list[float]]:
+    """For each training a value for each sampling seed, in order."""
+    return [training.values(column) for training in rows.by("training").values()]

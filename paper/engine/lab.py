@@ -1,0 +1,402 @@
+"""Where a study measures: what the store has is read, what is missing is measured."""
+
+import base64
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cascore.data import ImageSet, load_images
+from cascore.errors import InputError
+from cascore.experiment.generate import generate, seeds_from
+from cascore.experiment.settings import Experiment
+from cascore.metrics import FeatureMoments, frechet_estimate, load_extractor, real_floor
+from cascore.pixels import encode_png, grid, to_uint8
+from cascore.sampling import Samples
+from paper.engine.chain import VALIDATION_SEED, Chain
+from paper.engine.compare import Number
+from paper.engine.models import Models, Trained
+from paper.engine.rows import Row, Rows
+from paper.engine.store import Line, Store, machine
+
+__all__ = ["BATCH", "OUTCOMES", "Cost", "Draw", "Lab", "MissingError", "seeds_of"]
+
+OUTCOMES = ("raw", "denoised")
+BATCH = 250
+"""Pictures at a time."""
+SEED_APART = 10**6
+"""Between the first pictures of two sampling seeds."""
+_REPEATS = 20  # random splits of real images behind a floor
+
+Draw = Callable[[Trained, range], tuple[Samples, Mapping[str, Any]]]
+"""Of a model and seeds: samples, and what else to keep in the result."""
+
+
+class MissingError(InputError):
+    """A measurement that is not in the store of a lab that only reads."""
+
+
+@dataclass
+class Cost:
+    """What a study would take: updates of each training, and network calls for samples."""
+
+    updates: dict[str, int] = field(default_factory=dict)
+    calls: int = 0
+    measurements: int = 0
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        return (
+            f"{self.measurements:,} measurements to make, {self.calls:,} network calls of one"
+            f" picture; {len(self.updates)} trainings with {sum(self.updates.values()):,} updates"
+        )
+
+
+@dataclass(frozen=True)
+class _Real:
+    """The features of training images, as one extractor sees them."""
+
+    extractor: Any
+    features: Tensor
+    moments: FeatureMoments
+
+
+class Lab:
+    """Measures for a study.
+
+    Args:
+        store: of all measurements.
+        models: where trained networks come from; None: a lab that only reads.
+        cost: counts what is missing instead of measuring it, whose results are then empty or nan.
+    """
+
+    def __init__(
+        self, store: Store, models: Models | None = None, *, cost: Cost | None = None
+    ) -> None:
+        self.store, self.models, self.cost = store, models, cost
+        self.used: dict[int, Line] = {}
+        self._sets: dict[tuple[str, str], ImageSet] = {}
+        self._reals: dict[tuple[str, str], _Real] = {}
+
+    # --- any measurement --------------------------------------------------------------------------
+
+    def keep(
+        self,
+        kind: str,
+        settings: Mapping[str, Any],
+        measure: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]],
+        *,
+        calls: int = 0,
+        experiment: Experiment | None = None,
+        enough: Callable[[Mapping[str, Any]], bool] = lambda result: True,
+    ) -> Mapping[str, Any]:
+        """The result of a measurement, from the store or measured now.
+
+        Args:
+            kind: which sort of measurement, such as `distances`.
+            settings: everything that decides the result, in JSON's own types.
+            measure: gives the result and its provenance, in JSON's own types.
+            calls: network calls that it takes, for the cost.
+            experiment: whose network is measured; its id joins the settings.
+            enough: whether a stored result has all that is wanted; else it is measured again and
+                what it had is kept.
+
+        Raises:
+            MissingError: there is none, and this lab only reads.
+        """
+        if experiment is not None:
+            settings = {"experiment": self.store.id_of(experiment), **settings}
+        line = self.store.find(kind, settings)
+        if line is None or not enough(line["result"]):
+            if self.cost is not None:
+                self.cost.measurements += 1
+                self.cost.calls += calls
+                if experiment is not None:
+                    self.cost.updates[str(settings["experiment"])] = experiment.train.steps
+                return {}
+            if self.models is None:
+                raise MissingError(
+                    f"there is no measurement {kind} of {dict(settings)} in the store"
+                )
+            self.models.notify(f"{kind} of {_told(settings)}")
+            started = time.perf_counter()
+            result, provenance = measure()
+            made = {
+                "seconds": round(time.perf_counter() - started, 2),
+                "machine": machine(),
+                **provenance,
+            }
+            before = {} if line is None else line["result"]
+            line = self.store.add(kind, settings, {**before, **result}, made)
+        self.used[id(line)] = line
+        result = line["result"]
+        assert isinstance(result, Mapping)
+        return result
+
+    @property
+    def made(self) -> str:
+        """The machines and versions behind what was read and measured, and how long it took."""
+        lines = list(self.used.values())
+        machines = sorted({str(line["made"]["machine"]) for line in lines})
+        seconds = sum(line["made"]["seconds"] for line in lines)
+        return f"{'; '.join(machines)}. {len(lines):,} measurements, {seconds:,.0f} s."
+
+    def model(self, experiment: Experiment) -> Trained:
+        """The trained network of an experiment."""
+        if self.models is None:
+            raise MissingError(f"this lab only reads, and has no network of {experiment.name}")
+        return self.models.of(experiment)
+
+    # --- Fréchet distances ------------------------------------------------------------------------
+
+    def distances(
+        self,
+        experiment: Experiment,
+        chain: Chain | Mapping[str, Any],
+        *,
+        seeds: Iterable[int],
+        count: int,
+        extractors: Sequence[str],
+        kind: str = "distances",
+        more: Mapping[str, Any] | None = None,
+        draw: Draw | None = None,
+        calls: int | None = None,
+        **tags: Any,
+    ) -> Rows:
+        """Raw and denoised samples of a network against its training images, a row a number.
+
+        Args:
+            experiment: of the network.
+            chain: the sampler, or its settings where `draw` is given.
+            seeds: of sampling; each has `count` pictures of its own.
+            count: pictures of each seed.
+            extractors: of the features.
+            kind: of the measurement, if it keeps more than distances.
+            more: further settings that decide the result.
+            draw: in place of the chain.
+            calls: network calls of one picture, where the chain does not say.
+            tags: columns of the rows.
+
+        Returns:
+            Rows with the tags, the settings of the sampler, `model`, `seed`, `nfe`, `extractor`,
+            `outcome`, `distance`, `standard_error` and what else the result holds; by seed, then
+            extractor, then outcome.
+        """
+        schedule = experiment.schedule
+        settings = chain.settings(schedule) if isinstance(chain, Chain) else dict(chain)
+        if isinstance(chain, Chain):
+            calls = chain.calls(schedule)
+        rows = Rows()
+        for seed in seeds:
+            result = self.keep(
+                kind,
+                {
+                    **(more or {}),
+                    "sampler": settings,
+                    "first_seed": seed * SEED_APART,
+                    "count": count,
+                },
+                lambda seed=seed: self._measured(  # type: ignore[misc]
+                    experiment, chain, seeds_of(seed, count), extractors, draw
+                ),
+                calls=count * (calls or 0),
+                experiment=experiment,
+                enough=lambda found: all(name in found["distances"] for name in extractors),
+            )
+            rest = {name: value for name, value in result.items() if name != "distances"}
+            for extractor in extractors:
+                for outcome in OUTCOMES:
+                    of = result.get("distances", {}).get(extractor, {})
+                    distance, error = of.get(outcome, (math.nan, math.nan))
+                    rows.append(
+                        {
+                            **settings,
+                            "model": experiment.name,
+                            "seed": seed,
+                            "nfe": calls,
+                            **rest,
+                            "extractor": extractor,
+                            "outcome": outcome,
+                            "distance": distance,
+                            "standard_error": error,
+                            **tags,
+                        }
+                    )
+        return rows
+
+    def _measured(
+        self,
+        experiment: Experiment,
+        chain: Chain | Mapping[str, Any],
+        seeds: range,
+        extractors: Sequence[str],
+        draw: Draw | None,
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        trained, data = self.model(experiment), experiment.data.name
+        more: Mapping[str, Any] = {}
+        if draw is not None:
+            samples, more = draw(trained, seeds)
+        else:
+            assert isinstance(chain, Chain)
+            samples = self.samples(trained, chain, seeds)
+        reals = {name: self._real(data, name) for name in extractors}
+        images = {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}
+        distances: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in extractors}
+        for name, real in reals.items():
+            for outcome in OUTCOMES:
+                estimate = frechet_estimate(real.extractor(images[outcome]), real.moments)
+                distances[name][outcome] = estimate.value, estimate.error
+        result = {"distances": distances, "nfe": samples.nfe, **more}
+        return result, {
+            "checkpoint": trained.digest,
+            "reference": self.images(data, "train").digest,
+            "extractors": {n: real.extractor.identity.digest for n, real in reals.items()},
+        }
+
+    def samples(
+        self, trained: Trained, chain: Chain, seeds: range, *, start: Tensor | None = None
+    ) -> Samples:
+        """Pictures of one chain each."""
+        assert self.models is not None
+        return generate(
+            trained.model.denoiser,
+            shape=trained.model.shape,
+            seeds=seeds,
+            sampler=chain.sampler,
+            schedule=trained.model.experiment.schedule,
+            device=self.models.device,
+            batch_size=BATCH,
+            start=start,
+        )
+
+    def best_of(
+        self,
+        experiment: Experiment,
+        chains: Sequence[Chain],
+        *,
+        count: int,
+        extractor: str,
+        **tags: Any,
+    ) -> tuple[Chain, Rows]:
+        """The chain of the lowest denoised distance on the validation seed, and what was tried."""
+        rows = Rows()
+        for chain in chains:
+            rows += self.distances(
+                experiment,
+                chain,
+                seeds=[VALIDATION_SEED],
+                count=count,
+                extractors=[extractor],
+                **tags,
+            )
+        lowest = rows.where(outcome="denoised").values()
+        return chains[lowest.index(min(lowest))], rows
+
+    # --- real images ------------------------------------------------------------------------------
+
+    def floor(self, data: str, *, count: int, extractor: str) -> Number:
+        """What `count` real images score against as many as the training set has, one split."""
+        result = self.keep(
+            "floor",
+            {"data": data, "count": count, "extractor": extractor, "repeats": _REPEATS},
+            lambda: self._floor(data, count, extractor),
+        )
+        return Number(result.get("mean", math.nan), result.get("spread", math.nan))
+
+    def floors(self, data: str, *, count: int, extractors: Sequence[str]) -> dict[str, Number]:
+        """`floor` by extractor."""
+        return {name: self.floor(data, count=count, extractor=name) for name in extractors}
+
+    def _floor(
+        self, data: str, count: int, extractor: str
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        real = self._real(data, extractor)
+        floor = real_floor(
+            torch.cat([real.features, real.extractor(self.images(data, "test").images)]),
+            count=count,
+            reference_count=real.moments.count,
+            repeats=_REPEATS,
+            seed=0,
+            extractor=real.extractor.identity,
+        )
+        result = {
+            "mean": floor.mean,
+            "spread": floor.spread,
+            "reference_count": real.moments.count,
+            "extrapolated": floor.extrapolated,
+        }
+        return result, {"extractors": {extractor: real.extractor.identity.digest}}
+
+    def images(self, data: str, split: str) -> ImageSet:
+        """A split of an image set, loaded once."""
+        if (data, split) not in self._sets:
+            self._sets[data, split] = load_images(data, split)
+        return self._sets[data, split]
+
+    def _real(self, data: str, name: str) -> _Real:
+        if (data, name) not in self._reals:
+            assert self.models is not None
+            train = self.images(data, "train")
+            extractor = load_extractor(name, image_shape=train.shape, device=self.models.device)
+            features = extractor(train.images)
+            moments = FeatureMoments.of(features, extractor=extractor.identity)
+            self._reals[data, name] = _Real(extractor, features, moments)
+        return self._reals[data, name]
+
+    # --- sheets of pictures -----------------------------------------------------------------------
+
+    def sheet(
+        self,
+        experiment: Experiment,
+        chain: Chain,
+        *,
+        shown: int = 24,
+        columns: int = 12,
+        outcome: str = "denoised",
+    ) -> str:
+        """The first samples of seed 0 as a PNG in base64."""
+
+        def measure() -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            trained = self.model(experiment)
+            samples = self.samples(trained, chain, seeds_of(0, shown))
+            images = to_uint8(samples.raw if outcome == "raw" else samples.denoised)
+            return {"png": _png(images, columns)}, {"checkpoint": trained.digest}
+
+        settings = {
+            "sampler": chain.settings(experiment.schedule),
+            "outcome": outcome,
+            "shown": shown,
+            "columns": columns,
+        }
+        calls = shown * chain.calls(experiment.schedule)
+        found = self.keep("sheet", settings, measure, calls=calls, experiment=experiment)
+        return str(found.get("png", ""))
+
+    def real_sheet(self, data: str, *, shown: int = 24, columns: int = 12) -> str:
+        """The first test images as a PNG in base64."""
+        found = self.keep(
+            "sheet",
+            {"data": data, "split": "test", "shown": shown, "columns": columns},
+            lambda: ({"png": _png(self.images(data, "test").images[:shown], columns)}, {}),
+        )
+        return str(found.get("png", ""))
+
+
+def seeds_of(seed: int, count: int) -> range:
+    """The seeds of the pictures of a sampling seed."""
+    return seeds_from(seed * SEED_APART, count)
+
+
+def _png(images: Tensor, columns: int) -> str:
+    return base64.b64encode(encode_png(grid(images, columns=columns, padding=1))).decode()
+
+
+def _told(settings: Row) -> str:
+    """Settings in a line of progress."""
+    flat = {**settings, **settings.get("sampler", {})}
+    return ", ".join(f"{name} {value}" for name, value in flat.items() if name != "sampler")

@@ -1,0 +1,108 @@
+"""The networks of the studies: a kept model where it is the very training, else a run."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import freed, training_run
+from cascore.experiment.settings import Experiment
+from cascore.files import file_digest
+from cascore.model.folder import is_model_folder, read_model_record
+from cascore.model.loading import Model, load_model
+from cascore.model.pretrained import shipped_folders
+from cascore.training.checkpoint import checkpoints
+
+__all__ = ["Models", "Precision", "Trained", "training_of"]
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and the SHA-256 of the file of its weights."""
+
+    model: Model
+    digest: str
+
+
+@dataclass
+class Models:
+    """Where trained models are, and where missing ones are trained.
+
+    Attributes:
+        runs: folder of the runs.
+        kept: folder of model folders that spare a training, beside those in the package.
+        device: where to compute.
+        notify: is told in words what goes on.
+    """
+
+    runs: Path
+    kept: Path
+    device: torch.device
+    notify: Callable[[str], None]
+    _last: tuple[Experiment, Trained] | None = None
+
+    def of(self, experiment: Experiment) -> Trained:
+        """The model of an experiment: kept, or trained now, gone on with, or read if finished."""
+        if self._last is None or self._last[0] != experiment:
+            self._last = None  # two models need not fit into memory
+            self._last = experiment, self._find(experiment) or self._train(experiment)
+        return self._last[1]
+
+    def _find(self, experiment: Experiment) -> Trained | None:
+        for folder in self._folders():
+            if _is_of(folder, experiment):
+                self.notify(f"{experiment.name}: the weights of {folder}, not trained")
+                model = load_model(folder, device=self.device)
+                return Trained(model, model.digest)
+        return None
+
+    def _folders(self) -> Iterator[Path]:
+        yield from shipped_folders().values()
+        if self.kept.is_dir():
+            yield from filter(is_model_folder, sorted(self.kept.iterdir()))
+
+    def _train(self, experiment: Experiment) -> Trained:
+        train = experiment.train
+        name = f"{experiment.name}-{train.steps}-steps-{train.precision}-seed-{train.seed}"
+        folder = self.runs / name
+        for metrics in training_run(
+            experiment, folder, device=self.device, notify=lambda message: None
+        ):
+            if metrics.step % max(1, train.steps // 10) == 0:
+                self.notify(f"{name}: update {metrics.step} of {train.steps}")
+        weights = checkpoints(folder / "checkpoints")[-1].tensors
+        return Trained(load_model(folder, device=self.device), file_digest(weights))
+
+
+def _is_of(folder: Path, experiment: Experiment) -> bool:
+    """Whether a model folder holds the average of the weights that the experiment trains."""
+    record = read_model_record(folder)
+    # Where a model came from, and what a preset is called, decides no weight.
+    data = replace(record.experiment.data, root=experiment.data.root)
+    known = replace(freed(record.experiment, experiment), data=data, name=experiment.name)
+    whole = record.step == experiment.train.steps and record.weights == "ema"
+    return whole and known == experiment
+
+
+def training_of(
+    preset: str | Experiment,
+    *,
+    steps: int,
+    seed: int = 0,
+    precision: Precision = "bfloat16",
+) -> Experiment:
+    """A preset with another length, seed and precision of its training."""
+    experiment = PRESETS[preset] if isinstance(preset, str) else preset
+    train = replace(
+        experiment.train,
+        steps=steps,
+        seed=seed,
+        precision=precision,
+        save_every=max(1, min(1000, steps // 4)),
+    )
+    return replace(experiment, train=train)

@@ -1,0 +1,122 @@
+"""A study, what its page is made of, and how it is written: Markdown, PNG pictures, CSV tables."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from cascore.errors import MissingExtraError
+from cascore.files import replaced_file, write_text
+from paper.engine.claims import Claim, claims_table, comparisons_table
+from paper.engine.lab import Lab
+from paper.engine.rows import Table, csv_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Page", "Study", "write_page", "write_template"]
+
+_TEMPLATES = Path(__file__).parents[1] / "pages"
+_DPI = 130
+_COLOURS = 128  # of the palette of a picture, a third of the bytes
+
+
+@dataclass(frozen=True)
+class Page:
+    """What goes into a template.
+
+    Attributes:
+        words: names in the template with their text.
+        pictures: by name, what draws each; none is drawn before it is needed.
+        tables: by name, for CSV files.
+    """
+
+    words: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+    def all_tables(self, claims: Sequence[Claim]) -> dict[str, Table]:
+        """The tables, with the comparisons behind the claims."""
+        return {**self.tables, **({"comparisons": comparisons_table(claims)} if claims else {})}
+
+
+@dataclass(frozen=True)
+class Study:
+    """One figure or table.
+
+    Attributes:
+        title: in a few words.
+        scales: by name, the settings of each: `tiny` and `laptop` are run, `paper` is a plan.
+        measure: from a lab and a scale, all that is measured.
+        page: from that and the scale, the page.
+        claims: from that and the scale, what the paper claims and these measurements say.
+        template: of the page, in paper/pages.
+    """
+
+    title: str
+    scales: Mapping[str, Any]
+    measure: Callable[[Lab, Any], Any]
+    page: Callable[[Any, Any], Page]
+    claims: Callable[[Any, Any], Sequence[Claim]]
+    template: str
+
+
+def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list[Claim]:
+    """Measure what is missing and write OUT/NAME.md, and pictures and tables in OUT/NAME; claims.
+
+    The same measurements give the same text and tables: no date, no random ids.
+    """
+    settings = study.scales[scale]
+    lab.used.clear()
+    measured = study.measure(lab, settings)
+    claims = list(study.claims(measured, settings))
+    page, folder = study.page(measured, settings), out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture, draw in page.pictures.items():
+        _write_picture(folder / f"{picture}.png", draw())
+    for table, content in page.all_tables(claims).items():
+        write_text(folder / f"{table}.csv", csv_text(content))
+    words = {
+        **page.words,
+        "name": name,
+        "claims": claims_table(claims),
+        "scale": settings,
+        "made": (
+            f"`python -m paper {name} --scale {scale}` wrote this page from"
+            f" [measurements.jsonl.gz](measurements.jsonl.gz). {lab.made} The seconds of a"
+            " measurement include training where the network was not there yet."
+        ),
+    }
+    write_template(study.template, words, out / f"{name}.md")
+    return claims
+
+
+def write_template(template: str, words: Mapping[str, Any], path: Path) -> None:
+    """Fill a template of paper/pages in."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtraError(what="A page", package="jinja2", extra="report") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    write_text(path, environment.get_template(template).render(words).rstrip() + "\n")
+
+
+def _write_picture(path: Path, figure: Figure) -> None:
+    import matplotlib as mpl
+
+    drawn = io.BytesIO()
+    with mpl.rc_context({"font.family": "DejaVu Sans"}):
+        figure.savefig(drawn, format="png", dpi=_DPI)
+    image = Image.open(drawn).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+    with replaced_file(path) as temporary, temporary.open("wb") as file:
+        image.save(file, format="png", optimize=True)

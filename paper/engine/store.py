@@ -1,0 +1,141 @@
+"""Every measurement in one file of compressed JSON lines: append to it, and sort it at the end.
+
+A line is an experiment (`kind: experiment`, once, under a readable id) or a measurement: its
+`kind`, the `settings` that decide the result and are its key, the `result`, and how it was `made`.
+"""
+
+import gzip
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cascore
+from cascore.errors import InputError
+from cascore.experiment.settings import Experiment
+from cascore.files import replaced_file
+from cascore.plain import from_plain, parse_json, to_plain
+
+__all__ = ["Line", "Store", "machine"]
+
+Line = Mapping[str, Any]
+
+
+class Store:
+    """The measurements of a file by their settings.
+
+    Args:
+        path: of the file; it need not exist yet.
+
+    Raises:
+        InputError: a file that is not one of measurements.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._experiments: dict[str, Experiment] = {}
+        self._unwritten: set[str] = set()
+        self._lines: dict[str, Line] = {}
+        try:
+            for line in _lines_of(path):
+                self._keep(line)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is not a file of measurements: {error}") from None
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def lines(self, kind: str) -> list[Line]:
+        """All measurements of a kind."""
+        return [line for line in self._lines.values() if line["kind"] == kind]
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment of that id."""
+        return self._experiments[name]
+
+    def id_of(self, experiment: Experiment) -> str:
+        """The id of an experiment, which is written down with its first measurement."""
+        for name, known in self._experiments.items():
+            if known == experiment:
+                return name
+        train = experiment.train
+        name = f"{experiment.name}/{train.steps}/{train.precision}/{train.seed}"
+        while name in self._experiments:
+            name += "+"
+        self._experiments[name] = experiment
+        self._unwritten.add(name)
+        return name
+
+    def find(self, kind: str, settings: Mapping[str, Any]) -> Line | None:
+        """The measurement of these settings, or None."""
+        return self._lines.get(_key(kind, settings))
+
+    def add(
+        self,
+        kind: str,
+        settings: Mapping[str, Any],
+        result: Mapping[str, Any],
+        made: Mapping[str, Any],
+    ) -> Line:
+        """Append a measurement; of two with the same settings the last one counts."""
+        name = settings.get("experiment")
+        if name in self._unwritten:
+            self._unwritten.remove(name)
+            self._append(self._told(name))
+        self._append({"kind": kind, "settings": settings, "result": result, "made": made})
+        return self._lines[_key(kind, settings)]
+
+    def sort(self) -> None:
+        """Write the file again in order, the same bytes for the same lines."""
+        experiments = [
+            _text(self._told(name)) for name in sorted(self._experiments.keys() - self._unwritten)
+        ]
+        text = "".join([*experiments, *sorted(map(_text, self._lines.values()))])
+        with replaced_file(self.path) as path:
+            path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+
+    def _told(self, name: str) -> Line:
+        return {"kind": "experiment", "id": name, "settings": self._experiments[name]}
+
+    def _append(self, line: Line) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            file.write(gzip.compress(_text(line).encode(), mtime=0))
+        self._keep(parse_json(_text(line), "a measurement"))
+
+    def _keep(self, line: Line) -> None:
+        if line["kind"] == "experiment":
+            name = line["id"]
+            self._experiments[name] = from_plain(Experiment, line["settings"], name)
+        else:
+            line["result"], line["made"]
+            self._lines[_key(line["kind"], line["settings"])] = line
+
+
+def _key(kind: str, settings: Mapping[str, Any]) -> str:
+    return f"{kind} {json.dumps(to_plain(settings), sort_keys=True)}"
+
+
+def _text(line: Line) -> str:
+    return json.dumps(to_plain(line), ensure_ascii=False) + "\n"
+
+
+def _lines_of(path: Path) -> Iterator[Line]:
+    if path.is_file():
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for number, text in enumerate(file, start=1):
+                yield parse_json(text, f"line {number}")
+
+
+def machine() -> str:
+    """What the seconds of a measurement depend on, in one line."""
+    accelerator = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return (
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} thread(s) {platform.machine()}"
+        f"{accelerator}, torch {torch.__version__}, Python {platform.python_version()},"
+        f" cascore {cascore.__version__}"
+    )

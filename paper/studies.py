@@ -1,0 +1,16 @@
+"""The studies by name, in the order of `python -m paper all`."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from paper import figure3, gan_losses
+from paper.engine.page import Study
+
+__all__ = ["STUDIES"]
+
+STUDIES: Mapping[str, Study] = MappingProxyType(
+    {
+        "figure3": figure3.STUDY,
+        "gan-losses": gan_losses.STUDY,
+    }
+)

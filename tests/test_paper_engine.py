@@ -1,0 +1,237 @@
+"""The engine of the studies: the store, comparisons against other implementations, the lab."""
+
+import csv
+import gzip
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from scipy import stats as scipy_stats
+
+from cascore.errors import InputError
+from cascore.experiment.presets import PRESETS
+from paper.engine.chain import als, cas
+from paper.engine.compare import (
+    Number,
+    between_trainings,
+    by_logarithms,
+    estimated,
+    mean_of,
+    pool_of,
+    within_trainings,
+)
+from paper.engine.lab import Cost, Lab, MissingError
+from paper.engine.models import Models, training_of
+from paper.engine.page import write_page
+from paper.engine.rows import Rows, table
+from paper.engine.store import Store
+from paper.studies import STUDIES
+
+RESULTS = Path(__file__).parents[1] / "docs/results"
+SETTINGS = {"sampler": {"kappa": "inf"}, "count": 2}
+MADE = {"seconds": 1.0, "machine": "one"}
+
+
+@pytest.fixture(scope="module")
+def committed() -> Store:
+    return Store(RESULTS / "measurements.jsonl.gz")
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+def test_what_is_added_is_read_back(tmp_path: Path) -> None:
+    store = Store(tmp_path / "m.jsonl.gz")
+    name = store.id_of(PRESETS["digits"])
+    store.add("x", {"experiment": name, **SETTINGS}, {"a": [1.5, None]}, MADE)
+    again = Store(store.path)
+    assert again.experiment(name) == PRESETS["digits"]
+    assert again.id_of(PRESETS["digits"]) == name
+    line = again.find("x", {**SETTINGS, "experiment": name})  # the order of settings is no matter
+    assert line is not None
+    assert line["result"] == {"a": [1.5, None]}
+    assert again.find("y", {"experiment": name, **SETTINGS}) is None
+
+
+def test_sorting_keeps_the_last_of_each_and_is_the_same_for_any_order(tmp_path: Path) -> None:
+    first, second = Store(tmp_path / "1.gz"), Store(tmp_path / "2.gz")
+    for count in (1, 2, 3):
+        first.add("x", {"count": count}, {"a": count}, MADE)
+    for count in (3, 1, 2):
+        second.add("x", {"count": count}, {"a": -1}, MADE)
+        second.add("x", {"count": count}, {"a": count}, MADE)
+    first.sort()
+    second.sort()
+    assert first.path.read_bytes() == second.path.read_bytes()
+    lines = gzip.decompress(first.path.read_bytes()).splitlines()
+    assert [json.loads(line)["result"]["a"] for line in lines] == [1, 2, 3]
+
+
+def test_two_experiments_of_one_name_have_two_ids(tmp_path: Path) -> None:
+    store = Store(tmp_path / "m.jsonl.gz")
+    plain = training_of("digits", steps=8)
+    other = training_of(PRESETS["digits-adversarial"], steps=8)
+    ids = {store.id_of(plain), store.id_of(other), store.id_of(plain)}
+    assert len(ids) == 2
+    assert not store.path.exists()  # nothing was measured with them
+
+
+@pytest.mark.parametrize("content", [b"text", gzip.compress(b"text"), gzip.compress(b'{"a": 1}')])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.jsonl.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a file of measurements"):
+        Store(path)
+
+
+def test_every_committed_sampler_says_all_that_is_in_force(committed: Store) -> None:
+    samplers = [
+        line["settings"]["sampler"]
+        for kind in ("distances", "starts", "modes", "plane", "sheet", "noise-chains")
+        for line in committed.lines(kind)
+        if "sampler" in line["settings"]
+    ]
+    assert len(samplers) > 1000
+    for sampler in samplers:
+        if "scheduler" in sampler:
+            assert {"levels", "spacing"} <= sampler.keys()
+            continue
+        assert {"method", "order", "levels", "n_sigma", "spacing"} <= sampler.keys()
+        assert len(sampler.keys() & {"kappa", "eta", "epsilon"}) == 1
+
+
+# --- numbers and comparisons ---------------------------------------------------------------------
+
+
+def _rows(runs: list[list[float]], error: float = 0.0) -> Rows:
+    return Rows(
+        {"training": t, "seed": s, "distance": value, "standard_error": error}
+        for t, run in enumerate(runs)
+        for s, value in enumerate(run)
+    )
+
+
+A = [[1.0, 1.2, 0.9], [1.4, 1.1, 1.5]]
+B = [[1.3, 1.6, 1.1], [1.2, 1.9, 2.0]]
+
+
+def test_samplings_of_one_network_are_paired_by_seed() -> None:
+    pairs = within_trainings("here", _rows(A), _rows(B))
+    assert [pair.where for pair in pairs] == ["here, training 0", "here, training 1"]
+    for pair, a, b in zip(pairs, A, B, strict=True):
+        interval = scipy_stats.ttest_rel(b, a).confidence_interval(0.95)
+        assert pair.difference.mean - pair.difference.margin == pytest.approx(interval.low)
+        assert pair.verdict == ("held" if interval.low > 0 else "tie")
+
+
+def test_trainings_are_compared_by_their_means() -> None:
+    means = [[sum(run) / 3 for run in side] for side in (A, B)]
+    expected = scipy_stats.ttest_ind(means[1], means[0], equal_var=False)
+    pair = between_trainings("here", _rows(A), _rows(B))
+    assert pair.by == "trainings"
+    assert pair.difference.mean + pair.difference.margin == pytest.approx(
+        expected.confidence_interval(0.95).high
+    )
+
+
+def test_single_trainings_are_two_networks_paired_by_seed() -> None:
+    pair = between_trainings("here", _rows(A[:1]), _rows(B[:1]))
+    assert (pair.where, pair.by) == ("here, one training each", "pairs")
+    assert between_trainings("here", _rows(A[:1]), _rows(B)).verdict == "tie"
+
+
+def test_known_errors_tie_within_1_96_of_them() -> None:
+    a = mean_of(_rows([[1.0, 3.0]], error=0.2))
+    assert (a.mean, a.plus_minus) == (2.0, pytest.approx(0.2 / math.sqrt(2)))
+    width = 1.96 * math.hypot(a.plus_minus, 0.1)
+    assert a.ties(Number(2 + 0.99 * width, 0.1))
+    assert not a.ties(Number(2 + 1.01 * width, 0.1))
+    assert estimated("", a, Number(2 + 1.01 * width, 0.1)).verdict == "held"
+    assert estimated("", Number(2 + 1.01 * width, 0.1), a).verdict == "did not hold"
+
+
+def test_logarithms_borrow_the_deviation_of_those_trained_twice() -> None:
+    pool = pool_of([[1.0, math.e], [2.0, 2.0]])
+    assert (pool.deviation, pool.freedom) == (pytest.approx(0.5), 2)  # variances 1/2 and 0
+    pair = by_logarithms("", [1.0], [math.e**3], pool)
+    assert pair.difference.mean == pytest.approx(3)
+    assert pair.difference.margin == pytest.approx(4.302653 * 0.5 * math.sqrt(2))
+
+
+# --- golden tables -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_committed_tables_follow_from_the_measurements(name: str, committed: Store) -> None:
+    study = STUDIES[name]
+    scale = study.scales["laptop"]
+    measured = study.measure(Lab(committed), scale)
+    claims, page = study.claims(measured, scale), study.page(measured, scale)
+    tables = page.all_tables(claims)
+    assert set(tables) == {path.stem for path in (RESULTS / name).glob("*.csv")}
+    for table_name, (columns, rows) in tables.items():
+        with (RESULTS / name / f"{table_name}.csv").open(encoding="utf-8", newline="") as file:
+            header, *lines = csv.reader(file)
+        assert header == list(columns)
+        assert len(lines) == len(rows)
+        for line, row in zip(lines, rows, strict=True):
+            for text, value in zip(line, row, strict=True):
+                if isinstance(value, float):  # the last digits depend on the libraries
+                    assert float(text) == pytest.approx(value, rel=1e-9, nan_ok=True)
+                else:
+                    assert text == ("" if value is None else str(value))
+
+
+# --- the lab -------------------------------------------------------------------------------------
+
+
+def test_a_lab_that_reads_says_what_is_missing(tmp_path: Path) -> None:
+    lab = Lab(Store(tmp_path / "m.jsonl.gz"))
+    with pytest.raises(MissingError, match="distances"):
+        lab.distances(PRESETS["digits"], cas(2.0), seeds=[0], count=2, extractors=["pixels"])
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_papers_scale_is_told_by_its_cost(name: str, tmp_path: Path) -> None:
+    cost = Cost()
+    store = Store(tmp_path / "m.jsonl.gz")
+    STUDIES[name].measure(Lab(store, cost=cost), STUDIES[name].scales["paper"])
+    assert cost.measurements > 0
+    assert not store.path.exists()
+
+
+def test_calls_of_a_chain() -> None:
+    schedule = PRESETS["digits"].schedule
+    assert cas(1.5).calls(schedule) == schedule.levels
+    assert cas(1.5, n_sigma=5).calls(schedule) == 5 * (schedule.levels - 1) + 1
+    assert als(0.2, n_sigma=5, levels=4).calls(schedule) == 20
+
+
+def test_a_study_is_measured_once_and_goes_on(tmp_path: Path) -> None:
+    store, messages = Store(tmp_path / "m.jsonl.gz"), []
+    models = Models(tmp_path / "runs", tmp_path, torch.device("cpu"), messages.append)
+    lab, name = Lab(store, models), "gan-losses"
+    claims = write_page(name, STUDIES[name], "tiny", lab, tmp_path)
+    assert claims
+    assert (tmp_path / "gan-losses/samples.png").is_file()
+    page = (tmp_path / "gan-losses.md").read_text(encoding="utf-8")
+    count = len(store)
+    messages.clear()
+    again = write_page(name, STUDIES[name], "tiny", Lab(Store(store.path)), tmp_path)
+    assert [claim.cells for claim in again] == [claim.cells for claim in claims]
+    assert (tmp_path / "gan-losses.md").read_text(encoding="utf-8") == page
+    assert (len(store), messages) == (count, [])
+    # Another extractor measures again, and what was there stays.
+    experiment = STUDIES[name].scales["tiny"]
+    rows = lab.distances(
+        training_of("digits", steps=2),
+        experiment.chain,
+        seeds=[0],
+        count=12,
+        extractors=["pixels", "digits"],
+    )
+    assert rows.levels("extractor") == ["pixels", "digits"]
+    assert len(store) == count
+    assert table(rows, "draw=seed outcome")[1][0] == [0, "raw"]
