@@ -13,7 +13,7 @@ from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser
 from cascore.errors import InputError
 from cascore.losses import GAN_LOSSES, Corrupted, GanLoss, corrupt, dsm_loss, lsgan
 from cascore.networks import MLP, BigGANDiscriminator, ConditionalMLP, MLPDiscriminator
-from cascore.noise import KeyedNoise, Purpose
+from cascore.noise import KeyedNoise, Purpose, philox
 from cascore.theory import EmpiricalDenoiser
 from cascore.training import (
     Metrics,
@@ -262,10 +262,16 @@ def test_dropout_is_another_in_every_step():
             return out
 
     network = nn.Sequential(nn.Linear(2, 30), nn.Sigmoid(), Watched(0.5), nn.Linear(30, 2))
-    state = new_state(network=network)
+    state = new_state(network=network, seed=7 + 2**32)
     list(train(state, PointBatches(POINTS, 4, seed=0), SIGMAS, steps=4, ema_decay=0.9))
     assert len(masks) == 4
-    assert not any(torch.equal(masks[0], each) for each in masks[1:])
+    assert not any(torch.equal(masks[0], mask) for mask in masks[1:])
+    for step, mask in enumerate(masks):  # the masks of a stream that Philox seeds
+        counter = torch.tensor([[0, 0], [0, 1], [step, step], [7, 7]])
+        words = philox(counter, torch.tensor([[7], [1]]))[0].tolist()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed((words[0] >> 1 << 31) + (words[1] >> 1))
+            assert torch.equal(mask, nn.functional.dropout(torch.ones(4, 30).double()) != 0)
 
 
 def images(seed, count=3):

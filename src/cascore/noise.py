@@ -43,6 +43,7 @@ class Purpose(IntEnum):
     CORRUPTION = 4
     FLIP = 5
     DATA = 6
+    DROPOUT = 7
 
 
 @runtime_checkable

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.losses import GanLoss, corrupt, lsgan
+from cascore.noise import KeyedNoise, Purpose
 from cascore.training.batches import ALONE, Batches
 from cascore.training.ema import update_ema, warmed_decay
 from cascore.training.parallel import Workers
@@ -137,11 +138,9 @@ def _at(step: int) -> Iterator[None]:
 
 @contextmanager
 def _keyed_dropout(state: TrainState, device: torch.device, workers: Workers) -> Iterator[None]:
-    """Dropout draws from PyTorch's global stream: key it by (seed, step, rank), then restore it."""
-    active = any(isinstance(m, nn.Dropout) and m.p > 0 for m in state.denoiser.modules())
-    if not active:
-        yield
-        return
+    """Key the global stream, from which dropout draws, by (seed, step, rank), then restore it."""
+    source = KeyedNoise(state.seed, indices=[2 * workers.rank, 2 * workers.rank + 1])
+    halves = source.at(state.step).integers(2, high=2**31, purpose=Purpose.DROPOUT)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(hash((state.seed, state.step, workers.rank)) % 2**63)
+        torch.manual_seed(int(halves[0]) << 31 | int(halves[1]))
         yield
