@@ -70,7 +70,14 @@ def walk(preset, folder, monkeypatch, *, batch_size):
     assert bool(samples.denoised.isfinite().all())
 
 
-@pytest.mark.parametrize("name", PRESETS)
+OF_EACH_KIND = {"swiss-roll", "digits-adversarial", "stacked-mnist-ncsnv2-adversarial"}
+"""An MLP, a U-Net, NCSNv2; all presets differ from one of them in numbers only."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in OF_EACH_KIND else pytest.mark.slow) for name in PRESETS],
+)
 def test_a_preset_trains_saves_goes_on_and_samples(name, tmp_path, monkeypatch):
     walk(narrow(PRESETS[name]), tmp_path / "run", monkeypatch, batch_size=4)
 
