@@ -97,7 +97,7 @@ def test_every_number_is_that_of_the_library(trained):
                 ("recall", "train"): shares.recall,
                 ("memorisation", "train"): memorisation_ratio(*pixels, seed=0).ratio,
             },
-            rel=1e-9,
+            rel=1e-6,  # features of other batches may differ by rounding in float32
         )
         record = next(each for each in answer.records if each.images.form == form)
         assert record.images.digest == array_digest(images.numpy())

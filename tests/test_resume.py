@@ -123,7 +123,8 @@ def started(name, folder, *more):
     """`cascore train` in a process of its own, on its way past its first checkpoint."""
     command = [sys.executable, "-m", "cascore", "train", name, *TINY, *more]
     process = subprocess.Popen(
-        [*command, "--device", "cpu", "--threads", "1", "--out", str(folder)],
+        # Another number of threads rounds otherwise, and the run would say so.
+        [*command, "--device", "cpu", "--threads", str(torch.get_num_threads()), "--out", folder],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     limit = time.monotonic() + 120

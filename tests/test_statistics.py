@@ -44,8 +44,8 @@ def save(path, **arrays):
 def test_our_statistics_stand_for_the_images(ours, images):
     record = ask(images, data=str(ours)).records[0]
     direct = ask(images, data="digits", metrics=("frechet",)).records[0]
-    # Streamed and two-pass moments differ by rounding in float64.
-    assert record.value == pytest.approx(direct.value, rel=1e-9)
+    # Moments in float64, of features that may be of other batches: rounding in float32.
+    assert record.value == pytest.approx(direct.value, rel=1e-6)
     assert record.references == direct.references
     assert record.extractor == direct.extractor
     assert record.error == pytest.approx(direct.error, rel=1e-6)
@@ -57,8 +57,9 @@ def test_our_file_says_where_it_comes_from_and_others_can_read_it(ours):
         mu, sigma = file["mu"], file["sigma"]
         said = json.loads(str(file["provenance"]))
     expected = moments()
-    assert np.allclose(mu, expected.mean, rtol=1e-10, atol=1e-12)
-    assert np.allclose(sigma, expected.covariance, rtol=1e-9, atol=1e-12)
+    # Whitened features are of size 1; those of other batches differ by rounding in float32.
+    assert np.allclose(mu, expected.mean, rtol=0, atol=1e-6)
+    assert np.allclose(sigma, expected.covariance, rtol=0, atol=1e-6)
     assert said["schema"] == "cascore.statistics/1"
     assert said["reference"]["digest"] == load_images("digits", "train").digest
     assert said["command"].startswith("cascore reference digits")
@@ -80,7 +81,7 @@ def test_files_of_others_serve_the_frechet_distance_and_are_marked(tmp_path, ima
     answer = ask(images, data=str(path), extractor="digits")
     (record,) = answer.records
     direct = ask(images, data="digits", metrics=("frechet",)).records[0]
-    tolerance = 1e-9 if kind is np.float64 else 1e-4
+    tolerance = 1e-6 if kind is np.float64 else 1e-4
     assert record.value == pytest.approx(direct.value, rel=tolerance)
     (reference,) = record.references
     assert (reference.provenance, reference.count, reference.split) == ("unknown", None, None)
