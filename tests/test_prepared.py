@@ -121,7 +121,8 @@ def test_an_interrupted_preparation_goes_on_where_it_was(at, error, tmp_path):
     assert source.asked == expected
     assert sum(seen) == 37
     done = first if split == "train" else 30 + first
-    assert notes == ([f"going on after {done} images of an interrupted preparation"] if done else [])
+    message = f"going on after {done} images of an interrupted preparation"
+    assert notes == ([message] if done else [])
     for name in COUNTS:
         loaded = load_images("pictures", name, root=tmp_path)
         assert np.array_equal(loaded.images.numpy(), source.pixels[name])

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.measurement import ExtractorIdentity
 from cascore.metrics.frechet import FeatureMoments, Projected
 
 __all__ = ["FrechetExtrapolation", "FrechetPoint", "frechet_extrapolated"]
@@ -17,14 +16,7 @@ __all__ = ["FrechetExtrapolation", "FrechetPoint", "frechet_extrapolated"]
 
 @dataclass(frozen=True)
 class FrechetPoint:
-    """The mean distance of disjoint sets of one size.
-
-    Attributes:
-        count: Images in each set.
-        value: Mean distance.
-        error: Its standard error over the generated images.
-        sets: Disjoint sets of that size that there were.
-    """
+    """The mean distance of `sets` disjoint sets of `count` images, and its standard error."""
 
     count: int
     value: float
@@ -37,28 +29,20 @@ class FrechetExtrapolation:
     """The fit value(N) = limit + slope / N to distances at several sample sizes.
 
     Attributes:
-        value: The distance of all generated images.
-        value_error: Its standard error.
         limit: The fit's value at infinite N; slightly negative where the truth is 0.
         limit_error: Its standard error over the generated images; the reference is fixed, and that
             the law itself holds is taken for granted: compare `misfit`.
-        slope: The bias times N.
+        slope: The bias times N; the reference's own share of the bias is not in it.
         misfit: Root mean square distance of the points from the fit. Beyond `limit_error`, the
             smallest counts are too small for the law.
         points: What was fitted, by growing count; the last has all images.
-        reference_count: Images of the reference. Its own share of the bias is not removed.
-        extractor: What made the features.
     """
 
-    value: float
-    value_error: float
     limit: float
     limit_error: float
     slope: float
     misfit: float
     points: tuple[FrechetPoint, ...]
-    reference_count: int
-    extractor: ExtractorIdentity
 
 
 def frechet_extrapolated(
@@ -101,15 +85,11 @@ def frechet_extrapolated(
     values = torch.tensor([point.value for point in points], dtype=torch.float64)
     line = solution @ values
     return FrechetExtrapolation(
-        value=points[-1].value,
-        value_error=points[-1].error,
         limit=float(line[0]),
         limit_error=float(derivative.square().sum().sqrt()),
         slope=float(line[1]),
         misfit=float((design @ line - values).square().mean().sqrt()),
         points=tuple(points),
-        reference_count=reference.count,
-        extractor=reference.extractor,
     )
 
 

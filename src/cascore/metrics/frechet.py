@@ -63,11 +63,7 @@ class FeatureMoments:
 
     @classmethod
     def of(cls, features: Tensor, *, extractor: ExtractorIdentity) -> FeatureMoments:
-        """Moments of features [N, D], two passes in float64; N may be 0.
-
-        Raises:
-            InputError: Not a tensor, not floating point, not [N, D], or not finite.
-        """
+        """Moments of features [N, D], two passes in float64; N may be 0, all must be finite."""
         features = checked_features(features, "features")
         count, dimension = features.shape
         if count == 0:
@@ -83,11 +79,7 @@ class FeatureMoments:
 
     @property
     def covariance(self) -> Tensor:
-        """Unbiased covariance [D, D] in float64: the scatter over count - 1.
-
-        Raises:
-            InputError: Fewer than 2 vectors were counted.
-        """
+        """Unbiased covariance [D, D] in float64: the scatter over count - 1, count at least 2."""
         if self.count < 2:
             raise InputError(
                 f"a covariance needs at least 2 feature vectors, these moments count {self.count}"
@@ -99,11 +91,7 @@ class FeatureMoments:
         return self.merge(FeatureMoments.of(features, extractor=self.extractor))
 
     def merge(self, other: FeatureMoments) -> FeatureMoments:
-        """Moments of both sets together: the pairwise update of Chan, Golub & LeVeque (1983).
-
-        Raises:
-            InputError: The two come from different extractors or dimensions.
-        """
+        """Moments of both sets together: the pairwise update of Chan, Golub & LeVeque (1983)."""
         _require_comparable(self, other)
         if self.count == 0 or other.count == 0:
             return other if self.count == 0 else self
@@ -256,16 +244,10 @@ class FrechetEstimate:
     Attributes:
         value: The distance of the images that were given, >= 0.
         error: Its standard error over the generated images, the reference being fixed.
-        count: Number of generated images.
-        reference_count: Number of images of the reference.
-        extractor: What made the features.
     """
 
     value: float
     error: float
-    count: int
-    reference_count: int
-    extractor: ExtractorIdentity
 
 
 def frechet_estimate(features: Tensor, reference: FeatureMoments) -> FrechetEstimate:
@@ -300,23 +282,16 @@ def frechet_estimate(features: Tensor, reference: FeatureMoments) -> FrechetEsti
     return FrechetEstimate(
         value=frechet_distance(moments, reference),
         error=float(influence.square().sum().sqrt()) / projected.count,
-        count=projected.count,
-        reference_count=reference.count,
-        extractor=reference.extractor,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """Features and their products with a factor of the reference's covariance B = F Fᵀ.
+    """Features [N, D] relative to the reference's mean, and their products [N, rank] with F.
 
-    The singular values of F_aᵀ F are those of the deviations of x F over √(n - 1), for any set of
-    n rows, so no set needs a covariance [D, D] or a factor of its own.
-
-    Attributes:
-        features: [N, D] float64, relative to the reference's mean.
-        products: [N, rank], the features times F.
-        reference_trace: tr(B).
+    F is a factor of the reference's covariance, B = F Fᵀ. The singular values of F_aᵀ F are those
+    of the deviations of x F over √(n - 1), for any set of n rows, so no set needs a covariance
+    [D, D] or a factor of its own.
     """
 
     features: Tensor
@@ -358,11 +333,7 @@ class Projected:
         return max(0.0, float(mean.square().sum()) + trace + self.reference_trace - 2 * overlap)
 
     def influence(self, rows: Tensor) -> Tensor:
-        """Derivative [n] of `distance` by the weight of each row, as in `frechet_estimate`.
-
-        Args:
-            rows: Different indices, [n] with n >= 2.
-        """
+        """Derivative [n] of `distance` by the weight of each row, as in `frechet_estimate`."""
         chosen = self.features[rows]
         mean = chosen.mean(dim=0)
         deviations = chosen - mean

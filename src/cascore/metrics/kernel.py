@@ -48,8 +48,7 @@ def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) 
         chunk: Images compared at a time; bounds the memory beyond the features in float64.
 
     Raises:
-        InputError: Features that are not finite [N, D], fewer than 2 of them, two dimensions, or a
-            chunk below 1.
+        InputError: Features that are not finite [N, D] with N >= 2 and one D, or a chunk below 1.
     """
     generated, reference = checked_pair(generated, reference, chunk=chunk, least=2)
     n, m = len(generated), len(reference)

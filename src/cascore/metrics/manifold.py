@@ -57,9 +57,7 @@ class DensityCoverage:
             distributions and equally many images it is expected at 1 - C(N - 1, k) / C(2 N - 1, k),
             about 1 - 2⁻ᵏ, not at 1.
         coverage_error: Standard error over the real images, the generated ones being fixed.
-        neighbours: The k of the k-th nearest neighbour.
-        count: Number of generated images.
-        reference_count: Number of real images.
+        neighbours, count, reference_count: As in `PrecisionRecall`.
     """
 
     density: float
@@ -141,10 +139,10 @@ def _checked(
     if neighbours < 1:
         raise InputError(f"neighbours is {neighbours}; expected at least 1")
     generated, reference = checked_pair(generated, reference, chunk=chunk)
-    for features, what in ((generated, "generated"), (reference, "reference")):
+    for features, kind in ((generated, "generated"), (reference, "reference")):
         if len(features) <= neighbours:
             raise InputError(
-                f"{len(features)} {what} images have no {neighbours} neighbours among themselves; "
+                f"{len(features)} {kind} images have no {neighbours} neighbours among themselves; "
                 f"give at least {neighbours + 1}"
             )
     centre = reference.mean(dim=0)

@@ -23,7 +23,7 @@ class ModeCoverage:
         kl: KL(q || uniform) in nats, from 0 (even) to log(modes) (one class).
         kl_error: Its standard error over the samples. What the classifier gets wrong is not in it.
         kl_floor: What samples that are truly uniform give on average, (modes - 1) / (2 count).
-        count: Samples counted.
+        count: Number of samples counted.
         modes: Number of classes that exist.
     """
 
@@ -47,11 +47,8 @@ def mode_coverage(labels: Tensor, modes: int) -> ModeCoverage:
 
     Args:
         labels: Classes of the samples, integers in 0…modes - 1, [N] with N >= 1. For stacked
-            digits, `stacked_labels` makes them.
-        modes: Number of classes that exist.
-
-    Raises:
-        InputError: modes below 1; no labels, not integers, not one-dimensional, out of range.
+            digits, `stacked_labels` makes them. Anything else raises InputError.
+        modes: Number of classes that exist, at least 1.
     """
     if modes < 1:
         raise InputError(f"modes is {modes}; expected at least 1")
@@ -86,14 +83,7 @@ def mode_coverage(labels: Tensor, modes: int) -> ModeCoverage:
 
 
 def stacked_labels(digits: Tensor) -> Tensor:
-    """Classes 0…999, int64 [N], of three-digit images: 100 a + 10 b + c of their channels.
-
-    Args:
-        digits: Labels of the channels, integers 0…9, [N, 3].
-
-    Raises:
-        InputError: Not integers [N, 3] from 0 to 9.
-    """
+    """Classes 0…999, int64 [N]: 100 a + 10 b + c of the channels' labels, integers 0…9 [N, 3]."""
     if not _are_integers(digits) or digits.ndim != 2 or digits.shape[1] != 3:
         raise InputError(
             f"digits are {digits.dtype} of shape {tuple(digits.shape)}; expected integers [N, 3], "
@@ -116,9 +106,6 @@ def published_kl(kl: float, *, counted: int, total: int) -> float:
         kl: Divergence of the images counted, in nats, >= 0.
         counted: Images counted (each of them twice), at least 1.
         total: What the histogram was divided by, at least 1.
-
-    Raises:
-        InputError: A number out of range.
     """
     if not (math.isfinite(kl) and kl >= 0 and counted >= 1 and total >= 1):
         raise InputError(

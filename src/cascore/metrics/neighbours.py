@@ -54,7 +54,7 @@ def nearest_neighbours(
     returned are then recomputed from the differences, so that a copy has distance exactly 0.
 
     Args:
-        queries: [Q, ...] floating point, for example pixels in [0, 1]; Q may be 0.
+        queries: [Q, ...] floating point, for example pixels in [0, 1].
         references: [R, ...] floating point, of the same trailing shape, R >= k.
         k: Neighbours per query, at least 1.
         chunk: Queries and references compared at a time; bounds the memory.
@@ -74,16 +74,10 @@ def nearest_neighbours(
     if chunk < 1:
         raise InputError(f"chunk is {chunk}; expected at least 1")
     parts = [
-        _nearest(queries[start : start + chunk].flatten(1), references.flatten(1), k, chunk)
-        for start in range(0, len(queries), chunk)
+        _nearest(part.flatten(1), references.flatten(1), k, chunk) for part in queries.split(chunk)
     ]
-    if not parts:
-        empty = torch.empty(0, k)
-        return Neighbours(distance=empty.to(torch.float64), index=empty.to(torch.int64))
-    return Neighbours(
-        distance=torch.cat([part.distance for part in parts]),
-        index=torch.cat([part.index for part in parts]),
-    )
+    distances, indices = zip(*parts, strict=True)
+    return Neighbours(distance=torch.cat(distances), index=torch.cat(indices))
 
 
 def memorisation_ratio(
@@ -107,9 +101,9 @@ def memorisation_ratio(
     Raises:
         InputError: An empty set, repeats below 2, or inputs that `nearest_neighbours` refuses.
     """
-    for images, what in ((samples, "samples"), (train, "train"), (held_out, "held_out")):
+    for images, name in ((samples, "samples"), (train, "train"), (held_out, "held_out")):
         if len(images) == 0:
-            raise InputError(f"{what} holds no image; a memorisation ratio needs at least 1")
+            raise InputError(f"{name} holds no image; a memorisation ratio needs at least 1")
     if repeats < 2:
         raise InputError(f"repeats is {repeats}; a standard deviation takes at least 2")
     size = min(len(train), len(held_out))
@@ -119,14 +113,9 @@ def memorisation_ratio(
         for images in (train, held_out)
     )
     count = len(samples)
+    draws = (torch.randint(count, (count,), generator=generator) for _ in range(repeats))
     ratios = torch.tensor(
-        [
-            _ratio(to_train[rows], to_held_out[rows])
-            for rows in (
-                torch.randint(count, (count,), generator=generator) for _ in range(repeats)
-            )
-        ],
-        dtype=torch.float64,
+        [_ratio(to_train[rows], to_held_out[rows]) for rows in draws], dtype=torch.float64
     )
     known = count > 1 and bool(ratios.isfinite().all())
     return Memorisation(
@@ -143,8 +132,8 @@ def _ratio(to_train: Tensor, to_held_out: Tensor) -> float:
     return numerator / denominator if denominator else math.inf
 
 
-def _nearest(queries: Tensor, references: Tensor, k: int, chunk: int) -> Neighbours:
-    """Nearest references [R, P] of one chunk of queries [Q, P], keeping the best k so far."""
+def _nearest(queries: Tensor, references: Tensor, k: int, chunk: int) -> tuple[Tensor, Tensor]:
+    """Distances and indices of the nearest references [R, P] of one chunk of queries [Q, P]."""
     queries = queries.to(torch.float64)
     squared = queries.new_empty(len(queries), 0)
     index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
@@ -157,9 +146,9 @@ def _nearest(queries: Tensor, references: Tensor, k: int, chunk: int) -> Neighbo
         index = torch.cat([index, positions.expand(len(queries), -1)], dim=1)
         squared, best = squared.topk(min(k, squared.shape[1]), dim=1, largest=False)
         index = index.gather(1, best)
-    found = references[index.to(references.device)].to(queries)
-    distance, order = (found - queries[:, None]).square().sum(dim=2).sqrt().sort(dim=1)
-    return Neighbours(distance=distance, index=index.gather(1, order))
+    nearest = references[index.to(references.device)].to(queries)
+    distance, order = (nearest - queries[:, None]).square().sum(dim=2).sqrt().sort(dim=1)
+    return distance, index.gather(1, order)
 
 
 def _draw(images: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -110,19 +110,11 @@ class Classifier:
     network: ConvNet
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, dimension], on the CPU, of images uint8 [N, C, H, W].
-
-        Raises:
-            InputError: Images of another type or shape.
-        """
+        """Features float32 [N, dimension], on the CPU, of images uint8 [N, C, H, W]."""
         return self._applied(self.network.features, images, dimension=self.dimension)
 
     def classify(self, images: Tensor) -> Tensor:
-        """Labels int64 [N], on the CPU, of images uint8 [N, C, H, W].
-
-        Raises:
-            InputError: Images of another type or shape.
-        """
+        """Labels int64 [N], on the CPU, of images uint8 [N, C, H, W]."""
         classes = self.network.head.out_features
         return self._applied(self.network, images, dimension=classes).argmax(dim=1)
 
@@ -134,7 +126,7 @@ class Classifier:
         return in_batches(
             lambda part: output(to_float(part)),
             images,
-            device=self.network.head.weight.device,
+            self.network.head.weight.device,
             batch_size=_BATCH,
             dimension=dimension,
         )

@@ -2,8 +2,8 @@
 
 The contract is `FeatureExtractor`: a callable from images uint8 [N, C, H, W] to features float32
 [N, dimension] on the CPU, with an `identity` of its name and a digest of whatever decides the
-features. An extractor works in batches of its own, so it may be given any number of images; where
-its weights live, the work is done.
+features; other images raise InputError. An extractor works in batches of its own, so it may be
+given any number of images; where its weights live, the work is done.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ __all__ = ["Pixels", "as_colour", "in_batches", "require_images", "usable_device
 class Pixels:
     """The pixels themselves as features, x / 255: for tests, and for images of a few pixels.
 
-    Attributes:
-        image_shape: Channels, height, width of the images it takes.
+    Its images have the `image_shape`: channels, height and width.
     """
 
     image_shape: tuple[int, int, int]
@@ -47,11 +46,7 @@ class Pixels:
         return channels * height * width
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, C H W], on the CPU, of images uint8 [N, C, H, W].
-
-        Raises:
-            InputError: Images of another type or shape.
-        """
+        """Features float32 [N, C H W], on the CPU, of images uint8 [N, C, H, W]."""
         channels, height, width = self.image_shape
         require_images(images, "pixels", channels=(channels,), size=(height, width))
         return to_float(images.cpu()).flatten(start_dim=1)
@@ -67,12 +62,7 @@ def require_images(
 ) -> None:
     """Raise InputError unless images are uint8 [N, C, H, W] as the extractor `name` takes them.
 
-    Args:
-        images: The images to check.
-        name: The extractor's name, for the message.
-        channels: The numbers of channels that it takes.
-        size: The one height and width that it takes, or None if it takes any.
-        smallest: The least height and width, if it takes any.
+    It takes these numbers of channels, and either one height and width or any from `smallest`.
     """
     fits = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] in channels
     if fits and size is not None:
@@ -98,8 +88,8 @@ def as_colour(images: Tensor) -> Tensor:
 def in_batches(
     features: Callable[[Tensor], Tensor],
     images: Tensor,
-    *,
     device: torch.device,
+    *,
     batch_size: int,
     dimension: int,
 ) -> Tensor:
@@ -120,11 +110,7 @@ def in_batches(
 
 
 def usable_device(device: torch.device | str) -> torch.device:
-    """The device of that name, if this machine and this build of PyTorch have it.
-
-    Raises:
-        InputError: They have no such device.
-    """
+    """The device of that name; InputError unless this machine and build of PyTorch have it."""
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA

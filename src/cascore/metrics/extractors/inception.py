@@ -57,7 +57,6 @@ _SIZE = 95_628_359  # bytes of the file
 _BATCH = 32  # 350 MB of activations
 _EPSILON = 0.001  # of the batch normalisations
 _NORM = ("weight", "bias", "running_mean", "running_var")
-_SHOWN = 4  # names in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,26 +78,16 @@ class Inception:
         return FEATURES
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, 2048], on the CPU, of images uint8 [N, 1 or 3, H, W].
-
-        Raises:
-            InputError: Images of another type or shape.
-        """
+        """Features float32 [N, 2048], on the CPU, of images uint8 [N, 1 or 3, H, W]."""
         require_images(images, self.identity.name, channels=(1, 3))
-        return in_batches(
-            self._features,
-            images,
-            device=self.network.fc.weight.device,
-            batch_size=_BATCH,
-            dimension=FEATURES,
-        )
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Logits float32 [N, 1008] of features [N, 2048], which are all that they depend on."""
-        return self.unbiased_logits(features) + self.network.fc.bias.cpu()
+        device = self.network.fc.weight.device
+        return in_batches(self._features, images, device, batch_size=_BATCH, dimension=FEATURES)
 
     def unbiased_logits(self, features: Tensor) -> Tensor:
-        """Logits without the last layer's offset: by an old accident, the Inception Score's."""
+        """Logits float32 [N, 1008] of features [N, 2048], for the Inception Score.
+
+        By an old accident of the field, they are without the last layer's offset.
+        """
         if features.ndim != 2 or features.shape[1] != FEATURES:
             raise InputError(
                 f"features have shape {tuple(features.shape)}; logits are computed from the"
@@ -142,8 +131,14 @@ def load_inception(
         )
     with torch.device("meta"):  # draws no initial weights
         network = InceptionNetwork()
-    state = _read_state(file, _file_shapes(network))
-    network.load_state_dict(_folded(state), assign=True)
+    state = _read_state(file)
+    try:
+        network.load_state_dict(_folded(state), assign=True)
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{file} does not hold the Inception network of the FID: {reason:.300}"
+        ) from error
     network = network.eval().requires_grad_(False).to(device)
     if device.type == "cpu":  # a third faster there
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -158,12 +153,8 @@ def download_inception(
 ) -> Path:
     """Download the weights file to ROOT/inception, unless it is there and whole; its path.
 
-    Args:
-        root: The data folder.
-        progress: Called with how many more of its bytes have come.
-
-    Raises:
-        InputError: No connection, or what came is not the published file.
+    `progress` is called with how many more of its bytes have come. No connection, or bytes that are
+    not those of the published file, raise InputError.
     """
     folder = Path(root) / "inception"
     for name in INCEPTION_FILES:
@@ -212,10 +203,7 @@ def resize_like_tensorflow(images: Tensor, *, side: int) -> Tensor:
 
     Args:
         images: float [N, C, H, W].
-        side: Height and width of the output.
-
-    Returns:
-        float [N, C, side, side].
+        side: Height and width of the output, float [N, C, side, side].
     """
     return _interpolated(_interpolated(images, side, dim=3), side, dim=2)
 
@@ -239,45 +227,19 @@ def _picked(images: Tensor, index: Tensor, *, dim: int) -> Tensor:
     return images.gather(3, index.expand(*images.shape[:3], len(index)))
 
 
-def _read_state(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tensors of a weights file, which must be those of `shapes`; step counters are ignored."""
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """The floating-point tensors of a weights file; its step counters are left out."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make the reader raise anything at all
         raise InputError(
             f"{path} cannot be read as a PyTorch file of weights alone: {error}"
         ) from error
-    if not isinstance(state, dict) or not all(
-        isinstance(value, Tensor) for value in state.values()
-    ):
-        raise InputError(f"{path} does not hold a dictionary of tensors, as weights files do")
-    state = {str(k): v for k, v in state.items() if not str(k).endswith(".num_batches_tracked")}
-    wrong = {
-        "missing": [name for name in shapes if name not in state],
-        "surplus": [name for name in state if name not in shapes],
-        "of another shape": [
-            f"{name} {list(state[name].shape)} instead of {list(shape)}"
-            for name, shape in shapes.items()
-            if name in state and tuple(state[name].shape) != shape
-        ],
-        "not floating point": [name for name in state if not state[name].is_floating_point()],
-    }
-    if any(wrong.values()):
-        lists = "; ".join(f"{_some(names)} {what}" for what, names in wrong.items() if names)
-        raise InputError(f"{path} does not hold the Inception network of the FID: {lists}")
-    return state
-
-
-def _file_shapes(network: InceptionNetwork) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each tensor that a weights file of this network holds, before folding."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, parameter in network.named_parameters():
-        layer = name.removesuffix(".conv.bias")
-        if layer != name:
-            shapes |= {f"{layer}.bn.{part}": tuple(parameter.shape) for part in _NORM}
-        else:
-            shapes[name] = tuple(parameter.shape)
-    return shapes
+    tensors = state if isinstance(state, dict) else {"": state}
+    tensors = {k: v for k, v in tensors.items() if not str(k).endswith(".num_batches_tracked")}
+    if not all(isinstance(v, Tensor) and v.is_floating_point() for v in tensors.values()):
+        raise InputError(f"{path} does not hold a dictionary of floating-point tensors")
+    return tensors
 
 
 def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -297,8 +259,3 @@ def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
         elif ".bn." not in name:
             parameters[name] = tensor.float()
     return parameters
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -26,12 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cascore.measurement import ExtractorIdentity
-from cascore.metrics.extractors.common import (
-    as_colour,
-    in_batches,
-    require_images,
-    usable_device,
-)
+from cascore.metrics.extractors.common import as_colour, in_batches, require_images, usable_device
 from cascore.noise import philox
 from cascore.pixels import to_float
 
@@ -72,19 +67,10 @@ class RandomConvolution:
         return _DIMENSION
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, 256], on the CPU, of images uint8 [N, 1 or 3, H, W], sides from 8.
-
-        Raises:
-            InputError: Images of another type or shape.
-        """
+        """Features float32 [N, 256], on the CPU, of images uint8 [N, 1 or 3, H, W], sides >= 8."""
         require_images(images, _NAME, channels=(1, 3), smallest=_SMALLEST)
-        return in_batches(
-            self._features,
-            images,
-            device=self.mean.device,
-            batch_size=_BATCH,
-            dimension=_DIMENSION,
-        )
+        device = self.mean.device
+        return in_batches(self._features, images, device, batch_size=_BATCH, dimension=_DIMENSION)
 
     def _features(self, images: Tensor) -> Tensor:
         raw = _raw_features(to_float(images), self.filters)
@@ -92,11 +78,7 @@ class RandomConvolution:
 
 
 def random_convolution(device: torch.device | str = "cpu") -> RandomConvolution:
-    """The network, always the same one, on a device.
-
-    Raises:
-        InputError: No such device.
-    """
+    """The network, always the same one, on a device."""
     network, device = _on_the_cpu(), usable_device(device)
     return RandomConvolution(
         identity=network.identity,

@@ -83,9 +83,7 @@ class ModuleExtractor:
     def __call__(self, images: Tensor) -> Tensor:
         """Features float32 [N, dimension], on the CPU, of images uint8 [N, C, H, W].
 
-        Raises:
-            InputError: Images of another type or shape, a module in training mode, or one that
-                returns something other than [N, dimension].
+        A module in training mode, or one that returns other shapes, raises InputError.
         """
         name, channels = self.identity.name, len(self.mean)
         require_images(images, name, channels=(1, 3) if channels == 3 else (channels,))
@@ -98,7 +96,7 @@ class ModuleExtractor:
         return in_batches(
             self._features,
             images,
-            device=next((tensor.device for tensor in tensors), torch.device("cpu")),
+            next((tensor.device for tensor in tensors), torch.device("cpu")),
             batch_size=self.batch_size,
             dimension=self.dimension,
         )
@@ -124,11 +122,7 @@ class ModuleExtractor:
 
 
 def state_digest(module: nn.Module, preparation: str) -> str:
-    """SHA-256 of a preparation in words and of each tensor of a module: name, type, shape, bytes.
-
-    Raises:
-        InputError: Something in the module's state is not a tensor.
-    """
+    """SHA-256 of a preparation in words and of a module's tensors: name, type, shape, bytes."""
     digest = hashlib.sha256(preparation.encode())
     for name, tensor in sorted(module.state_dict().items()):
         if not isinstance(tensor, Tensor):
