@@ -74,7 +74,8 @@ def nearest_neighbours(
     if chunk < 1:
         raise InputError(f"chunk is {chunk}; expected at least 1")
     parts = [
-        _nearest(part.flatten(1), references.flatten(1), k, chunk) for part in queries.split(chunk)
+        _nearest(part.flatten(1), references.flatten(1), k, chunk)
+        for part in torch.split(queries, chunk)
     ]
     distances, indices = zip(*parts, strict=True)
     return Neighbours(distance=torch.cat(distances), index=torch.cat(indices))
