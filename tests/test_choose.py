@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from running import run
+from scipy.spatial.distance import pdist
 
 from cascore.data.survey import FolderSurvey, fitting_options, fitting_sizes, survey_folder
 from cascore.errors import InputError
@@ -16,7 +17,7 @@ from cascore.experiment.cost import step_cost
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Data
 from cascore.pixels import save_png, to_float
-from cascore.schedule import largest_distance, level_count
+from cascore.schedule import level_count
 
 COLOUR_32 = FolderSurvey(images=100, smallest=32, one_size=(32, 32), grey=0)
 
@@ -135,7 +136,7 @@ def test_levels_are_techniques_1_and_2(photos):
 
     images = load_images(f"folder:{photos}", "train")
     schedule, reason = choose_levels(images)
-    exact = largest_distance(to_float(images.images))
+    exact = pdist(to_float(images.images).flatten(1).double().numpy()).max()
     assert exact <= schedule.first < exact + 0.1
     assert schedule.levels == level_count(3 * 16 * 16, schedule.first, 0.01)
     assert "Technique 1" in reason

@@ -10,7 +10,6 @@ from scipy.spatial.distance import pdist, squareform
 from cascore.data import load_images
 from cascore.data.diameter import image_diameter
 from cascore.errors import InputError
-from cascore.schedule import largest_distance
 
 GENERATOR = np.random.default_rng(37)
 
@@ -39,9 +38,13 @@ def test_it_is_that_of_all_pairs(kind, count):
     assert math.isclose(distances[found.pair], found.low, rel_tol=1e-14)
 
 
-def test_it_is_that_of_the_other_implementation():
+def test_of_the_digits_and_of_black_and_white():
     digits = load_images("digits", "train").images
-    assert math.isclose(image_diameter(digits).low, largest_distance(digits / 255), rel_tol=1e-6)
+    furthest = pdist(digits.flatten(1).double().numpy() / 255).max()
+    assert math.isclose(image_diameter(digits).low, furthest, rel_tol=1e-14)
+    digits[[3, 40]] = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None]
+    assert image_diameter(digits).pair in ((3, 40), (40, 3))
+    assert math.isclose(image_diameter(digits).low, 8, rel_tol=1e-14)
 
 
 def test_images_near_the_mean_are_left_out():

@@ -7,7 +7,6 @@ import pytest
 import torch
 from diffusers import EDMEulerScheduler
 from scipy import optimize, stats
-from scipy.spatial.distance import pdist
 from scipy.stats import norm
 
 from cascore.errors import InputError
@@ -16,7 +15,6 @@ from cascore.schedule import (
     check_sigmas,
     geometric_sigmas,
     karras_sigmas,
-    largest_distance,
     level_count,
     stretch,
 )
@@ -200,83 +198,3 @@ def test_one_number_needs_few_levels():
 def test_misused_technique_2_is_an_input_error(dimension, first, last, coverage):
     with pytest.raises(InputError):
         level_count(dimension, first, last, coverage=coverage)
-
-
-# --- Technique 1
-
-
-@pytest.mark.parametrize("chunk", [1, 3, 16, 64, 1024])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_largest_distance_is_that_of_brute_force(chunk, dtype):
-    images = torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(chunk), dtype=dtype)
-    expected = pdist(images.double().flatten(1).numpy()).max()
-    # Centred float64 coordinates are right to 1e-16 of 1, a sum of 192 squares to 1e-14.
-    assert largest_distance(images, chunk=chunk) == pytest.approx(expected, rel=1e-13)
-
-
-@pytest.mark.parametrize("chunk", [7, 256])
-def test_near_ties_are_told_apart_in_float64(chunk):
-    """200 pairs of antipodes, all distances equal to 1e-9: float32 cannot see which is largest."""
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(200, 300))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    radii = 3 * (1 + 1e-9 * rng.permutation(200) / 200)[:, None]
-    points = np.concatenate([directions * radii, -directions * radii])
-    points = points[rng.permutation(400)] + 0.5
-    found = largest_distance(torch.from_numpy(points), chunk=chunk)
-    assert found == pytest.approx(pdist(points).max(), rel=1e-13)
-    assert found == pytest.approx(6 * (1 + 1e-9 * 199 / 200), rel=1e-12)
-
-
-def test_near_ties_far_from_the_origin():
-    """Without centring, float32 products would lose distances of 1 beside squares of 1e6."""
-    rng = np.random.default_rng(1)
-    points = 1000 + rng.random((60, 20))
-    found = largest_distance(torch.from_numpy(points), chunk=16)
-    assert found == pytest.approx(pdist(points).max(), rel=1e-12)
-
-
-def test_black_and_white_are_the_corners_apart():
-    images = torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    images[3], images[40] = 0, 1
-    assert largest_distance(images, chunk=8) == pytest.approx(math.sqrt(48), rel=1e-14)
-
-
-@pytest.mark.parametrize("chunk", [4, 100])
-def test_duplicates_do_no_harm(chunk):
-    one = torch.rand(1, 7, generator=torch.Generator().manual_seed(0))
-    assert largest_distance(one.repeat(20, 1), chunk=chunk) == 0
-    other = one + torch.eye(7)[:1]
-    pair = torch.cat([one.repeat(20, 1), other.repeat(20, 1)])
-    expected = float((other - one).double().norm())
-    assert largest_distance(pair, chunk=chunk) == pytest.approx(expected, rel=1e-13)
-
-
-@pytest.mark.parametrize(("chunk", "blocks"), [(10, 1), (4, 6), (5, 3)])
-def test_progress_counts_every_block_once(chunk, blocks):
-    seen = []
-    largest_distance(torch.rand(10, 2), chunk=chunk, progress=lambda *at: seen.append(at))
-    assert seen == [(i + 1, blocks) for i in range(blocks)]
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [(torch.rand(1, 4), "not 1"), (torch.zeros(3, 4, dtype=torch.uint8), "uint8")],
-)
-def test_the_largest_distance_refuses_bytes_and_a_single_datum(images, message):
-    with pytest.raises(InputError, match=message):
-        largest_distance(images)
-
-
-@pytest.mark.parametrize("pixel", [NAN, INF, -INF])
-def test_the_largest_distance_refuses_pixels_that_are_not_finite(pixel):
-    images = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
-    images[2, 1] = pixel
-    with pytest.raises(InputError, match="finite"):
-        largest_distance(images, chunk=2)
-
-
-@pytest.mark.parametrize("chunk", [0, -1])
-def test_the_largest_distance_needs_a_chunk(chunk):
-    with pytest.raises(InputError, match=f"chunk must be at least 1, not {chunk}"):
-        largest_distance(torch.eye(3), chunk=chunk)

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cascore.errors import InputError
 from cascore.sampling import Step, consistent_steps, langevin_steps
-from cascore.schedule import geometric_sigmas, karras_sigmas, largest_distance
+from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import (
     EmpiricalDenoiser,
     GaussianMixtureDenoiser,
@@ -286,7 +286,7 @@ def test_a_mixture_needs_one_deviation_and_one_weight_for_each_mean():
             GaussianMixtureDenoiser(means, torch.ones(stds), torch.ones(weights))
 
 
-@pytest.mark.parametrize("function", [gaussian_law, noise_std, karras_sigmas, largest_distance])
+@pytest.mark.parametrize("function", [gaussian_law, noise_std, karras_sigmas])
 def test_settings_are_given_by_name(function):
     kinds = {each.name: each.kind for each in inspect.signature(function).parameters.values()}
     by_name = {"std", "start", "rho", "chunk"} & kinds.keys()

@@ -146,22 +146,15 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, gan: GanLoss = lsgan) -> T
 
 
 def hybrid_loss(
-    real: Tensor,
-    fake: Tensor,
-    denoised: Tensor,
-    drawn: Corrupted,
-    *,
-    weight: float,
-    gan: GanLoss = lsgan,
+    real: Tensor, fake: Tensor, dsm: Tensor, *, weight: float, gan: GanLoss = lsgan
 ) -> Tensor:
     """Eq. 5: E(D(H) - 1)^2 + lambda E||H - x||^2 / (2 sigma^2); scalar.
 
     Args:
         real: D(x), [N]; only the relativistic losses look at it.
         fake: D(H(x~, sigma)), [N].
-        denoised: H(x~, sigma), [N, ...].
-        drawn: the draw that H was computed from.
+        dsm: the score matching loss of each sample, [N], from `dsm_loss`.
         weight: lambda, of the DSM term.
         gan: another pair of `GAN_LOSSES`.
     """
-    return gan.generator(real, fake) + weight * dsm_loss(denoised, drawn).mean()
+    return gan.generator(real, fake) + weight * dsm.mean()

@@ -1,10 +1,10 @@
-"""Noise levels: Eq. 2, Techniques 1 and 2 of Song & Ermon (2020), and other spacings.
+"""Noise levels (Eq. 2, Technique 2 and other spacings) and step sizes (Technique 4, Proposition 3).
 
-Schedules are float64 tensors on the CPU, strictly decreasing and positive.
+Schedules are float64 tensors on the CPU, strictly decreasing and positive. The Techniques are those
+of Song & Ermon (2020); Technique 1, sigma_1, is `cascore.data.diameter`.
 """
 
 import math
-from collections.abc import Callable
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -27,7 +27,6 @@ __all__ = [
     "kappa_from_eta",
     "karras_sigmas",
     "langevin_step_size",
-    "largest_distance",
     "level_count",
     "stretch",
 ]
@@ -148,57 +147,6 @@ def _overlap_ratio(dimension: int, coverage: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if covered(middle) < coverage else (low, middle)
     return (low + high) / 2
-
-
-def largest_distance(
-    images: Tensor, *, chunk: int = 1024, progress: Callable[[int, int], None] | None = None
-) -> float:
-    """Technique 1: sigma_1, the largest Euclidean distance between two data, exact.
-
-    Candidates come from float32 products, block by block; the few pairs within rounding of the
-    largest are measured again in float64, so that the answer is exact and fast.
-
-    Args:
-        images: [N, ...], float in [0, 1], N >= 2.
-        chunk: rows of a block; memory is about 8 chunk^2 bytes beside the data.
-        progress: called with (blocks done, blocks in all).
-    """
-    if len(images) < 2:
-        raise InputError(f"the largest distance needs at least 2 data, not {len(images)}")
-    if not images.is_floating_point():
-        raise InputError(f"images must be float in [0, 1], not {images.dtype}")
-    if chunk < 1:
-        raise InputError(f"chunk must be at least 1, not {chunk}")
-    data = images.reshape(len(images), -1)
-    starts = range(0, len(data), chunk)
-    total, done, best = len(starts) * (len(starts) + 1) // 2, 0, 0.0
-    # Centring keeps |a|^2 + |b|^2 - 2ab from cancelling; it leaves distances alone.
-    center = data.mean(dim=0, dtype=torch.float64)
-    if not bool(center.isfinite().all()):  # no comparison below would ever choose a NaN
-        raise InputError("images must be finite, but some pixels are NaN or infinite")
-    for i in starts:
-        a = data[i : i + chunk].double() - center
-        for j in starts[starts.index(i) :]:
-            b = data[j : j + chunk].double() - center
-            best = max(best, _largest_squared(a, b))
-            done += 1
-            if progress is not None:
-                progress(done, total)
-    return math.sqrt(best)
-
-
-def _largest_squared(a: Tensor, b: Tensor) -> float:
-    a32, b32 = a.float(), b.float()
-    squared = a32.square().sum(1)[:, None] + b32.square().sum(1) - 2 * a32 @ b32.T
-    # float32 errs here by about 1e-6 of the squared norms (measured; rounding errors average out).
-    # Ten times that picks every pair that could be the largest; float64 then decides.
-    slack = float(a32.square().sum(1).max() + b32.square().sum(1).max()) * 1e-5
-    rows, columns = (squared >= squared.max() - slack).nonzero(as_tuple=True)
-    best = 0.0
-    for start in range(0, len(rows), 4096):
-        part = slice(start, start + 4096)
-        best = max(best, float((a[rows[part]] - b[columns[part]]).square().sum(1).max()))
-    return best
 
 
 def _check_range(first: float, last: float, count: int) -> None:

@@ -1,14 +1,14 @@
 """One update of each player: Eq. 4 for the discriminator, Eq. 1 or 5 for the score network."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cascore.errors import InputError
-from cascore.losses import Corrupted, GanLoss, discriminator_loss, dsm_loss
+from cascore.losses import Corrupted, GanLoss, discriminator_loss, dsm_loss, hybrid_loss
 from cascore.noise import KeyedNoise
 from cascore.training.parallel import Workers
 
@@ -94,33 +94,29 @@ def score_step(
         TrainingDivergedError: a loss that is not finite, with the sigma of the worst sample.
     """
     denoised = _called(denoiser, drawn.noisy, drawn.sigma, precision=precision)
-    each = dsm_loss(denoised, drawn)
-    loss, generator = each.mean(), None
-    if discriminator is not None:
-        with _frozen(discriminator):
+    dsm = dsm_loss(denoised, drawn)
+    loss, generator = dsm.mean(), None
+    with nullcontext() if discriminator is None else _frozen(discriminator):
+        if discriminator is not None:
             # Losses over all processes: a relativistic average needs every D(x) of the batch.
             real, fake = (
                 workers.gather(_called(discriminator, images, precision=precision))
                 for images in (drawn.clean, _clamped(denoised, clamp))
             )
-            generator = gan.generator(real, fake)
-            loss = generator + weight * loss
-            optimizer.zero_grad(set_to_none=True)
-            total = _checked(loss, each, drawn, workers)
-            loss.backward()  # type: ignore[no-untyped-call]
-    else:
+            loss = hybrid_loss(real, fake, dsm, weight=weight, gan=gan)
+            generator = gan.generator(real.detach(), fake.detach())
         optimizer.zero_grad(set_to_none=True)
-        total = _checked(loss, each, drawn, workers)
+        mean_dsm = _checked(loss, dsm, drawn, workers)
         loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return ScoreLosses(dsm=total, generator=None if generator is None else generator.detach())
+    return ScoreLosses(dsm=mean_dsm, generator=generator)
 
 
-def _checked(loss: Tensor, each: Tensor, drawn: Corrupted, workers: Workers) -> Tensor:
+def _checked(loss: Tensor, dsm: Tensor, drawn: Corrupted, workers: Workers) -> Tensor:
     """The mean DSM loss over all processes, once both it and the loss are finite everywhere."""
-    means = workers.mean(torch.stack([each.mean().detach(), loss.detach()]))
+    means = workers.mean(torch.stack([dsm.mean().detach(), loss.detach()]))
     if not bool(torch.isfinite(means).all()):
-        losses = workers.gather(each.detach())
+        losses = workers.gather(dsm.detach())
         sigmas = workers.gather(drawn.sigma)
         worst = int(losses.nan_to_num(nan=torch.inf, posinf=torch.inf).argmax())
         raise TrainingDivergedError(
