@@ -2,8 +2,7 @@
 
 import torch
 
-from cascore.evaluation.evaluate import evaluate
-from cascore.evaluation.question import Question
+from cascore.evaluation.evaluate import EvaluationSettings, evaluate
 from cascore.experiment.settings import Sampler
 from cascore.pixels import save_png
 
@@ -11,20 +10,9 @@ CPU = torch.device("cpu")
 SAMPLER = Sampler(steps=4)
 
 
-class Silent:
-    def __init__(self, title, total):
-        del title, total
-
-    def __enter__(self):
-        return lambda more: None
-
-    def __exit__(self, *what):
-        pass
-
-
 def ask(path, **settings):
-    question = Question(path=path, sampler=SAMPLER, **settings)
-    return evaluate(question, device=CPU, counting=Silent, command="cascore evaluate it")
+    asked = EvaluationSettings(path=path, sampler=SAMPLER, **settings)
+    return evaluate(asked, device=CPU, command="cascore evaluate it")
 
 
 def write_images(images, folder):

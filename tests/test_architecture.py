@@ -23,12 +23,6 @@ ROOMS = (
 )  # fmt: skip
 """From the ground up: a room imports itself and what stands before it."""
 
-UNTIL_MOVED = {
-    ("experiment", "model"),
-    ("experiment", "evaluation"),
-}
-"""Imports that go up today, each of which an open change takes away."""
-
 NARROW = {"networks": {"errors"}}
 """Rooms that see less than all below them: networks know neither schedules nor losses."""
 
@@ -77,7 +71,7 @@ def import_problems(package):
             target = rest.split(".")[0]
             upward = top == "cascore" and target not in below
             misplaced = room not in ONLY_IN.get(top, {room})
-            if top == "" or misplaced or (upward and (room, target) not in UNTIL_MOVED):
+            if top == "" or misplaced or (upward):
                 yield f"{name} imports {imported}"
 
 

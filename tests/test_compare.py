@@ -9,9 +9,15 @@ from example_records import RECORD, TRAIN
 from running import run
 
 from cascore.errors import InputError
-from cascore.evaluation.comparison import FIELDS, mismatches, rank, require_comparable
-from cascore.evaluation.comparison_chart import comparison_chart
-from cascore.evaluation.entries import Entry, find_entries
+from cascore.evaluation.compare import (
+    FIELDS,
+    Row,
+    comparison_chart,
+    find_rows,
+    mismatches,
+    rank,
+    require_comparable,
+)
 from cascore.measurement import ExtractorIdentity, Selection, write_measurements
 
 
@@ -25,8 +31,8 @@ def changed(**parts):
     return record
 
 
-def entries(tmp_path, *records):
-    return [Entry(f"e{i}", tmp_path / f"{i}.json", each) for i, each in enumerate(records)]
+def rows(tmp_path, *records):
+    return [Row(f"e{i}", tmp_path / f"{i}.json", each) for i, each in enumerate(records)]
 
 
 OTHERS = {
@@ -50,8 +56,8 @@ def test_every_field_has_a_case():
 @pytest.mark.parametrize("field", OTHERS)
 def test_numbers_that_differ_in_a_field_are_not_ranked_unless_it_is_accepted(field, tmp_path):
     other, here, there = OTHERS[field]
-    pair = entries(tmp_path, RECORD, other)
-    assert [each.field for each in mismatches(pair)] == [field]
+    pair = rows(tmp_path, RECORD, other)
+    assert list(mismatches(pair)) == [field]
     with pytest.raises(InputError) as told:
         require_comparable(pair)
     line = next(x for x in str(told.value).splitlines() if x.startswith(f"  {field}: "))
@@ -65,14 +71,14 @@ def test_numbers_that_differ_in_a_field_are_not_ranked_unless_it_is_accepted(fie
 def test_all_fields_that_differ_are_named_at_once(tmp_path):
     other = changed(images__form="raw", images__count=5, selection=None)
     with pytest.raises(InputError, match="--accept count form selection"):
-        require_comparable(entries(tmp_path, RECORD, other), accepted=["count"])
+        require_comparable(rows(tmp_path, RECORD, other), accepted=["count"])
     with pytest.raises(InputError, match="no field 'colour'"):
-        mismatches(entries(tmp_path, RECORD), accepted=["colour"])
+        mismatches(rows(tmp_path, RECORD), accepted=["colour"])
 
 
 def test_another_number_of_candidates_is_another_selection(tmp_path):
     fewer = changed(selection=Selection(metric="frechet", value=9.0, step=5, candidates=2))
-    assert [each.field for each in mismatches(entries(tmp_path, RECORD, fewer))] == ["selection"]
+    assert list(mismatches(rows(tmp_path, RECORD, fewer))) == ["selection"]
 
 
 @pytest.mark.parametrize(
@@ -86,35 +92,35 @@ def test_another_number_of_candidates_is_another_selection(tmp_path):
     ],
 )
 def test_what_is_compared_may_differ(other, tmp_path):
-    assert mismatches(entries(tmp_path, RECORD, other)) == []
+    assert mismatches(rows(tmp_path, RECORD, other)) == {}
 
 
 def test_ranks_count_who_is_better_beyond_the_95_percent_interval(tmp_path):
     # Errors 0.1 combine to 0.1414; 1.96 of them are 0.2772.
     values = {"a": 2.0, "b": 2.277, "c": 2.278, "d": 3.0}
-    found = rank(entries(tmp_path, *(changed(value=v) for v in reversed(values.values()))))
-    assert [each.entry.record.value for each in found] == [2.0, 2.277, 2.278, 3.0]
+    found = rank(rows(tmp_path, *(changed(value=v) for v in reversed(values.values()))))
+    assert [each.measurement.value for each in found] == [2.0, 2.277, 2.278, 3.0]
     assert [each.rank for each in found] == [1, 1, 2, 4]
     assert [each.tied for each in found] == [False, True, False, False]
-    assert not any(each.at_floor for each in found)
+    assert not any(each.measurement.at_floor for each in found)
 
 
 def test_more_is_better_where_it_is(tmp_path):
     high, low = (changed(metric="recall", value=v, error=0.01, floor=None) for v in (0.9, 0.1))
-    found = rank(entries(tmp_path, low, high))
-    assert [(each.rank, each.entry.record.value) for each in found] == [(1, 0.9), (2, 0.1)]
+    found = rank(rows(tmp_path, low, high))
+    assert [(each.rank, each.measurement.value) for each in found] == [(1, 0.9), (2, 0.1)]
 
 
 def test_what_is_best_in_the_middle_is_listed_and_not_ranked(tmp_path):
     ratios = [changed(metric="memorisation", value=v) for v in (None, 0.5, 1.0)]
-    found = rank(entries(tmp_path, *ratios))
+    found = rank(rows(tmp_path, *ratios))
     assert [each.rank for each in found] == [None] * 3
-    assert found[-1].entry.record.value is None
+    assert found[-1].measurement.value is None
 
 
 def test_a_distance_at_the_floor_says_so(tmp_path):
     at, above = (changed(value=v, error=0.001) for v in (0.239, 0.241))  # 0.2 + 2 * 0.02
-    assert [each.at_floor for each in rank(entries(tmp_path, at, above))] == [True, False]
+    assert [each.measurement.at_floor for each in rank(rows(tmp_path, at, above))] == [True, False]
 
 
 def test_entries_are_found_in_files_folders_and_runs(tmp_path):
@@ -125,14 +131,14 @@ def test_entries_are_found_in_files_folders_and_runs(tmp_path):
 
     def values(path, **options):
         asked = {"metric": "frechet", "form": "denoised", "split": None} | options
-        return [each.record.value for each in find_entries([path], **asked)]
+        return [each.measurement.value for each in find_rows([path], **asked)]
 
     run = tmp_path / "run"
     assert values(run) == values(run / "evaluations") == [2.5, 2.5]
     assert values(run / "evaluations" / "a.json", form="both") == [2.5, 1.0]
     assert values(run, split="test") == [7.0]
     assert values(run, form="raw") == [1.0]
-    found = find_entries([run], metric="frechet", form="denoised", split=None)
+    found = find_rows([run], metric="frechet", form="denoised", split=None)
     assert [each.label for each in found] == ["12 calls", "100 calls"]
 
 
@@ -140,14 +146,14 @@ def test_labels_name_the_levels_where_they_differ(tmp_path):
     settings = [{**RECORD.sampler.settings, "spacing": each} for each in ("geometric", "centred")]
     for name, each in zip("ab", settings, strict=True):
         write_measurements(tmp_path / f"{name}.json", [changed(sampler__settings=each)])
-    found = find_entries([tmp_path], metric="frechet", form="denoised", split=None)
+    found = find_rows([tmp_path], metric="frechet", form="denoised", split=None)
     assert [each.label for each in found] == ["geometric levels", "centred levels"]
 
 
 def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):
     write_measurements(tmp_path / "a.json", [changed(images__form="images")])
     for form in ("raw", "denoised", "both"):
-        assert find_entries([tmp_path / "a.json"], metric="frechet", form=form, split=None)
+        assert find_rows([tmp_path / "a.json"], metric="frechet", form=form, split=None)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +169,7 @@ def test_nothing_to_compare_is_told(tmp_path, metric, path, told):
     write_measurements(tmp_path / "a.json", [RECORD])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=told):
-        find_entries([tmp_path / path], metric=metric, form="denoised", split=None)
+        find_rows([tmp_path / path], metric=metric, form="denoised", split=None)
 
 
 def test_the_command_prints_a_table_and_draws(tmp_path, capsys):
@@ -197,7 +203,7 @@ def test_the_command_refuses_with_the_way_out(tmp_path, capsys):
 
 
 def test_a_chart_has_a_dot_for_every_finite_value_and_refuses_other_endings(tmp_path):
-    ranked = rank(entries(tmp_path, RECORD, changed(value=3.0), changed(value=None)))
+    ranked = rank(rows(tmp_path, RECORD, changed(value=3.0), changed(value=None)))
     comparison_chart(ranked, tmp_path / "deep" / "a.png", title="a", across="b")
     assert (tmp_path / "deep" / "a.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match=r"\.png, \.svg or \.pdf"):

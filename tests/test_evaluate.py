@@ -57,7 +57,7 @@ def trained(tmp_path_factory):
 
 def test_the_same_number_twice_and_to_1e_4_at_any_batch_size(trained):
     def numbers(batch_size):
-        return by_name(ask(trained, count=100, batch_size=batch_size).records)
+        return by_name(ask(trained, count=100, batch_size=batch_size).measurements)
 
     whole = numbers(100)
     assert numbers(100) == whole
@@ -87,7 +87,7 @@ def test_every_number_is_that_of_the_library(trained):
         rows = torch.randperm(1437, generator=torch.Generator().manual_seed(0))[:360].sort().values
         pixels = [to_float(each) for each in (images, train.images[rows], test.images)]
         shares = precision_recall(seen[0], drawn)
-        found = by_name(answer.records, form)
+        found = by_name(answer.measurements, form)
         assert found == pytest.approx(
             {
                 ("frechet", "train"): frechet_distance(sums[0], sums[1]),
@@ -99,22 +99,22 @@ def test_every_number_is_that_of_the_library(trained):
             },
             rel=1e-6,  # features of other batches may differ by rounding in float32
         )
-        record = next(each for each in answer.records if each.images.form == form)
+        record = next(each for each in answer.measurements if each.images.form == form)
         assert record.images.digest == array_digest(images.numpy())
 
 
 def test_raw_and_denoised_are_not_mixed_up(trained, monkeypatch):
     """The network of three steps hardly denoises, so here are pixels that say which is which."""
     values = Samples(raw=torch.zeros(20, 1, 8, 8), denoised=torch.ones(20, 1, 8, 8), nfe=1)
-    monkeypatch.setattr("cascore.evaluation.sources.generate", lambda *a, **k: values)
-    found = {each.images.form: each.images for each in ask(trained, count=20).records}
+    monkeypatch.setattr("cascore.evaluation.evaluate.generate", lambda *a, **k: values)
+    found = {each.images.form: each.images for each in ask(trained, count=20).measurements}
     for form, level in (("raw", 0), ("denoised", 255)):
         pixels = torch.full((20, 1, 8, 8), level, dtype=torch.uint8)
         assert found[form].digest == array_digest(pixels.numpy())
 
 
 def test_a_record_says_everything(trained):
-    record = ask(trained, count=60, first_seed=7, batch_size=50).records[0]
+    record = ask(trained, count=60, first_seed=7, batch_size=50).measurements[0]
     weights = trained / "checkpoints" / "step-00000003" / "state.safetensors"
     train = load_images("digits", "train")
     assert record.metric == "frechet"
@@ -144,7 +144,7 @@ def test_a_record_says_everything(trained):
 
 
 def test_comparisons_are_with_as_many_real_images(trained):
-    records = ask(trained, count=60, metrics=("kernel", "density-coverage")).records
+    records = ask(trained, count=60, metrics=("kernel", "density-coverage")).measurements
     assert {each.metric for each in records} == {"kernel", "density", "coverage"}
     for each in records:
         assert (each.references[0].count, each.references[0].available) == (60, 1437)
@@ -158,16 +158,16 @@ def test_two_folders_are_compared_whole(tmp_path):
     assert answer.notices == [
         "memorisation left out: it needs the training images and held-out ones"
     ]
-    record = answer.records[0]
+    record = answer.measurements[0]
     (reference,) = record.references
     assert (reference.split, reference.count) == ("all", 200)
     assert (record.images.form, record.images.count, record.model) == ("images", 100, None)
     assert record.extractor.name == "random-convolution"
     assert record.floor is None  # 200 images cannot be halved in 256 dimensions
-    seen = ask(a, data=f"folder:{b}", extractor="digits").records[0]
+    seen = ask(a, data=f"folder:{b}", extractor="digits").measurements[0]
     assert seen.floor.extrapolated
     assert seen.value <= seen.floor.mean + 3 * seen.floor.spread  # both are real
-    assert ask(a, data=f"folder:{a}", metrics=("frechet",)).records[0].value < 1e-6
+    assert ask(a, data=f"folder:{a}", metrics=("frechet",)).measurements[0].value < 1e-6
 
 
 def test_another_size_is_refused_or_resized_and_said(tmp_path):
@@ -178,14 +178,14 @@ def test_another_size_is_refused_or_resized_and_said(tmp_path):
         ask(large, data="digits")
     box = FolderOptions(size=8, filter="box")
     resized, plain = (
-        ask(path, data="digits", folders=options, metrics=("frechet",)).records[0]
+        ask(path, data="digits", folders=options, metrics=("frechet",)).measurements[0]
         for path, options in ((large, box), (small, FolderOptions()))
     )
     assert resized.value == plain.value  # the mean of four equal pixels is the pixel
     assert resized.images.digest == plain.images.digest
     steps = {"size": 8, "crop": "center", "filter": "box", "mode": "auto"}
     assert (resized.images.preprocessing, plain.images.preprocessing) == (steps, {})
-    both = ask(large, data=f"folder:{large}", folders=box, extractor="digits").records[0]
+    both = ask(large, data=f"folder:{large}", folders=box, extractor="digits").measurements[0]
     assert both.references[0].settings == {"size": 8, "filter": "box"}
 
 
@@ -214,8 +214,8 @@ def test_stacked_digits_have_modes_and_the_published_kl(tmp_path, capsys):
 
 def test_a_model_directory_is_judged_and_has_no_checkpoints(trained, tmp_path):
     convert_run(trained, tmp_path / "model", weights="ema")
-    record = ask(tmp_path / "model", count=60, metrics=("frechet",)).records[0]
-    run = ask(trained, count=60, metrics=("frechet",)).records[0]
+    record = ask(tmp_path / "model", count=60, metrics=("frechet",)).measurements[0]
+    run = ask(trained, count=60, metrics=("frechet",)).measurements[0]
     assert record.value == run.value
     assert (record.images.source, run.images.source) == ("model", "run")
     assert record.model.step == run.model.step
@@ -249,7 +249,7 @@ def test_other_training_data_than_the_models_are_told(trained, tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused_before_sampling(trained, monkeypatch, settings, told):
-    monkeypatch.setattr("cascore.evaluation.sources.generate", None)
+    monkeypatch.setattr("cascore.evaluation.evaluate.generate", None)
     with pytest.raises(InputError, match=told):
         ask(trained, **settings)
 

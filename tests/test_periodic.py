@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from evaluating import Silent, ask
+from evaluating import ask
 from safetensors.torch import load_file
 
 from cascore.errors import InputError
-from cascore.evaluation.evaluate import evaluate
-from cascore.evaluation.question import Question
+from cascore.evaluation import evaluate as evaluating
+from cascore.evaluation.evaluate import EvaluationSettings, checkpoint_measure, evaluate
 from cascore.experiment import periodic
 from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.presets import PRESETS
@@ -35,7 +35,8 @@ def tiny(**train):
 
 
 def go(experiment, folder, **settings):
-    return list(training_run(experiment, folder, device=CPU, **settings))
+    measure = checkpoint_measure(experiment, folder, device=CPU)
+    return list(training_run(experiment, folder, device=CPU, **{"measure": measure} | settings))
 
 
 def distances(folder):
@@ -65,18 +66,19 @@ def test_training_does_not_notice(whole, tmp_path):
         assert (folder / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
 
 
-def test_the_real_images_are_seen_once(tmp_path, monkeypatch):
-    calls, true = [], periodic.ready_for_model
+def test_the_real_images_are_seen_once_and_each_checkpoint_is_loaded_once(tmp_path, monkeypatch):
+    calls = []
+    for name in ("load_reference", "load_model"):
+        true = getattr(evaluating, name)
 
-    def counted(*args, **kwargs):
-        calls.append(args)
-        return true(*args, **kwargs)
+        def counted(*args, name=name, true=true, **kwargs):
+            calls.append(name)
+            return true(*args, **kwargs)
 
-    monkeypatch.setattr(periodic, "ready_for_model", counted)
-    monkeypatch.setattr("cascore.evaluation.evaluate.ready_for_model", None)
+        monkeypatch.setattr(evaluating, name, counted)
     go(tiny(steps=4), tmp_path / "run")
     assert list(distances(tmp_path / "run")) == [2, 4]
-    assert len(calls) == 1
+    assert calls == ["load_model", "load_reference", "load_model"]
 
 
 def test_every_chosen_step_has_a_record_and_the_best_is_kept(whole):
@@ -84,9 +86,9 @@ def test_every_chosen_step_has_a_record_and_the_best_is_kept(whole):
     found = distances(folder)
     assert list(found) == [2, 4, 6]
     assert [each.partition(":")[0] for each in told] == ["step 2", "step 4", "step 6"]
-    best = min(found, key=found.get)
     selection = read_selection(folder)
-    assert (selection.step, selection.value) == (best, found[best])
+    best = selection.step
+    assert selection.value == found[best]
     assert (selection.metric, selection.candidates) == ("frechet", 3)
     assert [each.step for each in checkpoints(folder / "best")] == [best]
     model = load_model(folder, device=CPU, checkpoint="best")
@@ -100,17 +102,17 @@ def test_the_distance_is_that_of_the_command_on_samples_of_its_own(whole):
     assert record.images.first_seed == FIRST_SEED
     assert (record.images.form, record.references[0].split) == ("denoised", "train")
 
-    question = Question(
+    question = EvaluationSettings(
         path=folder, sampler=Sampler(), first_seed=FIRST_SEED, count=20, metrics=("frechet",)
     )
-    again = evaluate(question, device=CPU, counting=Silent, command="").records
+    again = evaluate(question, device=CPU).measurements
     assert record.value in {each.value for each in again if each.images.form == "denoised"}
 
 
 def test_a_record_of_the_best_carries_the_selection(whole):
     folder, _ = whole
     best, newest = (
-        ask(folder, count=20, metrics=("frechet",), checkpoint=name).records[0]
+        ask(folder, count=20, metrics=("frechet",), checkpoint=name).measurements[0]
         for name in ("best", "newest")
     )
     assert best.selection == read_selection(folder)
@@ -134,7 +136,7 @@ def test_a_run_that_was_stopped_has_the_same_evaluations(whole, tmp_path, stretc
 
 
 def test_an_evaluation_that_was_cut_short_is_made_up_for(whole, tmp_path, monkeypatch):
-    judge = periodic.PeriodicEvaluation.judge_newest
+    judge = periodic.PeriodicEvaluation.evaluate_newest
 
     def cut(self):
         if checkpoints(tmp_path / "run" / "checkpoints")[-1].step == 4:
@@ -142,7 +144,7 @@ def test_an_evaluation_that_was_cut_short_is_made_up_for(whole, tmp_path, monkey
         return judge(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(periodic.PeriodicEvaluation, "judge_newest", cut)
+        patch.setattr(periodic.PeriodicEvaluation, "evaluate_newest", cut)
         with pytest.raises(KeyboardInterrupt):
             go(tiny(), tmp_path / "run")
     assert list(distances(tmp_path / "run")) == [2]
@@ -167,24 +169,40 @@ def test_evaluations_after_the_checkpoint_and_a_torn_one_are_dropped_and_made_ag
     assert read_selection(run) == read_selection(folder)
 
 
-def test_a_worse_distance_leaves_the_best_and_counts(whole, tmp_path, monkeypatch):
-    values, true = iter([3.0, 1.0, 2.0]), periodic.evaluate
+def measured_as(values, experiment, folder):
+    """Who measures a checkpoint with its true provenance, but these values with error 0.1."""
+    true, left = checkpoint_measure(experiment, folder, device=CPU), iter(values)
+    return lambda step: replace(true(step), value=next(left), error=0.1)
 
-    def judged(*args, **kwargs):
-        answer, value = true(*args, **kwargs), next(values)
-        return replace(answer, records=[replace(each, value=value) for each in answer.records])
 
-    monkeypatch.setattr(periodic, "evaluate", judged)
-    run = tmp_path / "run"
-    go(tiny(keep_last=1), run)
-    assert distances(run) == {2: 3.0, 4: 1.0, 6: 2.0}
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ((3.0, 1.0, 2.0), 4),
+        ((3.0, 2.0, 1.0), 6),
+        ((1.0, 3.0, 2.0), 2),
+        ((1.0, 1.27, 1.28), 4),  # 1.96 times the error of a difference, 0.1 sqrt(2), is 0.277
+        ((1.2, 1.0, 1.27), 6),  # the last of those that tie with the least, not the least
+    ],
+)
+def test_the_last_of_those_that_tie_with_the_least_is_kept(tmp_path, values, best):
+    run, experiment = tmp_path / "run", tiny(keep_last=1)
+    go(experiment, run, measure=measured_as(values, experiment, run))
+    assert distances(run) == dict(zip((2, 4, 6), values, strict=True))
     selection = read_selection(run)
-    assert (selection.step, selection.value, selection.candidates) == (4, 1.0, 3)
-    assert [each.step for each in checkpoints(run / "best")] == [4]
+    assert (selection.step, selection.candidates) == (best, 3)
+    assert selection.value == distances(run)[best]
+    assert [each.step for each in checkpoints(run / "best")] == [best]
     assert [each.step for each in checkpoints(run / "checkpoints")] == [6]
     kept = load_file(checkpoints(run / "best")[0].tensors)
     weights = load_model(run, device=CPU, checkpoint="best").denoiser.state_dict()
     assert all(torch.equal(value, kept[f"ema.{name}"]) for name, value in weights.items())
+
+
+def test_who_asks_for_evaluations_says_who_measures(tmp_path):
+    with pytest.raises(InputError, match="measure=checkpoint_measure"):
+        go(tiny(), tmp_path / "run", measure=None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_settings_may_change_when_a_run_goes_on(whole, tmp_path):

@@ -7,12 +7,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from cascore.data import load_images
-from cascore.evaluation.judge import new_judge
+from cascore.evaluation.reference import load_reference
 from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Network, Sampler
-from cascore.metrics import load_classifier
+from cascore.experiment.settings import Data, Network, Sampler
 from cascore.model.loading import load_model
 from cascore.model.pretrained import shipped_names
 from cascore.pixels import to_uint8
@@ -69,8 +67,7 @@ def test_the_full_scale_compares_equal_calls_and_a_tenth_of_them():
 def gallery_of(trained):
     """The gallery for a model and its samples, with 30 pictures judged."""
     digits = PRESETS["digits"].data.name
-    sets = tuple(load_images(digits, split) for split in ("train", "test"))
-    judge = new_judge(extractor=load_classifier(digits), sets=sets, count=30)
+    judge = load_reference(Data(name=digits), count=30, device=CPU)
     sampler = Sampler(steps=3)
     samples = generate(
         trained.denoiser, shape=trained.shape, seeds=range(30), sampler=sampler,

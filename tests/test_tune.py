@@ -11,14 +11,21 @@ import pytest
 import torch
 from running import run
 
-from cascore.cli.tune import verdict
+from cascore.cli.tune import outcome as outcome_words
 from cascore.errors import InputError
-from cascore.evaluation.advice import Advised, Choice, advised, read_choices, write_choice
-from cascore.evaluation.evaluate import ready_for_model
-from cascore.evaluation.objective import default_candidate, frechet_objective, largest_kappa
-from cascore.evaluation.question import Question
+from cascore.evaluation.evaluate import EvaluationSettings, reference_for
 from cascore.evaluation.search import Candidate, search
-from cascore.evaluation.verification import question_of
+from cascore.evaluation.tune import (
+    Advised,
+    Choice,
+    advised,
+    default_candidate,
+    frechet_objective,
+    largest_kappa,
+    read_choices,
+    write_choice,
+)
+from cascore.evaluation.verify import settings_of_measurement
 from cascore.experiment.build import resolved
 from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS
@@ -139,21 +146,21 @@ def test_the_largest_kappa_replaces_99_percent_or_is_twice_the_default():
     schedule = PRESETS["digits"].schedule
     for steps in (2, 12, 50):
         gamma = (schedule.last / schedule.first) ** (1 / (steps - 1))
-        largest = largest_kappa(schedule, steps=steps)
-        untuned = default_candidate(steps=steps).kappa
+        largest = largest_kappa(schedule, calls=steps)
+        untuned = default_candidate(calls=steps).kappa
         assert largest == pytest.approx(max(2 * untuned, math.log(0.01) / math.log(gamma)))
     with pytest.raises(InputError, match="no noise to tune"):
-        largest_kappa(schedule, steps=1)
+        largest_kappa(schedule, calls=1)
 
 
 def test_the_default_is_that_of_sampling():
-    candidate, sampler = default_candidate(steps=12), resolved(Sampler(steps=12))
+    candidate, sampler = default_candidate(calls=12), resolved(Sampler(steps=12))
     assert (candidate.order, candidate.kappa) == (sampler.order, sampler.kappa)
 
 
 def outcome(objective):
     found = search(objective, default=DEFAULT, orders=(2,), largest=30)
-    return found, " ".join(verdict(found, name="runs/a", steps=12))
+    return found, " ".join(outcome_words(found, name="runs/a", steps=12))
 
 
 def test_each_outcome_has_its_words():
@@ -237,17 +244,17 @@ def test_the_objective_is_of_denoised_samples(trained):
     """At last levels this high they differ from the raw ones by more than a grey value."""
     model = load_model(trained)
     high = replace(model.experiment, schedule=replace(model.experiment.schedule, last=2.0))
-    model, question = model._replace(experiment=high), Question(path=trained, count=10)
-    ready = ready_for_model(question, model, device=CPU)
-    found = frechet_objective(
-        model, ready, steps=3, first_seed=5, count=10, batch_size=4, device=CPU
-    )(Candidate(1, 1.5), 2)
+    model, question = model._replace(experiment=high), EvaluationSettings(path=trained, count=10)
+    reference = reference_for(question, model, device=CPU)
+    found = frechet_objective(model, reference, calls=3, first_seed=5, batch_size=4, device=CPU)(
+        Candidate(1, 1.5), 2
+    )
     samples = generate(
         model.denoiser, shape=model.shape, seeds=range(25, 35), schedule=high.schedule,
         sampler=Sampler(steps=3, order=1, kappa=1.5), device=CPU,
     )  # fmt: skip
     raw, denoised = (
-        float(ready.view.judge.frechet(ready.view.judge.features(to_uint8(x)), "train").value)
+        reference.frechet(reference.see(to_uint8(x)), "train").mean
         for x in (samples.raw, samples.denoised)
     )
     assert found == pytest.approx(denoised, rel=1e-6)
@@ -282,7 +289,7 @@ def test_sampling_and_judging_take_the_choice_and_say_so(trained, tmp_path, caps
     assert first.sampler.settings["tuned"]["weights"] == first.model.digest
     (trained / "sampler.json").unlink()  # the record says enough to be computed again
     wanted = Sampler(order=1, kappa=3.25, steps=3, spacing="geometric")
-    assert question_of(first).sampler == wanted
+    assert settings_of_measurement(first).sampler == wanted
     assert run("verify", tmp_path / "r.json") == 0
 
 

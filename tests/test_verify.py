@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from evaluating import SAMPLER, Silent, ask, write_images
+from evaluating import SAMPLER, ask, write_images
 from running import run
 from safetensors.torch import load_file, save_file
 
 from cascore.data import FolderOptions, load_images
 from cascore.errors import InputError
-from cascore.evaluation.evaluate import evaluate
-from cascore.evaluation.question import Question
-from cascore.evaluation.verification import question_of, verify
+from cascore.evaluation.evaluate import EvaluationSettings, evaluate, silently
+from cascore.evaluation.verify import settings_of_measurement, verify
 from cascore.experiment import build
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
@@ -38,68 +37,68 @@ def trained(tmp_path):
 
 
 def again(records):
-    return verify(records, root=None, device=CPU, counting=Silent)
+    return verify(records, root=None, device=CPU)
 
 
 def test_a_run_is_found_again_to_the_bit_though_it_has_gone_on(trained):
-    records = ask(trained, count=30, checkpoint="1", metrics=TWO).records
+    records = ask(trained, count=30, checkpoint="1", metrics=TWO).measurements
     found = again(records)
-    assert [each.verdict for each in found] == ["equal"] * 8
-    assert [each.record for each in found] == records
+    assert [each.found for each in found] == ["equal"] * 8
+    assert [each.measurement for each in found] == records
     assert all(each.holds and each.changes == () for each in found)
     assert records[0].model.step == 1
 
 
 def test_each_number_stands_for_itself_and_costs_one_sampling(trained, monkeypatch):
-    records = ask(trained, count=30, metrics=("frechet", "kernel", "memorisation")).records
+    records = ask(trained, count=30, metrics=("frechet", "kernel", "memorisation")).measurements
     calls = []
 
     def counting(title, total):
         calls.append((title, total))
-        return Silent(title, total)
+        return silently(title, total)
 
     some = [records[-1], records[0]]  # of pixels, and of features
     found = verify(some, root=None, device=CPU, counting=counting)
-    assert [each.verdict for each in found] == ["equal", "equal"]
-    assert [each.record.metric for each in found] == ["memorisation", "frechet"]
+    assert [each.found for each in found] == ["equal", "equal"]
+    assert [each.measurement.metric for each in found] == ["memorisation", "frechet"]
     assert calls == [("sampling", 4 * 30)]
 
 
 def test_another_value_is_told_from_rounding_by_the_error(trained):
-    record = ask(trained, count=30, metrics=("frechet",)).records[0]
+    record = ask(trained, count=30, metrics=("frechet",)).measurements[0]
     near = replace(record, value=record.value + 0.9 * record.error)
     far = replace(record, value=record.value + 1.1 * record.error)
     unknown = replace(record, value=record.value * (1 + 2e-4), error=None)
     rounded = replace(record, value=record.value * (1 + 5e-5), error=None)
-    assert [each.verdict for each in again([near, far, unknown, rounded])] == [
+    assert [each.found for each in again([near, far, unknown, rounded])] == [
         "within uncertainty", "different", "different", "within uncertainty",
     ]  # fmt: skip
     assert [each.holds for each in again([near, far])] == [True, False]
 
 
 def test_what_moves_by_rounding_is_told_and_does_not_decide(trained):
-    record = ask(trained, count=30, metrics=("frechet",)).records[0]
+    record = ask(trained, count=30, metrics=("frechet",)).measurements[0]
     older = replace(
         record,
         software={**record.software, "torch": "1.0"},
         images=replace(record.images, digest="00" * 32),
     )
     (found,) = again([older])
-    assert found.verdict == "equal"
+    assert found.found == "equal"
     assert f"torch was 1.0, is {torch.__version__}" in found.changes
     assert any(each.startswith("pixels of the samples was 000000000000") for each in found.changes)
 
 
 def test_other_weights_are_found_before_anything_is_computed(trained, monkeypatch):
-    records = ask(trained, count=30, metrics=("frechet",)).records
+    records = ask(trained, count=30, metrics=("frechet",)).measurements
     path = trained / "checkpoints" / "step-00000002" / "state.safetensors"
     tensors = load_file(path)
     name = next(each for each in tensors if each.startswith("ema.") and each.endswith("weight"))
     tensors[name] = tensors[name] + 1e-3
     save_file(tensors, path)
-    monkeypatch.setattr("cascore.evaluation.verification.evaluate", None)
+    monkeypatch.setattr("cascore.evaluation.verify.evaluate", None)
     for each in again(records):
-        assert each.verdict == "not computed"
+        assert each.found == "not computed"
         assert not each.holds
         assert f"were {records[0].model.digest[:12]} at step 2" in each.changes[0]
     shutil.rmtree(path.parent)
@@ -107,7 +106,7 @@ def test_other_weights_are_found_before_anything_is_computed(trained, monkeypatc
 
 
 def test_other_data_or_another_extractor_are_another_number(trained):
-    record = ask(trained, count=30, metrics=("frechet",)).records[0]
+    record = ask(trained, count=30, metrics=("frechet",)).measurements[0]
     (reference,) = record.references
     other_data = replace(record, references=(replace(reference, digest="00" * 32),))
     other_eyes = replace(record, extractor=replace(record.extractor, digest="00" * 32))
@@ -116,18 +115,18 @@ def test_other_data_or_another_extractor_are_another_number(trained):
         (other_eyes, "the extractor digits was 000000000000, is "),
     ):
         (found,) = again([other])
-        assert found.verdict == "different"
+        assert found.found == "different"
         assert found.value == record.value
         assert found.changes[0].startswith(told)
 
 
 def test_a_folder_that_changed_is_told(tmp_path):
     folder = write_images(load_images("digits", "test").images[:40], tmp_path / "a")
-    record = ask(folder, data="digits", metrics=("frechet",)).records[0]
-    assert again([record])[0].verdict == "equal"
+    record = ask(folder, data="digits", metrics=("frechet",)).measurements[0]
+    assert again([record])[0].found == "equal"
     shutil.copy(folder / "0000.png", folder / "0001.png")
     (found,) = again([record])
-    assert found.verdict == "different"
+    assert found.found == "different"
     assert found.changes[0].startswith(f"the images of {folder} was {record.images.digest[:12]}")
     (folder / "0001.png").unlink()
     assert again([record])[0].changes[1] == f"their count in {folder} was 40, is 39"
@@ -138,9 +137,9 @@ def test_settings_come_back_as_they_were(tmp_path):
     folder = write_images(large.repeat_interleave(2, 3), tmp_path / "large")
     options = FolderOptions(size=8, filter="box", crop="none")
     for data in ("digits", f"folder:{folder}"):
-        record = ask(folder, data=data, folders=options, metrics=("frechet",)).records[0]
-        assert question_of(record).folders == options
-        assert again([record])[0].verdict == "equal"
+        record = ask(folder, data=data, folders=options, metrics=("frechet",)).measurements[0]
+        assert settings_of_measurement(record).folders == options
+        assert again([record])[0].found == "equal"
 
 
 @pytest.mark.parametrize(
@@ -154,18 +153,20 @@ def test_settings_come_back_as_they_were(tmp_path):
     ],
 )
 def test_every_sampler_comes_back(trained, tmp_path, sampler):
-    question = Question(path=trained, sampler=sampler, count=4, metrics=("frechet",), batch_size=3)
-    records = evaluate(question, device=CPU, counting=Silent, command="").records
+    question = EvaluationSettings(
+        path=trained, sampler=sampler, count=4, metrics=("frechet",), batch_size=3
+    )
+    records = evaluate(question, device=CPU).measurements
     write_measurements(tmp_path / "a.json", records)
     (record, *_) = read_measurements(tmp_path / "a.json")
-    found = question_of(record).sampler
+    found = settings_of_measurement(record).sampler
     assert found == build.resolved(sampler)
-    assert question_of(record).batch_size == 3
-    assert again([record])[0].verdict == "equal"
+    assert settings_of_measurement(record).batch_size == 3
+    assert again([record])[0].found == "equal"
 
 
 def test_a_record_of_a_later_cascore_is_told(trained):
-    record = ask(trained, count=4, metrics=("frechet",)).records[0]
+    record = ask(trained, count=4, metrics=("frechet",)).measurements[0]
     with pytest.raises(InputError, match="no number 'fid'"):
         again([replace(record, metric="fid")])
     sampler = replace(record.sampler, settings={**record.sampler.settings, "order": 7})

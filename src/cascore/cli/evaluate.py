@@ -1,7 +1,7 @@
 """`cascore evaluate`: a model's samples, or a folder of images, against real images."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,7 +25,7 @@ from cascore.progress import Display
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cascore.evaluation.question import Question
+    from cascore.evaluation.evaluate import EvaluationSettings
 
 __all__ = ["Evaluate"]
 
@@ -87,12 +87,20 @@ class Evaluate:
     def run(self, typed: str) -> int:
         """Judge a model's samples, or a folder of images; print a table and write the records."""
         from cascore.data import FolderOptions
-        from cascore.evaluation.evaluate import evaluate
-        from cascore.evaluation.question import Question
+        from cascore.evaluation.evaluate import EvaluationSettings, evaluate
+        from cascore.evaluation.tune import Advised, advised
         from cascore.experiment.build import select_device
+        from cascore.model.loading import is_model, load_model
 
         display, path = Display(), find_model(self.path)
-        question = Question(
+        sampler, device = chosen_sampler(self.sampler, self.like, path), select_device(self.device)
+        model, advice = None, Advised(sampler)
+        if is_model(path):
+            model = load_model(path, device=device, checkpoint=self.checkpoint)
+            advice = advised(sampler, path, model)
+        if advice.notice is not None:
+            display.say(advice.notice)
+        settings = EvaluationSettings(
             path=path,
             data=self.data,
             root=self.root,
@@ -103,50 +111,36 @@ class Evaluate:
             metrics=self.metrics,
             as_published=self.as_published,
             checkpoint=self.checkpoint,
-            sampler=chosen_sampler(self.sampler, self.like, path),
+            sampler=advice.sampler,
+            tuned=None if advice.choice is None else asdict(advice.choice),
             first_seed=self.seed,
             count=self.count,
             batch_size=self.batch_size,
         )
-        device = select_device(self.device)
-        question = _advised(question, display)
-        answer = evaluate(question, device=device, counting=display.counting, command=typed)
+        evaluation = evaluate(
+            settings, device=device, model=model, counting=display.counting, command=typed
+        )
+        numbers = evaluation.measurements
         console = table_console()
-        console.print(_title(question, answer.records), style="bold")
-        console.print(_table(answer.records))
-        console.print(_explanation(answer.records))
-        for notice in answer.notices:
+        console.print(_title(settings, numbers[0]), style="bold")
+        console.print(_table(numbers))
+        console.print(_explanation(numbers))
+        for notice in evaluation.notices:
             console.print(notice)
-        out = self.out or _default_path(question, answer.records)
+        out = self.out or _default_path(settings, numbers[0])
         if out is not None:
-            write_measurements(out, answer.records)
+            write_measurements(out, numbers)
             display.say(f"records: {out}")
         return 0
 
 
-def _advised(question: "Question", display: Display) -> "Question":
-    """The question with what was tuned for the model, where there is that."""
-    from cascore.evaluation.advice import ADVICE, advised
-    from cascore.model.loading import is_model, load_model
-
-    if not is_model(question.path) or not (question.path / ADVICE).is_file():
-        return question
-    model = load_model(question.path, checkpoint=question.checkpoint)
-    advice = advised(question.sampler, question.path, model)
-    if advice.notice is not None:
-        display.say(advice.notice)
-    tuned = None if advice.choice is None else asdict(advice.choice)
-    return replace(question, sampler=advice.sampler, tuned=tuned)
-
-
-def _title(question: "Question", records: Sequence[Measurement]) -> str:
-    first = records[0]
+def _title(settings: "EvaluationSettings", first: Measurement) -> str:
     if first.model is None or first.sampler is None:
-        return f"{question.path}: {first.images.count} images"
+        return f"{settings.path}: {first.images.count} images"
     from cascore.experiment.build import label_of
 
     return (
-        f"{spoken_name(question.path)}, step {first.model.step}: {label_of(question.sampler)},"
+        f"{spoken_name(settings.path)}, step {first.model.step}: {label_of(settings.sampler)},"
         f" {first.sampler.nfe} calls, {first.images.count} images"
     )
 
@@ -199,44 +193,39 @@ def _floor(record: Measurement) -> str:
 
 
 def _explanation(records: Sequence[Measurement]) -> str:
-    said = []
-    extractor = next((each.extractor for each in records if each.metric == "frechet"), None)
+    notes = []
+    extractor = next((record.extractor for record in records if record.metric == "frechet"), None)
     if extractor is not None:
-        said.append(f"Features of {extractor.name} ({extractor.digest[:12]}).")
+        notes.append(f"Features of {extractor.name} ({extractor.digest[:12]}).")
     if any(record.floor for record in records):
-        said.append(
+        notes.append(
             "Real images: what they score at these counts (~: extrapolated); = marks a distance"
             " that cannot be told from theirs, not to be ranked."
         )
     if any(record.metric == "memorisation" for record in records):
-        said.append("Copying: distance to the nearest training image over that to held-out ones.")
-    if any(each.provenance == "unknown" for record in records for each in record.references):
-        said.append(
+        notes.append("Copying: distance to the nearest training image over that to held-out ones.")
+    if any(x.provenance == "unknown" for record in records for x in record.references):
+        notes.append(
             "Provenance unknown: the statistics do not say which images they are of, how many, or"
             " what made their features."
         )
     if (selection := records[0].selection) is not None:
-        said.append(
+        notes.append(
             f"The checkpoint is the best of {selection.candidates} by {selection.metric}, which is"
             " luck in part: compare it with the best of as many."
         )
-    return " ".join(said)
+    return " ".join(notes)
 
 
-def _default_path(question: "Question", records: Sequence[Measurement]) -> Path | None:
+def _default_path(settings: "EvaluationSettings", first: Measurement) -> Path | None:
     """In evaluations/ of a model; none for a folder of images, which is not ours."""
+    if first.model is None or first.sampler is None:
+        return None
     from cascore.experiment.build import label_of
     from cascore.experiment.outputs import file_name
-    from cascore.model.loading import is_model
 
-    if not is_model(question.path):
-        return None
-    first = records[0]
-    assert first.model is not None
-    assert first.sampler is not None
     name = (
-        f"{label_of(question.sampler)} {first.sampler.nfe} calls seed {question.first_seed}"
-        f" count {question.count} step {first.model.step}"
+        f"{label_of(settings.sampler)} {first.sampler.nfe} calls seed {settings.first_seed}"
+        f" count {settings.count} step {first.model.step}"
     )
-    file = f"{file_name(name)}.json"
-    return place_for(question.path, "evaluations") / file
+    return place_for(settings.path, "evaluations") / f"{file_name(name)}.json"

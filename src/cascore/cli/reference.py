@@ -44,16 +44,8 @@ class MakeReference:
     def run(self, typed: str) -> int:
         """Write mean and covariance of features, and where they come from."""
         from cascore.data import FolderOptions
-        from cascore.evaluation.reference_file import Provenance, write_statistics
-        from cascore.evaluation.references import (
-            RealSets,
-            choose_extractor,
-            describe_set,
-            load_reference,
-            named_data,
-        )
+        from cascore.evaluation.reference import load_reference, named_data, write_statistics
         from cascore.experiment.build import select_device
-        from cascore.experiment.outputs import software
         from cascore.metrics import feature_moments
 
         if self.out.exists():
@@ -61,20 +53,23 @@ class MakeReference:
         device = select_device(self.device)
         options = FolderOptions(size=self.size, crop=self.crop, filter=self.filter, mode=self.mode)
         data = named_data(self.data, root=self.root, folders=options)
-        real = load_reference(data, whole=self.split == "all")
-        if not isinstance(real, RealSets):
+        if data.name.endswith(".npz"):
             raise InputError(
                 f"{self.data} holds statistics already; give a data set or folder:PATH"
             )
-        by_split = {images.split: images for images in real.sets}
-        if self.split not in by_split:
-            raise InputError(
-                f"{self.data} has no split {self.split!r}; it has {', '.join(by_split)}"
-            )
-        images = by_split[self.split]
-        extractor = choose_extractor(
-            self.extractor, real, shape=real.shape, root=self.root, device=device
+        reference = load_reference(
+            data,
+            count=2,
+            device=device,
+            whole=self.split == "all",
+            extractor=self.extractor,
+            root=self.root,
         )
+        if self.split not in reference.sets:
+            raise InputError(
+                f"{self.data} has no split {self.split!r}; it has {', '.join(reference.sets)}"
+            )
+        images, extractor = reference.sets[self.split], reference.extractor
         with Display().counting("features", images.count) as advance:
             done = 0
 
@@ -84,13 +79,7 @@ class MakeReference:
                 done = count
 
             moments = feature_moments(extractor, images.images, progress=watch)
-        provenance = Provenance(
-            extractor=extractor.identity,
-            reference=describe_set(images, real.data),
-            software=software(),
-            command=typed,
-        )
-        write_statistics(self.out, moments, provenance)
+        write_statistics(self.out, moments, reference.facts[self.split], command=typed)
         plain_console().print(
             f"{self.out}: {moments.count:,} images of {self.data} ({self.split}),"
             f" {moments.dimension} features of {extractor.identity.name}"

@@ -38,7 +38,7 @@ class Sample:
 
     def run(self, typed: str) -> int:
         """Draw pictures and write them with their record."""
-        from cascore.evaluation.advice import advised
+        from cascore.evaluation.tune import advised
         from cascore.experiment import build
         from cascore.experiment.generate import generate, seeds_from
         from cascore.experiment.outputs import file_name, require_new, write_samples

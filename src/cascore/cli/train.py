@@ -165,6 +165,7 @@ def named_folder(given: Sequence[str]) -> str | None:
 
 def _train(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
     """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
+    from cascore.evaluation.evaluate import checkpoint_measure
     from cascore.experiment import build
     from cascore.experiment.run import training_run
     from cascore.training import joined_processes
@@ -183,6 +184,7 @@ def _train(experiment: Experiment, folder: Path, *, device: str, threads: int | 
             workers=workers,
             should_stop=lambda: bool(signals),
             notify=display.say,
+            measure=checkpoint_measure(experiment, folder, device=target),
         )
         settings = experiment.train
         for _ in display.training(metrics, total=settings.steps, batch_size=settings.batch_size):

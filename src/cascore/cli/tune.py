@@ -17,14 +17,13 @@ from cascore.model.pretrained import find_model, is_shipped, place_for, spoken_n
 from cascore.progress import Display
 
 if TYPE_CHECKING:
-    from cascore.evaluation.advice import Choice
-    from cascore.evaluation.evaluate import Ready
-    from cascore.evaluation.question import Question
+    from cascore.evaluation.evaluate import EvaluationSettings
+    from cascore.evaluation.reference import Reference
     from cascore.evaluation.search import Candidate, Found
-    from cascore.metrics import Floor
+    from cascore.evaluation.tune import Choice
     from cascore.model.loading import Model
 
-__all__ = ["Tune", "verdict"]
+__all__ = ["Tune", "outcome"]
 
 _POINTS, _ROUNDS = 7, 3
 
@@ -70,20 +69,20 @@ class Tune:
 
     def run(self, typed: str) -> int:
         """Search, write record, picture and `sampler.json`, and say what tuning gains."""
-        from cascore.evaluation.advice import ADVICE, write_choice
-        from cascore.evaluation.evaluate import ready_for_model
-        from cascore.evaluation.objective import (
+        from cascore.evaluation.evaluate import EvaluationSettings, reference_for
+        from cascore.evaluation.search import search
+        from cascore.evaluation.tune import (
+            ADVICE,
             default_candidate,
             frechet_objective,
             largest_kappa,
+            write_choice,
         )
-        from cascore.evaluation.question import Question
-        from cascore.evaluation.search import search
         from cascore.experiment import build
         from cascore.experiment.outputs import file_name, require_new, write_record
         from cascore.model.loading import load_model
 
-        question = Question(
+        settings = EvaluationSettings(
             path=find_model(self.path),
             data=self.data,
             root=self.root,
@@ -93,18 +92,18 @@ class Tune:
             count=self.count,
             batch_size=self.batch_size,
         )
-        steps, orders, blocks = self.steps, self.orders, self.blocks
+        path, steps, orders, blocks = settings.path, self.steps, self.orders, self.blocks
         display, device, started = Display(), build.select_device(self.device), time.monotonic()
-        model = load_model(question.path, device=device, checkpoint=question.checkpoint)
-        largest = largest_kappa(model.experiment.schedule, steps=steps)
-        ready = ready_for_model(question, model, device=device)
-        untuned = Sampler(steps=steps)
+        model = load_model(path, device=device, checkpoint=self.checkpoint)
+        largest = largest_kappa(model.experiment.schedule, calls=steps)
+        reference = reference_for(settings, model, device=device)
+        untuned, extractor = Sampler(steps=steps), reference.extractor.identity.name
         words = (
             f"{steps} calls orders {' '.join(map(str, orders))} blocks {blocks} count"
-            f" {question.count} seed {question.first_seed} step {model.step}"
-            f" {build.resolved(untuned).spacing} levels {ready.view.judge.extractor.identity.name}"
+            f" {self.count} seed {self.seed} step {model.step}"
+            f" {build.resolved(untuned).spacing} levels {extractor}"
         )
-        folder = self.out or place_for(question.path, "tuning") / file_name(words)
+        folder = self.out or place_for(path, "tuning") / file_name(words)
         require_new(folder)
 
         def tell(candidate: "Candidate", values: Sequence[float]) -> None:
@@ -112,21 +111,19 @@ class Tune:
             display.say(f"{candidate}: {statistics.fmean(values):.4g} ± {error:.2g}")
 
         display.say(
-            f"Fréchet distance of {blocks} × {question.count} denoised samples in {steps} calls,"
-            f" features of {ready.view.judge.extractor.identity.name};"
-            f" kappa from 1 to {largest:.3g}"
+            f"Fréchet distance of {blocks} × {self.count} denoised samples in {steps} calls,"
+            f" features of {extractor}; kappa from 1 to {largest:.3g}"
         )
         found = search(
             frechet_objective(
                 model,
-                ready,
-                steps=steps,
-                first_seed=question.first_seed,
-                count=question.count,
-                batch_size=question.batch_size,
+                reference,
+                calls=steps,
+                first_seed=self.seed,
+                batch_size=self.batch_size,
                 device=device,
             ),
-            default=default_candidate(steps=steps),
+            default=default_candidate(calls=steps),
             orders=orders,
             largest=largest,
             points=_POINTS,
@@ -135,7 +132,7 @@ class Tune:
             watch=tell,
         )
         record = {
-            **_asked(question, ready, model),
+            **_provenance(settings, reference, model),
             "steps": steps,
             "orders": list(orders),
             "blocks": blocks,
@@ -147,13 +144,14 @@ class Tune:
             "seconds": round(time.monotonic() - started, 1),
             "command": typed,
         }
-        title = f"{spoken_name(question.path)}, step {model.step}, {steps} network calls"
+        name = spoken_name(path)
+        title = f"{name}, step {model.step}, {steps} network calls"
         with replaced_folder(folder) as temporary:
             write_record(temporary / "tuning.json", record)
-            drawn = _draw(found, temporary / "curve.png", title, ready)
-        advice = (folder if is_shipped(question.path) else question.path) / ADVICE
-        write_choice(advice, steps, _choice(found, ready, model, steps=steps))
-        for line in verdict(found, name=spoken_name(question.path), steps=steps):
+            drawn = _draw(found, temporary / "curve.png", title, reference)
+        advice = (folder if is_shipped(path) else path) / ADVICE
+        write_choice(advice, steps, _choice(found, extractor, model, steps=steps))
+        for line in outcome(found, name=name, steps=steps):
             display.say(line)
         if not drawn:
             display.say("no picture: it needs matplotlib; pip install 'cascore[report]'")
@@ -162,25 +160,26 @@ class Tune:
         return 0
 
 
-def _asked(question: "Question", ready: "Ready", model: "Model") -> dict[str, object]:
+def _provenance(
+    settings: "EvaluationSettings", reference: "Reference", model: "Model"
+) -> dict[str, object]:
     """What the search follows from, beside its own settings."""
     import torch
 
-    split, reference = next(iter(ready.view.references.items()))
-    floor = _floor(ready)
+    facts, floor = reference.facts[reference.split], reference.floors[reference.split]
     return {
-        "model": spoken_name(question.path),
+        "model": spoken_name(settings.path),
         "weights": model.digest,
         "step": model.step,
         "experiment": asdict(model.experiment),
         "metric": "frechet",
         "form": "denoised",
-        "reference": {"name": reference.name, "split": split, "digest": reference.digest},
-        "extractor": asdict(ready.view.judge.extractor.identity),
+        "reference": {"name": facts.name, "split": reference.split, "digest": facts.digest},
+        "extractor": asdict(reference.extractor.identity),
         "floor": None if floor is None else asdict(floor),
-        "first_seed": question.first_seed,
-        "count": question.count,
-        "batch_size": question.batch_size,
+        "first_seed": settings.first_seed,
+        "count": settings.count,
+        "batch_size": settings.batch_size,
         "threads": torch.get_num_threads(),
     }
 
@@ -199,43 +198,36 @@ def _answer(found: "Found") -> dict[str, object]:
     }
 
 
-def _floor(ready: "Ready") -> "Floor | None":
-    judge = ready.view.judge
-    return judge.reals[next(iter(ready.view.references))].floor
-
-
-def _draw(found: "Found", path: Path, title: str, ready: "Ready") -> bool:
+def _draw(found: "Found", path: Path, title: str, reference: "Reference") -> bool:
     """Whether there is a picture: it is a help and no need."""
-    from cascore.evaluation.tuning_chart import tuning_chart
+    from cascore.evaluation.tune import tuning_chart
 
-    floor = _floor(ready)
-    band = None if floor is None else floor.band
+    floor = reference.floors[reference.split]
     try:
-        tuning_chart(found, path, title=title, floor=band)
+        tuning_chart(found, path, title=title, floor=None if floor is None else floor.band)
     except ImportError:
         return False
     return True
 
 
-def _choice(found: "Found", ready: "Ready", model: "Model", *, steps: int) -> "Choice":
-    from cascore.evaluation.advice import Choice
-    from cascore.evaluation.objective import sampler_of
+def _choice(found: "Found", extractor: str, model: "Model", *, steps: int) -> "Choice":
+    from cascore.evaluation.tune import Choice, sampler_of
     from cascore.experiment import build
 
     tuned = found.choice != found.default
     return Choice(
         order=found.choice.order,
         kappa=found.choice.kappa,
-        spacing=build.resolved(sampler_of(found.choice, steps=steps)).spacing or "geometric",
+        spacing=build.resolved(sampler_of(found.choice, calls=steps)).spacing or "geometric",
         weights=model.digest,
-        extractor=ready.view.judge.extractor.identity.name,
+        extractor=extractor,
         gain=found.difference.mean if tuned else 0.0,
         gain_error=found.difference.error,
         tuned=tuned,
     )
 
 
-def verdict(found: "Found", *, name: str, steps: int) -> list[str]:
+def outcome(found: "Found", *, name: str, steps: int) -> list[str]:
     """What was found, what it gains, and what to type to have it of the model of that name."""
     means = {each: statistics.fmean(values) for each, values in found.fresh.items()}
     untuned, gain = means[found.default], found.difference

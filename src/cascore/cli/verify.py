@@ -13,7 +13,7 @@ from cascore.progress import Display
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cascore.evaluation.verification import Verified
+    from cascore.evaluation.verify import Verified
 
 __all__ = ["Verify"]
 
@@ -31,7 +31,7 @@ class Verify:
 
     def run(self, typed: str) -> int:
         """Compute records again; 0 if every number was found again, 1 if not."""
-        from cascore.evaluation.verification import verify
+        from cascore.evaluation.verify import verify
         from cascore.experiment.build import select_device
 
         records = read_measurements(self.file)
@@ -55,13 +55,13 @@ def _table(rows: "list[Verified]") -> "Table":
     for name in ("", "was", "is", ""):
         table.add_column(name, justify="right" if name else "left")
     for row in rows:
-        record = row.record
+        record = row.measurement
         split = "" if not record.references else f", {record.references[0].split}"
         table.add_row(
             f"{record.label}{split}, {record.images.form}",
             _number(record.value),
-            "" if row.verdict == "not computed" else _number(row.value),
-            row.verdict,
+            "" if row.found == "not computed" else _number(row.value),
+            row.found,
         )
     return table
 

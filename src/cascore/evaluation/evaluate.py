@@ -1,183 +1,352 @@
-"""An evaluation: images of a model or of a folder, judged, as records of everything it follows."""
+"""An evaluation: samples of a model, or images of a folder, against real images, as measurements.
 
-from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+`EvaluationSettings` say what is asked; a `Reference` is the real side; each number is a
+`Measurement`; an `Evaluation` is all of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from cascore.data import FolderOptions, ImageSet
+from cascore.data.folder import load_folder
+from cascore.data.images import array_digest
 from cascore.errors import InputError
-from cascore.evaluation.measure import measure
-from cascore.evaluation.metric_choice import Viewed, usable_metrics
-from cascore.evaluation.question import AS_THEY_ARE, Counting, Question
-from cascore.evaluation.references import (
-    RealSets,
-    channel_classifier,
-    choose_extractor,
-    judge_of,
-    load_reference,
-    named_data,
-)
-from cascore.evaluation.sources import drawn_source, files_of, files_source
+from cascore.evaluation.metrics import measured, usable_metrics
+from cascore.evaluation.reference import FOLDER, Reference, load_reference, named_data
+from cascore.experiment import build
+from cascore.experiment.generate import generate, seeds_from
 from cascore.experiment.outputs import software
-from cascore.experiment.settings import Data
-from cascore.measurement import Computation, Measurement
+from cascore.experiment.periodic import FIRST_SEED
+from cascore.experiment.settings import Data, Experiment, Sampler
+from cascore.measurement import (
+    Computation,
+    Form,
+    ImageFacts,
+    Measurement,
+    ModelFacts,
+    SamplerFacts,
+)
+from cascore.model.folder import is_model_folder
 from cascore.model.loading import Model, absent, is_model, load_model
+from cascore.model.pretrained import spoken_name
+from cascore.pixels import to_uint8
+from cascore.plain import to_plain
 
-__all__ = ["Answer", "Ready", "evaluate", "ready_for_model"]
+__all__ = [
+    "Counting",
+    "Evaluation",
+    "EvaluationSettings",
+    "checkpoint_measure",
+    "evaluate",
+    "reference_for",
+    "silently",
+]
+
+_FOLDERS_AS_THEY_ARE = FolderOptions()
+
+Counting = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Shows progress: title and total; gives a function to call with how much more is done."""
+
+
+@contextmanager
+def silently(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A `Counting` that shows nothing."""
+    del title, total
+    yield lambda more: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What is measured, and how.
+
+    Attributes:
+        path: Folder of a run, a model folder, or a folder of images.
+        data: Real images to compare with: a name, folder:PATH or a file of statistics (.npz);
+            None takes those that the model was trained on.
+        root: Folder of the real images' files, and of extractors that need a file.
+        folders: How images of folders are brought to one shape.
+        extractor: A name; None takes that of the statistics or the data set's classifier, or
+            random-convolution where there is none.
+        metrics: Names of METRIC_NAMES; None takes frechet, kernel, precision-recall, memorisation,
+            and modes of stacked images.
+        as_published: Give the divergence of modes as the authors' program prints it, too.
+        checkpoint: Checkpoint of a run: newest, best, or a step.
+        sampler: How a model is sampled.
+        tuned: What chose order, kappa and levels of the sampler, if tuning did; for the record.
+        first_seed: Seed of a model's first image.
+        count: Number of images to draw from a model.
+        batch_size: Images at a time; moves numbers by rounding.
+    """
+
+    path: Path
+    data: str | None = None
+    root: str | None = None
+    folders: FolderOptions = _FOLDERS_AS_THEY_ARE
+    extractor: str | None = None
+    metrics: tuple[str, ...] | None = None
+    as_published: bool = False
+    checkpoint: str = "newest"
+    sampler: Sampler = field(default_factory=Sampler)
+    tuned: Mapping[str, Any] | None = None
+    first_seed: int = 0
+    count: int = 1437
+    batch_size: int = 256
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Records of all numbers, and what a person should know beside them."""
+class Evaluation:
+    """All numbers of an evaluation, and what a person should know beside them."""
 
-    records: list[Measurement]
-    notices: list[str]
-
-
-class Ready(NamedTuple):
-    """What an evaluation needs beside the judged images."""
-
-    data: str
-    view: Viewed
-    metrics: list[str]
+    measurements: list[Measurement]
     notices: list[str]
 
 
 def evaluate(
-    question: Question,
+    settings: EvaluationSettings,
     *,
     device: torch.device,
-    counting: Counting,
-    command: str,
-    ready: Ready | None = None,
-) -> Answer:
-    """Judge a model's samples, raw and denoised, or a folder of images.
+    model: Model | None = None,
+    reference: Reference | None = None,
+    counting: Counting = silently,
+    command: str = "",
+) -> Evaluation:
+    """Measure a model's samples, raw and denoised, or the images of a folder.
 
     Args:
-        question: What is judged, and how.
+        settings: What is measured, and how.
         device: Where a model samples.
+        model: The model of `settings.path`, where it is loaded already.
+        reference: The real side, where it is known already, as from another checkpoint.
         counting: Shows progress.
         command: What was typed, for the records.
-        ready: Of the same question of another checkpoint, to spare the real images' features.
 
     Raises:
         InputError: What cannot be found, does not fit together, or is of another shape.
     """
-    if is_model(question.path):
-        model = load_model(question.path, device=device, checkpoint=question.checkpoint)
-        ready = ready or ready_for_model(question, model, device=device)
-        source = drawn_source(question, model, device=device, counting=counting)
-        notices = [*ready.notices, *_other_data(model, ready)]
-    elif not question.path.exists():
-        raise absent(question.path)
+    if model is None and is_model(settings.path):
+        model = load_model(settings.path, device=device, checkpoint=settings.checkpoint)
+    source = _files(settings) if model is None else model
+    reference = reference or reference_for(settings, source, device=device)
+    asked, notices = usable_metrics(settings.metrics, reference, as_published=settings.as_published)
+    blank = Measurement(
+        metric="",
+        value=None,
+        error=None,
+        settings={},
+        floor=None,
+        data=reference.data.name,
+        images=ImageFacts(
+            source="folder",
+            path=str(settings.path),
+            form="images",
+            count=reference.count,
+            digest="",
+            first_seed=None,
+            preprocessing={},
+        ),
+        model=None,
+        sampler=None,
+        extractor=None,
+        references=(),
+        selection=None,
+        computation=Computation(
+            device=device.type,
+            threads=torch.get_num_threads(),
+            batch_size=settings.batch_size,
+        ),
+        software=software(),
+        command=command,
+    )
+    if isinstance(source, ImageSet):
+        parts = [_of_files(blank, settings, source)]
     else:
-        data = _data_of_folder(question)
-        files = files_of(question)
-        ready = ready or _ready(question, data, files.shape, count=files.count, device=device)
-        source, notices = files_source(question, files), ready.notices
-    view, metrics = ready.view, ready.metrics
-    return Answer(
-        [
-            Measurement(
-                metric=each.metric,
-                value=each.value,
-                error=each.error,
-                settings=each.settings,
-                floor=each.floor,
-                data=ready.data,
-                images=facts,
-                model=source.model,
-                sampler=source.sampler,
-                extractor=each.extractor,
-                references=each.references,
-                selection=source.selection,
-                computation=Computation(
-                    device=device.type,
-                    threads=torch.get_num_threads(),
-                    batch_size=question.batch_size,
-                ),
-                software=software(),
-                command=command,
-            )
-            for facts, pixels in source.parts
-            for each in measure(metrics, pixels, view)
-        ],
-        notices,
+        parts = _of_samples(blank, settings, source, device=device, counting=counting)
+        notices += _other_data(source, reference)
+    measurements = [
+        measurement
+        for part, images in parts
+        for measurement in measured(asked, part, images, reference)
+        if settings.as_published or measurement.metric != "modes-kl-as-published"
+    ]
+    return Evaluation(measurements, notices)
+
+
+def checkpoint_measure(
+    experiment: Experiment, folder: Path, *, device: torch.device
+) -> Callable[[int], Measurement]:
+    """What `training_run` calls at a checkpoint's step: the distance that chooses the best one.
+
+    It is the Fréchet distance of the denoised samples of the default sampler to the training
+    images, in the default features. The real images are seen once. The samples have seeds of their
+    own, so that a later evaluation of the chosen checkpoint does not repeat the luck that chose it.
+    """
+    reference: Reference | None = None
+
+    def measure(step: int) -> Measurement:
+        nonlocal reference
+        settings = EvaluationSettings(
+            path=folder,
+            metrics=("frechet",),
+            checkpoint=str(step),
+            first_seed=FIRST_SEED,
+            count=experiment.train.evaluate_count,
+        )
+        model = load_model(folder, device=device, checkpoint=str(step))
+        reference = reference or reference_for(settings, model, device=device)
+        command = "cascore train, evaluate_every"
+        evaluation = evaluate(
+            settings, device=device, model=model, reference=reference, command=command
+        )
+        return next(
+            measurement
+            for measurement in evaluation.measurements
+            if measurement.images.form == "denoised"
+            and measurement.references[0].split == reference.split
+        )
+
+    return measure
+
+
+def reference_for(
+    settings: EvaluationSettings, source: Model | ImageSet, *, device: torch.device
+) -> Reference:
+    """The real side of an evaluation of a model, or of the images of a folder.
+
+    Raises:
+        InputError: Real images that cannot be found, of another shape, or points.
+    """
+    if isinstance(source, ImageSet):
+        data, shape, count = _data_of_folder(settings), source.shape, source.count
+    else:
+        if len(source.shape) != 3:
+            raise InputError("the model makes points; only images are judged so far")
+        data, count = _data_of_model(settings, source), settings.count
+        channels, height, width = source.shape
+        shape = (channels, height, width)
+    return load_reference(
+        data,
+        count=count,
+        device=device,
+        shape=shape,
+        whole=isinstance(source, ImageSet),
+        extractor=settings.extractor,
+        root=settings.root,
     )
 
 
-def _data_of_model(question: Question, model: Model) -> Data:
-    own = model.experiment.data
-    data = own if question.data in (None, own.name) else Data(name=str(question.data))
-    if question.folders != AS_THEY_ARE:
-        if not data.name.startswith("folder:"):
+def _data_of_model(settings: EvaluationSettings, model: Model) -> Data:
+    trained_on = model.experiment.data
+    named = settings.data not in (None, trained_on.name)
+    data = Data(name=str(settings.data)) if named else trained_on
+    if settings.folders != _FOLDERS_AS_THEY_ARE:
+        if not data.name.startswith(FOLDER):
             raise InputError("size, crop, filter and mode are for folders of images")
-        data = replace(data, **asdict(question.folders))
-    return replace(data, root=question.root or data.root)
+        data = replace(data, **asdict(settings.folders))
+    return replace(data, root=settings.root or data.root)
 
 
-def _other_data(model: Model, ready: Ready) -> list[str]:
+def _data_of_folder(settings: EvaluationSettings) -> Data:
+    if settings.data is None:
+        raise InputError(
+            f"{settings.path} is neither a run nor a model directory; to judge a folder of images,"
+            " name the real images to compare with: --data digits"
+        )
+    return named_data(settings.data, root=settings.root, folders=settings.folders)
+
+
+def _other_data(model: Model, reference: Reference) -> list[str]:
     """Whether the training data are not what they were."""
-    train = ready.view.references.get("train")
-    was = model.data.get("digest")
+    train, was = reference.facts.get("train"), model.data.get("digest")
     if train is None or was is None or model.data.get("name") != train.name or was == train.digest:
         return []
     return [f"{train.name} is not what the model was trained on: its images have another digest"]
 
 
-def _data_of_folder(question: Question) -> Data:
-    if question.data is None:
-        raise InputError(
-            f"{question.path} is neither a run nor a model directory; to judge a folder of images,"
-            " name the real images to compare with: --data digits"
-        )
-    return named_data(question.data, root=question.root, folders=question.folders)
-
-
-def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    if len(shape) != 3:
-        raise InputError("the model makes points; only images are judged so far")
-    channels, height, width = shape
-    return channels, height, width
-
-
-def ready_for_model(question: Question, model: Model, *, device: torch.device) -> Ready:
-    """What an evaluation of a model needs beside its samples: all that can be refused beforehand.
+def _files(settings: EvaluationSettings) -> ImageSet:
+    """The images of a folder.
 
     Raises:
-        InputError: Real images that cannot be found, of another shape, or points.
+        InputError: No images, images that do not fit together, or samples of cascore twice.
     """
-    data, shape = _data_of_model(question, model), _image_shape(model.shape)
-    return _ready(question, data, shape, count=question.count, device=device)
+    if not settings.path.exists():
+        raise absent(settings.path)
+    _data_of_folder(settings)  # asks for --data before many files are read
+    if (settings.path / "record.json").is_file():
+        raise InputError(
+            f"{settings.path} holds samples of cascore twice: judge {settings.path / 'denoised'} or"
+            f" {settings.path / 'raw'}"
+        )
+    return load_folder(settings.path, "all", options=settings.folders)
 
 
-def _ready(
-    question: Question,
-    data: Data,
-    shape: tuple[int, int, int],
+def _of_files(
+    blank: Measurement, settings: EvaluationSettings, files: ImageSet
+) -> tuple[Measurement, Tensor]:
+    options = settings.folders
+    steps = asdict(options) if options.size is not None else {}
+    if options.mode != "auto":
+        steps["mode"] = options.mode
+    digest = array_digest(files.images.numpy())
+    facts = replace(blank.images, digest=digest, preprocessing=steps)
+    return replace(blank, images=facts), files.images
+
+
+def _of_samples(
+    blank: Measurement,
+    settings: EvaluationSettings,
+    model: Model,
     *,
-    count: int,
     device: torch.device,
-) -> Ready:
-    real = load_reference(data, whole=not is_model(question.path))
-    if isinstance(real, RealSets) and real.shape != shape:
-        raise InputError(
-            f"the images of {question.path} have shape {list(shape)}, those of {real.data.name}"
-            f" {list(real.shape)}: they cannot be compared; --size and --mode bring"
-            " folders of images to one shape"
+    counting: Counting,
+) -> list[tuple[Measurement, Tensor]]:
+    """Samples of a model, raw and denoised, from the same chains, and what is known of them."""
+    seeds = seeds_from(settings.first_seed, settings.count)
+    sampler, schedule = settings.sampler, model.experiment.schedule
+    calls = build.network_calls(sampler, schedule)
+    with counting("sampling", calls * len(seeds)) as advance:
+        samples = generate(
+            model.denoiser,
+            shape=model.shape,
+            seeds=seeds,
+            sampler=sampler,
+            schedule=schedule,
+            device=device,
+            batch_size=settings.batch_size,
+            progress=advance,
         )
-    extractor = choose_extractor(
-        question.extractor, real, shape=shape, root=question.root, device=device
+    resolved: dict[str, Any] = build.settings_of(sampler)
+    if settings.tuned is not None:
+        resolved["tuned"] = to_plain(settings.tuned)
+    known = replace(
+        blank,
+        model=ModelFacts(
+            name=model.experiment.name,
+            digest=model.digest,
+            step=model.step,
+            checkpoint=settings.checkpoint,
+            experiment=to_plain(model.experiment),
+            data=to_plain(model.data),
+        ),
+        sampler=SamplerFacts(settings=resolved, nfe=samples.nfe),
+        selection=model.selection,
     )
-    judge, references = judge_of(real, extractor, count=count)
-    classifier = channel_classifier(real.data.name) if isinstance(real, RealSets) else None
-    view = Viewed(judge, references, classifier, question.as_published)
-    metrics, notices = usable_metrics(question.metrics, view)
-    if question.as_published and "modes" not in metrics:
-        raise InputError(
-            "as published is the divergence of modes, which is not measured here; it is of stacked"
-            " digits, or of a data set with a classifier and --metrics modes"
+
+    def part(form: Form, values: Tensor) -> tuple[Measurement, Tensor]:
+        pixels = to_uint8(values)
+        facts = replace(
+            blank.images,
+            source="model" if is_model_folder(settings.path) else "run",
+            path=spoken_name(settings.path),
+            form=form,
+            digest=array_digest(pixels.numpy()),
+            first_seed=settings.first_seed,
         )
-    if not metrics:
-        raise InputError(f"nothing can be measured: {'; '.join(notices)}")
-    return Ready(data.name, view, metrics, notices)
+        return replace(known, images=facts), pixels
+
+    return [part("raw", samples.raw), part("denoised", samples.denoised)]

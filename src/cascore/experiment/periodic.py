@@ -1,23 +1,18 @@
-"""Evaluation during training: a Fréchet distance at chosen steps, and the best checkpoint kept.
+"""Evaluation during training: a distance at chosen steps, and the best checkpoint kept.
 
-`evaluations.jsonl` of the run gets a record for each such step. `best/` holds the checkpoint with
-the smallest distance and `selection.json`, which says among how many it was chosen: the smallest of
-twenty distances is luckier than one. The samples have seeds of their own (from FIRST_SEED), so that
-a later evaluation of the chosen checkpoint does not repeat the luck that chose it.
+`evaluations.jsonl` of the run gets a measurement for each such step. `best/` holds one checkpoint
+and `selection.json`, which says among how many it was chosen: the best of twenty is luckier than
+one. Checkpoints that tie with the smallest distance (`stats.verdict`) are told apart by their age:
+the last of them is kept.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from cascore.errors import InputError
-from cascore.evaluation.evaluate import Ready, evaluate, ready_for_model
-from cascore.evaluation.question import Question
 from cascore.experiment.run_folder import BEST, CHECKPOINTS, SELECTION
-from cascore.experiment.settings import Experiment
+from cascore.experiment.settings import Train
 from cascore.files import replaced_folder, write_text
 from cascore.measurement import (
     Measurement,
@@ -25,127 +20,126 @@ from cascore.measurement import (
     measurement_from_plain,
     measurement_line,
 )
-from cascore.model.loading import load_model
 from cascore.plain import parse_json, write_json
+from cascore.stats import independent_difference, verdict
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
-__all__ = ["EVALUATIONS", "FIRST_SEED", "PeriodicEvaluation", "cut_evaluations"]
+__all__ = ["EVALUATIONS", "FIRST_SEED", "Measure", "PeriodicEvaluation", "cut_evaluations"]
 
 EVALUATIONS = "evaluations.jsonl"
 FIRST_SEED = 2**62
-"""Of the samples that choose a checkpoint; those of other evaluations count from 0."""
+"""Seed of the first sample that chooses a checkpoint; other evaluations count from 0."""
+
+Measure = Callable[[int], Measurement]
+"""Measures the run's checkpoint of a step; `evaluation.evaluate.checkpoint_measure` makes one."""
 
 
 class PeriodicEvaluation:
-    """Judges a run at the steps that its settings name; sees the real images once.
+    """Evaluates a run at the steps that its settings name.
 
-    The distance is that of the denoised samples to the training images, by the default sampler and
-    extractor. Nothing of the training is touched: the weights are read from the checkpoint.
+    Nothing of the training is touched: the weights are read from the checkpoint.
 
     Args:
-        experiment: Of the run.
-        folder: Of the run.
-        device: Where to sample.
+        settings: Settings of the training.
+        folder: Folder of the run.
+        measure: Who measures; None where nothing is to be evaluated.
+
+    Raises:
+        InputError: Nobody measures what the settings ask for.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, *, device: torch.device) -> None:
-        self._settings = experiment.train
-        self._folder, self._device = folder, device
-        self._ready: Ready | None = None
+    def __init__(self, settings: Train, folder: Path, measure: Measure | None) -> None:
+        if settings.evaluate_every and measure is None:
+            raise InputError(
+                "train.evaluate_every is set, but nobody measures: give training_run"
+                " measure=checkpoint_measure(experiment, folder, device=device)"
+            )
+        self._every, self._folder, self._measure = settings.evaluate_every, folder, measure
 
     def is_due(self, step: int) -> bool:
         """Whether a step is one of those to evaluate at."""
-        every = self._settings.evaluate_every
-        return every > 0 and step % every == 0
+        return self._every > 0 and step % self._every == 0
 
     def is_missing(self, step: int) -> bool:
         """Whether the evaluation of a step is due and was not made, as after a power cut."""
-        return self.is_due(step) and step not in [_step(each) for each in _read(self._folder)]
+        return self.is_due(step) and step not in map(_step, _read(self._folder))
 
-    def judge_newest(self) -> Measurement:
-        """Judge the newest checkpoint, note its record, and keep it if it is the best so far."""
+    def evaluate_newest(self) -> Measurement:
+        """Measure the newest checkpoint, note the number, and keep it if it is the best so far."""
         newest = checkpoints(self._folder / CHECKPOINTS)[-1]
-        question = Question(
-            path=self._folder,
-            metrics=("frechet",),
-            checkpoint=str(newest.step),
-            first_seed=FIRST_SEED,
-            count=self._settings.evaluate_count,
-        )
-        if self._ready is None:
-            model = load_model(self._folder, device=self._device)
-            self._ready = ready_for_model(question, model, device=self._device)
-        answer = evaluate(
-            question,
-            device=self._device,
-            counting=_silently,
-            command="cascore train, evaluate_every",
-            ready=self._ready,
-        )
-        record = next(each for each in answer.records if _decides(each))
-        known = [each for each in _read(self._folder) if _step(each) != newest.step]
-        _write(self._folder, [*known, record])
-        _keep_best(self._folder, [*known, record], newest)
-        return record
+        assert self._measure is not None  # something is due
+        measurement = self._measure(newest.step)
+        known = [known for known in _read(self._folder) if _step(known) != newest.step]
+        _write(self._folder, [*known, measurement])
+        _keep_best(self._folder, [*known, measurement], newest)
+        return measurement
 
 
 def cut_evaluations(folder: Path, step: int) -> None:
-    """Drop the records of steps after the checkpoint that a run goes on from."""
+    """Drop the measurements of steps after the checkpoint that a run goes on from."""
     if (folder / EVALUATIONS).is_file():
-        _write(folder, [each for each in _read(folder) if _step(each) <= step])
+        _write(folder, [known for known in _read(folder) if _step(known) <= step])
 
 
-def _decides(record: Measurement) -> bool:
-    return record.images.form == "denoised" and record.references[0].split == "train"
-
-
-def _step(record: Measurement) -> int:
-    if record.model is None:
+def _step(measurement: Measurement) -> int:
+    if measurement.model is None:
         raise InputError("an evaluation of a run is of a model; this record is of files")
-    return record.model.step
-
-
-@contextmanager
-def _silently(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    del title, total
-    yield lambda more: None
+    return measurement.model.step
 
 
 def _read(folder: Path) -> list[Measurement]:
-    """The records so far; a line that a killed process left unfinished ends them."""
+    """The measurements so far; a line that a killed process left unfinished ends them."""
     path = folder / EVALUATIONS
-    records: list[Measurement] = []
+    measurements: list[Measurement] = []
     if path.is_file():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 values = parse_json(line, str(path))
             except InputError:
                 break
-            records.append(measurement_from_plain(values, f"{path}, line {number}"))
-    return records
+            measurements.append(measurement_from_plain(values, f"{path}, line {number}"))
+    return measurements
 
 
-def _write(folder: Path, records: list[Measurement]) -> None:
-    lines = [measurement_line(each) for each in records]
-    write_text(folder / EVALUATIONS, "".join(lines))
+def _write(folder: Path, measurements: list[Measurement]) -> None:
+    write_text(folder / EVALUATIONS, "".join(map(measurement_line, measurements)))
 
 
-def _keep_best(folder: Path, records: list[Measurement], newest: Checkpoint) -> None:
+def _keep_best(folder: Path, measurements: list[Measurement], newest: Checkpoint) -> None:
     """First the checkpoint, then the file that points to it, then the old one goes."""
-    place = folder / BEST
-    candidates = [each for each in records if _comparable(each, records[-1])]
-    best = min(candidates, key=_value)
-    target = place / newest.folder.name
+    best_folder = folder / BEST
+    candidates = [known for known in measurements if _comparable(known, measurements[-1])]
+    best = _best(candidates)
+    target = best_folder / newest.folder.name
     if _step(best) == newest.step and not target.is_dir():
         with replaced_folder(target) as temporary:
             shutil.copytree(newest.folder, temporary, dirs_exist_ok=True)
     selection = Selection(
-        metric="frechet", value=_value(best), step=_step(best), candidates=len(candidates)
+        metric="frechet",
+        value=best.estimate.mean,
+        step=_step(best),
+        candidates=len(candidates),
     )
-    write_json(place / SELECTION, selection)
-    for each in checkpoints(place):
-        if each.step != selection.step:
-            shutil.rmtree(each.folder)
+    write_json(best_folder / SELECTION, selection)
+    for checkpoint in checkpoints(best_folder):
+        if checkpoint.step != selection.step:
+            shutil.rmtree(checkpoint.folder)
+
+
+def _best(candidates: list[Measurement]) -> Measurement:
+    """The last of those that tie with the least; as they come, it is the newest or stays.
+
+    A later checkpoint is better where nothing else is known, and its number is less lucky than the
+    least of many.
+    """
+    least = min(candidates, key=lambda known: known.estimate.mean)
+    ties = [
+        known
+        for known in candidates
+        if known is least
+        or verdict(independent_difference(known.estimate, least.estimate)) == "tie"
+    ]
+    return ties[-1]
 
 
 def _comparable(a: Measurement, b: Measurement) -> bool:
@@ -153,8 +147,3 @@ def _comparable(a: Measurement, b: Measurement) -> bool:
     return (a.images.count, a.extractor, a.references, a.sampler) == (
         b.images.count, b.extractor, b.references, b.sampler,
     )  # fmt: skip
-
-
-def _value(record: Measurement) -> float:
-    assert record.value is not None  # a Fréchet distance is finite
-    return record.value

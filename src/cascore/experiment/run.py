@@ -12,7 +12,7 @@ import torch
 from cascore.data import ImageSet, PointSet
 from cascore.errors import InputError
 from cascore.experiment import build
-from cascore.experiment.periodic import PeriodicEvaluation, cut_evaluations
+from cascore.experiment.periodic import Measure, PeriodicEvaluation, cut_evaluations
 from cascore.experiment.run_folder import (
     CHECKPOINTS,
     DATA,
@@ -50,6 +50,7 @@ def training_run(
     workers: Workers = ALONE,
     should_stop: Callable[[], bool] = lambda: False,
     notify: Callable[[str], None] = lambda message: None,
+    measure: Measure | None = None,
 ) -> Iterator[Metrics]:
     """Train, saving on the way; a folder that holds the same experiment is continued.
 
@@ -60,6 +61,7 @@ def training_run(
         workers: who else trains; rank 0 alone writes.
         should_stop: asked between steps; if true, saves and returns.
         notify: told in words what a person should know (resumed from where, what differs).
+        measure: measures a checkpoint where `train.evaluate_every` asks for that.
 
     Yields:
         The metrics of each step.
@@ -71,6 +73,7 @@ def training_run(
     data = build.load_data(experiment.data, "train")
     if experiment.train.evaluate_every and not isinstance(data, ImageSet):
         raise InputError("train.evaluate_every is for images; these data are points")
+    evaluation = PeriodicEvaluation(experiment.train, folder, measure)
     shape = build.data_shape(data)
     state = build.build_state(experiment, shape, device=device)
     steps = build.training_loop(experiment, state, data, device=device, workers=workers)
@@ -88,7 +91,9 @@ def training_run(
         _cut_metrics(folder / _METRICS, state.step)
         cut_evaluations(folder, state.step)
     try:
-        yield from _saved(steps, state, experiment, folder, workers, should_stop, notify)
+        yield from _saved(
+            steps, state, experiment, folder, workers, should_stop, notify, evaluation
+        )
     except TrainingDivergedError as error:
         saved = checkpoints(folder / CHECKPOINTS)
         last = f"the last good checkpoint is {saved[-1].folder}" if saved else "nothing was saved"
@@ -103,13 +108,13 @@ def _saved(
     workers: Workers,
     should_stop: Callable[[], bool],
     notify: Callable[[str], None],
+    evaluation: PeriodicEvaluation,
 ) -> Iterator[Metrics]:
     settings, place = experiment.train, folder / CHECKPOINTS
     lead, started = workers.rank == 0, time.monotonic()
     before = _seconds_before(place)
-    evaluation = PeriodicEvaluation(experiment, folder, device=_device_of(state))
     if lead and state.step > 0 and evaluation.is_missing(state.step):
-        notify(_said(evaluation.judge_newest()))
+        notify(_said(evaluation.evaluate_newest()))
     with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
             # All processes stop after the same step, whichever of them was asked to.
@@ -129,7 +134,7 @@ def _saved(
                         place, keep_last=settings.keep_last, keep_every=settings.keep_every
                     )
             if due and lead:
-                notify(_said(evaluation.judge_newest()))
+                notify(_said(evaluation.evaluate_newest()))
             yield metrics
             if stopping:
                 break

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from cascore.evaluation.judge import Judge
+from cascore.evaluation.reference import Reference
 from cascore.experiment import build
 from cascore.experiment.generate import generate, seeds_from
 from cascore.experiment.settings import Sampler
@@ -14,7 +14,7 @@ from cascore.model.pretrained import shipped_folders
 from cascore.pixels import to_uint8
 from cascore.progress import Display
 from cascore.report.page import Exhibit, Gallery
-from cascore.stats import Estimate, independent_difference, verdict
+from cascore.stats import independent_difference, verdict
 
 __all__ = ["shipped_gallery"]
 
@@ -23,7 +23,7 @@ def shipped_gallery(
     trained: Model,
     images: Tensor,
     sampler: Sampler,
-    judge: Judge,
+    judge: Reference,
     *,
     shown: int,
     device: torch.device,
@@ -71,16 +71,16 @@ def _note(model: Model, calls: int) -> str:
     return f"{steps:,} training steps of {batch} images, {calls} network calls"
 
 
-def _compared(name: str, theirs: Tensor, ours: Tensor, judge: Judge) -> Iterator[str]:
+def _compared(name: str, theirs: Tensor, ours: Tensor, judge: Reference) -> Iterator[str]:
     """A sentence on two models of the same data, from the same seeds."""
-    a, b = (judge.frechet(judge.features(images), "train") for images in (ours, theirs))
-    shipped = independent_difference(Estimate(b.value, b.error), Estimate(a.value, a.error))
+    a, b = (judge.frechet(judge.see(images), "train") for images in (ours, theirs))
+    shipped = independent_difference(b, a)
     words = {
         "tie": "a tie",
         "better": f"{name} comes closer",
         "worse": "the one trained here is closer",
     }
     yield (
-        f"To the training images the model trained here has Fréchet distance {a.value:.2f} ±"
-        f" {a.error:.2f}, {name} {b.value:.2f} ± {b.error:.2f}: {words[verdict(shipped)]}."
+        f"To the training images the model trained here has Fréchet distance {a.mean:.2f} ±"
+        f" {a.error:.2f}, {name} {b.mean:.2f} ± {b.error:.2f}: {words[verdict(shipped)]}."
     )

@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 
 from cascore.data import ImageSet, load_images
-from cascore.evaluation.judge import Judge, Judged, new_judge
+from cascore.evaluation.reference import Reference, drawn, load_reference
 from cascore.experiment import build
 from cascore.experiment.generate import chain_frames, generate, seeds_from
 from cascore.experiment.outputs import file_name, software, write_samples
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Experiment, Sampler
-from cascore.metrics import load_classifier, nearest_neighbours
+from cascore.measurement import at_floor
+from cascore.metrics import load_classifier, memorisation_ratio, nearest_neighbours
 from cascore.model.loading import Model, load_model
 from cascore.pixels import to_float, to_uint8
 from cascore.progress import Display
@@ -81,7 +82,7 @@ def run_quickstart(folder: Path, *, scale: Scale, device: torch.device, display:
     model = load_model(folder, device=device)
     train, test = (load_images(experiment.data.name, split) for split in ("train", "test"))
     classifier = load_classifier(experiment.data.name)
-    judge = new_judge(extractor=classifier, sets=(train, test), count=scale.count)
+    judge = load_reference(experiment.data, count=scale.count, device=device)
     rows = [
         _sampled(model, sampler, judge, folder, device=device, display=display)
         for sampler in scale.samplers
@@ -93,7 +94,7 @@ def run_quickstart(folder: Path, *, scale: Scale, device: torch.device, display:
         real=train.images[_evenly(train.count, SHOWN)],
         rows=rows,
         neighbours=_neighbours(rows[-1], train),
-        memorisation_ratio=judge.memorisation(rows[-1].images_denoised).ratio,
+        memorisation_ratio=_copying(rows[-1].images_denoised, train, test),
         film=_film(model, scale.samplers[-1], device),
         losses=_losses(folder),
         extractor=f"{classifier.dimension} features of a classifier of the digits"
@@ -129,7 +130,7 @@ def _evenly(count: int, wanted: int) -> torch.Tensor:
 def _sampled(
     model: Model,
     sampler: Sampler,
-    judge: Judge,
+    judge: Reference,
     folder: Path,
     *,
     device: torch.device,
@@ -156,17 +157,17 @@ def _sampled(
         record = {"sampler": build.settings_of(sampler), "nfe": samples.nfe, "first_seed": 0}
         write_samples(samples, target, seeds=seeds, record=record)
     raw, denoised = to_uint8(samples.raw), to_uint8(samples.denoised)
-    raw_features, denoised_features = judge.features(raw), judge.features(denoised)
+    raw_features, denoised_features = judge.see(raw), judge.see(denoised)
     return SamplerRow(
         name=build.label_of(sampler),
         settings=_settings(sampler),
         nfe=samples.nfe,
         images_raw=raw,
         images_denoised=denoised,
-        to_train_raw=_distance(judge.frechet(raw_features, "train")),
-        to_train_denoised=_distance(judge.frechet(denoised_features, "train")),
-        to_held_out_raw=_distance(judge.frechet(raw_features, "test")),
-        to_held_out_denoised=_distance(judge.frechet(denoised_features, "test")),
+        to_train_raw=_distance(judge, raw_features, "train"),
+        to_train_denoised=_distance(judge, denoised_features, "train"),
+        to_held_out_raw=_distance(judge, raw_features, "test"),
+        to_held_out_denoised=_distance(judge, denoised_features, "test"),
         seconds=seconds,
         count=judge.count,
     )
@@ -180,15 +181,22 @@ def _settings(sampler: Sampler) -> str:
     return f"consistent annealed, {levels}, {rule}, kappa {build.resolved(sampler).kappa:g}"
 
 
-def _distance(judged: Judged) -> Distance:
-    assert judged.floor is not None  # there are enough digits
+def _distance(judge: Reference, features: torch.Tensor, split: str) -> Distance:
+    distance, floor = judge.frechet(features, split), judge.floors[split]
+    assert floor is not None  # there are enough digits
     return Distance(
-        value=judged.value,
-        floor_mean=judged.floor.mean,
-        floor_spread=judged.floor.spread,
-        at_floor=judged.at_floor,
-        extrapolated=judged.floor.extrapolated,
+        value=distance.mean,
+        floor_mean=floor.mean,
+        floor_spread=floor.spread,
+        at_floor=at_floor(distance.mean, floor),
+        extrapolated=floor.extrapolated,
     )
+
+
+def _copying(images: torch.Tensor, train: ImageSet, test: ImageSet) -> float:
+    size = min(train.count, test.count)
+    sets = (images, drawn(train.images, size), drawn(test.images, size))
+    return memorisation_ratio(*map(to_float, sets), seed=0).ratio
 
 
 def _headline(rows: Sequence[SamplerRow]) -> str:

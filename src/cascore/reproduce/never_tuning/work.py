@@ -7,8 +7,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from cascore.evaluation.objective import default_candidate, largest_kappa, sampler_of
 from cascore.evaluation.search import Candidate, Found, search
+from cascore.evaluation.tune import default_candidate, largest_kappa, sampler_of
 from cascore.experiment.build import settings_of
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import Experiment, Sampler
@@ -133,7 +133,7 @@ def _search_unit(
         def distance(candidate: Candidate, block: int) -> float:
             samples = judge.sample(
                 model,
-                sampler_of(candidate, steps=calls),
+                sampler_of(candidate, calls=calls),
                 seed=VALIDATION_SEED + block,
                 count=subject.count,
             )
@@ -141,9 +141,9 @@ def _search_unit(
 
         found = search(
             distance,
-            default=default_candidate(steps=calls),
+            default=default_candidate(calls=calls),
             orders=orders,
-            largest=largest_kappa(subject.experiment.schedule, steps=calls),
+            largest=largest_kappa(subject.experiment.schedule, calls=calls),
             points=subject.points,
             rounds=subject.rounds,
             blocks=subject.blocks,

@@ -6,7 +6,7 @@ import math
 from functools import partial
 from itertools import product
 
-from cascore.evaluation.measure import COUNTED, TOTAL
+from cascore.evaluation.metrics import COUNTED, TOTAL
 from cascore.experiment.presets import PRESETS
 from cascore.metrics import ModeCoverage, published_kl
 from cascore.reproduce.claims import claims_table, comparisons_table

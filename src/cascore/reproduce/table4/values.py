@@ -3,7 +3,7 @@
 import math
 from itertools import product
 
-from cascore.evaluation.measure import COUNTED, TOTAL
+from cascore.evaluation.metrics import COUNTED, TOTAL
 from cascore.metrics import ModeCoverage, published_kl
 from cascore.reproduce.claims import Claim, Statement
 from cascore.reproduce.comparisons import estimated

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cascore.data import load_images
 from cascore.errors import InputError
-from cascore.evaluation.measure import mode_labels
-from cascore.evaluation.references import channel_classifier
+from cascore.evaluation.metrics import mode_labels
+from cascore.evaluation.reference import channel_classifier
 from cascore.experiment.presets import PRESETS, SAMPLERS
 from cascore.experiment.settings import Experiment, Sampler
 from cascore.metrics import Classifier, ModeCoverage, mode_coverage, stacked_labels

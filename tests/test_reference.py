@@ -10,7 +10,7 @@ from evaluating import ask, write_images
 from cascore.cli.__main__ import main
 from cascore.data import load_images
 from cascore.errors import InputError
-from cascore.evaluation.reference_file import read_statistics
+from cascore.evaluation.reference import read_statistics
 from cascore.metrics import FeatureMoments, load_classifier
 
 
@@ -42,8 +42,8 @@ def save(path, **arrays):
 
 
 def test_our_statistics_stand_for_the_images(ours, images):
-    record = ask(images, data=str(ours)).records[0]
-    direct = ask(images, data="digits", metrics=("frechet",)).records[0]
+    record = ask(images, data=str(ours)).measurements[0]
+    direct = ask(images, data="digits", metrics=("frechet",)).measurements[0]
     # Moments in float64, of features that may be of other batches: rounding in float32.
     assert record.value == pytest.approx(direct.value, rel=1e-6)
     assert record.references == direct.references
@@ -79,8 +79,8 @@ def test_files_of_others_serve_the_frechet_distance_and_are_marked(tmp_path, ima
     with pytest.raises(InputError, match="does not say which extractor made its 64 features"):
         ask(images, data=str(path))
     answer = ask(images, data=str(path), extractor="digits")
-    (record,) = answer.records
-    direct = ask(images, data="digits", metrics=("frechet",)).records[0]
+    (record,) = answer.measurements
+    direct = ask(images, data="digits", metrics=("frechet",)).measurements[0]
     tolerance = 1e-6 if kind is np.float64 else 1e-4
     assert record.value == pytest.approx(direct.value, rel=tolerance)
     (reference,) = record.references

@@ -1,0 +1,326 @@
+"""Numbers side by side: found in files, refused if their provenance differs, ranked, and drawn."""
+
+import json
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cascore.errors import InputError, MissingExtraError
+from cascore.files import replaced_file
+from cascore.measurement import (
+    METRICS,
+    Measurement,
+    ReferenceFacts,
+    Setting,
+    read_measurements,
+)
+from cascore.stats import independent_difference, verdict
+
+__all__ = [
+    "FIELDS",
+    "Row",
+    "comparison_chart",
+    "find_rows",
+    "mismatches",
+    "rank",
+    "require_comparable",
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number that takes part in a comparison.
+
+    Attributes:
+        label: What to call it.
+        source: The file that it is from.
+        measurement: The number.
+        rank: 1 + how many others are better (`stats.verdict`); None before ranking, and for a
+            metric that is best neither high nor low.
+        tied: Whether it cannot be told from the first.
+    """
+
+    label: str
+    source: Path
+    measurement: Measurement
+    rank: int | None = None
+    tied: bool = False
+
+
+# --- finding --------------------------------------------------------------------------------------
+
+
+def find_rows(paths: Sequence[Path], *, metric: str, form: str, split: str | None) -> list[Row]:
+    """The numbers of a metric in files of measurements, or in folders that hold such files.
+
+    Args:
+        paths: Files, folders of files, or runs (whose `evaluations/` are taken).
+        metric: A name of METRICS.
+        form: raw, denoised or both, of samples; images of other programs are always taken.
+        split: Split of the reference: train, test or all; None takes train where there are several.
+
+    Raises:
+        InputError: No path, no such metric, files that cannot be read, or a path without such a
+            number.
+    """
+    if metric not in METRICS:
+        raise InputError(f"there is no number {metric!r}; known are {', '.join(METRICS)}")
+    if not paths:
+        raise InputError("there is nothing to compare: name files of records, or runs")
+    numbers: list[tuple[Path, Measurement]] = []
+    for path in paths:
+        here = [
+            (file, measurement)
+            for file in _files(path)
+            for measurement in _of_split(
+                [
+                    measurement
+                    for measurement in read_measurements(file)
+                    if measurement.metric == metric
+                    and (form == "both" or measurement.images.form in (form, "images"))
+                ],
+                split,
+            )
+        ]
+        if not here:
+            what = f"{metric} of {'images' if form == 'both' else f'{form} samples'}"
+            where = "" if split is None else f" against the split {split}"
+            raise InputError(f"{path} holds no record of {what}{where}")
+        numbers += here
+    return [
+        Row(label, file, measurement)
+        for label, (file, measurement) in zip(_labels(numbers), numbers, strict=True)
+    ]
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"there is no file or folder {path}")
+    folder = path / "evaluations" if (path / "evaluations").is_dir() else path
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise InputError(f"{folder} holds no record (.json); cascore evaluate writes them")
+    return files
+
+
+def _of_split(measurements: Sequence[Measurement], split: str | None) -> list[Measurement]:
+    by_split = [
+        measurement
+        for measurement in measurements
+        if (split or "train") in {reference.split for reference in measurement.references}
+    ]
+    return by_split if by_split or split is not None else list(measurements)
+
+
+def _labels(numbers: Sequence[tuple[Path, Measurement]]) -> list[str]:
+    """Names that tell the numbers apart, as short as that allows."""
+    whole = [_parts(file, measurement) for file, measurement in numbers]
+    constant = {name for name in whole[0] if len({parts[name] for parts in whole}) == 1}
+
+    def named(without: set[str]) -> list[str]:
+        return [
+            ", ".join(text for name, text in parts.items() if text and name not in without)
+            for parts in whole
+        ]
+
+    labels = named(constant | {"file"})
+    if len(set(labels)) < len(labels):
+        labels = named(constant)
+    return [label or parts["path"] for label, parts in zip(labels, whole, strict=True)]
+
+
+def _parts(file: Path, measurement: Measurement) -> dict[str, str]:
+    model, sampler, images = measurement.model, measurement.sampler, measurement.images
+    extractor, selection = measurement.extractor, measurement.selection
+    return {
+        "path": images.path,
+        "step": "" if model is None else f"step {model.step}",
+        "sampler": "" if sampler is None else _sampler_words(sampler.settings),
+        "levels": "" if sampler is None else f"{sampler.settings.get('spacing')} levels",
+        "nfe": "" if sampler is None else f"{sampler.nfe} calls",
+        "form": images.form,
+        "seed": "" if images.first_seed is None else f"seed {images.first_seed}",
+        "count": f"{images.count} images",
+        "extractor": "" if extractor is None else extractor.name,
+        "reference": " ".join(map(_reference_words, measurement.references)),
+        "selection": "" if selection is None else f"best of {selection.candidates}",
+        "file": file.name,
+    }
+
+
+def _sampler_words(settings: Mapping[str, Setting]) -> str:
+    if settings.get("method") == "als":
+        return f"ALS n_sigma {settings.get('n_sigma')}"
+    knobs = [f"{k} {settings[k]}" for k in ("kappa", "eta", "epsilon") if settings.get(k)]
+    return f"CAS order {settings.get('order')} {' '.join(knobs)}"
+
+
+def _reference_words(reference: ReferenceFacts) -> str:
+    count = "unknown count" if reference.count is None else f"{reference.count}"
+    split = reference.split or "unknown split"
+    return f"{reference.name} {split} {count} ({reference.digest[:12]})"
+
+
+# --- what must agree ------------------------------------------------------------------------------
+
+
+def _or_none(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _settings_words(measurement: Measurement) -> str:
+    """Without the value of a perfect generator, which follows from the count."""
+    settings = {name: value for name, value in measurement.settings.items() if name != "perfect"}
+    return json.dumps(settings, sort_keys=True)
+
+
+def _selection_words(measurement: Measurement) -> str:
+    if measurement.selection is None:
+        return "not selected"
+    return f"best of {measurement.selection.candidates} by {measurement.selection.metric}"
+
+
+FIELDS: Mapping[str, Callable[[Measurement], str]] = {
+    "form": lambda m: m.images.form,
+    "count": lambda m: str(m.images.count),
+    "preprocessing": lambda m: json.dumps(m.images.preprocessing, sort_keys=True),
+    "settings": _settings_words,
+    "extractor": lambda m: _or_none(m.extractor),
+    "reference": lambda m: "; ".join(f"{x.name} (digest {x.digest[:12]})" for x in m.references),
+    "split": lambda m: ", ".join(_or_none(x.split) for x in m.references),
+    "reference-count": lambda m: ", ".join(_or_none(x.count) for x in m.references),
+    "provenance": lambda m: ", ".join(x.provenance for x in m.references),
+    "selection": _selection_words,
+}
+"""What must agree for numbers to be ranked: a name to accept it by, and its value in words."""
+
+
+def mismatches(
+    rows: Sequence[Row], *, accepted: Sequence[str] = ()
+) -> dict[str, Mapping[str, Path]]:
+    """The fields in which numbers differ that must agree, but for those that are accepted.
+
+    Returns:
+        For each field, its values in words and the file that each is first found in.
+
+    Raises:
+        InputError: A field to accept that is none.
+    """
+    unknown = [name for name in accepted if name not in FIELDS]
+    if unknown:
+        raise InputError(f"there is no field {unknown[0]!r} to accept; known: {', '.join(FIELDS)}")
+    different: dict[str, Mapping[str, Path]] = {}
+    for name, words in FIELDS.items():
+        first: dict[str, Path] = {}
+        for row in rows:
+            first.setdefault(words(row.measurement), row.source)
+        if len(first) > 1 and name not in accepted:
+            different[name] = first
+    return different
+
+
+def require_comparable(rows: Sequence[Row], *, accepted: Sequence[str] = ()) -> None:
+    """Raise InputError, naming fields and values, unless numbers may be ranked."""
+    different = mismatches(rows, accepted=accepted)
+    if different:
+        lines = [
+            f"  {name}: " + "; ".join(f"{value} in {file}" for value, file in values.items())
+            for name, values in different.items()
+        ]
+        raise InputError(
+            "these numbers cannot be ranked, because their provenance differs:\n"
+            + "\n".join(lines)
+            + "\nmeasure them alike; or, if you know that it does no harm here, accept it:"
+            f" --accept {' '.join([*accepted, *different])}"
+        )
+
+
+# --- ranking and drawing --------------------------------------------------------------------------
+
+
+def rank(rows: Sequence[Row]) -> list[Row]:
+    """The rows from best to worst, with ranks; ties are those of `stats.verdict`.
+
+    Of a metric that has no better, in the order of the values. Infinite values come last.
+    """
+    better = METRICS[rows[0].measurement.metric].better
+
+    def badness(row: Row) -> float:
+        value = row.measurement.estimate.mean
+        return -value if better == "higher" and math.isfinite(value) else value
+
+    ordered = sorted(rows, key=badness)
+    return [
+        replace(
+            row,
+            tied=row is not ordered[0] and _ties(ordered[0].measurement, row.measurement),
+            rank=None if better is None else 1 + sum(
+                badness(other) < badness(row) and not _ties(other.measurement, row.measurement)
+                for other in ordered
+            ),
+        )
+        for row in ordered
+    ]  # fmt: skip
+
+
+def _ties(a: Measurement, b: Measurement) -> bool:
+    if a.value is None or b.value is None:
+        return a.value is b.value
+    return verdict(independent_difference(a.estimate, b.estimate)) == "tie"
+
+
+_INK, _SOFT, _RULE, _BAND = "#1f2430", "#5b6475", "#d9dde5", "#e7efe6"
+_DOT, _TIED = "#1f5fa8", "#7fa6d6"
+_LINE, _MARGIN, _WIDTH, _TITLE_LINE = 0.34, 1.2, 7.4, 0.17  # inches
+_TITLE = 84  # letters that fit across
+
+
+def comparison_chart(ranked: Sequence[Row], path: Path, *, title: str, across: str) -> None:
+    """Draw finite numbers with bars of one standard error to a .png, .svg or .pdf.
+
+    A band shows what real images score, where that is the same for all.
+
+    Raises:
+        InputError: Another ending, or matplotlib is not installed.
+    """
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"a chart is written to .png, .svg or .pdf, not to {path.name}")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError(what="a chart", package="matplotlib", extra="report") from None
+    shown = [row for row in ranked if row.measurement.value is not None]
+    lines = textwrap.wrap(title, _TITLE)
+    height = _MARGIN + _LINE * len(shown) + _TITLE_LINE * (len(lines) - 1)
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    # Over the whole figure and not the axes, whose left edge depends on the labels.
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=10.5, color=_INK)
+    axes = figure.add_subplot()
+    floors = {row.measurement.floor for row in shown}
+    if len(floors) == 1 and (floor := next(iter(floors))) is not None:
+        low, high = floor.band
+        axes.axvspan(max(0.0, low), high, color=_BAND, linewidth=0, label="real images")
+        figure.legend(loc="outside lower right", frameon=False, fontsize=8.5, labelcolor=_SOFT)
+    for height_of_row, row in enumerate(shown):
+        first = row.rank in (1, None)
+        axes.errorbar(
+            [row.measurement.estimate.mean], [height_of_row],
+            xerr=[row.measurement.error or 0.0], fmt="o", markersize=6, capsize=3.5,
+            color=(_TIED if row.tied else _DOT) if first else _SOFT, elinewidth=1.6,
+        )  # fmt: skip
+    axes.set_yticks(range(len(shown)), labels=[row.label for row in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.set_xlabel(across, fontsize=9.5, color=_SOFT)
+    axes.tick_params(length=0, labelsize=9, labelcolor=_INK)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_RULE)
+    axes.grid(axis="x", color=_RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_file(path) as temporary, temporary.open("wb") as stream:
+        figure.savefig(stream, format=path.suffix[1:], dpi=160, facecolor="white")

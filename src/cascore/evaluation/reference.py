@@ -1,0 +1,412 @@
+"""The real side of an evaluation: real images, or a file of their statistics, and an extractor.
+
+Such a file holds mean and covariance of features as `mu` and `sigma`, the names that pytorch-fid,
+clean-fid and EDM share: each program reads the others' files. Those say nothing else: which images,
+how many, seen through which weights. Ours do, in an array of text. Nothing is unpickled.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cascore.data import DATA_ROOT, FolderOptions, ImageSet
+from cascore.data.folder import load_folder
+from cascore.data.stacked import STACKED
+from cascore.errors import InputError
+from cascore.experiment import build
+from cascore.experiment.outputs import software
+from cascore.experiment.settings import Data
+from cascore.files import file_digest, replaced_file
+from cascore.measurement import ExtractorIdentity, Floor, ReferenceFacts
+from cascore.metrics import (
+    Classifier,
+    FeatureExtractor,
+    FeatureMoments,
+    extract_features,
+    extractor_names,
+    frechet_estimate,
+    load_classifier,
+    load_extractor,
+    real_floor,
+)
+from cascore.plain import from_plain, parse_json, to_plain
+from cascore.stats import Estimate
+
+__all__ = [
+    "FOLDER",
+    "Reference",
+    "Statistics",
+    "channel_classifier",
+    "drawn",
+    "load_reference",
+    "named_data",
+    "read_statistics",
+    "write_statistics",
+]
+
+FOLDER = "folder:"
+_FLOOR_REPEATS = 20
+_FEW_REPEATS, _LARGE = 4, 512  # a distance in thousands of dimensions takes many seconds
+_DRAW = 0  # seed of the subsets of real images
+_INCEPTION_DIMENSION = 2048
+_SYMMETRY = 1e-4  # of the largest entry; float32 covariances are symmetric to about 1e-7
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Real images, what sees them and others, and what is known of them. Computed once, on demand.
+
+    Attributes:
+        data: Settings that loaded them.
+        extractor: What makes features.
+        count: Number of images that are to be judged: the floors are for as many.
+        facts: What a measurement says of each split: train and test, all of a folder, or unknown.
+        sets: The images by split; empty where there are only statistics. Splits share no image.
+        statistics: The file of statistics, if the reference is one.
+        classifier: Classifier of the images, or of each of three channels; None if there is none.
+    """
+
+    data: Data
+    extractor: FeatureExtractor
+    count: int
+    facts: Mapping[str, ReferenceFacts]
+    sets: Mapping[str, ImageSet]
+    statistics: "Statistics | None"
+    classifier: Classifier | None
+
+    @property
+    def split(self) -> str:
+        """The split that samples are to be like: train, where there is one."""
+        return next(iter(self.facts))
+
+    @cached_property
+    def features(self) -> Mapping[str, Tensor]:
+        """Features [M, D] of the images of each split."""
+        return {
+            split: extract_features(self.extractor, images.images)
+            for split, images in self.sets.items()
+        }
+
+    @cached_property
+    def moments(self) -> Mapping[str, FeatureMoments]:
+        """Moments of the features of each split."""
+        if self.statistics is not None:
+            return {self.split: self.statistics.moments(self.extractor)}
+        return {
+            split: FeatureMoments.of(features, extractor=self.extractor.identity)
+            for split, features in self.features.items()
+        }
+
+    @cached_property
+    def floors(self) -> Mapping[str, Floor | None]:
+        """What `count` other real images score against each split; None if there are too few."""
+        if self.statistics is not None:
+            return {self.split: None}
+        everything = torch.cat(list(self.features.values()))
+        total, dimension = everything.shape
+        floors: dict[str, Floor | None] = {}
+        for split, features in self.features.items():
+            few = self.count + len(features) > total and total < 2 * (dimension + 1)
+            floors[split] = None if few else real_floor(
+                everything,
+                count=self.count,
+                reference_count=len(features),
+                repeats=_FLOOR_REPEATS if dimension <= _LARGE else _FEW_REPEATS,
+                seed=0,
+                extractor=self.extractor.identity,
+            )  # fmt: skip
+        return floors
+
+    def see(self, images: Tensor) -> Tensor:
+        """Features [count, D] of uint8 images [count, C, H, W].
+
+        Raises:
+            InputError: Another number of images than the floors are for.
+        """
+        if len(images) != self.count:
+            raise InputError(
+                f"{len(images)} images, but the floors are for {self.count}: judge as many"
+            )
+        return extract_features(self.extractor, images)
+
+    def frechet(self, features: Tensor, split: str) -> Estimate:
+        """Fréchet distance of features [N, D] to a split, with its error over new samples."""
+        distance = frechet_estimate(features, self.moments[split])
+        return Estimate(distance.value, distance.error)
+
+
+def drawn(rows: Tensor, count: int) -> Tensor:
+    """At most `count` of the rows, a random draw that is the same each time, in their order."""
+    if len(rows) <= count:
+        return rows
+    generator = torch.Generator().manual_seed(_DRAW)
+    return rows[torch.randperm(len(rows), generator=generator)[:count].sort().values]
+
+
+def named_data(name: str, *, root: str | None, folders: FolderOptions) -> Data:
+    """Settings of the data set of that name; the options are for folder:PATH alone."""
+    if name.startswith(FOLDER):
+        return Data(name=name, root=root, **asdict(folders))
+    return Data(name=name, root=root)
+
+
+def load_reference(
+    data: Data,
+    *,
+    count: int,
+    device: torch.device,
+    shape: tuple[int, int, int] | None = None,
+    whole: bool = False,
+    extractor: str | None = None,
+    root: str | None = None,
+) -> Reference:
+    """The real images of that name, or the statistics in that file, and what sees them.
+
+    Args:
+        data: Settings of the data set; a name that ends in .npz is a file of statistics.
+        count: Number of images that are to be judged, at least 2.
+        device: Where features are computed.
+        shape: Shape of the judged images, which the real ones must have; None takes any.
+        whole: Take a folder as one set, as for a folder that is compared with it, rather than as
+            the training and held-out images of a model.
+        extractor: A name; None takes that of the statistics, or the data set's classifier, or
+            random-convolution where there is none.
+        root: Folder of extractors that need a file.
+
+    Raises:
+        InputError: No such data, file or extractor, points, fewer than 2 images to judge, images of
+            another shape, or statistics that do not say which extractor made them.
+    """
+    if count < 2:
+        raise InputError(f"a Fréchet distance needs at least 2 images, not {count}")
+    statistics = read_statistics(Path(data.name)) if data.name.endswith(".npz") else None
+    sets = {} if statistics is not None else _load_sets(data, whole=whole)
+    for images in sets.values():
+        if shape is not None and images.shape != shape:
+            raise InputError(
+                f"the judged images have shape {list(shape)}, those of {data.name}"
+                f" {list(images.shape)}: they cannot be compared; --size and --mode bring"
+                " folders of images to one shape"
+            )
+        shape = images.shape
+    assert shape is not None  # statistics are read for images that are there
+    name = extractor or _default_extractor(data, statistics)
+    loaded = load_extractor(name, image_shape=shape, root=root or DATA_ROOT, device=device)
+    if statistics is None:
+        facts = {split: _facts(images, data) for split, images in sets.items()}
+    else:
+        statistics.moments(loaded)  # refuses those of another extractor
+        facts = {statistics.facts.split or "unknown": statistics.facts}
+    classifier = None if statistics is not None else channel_classifier(data.name)
+    return Reference(data, loaded, count, facts, sets, statistics, classifier)
+
+
+def _load_sets(data: Data, *, whole: bool) -> dict[str, ImageSet]:
+    if whole and data.name.startswith(FOLDER):
+        options = FolderOptions(size=data.size, crop=data.crop, filter=data.filter, mode=data.mode)
+        root = None if data.root is None else Path(data.root)
+        folder = Path(data.name.removeprefix(FOLDER))
+        return {"all": load_folder(folder, "all", options=options, root=root)}
+    sets = {}
+    for split in ("train", "test"):
+        loaded = build.load_data(data, split)
+        if not isinstance(loaded, ImageSet):
+            raise InputError(f"{data.name} is a set of points; only images are judged so far")
+        sets[loaded.split] = loaded
+    return sets
+
+
+def _default_extractor(data: Data, statistics: "Statistics | None") -> str:
+    if statistics is None:
+        return data.name if data.name in extractor_names() else "random-convolution"
+    if statistics.provenance is not None:
+        return statistics.provenance.extractor.name
+    if statistics.dimension == _INCEPTION_DIMENSION:
+        return "inception"
+    raise InputError(
+        f"{statistics.path} does not say which extractor made its {statistics.dimension} features:"
+        " name it, --extractor NAME"
+    )
+
+
+def channel_classifier(data: str) -> Classifier | None:
+    """The classifier of each channel of a stacked set, of the images of any other, or None."""
+    name = STACKED.get(data, data)
+    known = set(extractor_names()) - {"pixels", "random-convolution", "inception"}
+    return load_classifier(name) if name in known else None
+
+
+def _facts(images: ImageSet, data: Data) -> ReferenceFacts:
+    defaults, given = asdict(Data()), asdict(replace(data, flip=False))
+    return ReferenceFacts(
+        kind="data",
+        name=data.name,
+        split=images.split,
+        count=images.count,
+        available=images.count,
+        digest=images.digest,
+        settings={
+            name: value
+            for name, value in given.items()
+            if name not in ("name", "flip") and value != defaults[name]
+        },
+        preparation=images.record.preparation,
+        provenance="known",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Provenance:
+    """Where statistics come from, as the file says it in JSON."""
+
+    schema: Literal["cascore.statistics/1"] = "cascore.statistics/1"
+    extractor: ExtractorIdentity
+    reference: ReferenceFacts
+    software: Mapping[str, Any]
+    command: str
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Mean and covariance of a reference, from a file.
+
+    Attributes:
+        path: The file.
+        mean: [D] float64.
+        covariance: [D, D] float64, unbiased in our files, as they come in others.
+        count: Number of images, None where it is not known.
+        provenance: None where it is not known.
+    """
+
+    path: Path
+    mean: Tensor
+    covariance: Tensor
+    count: int | None
+    provenance: _Provenance | None
+
+    @property
+    def dimension(self) -> int:
+        """Length of a feature vector."""
+        return len(self.mean)
+
+    @property
+    def facts(self) -> ReferenceFacts:
+        """What a measurement says of them."""
+        if self.provenance is not None:
+            return self.provenance.reference
+        return ReferenceFacts(
+            kind="statistics",
+            name=str(self.path),
+            split=None,
+            count=self.count,
+            available=None,
+            digest=file_digest(self.path),
+            settings={},
+            preparation=(),
+            provenance="unknown",
+        )
+
+    def moments(self, extractor: FeatureExtractor) -> FeatureMoments:
+        """The moments, taken as those of an extractor.
+
+        Raises:
+            InputError: They have another number of dimensions, or say that another one made them.
+        """
+        if self.dimension != extractor.dimension:
+            raise InputError(
+                f"{self.path} has {self.dimension} dimensions, features of"
+                f" {extractor.identity.name} have {extractor.dimension}: they are not of this"
+                " extractor"
+            )
+        known = self.provenance
+        if known is not None and known.extractor != extractor.identity:
+            raise InputError(
+                f"{self.path} holds statistics of {known.extractor}, not of {extractor.identity};"
+                " name that extractor, or leave the choice to the file"
+            )
+        count = self.count or 2  # a distance needs the covariance alone
+        return FeatureMoments(count, self.mean, self.covariance * (count - 1), extractor.identity)
+
+
+def write_statistics(
+    path: Path, moments: FeatureMoments, reference: ReferenceFacts, *, command: str
+) -> None:
+    """Write `mu`, `sigma`, `count` and `provenance` (JSON text), whole or not at all.
+
+    Raises:
+        InputError: A name that does not end in .npz, or moments of fewer than 2 images.
+    """
+    if path.suffix != ".npz":
+        raise InputError(f"statistics are written to a file that ends in .npz, not to {path.name}")
+    provenance = _Provenance(
+        extractor=moments.extractor, reference=reference, software=software(), command=command
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_file(path) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            mu=moments.mean.numpy(),
+            sigma=moments.covariance.numpy(),
+            count=np.array(moments.count),
+            provenance=np.array(json.dumps(to_plain(provenance))),
+        )
+
+
+def read_statistics(path: Path) -> Statistics:
+    """Statistics of cascore, or the `mu` and `sigma` of another program.
+
+    Raises:
+        InputError: No such file; one that is no .npz, holds pickled objects, or lacks `mu` or
+            `sigma`; numbers that are not a mean and a covariance.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise InputError(f"{path} holds one array; expected arrays mu and sigma")
+        with loaded as file:
+            if not {"mu", "sigma"} <= set(file.files):
+                raise InputError(
+                    f"{path} holds {', '.join(file.files)}; expected arrays mu and sigma"
+                )
+            mean, covariance = _array(file["mu"], path), _array(file["sigma"], path)
+            count = int(file["count"]) if "count" in file.files else None
+            text = str(file["provenance"]) if "provenance" in file.files else None
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as statistics (.npz): {error}") from None
+    _require_moments(mean, covariance, path)
+    if count is not None and count < 2:
+        raise InputError(f"{path} is of {count} images; a covariance needs at least 2")
+    where = f"{path}: provenance"
+    plain = None if text is None else parse_json(text, where)
+    provenance = None if plain is None else from_plain(_Provenance, plain, where)
+    return Statistics(path, mean, covariance, count, provenance)
+
+
+def _array(values: Any, path: Path) -> Tensor:
+    if values.dtype not in (np.float32, np.float64):
+        raise InputError(f"{path} holds {values.dtype}; expected float32 or float64")
+    return torch.from_numpy(values.astype(np.float64))
+
+
+def _require_moments(mean: Tensor, covariance: Tensor, path: Path) -> None:
+    d = len(mean) if mean.ndim == 1 else 0
+    if d == 0 or covariance.shape != (d, d):
+        raise InputError(
+            f"{path}: mu has shape {list(mean.shape)} and sigma {list(covariance.shape)}; expected"
+            " [D] and [D, D]"
+        )
+    if not (bool(mean.isfinite().all()) and bool(covariance.isfinite().all())):
+        raise InputError(f"{path} holds NaN or infinity")
+    skew = float((covariance - covariance.T).abs().max())
+    if skew > _SYMMETRY * float(covariance.abs().max()) or bool((covariance.diagonal() < 0).any()):
+        raise InputError(f"{path}: sigma is not a covariance: not symmetric, or negative variances")

@@ -1,0 +1,238 @@
+"""Measurements computed again: equal, within uncertainty, or different and where."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from cascore.data import FolderOptions
+from cascore.errors import InputError
+from cascore.evaluation.evaluate import Counting, EvaluationSettings, evaluate, silently
+from cascore.experiment.settings import Sampler
+from cascore.measurement import METRICS, Measurement
+from cascore.model.loading import Model, load_model
+from cascore.model.pretrained import find_model
+from cascore.plain import from_plain
+
+__all__ = ["Found", "Verified", "settings_of_measurement", "verify"]
+
+_TOLERANCE = 1e-4  # relative, of a number without a standard error
+
+Found = Literal["equal", "within uncertainty", "different", "not computed"]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What came of a measurement.
+
+    Attributes:
+        measurement: As it was.
+        value: As it is now; None if it was not computed, or is infinite.
+        found: equal to the bit; within one standard error; different; or not computed, because
+            what it follows from is not there any more.
+        changes: What the number follows from and is not what it was, in words.
+    """
+
+    measurement: Measurement
+    value: float | None
+    found: Found
+    changes: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the number was found again."""
+        return self.found in ("equal", "within uncertainty")
+
+
+def verify(
+    measurements: Sequence[Measurement],
+    *,
+    root: str | None,
+    device: torch.device,
+    counting: Counting = silently,
+) -> list[Verified]:
+    """Compute measurements again from what they say they follow from.
+
+    A model that is not the one of the measurement is found out before anything is computed. Numbers
+    of one evaluation are computed together, and a model is loaded once.
+
+    Args:
+        measurements: Numbers of one or several evaluations.
+        root: Folder of the data now; None takes the one of the measurement.
+        device: Where to sample; on another device than before, numbers move by rounding.
+        counting: Shows progress.
+
+    Raises:
+        InputError: A path, data set or extractor that cannot be found.
+    """
+    models: dict[tuple[Any, str], Model | str] = {}
+    verified: dict[int, Verified] = {}
+    for indices, settings in _together(measurements, root):
+        part = [measurements[index] for index in indices]
+        key = (settings.path, settings.checkpoint)
+        if part[0].model is not None and key not in models:
+            try:
+                models[key] = load_model(
+                    settings.path, device=device, checkpoint=settings.checkpoint
+                )
+            except InputError as error:
+                models[key] = str(error)
+        results = _verify(part, settings, models.get(key), device, counting)
+        verified |= zip(indices, results, strict=True)
+    return [verified[index] for index in range(len(measurements))]
+
+
+def _together(
+    measurements: Sequence[Measurement], root: str | None
+) -> list[tuple[list[int], EvaluationSettings]]:
+    """Indices of what one evaluation answers, and its settings; numbers of pixels join any."""
+    groups: dict[str, dict[str | None, list[int]]] = {}
+    every = [settings_of_measurement(measurement, root=root) for measurement in measurements]
+    for index, settings in enumerate(every):
+        images = repr(replace(settings, metrics=None, extractor=None))
+        groups.setdefault(images, {}).setdefault(settings.extractor, []).append(index)
+    parts = []
+    for by_extractor in groups.values():
+        of_pixels = by_extractor.pop(None, [])
+        several = list(by_extractor.values()) or [[]]
+        several[0] += of_pixels
+        parts += several
+    return [
+        (
+            indices,
+            replace(
+                every[indices[0]],
+                extractor=next((every[i].extractor for i in indices if every[i].extractor), None),
+                metrics=tuple(sorted({METRICS[measurements[i].metric].asked for i in indices})),
+                as_published=any(
+                    measurements[i].metric == "modes-kl-as-published" for i in indices
+                ),
+            ),
+        )
+        for indices in parts
+    ]
+
+
+def _verify(
+    measurements: Sequence[Measurement],
+    settings: EvaluationSettings,
+    model: Model | str | None,
+    device: torch.device,
+    counting: Counting,
+) -> list[Verified]:
+    was = measurements[0].model
+    if was is not None and isinstance(model, Model) and model.digest != was.digest:
+        model = (
+            f"the weights of {measurements[0].images.path} at step {model.step} have the digest"
+            f" {model.digest[:12]}, were {was.digest[:12]} at step {was.step}"
+        )
+    if isinstance(model, str):
+        return [Verified(number, None, "not computed", (model,)) for number in measurements]
+    evaluation = evaluate(settings, device=device, model=model, counting=counting)
+    now = {_key(measurement): measurement for measurement in evaluation.measurements}
+    return [_compared(measurement, now.get(_key(measurement))) for measurement in measurements]
+
+
+def _key(measurement: Measurement) -> tuple[Any, ...]:
+    splits = tuple(reference.split for reference in measurement.references)
+    return measurement.metric, measurement.images.form, splits
+
+
+def settings_of_measurement(
+    measurement: Measurement, *, root: str | None = None
+) -> EvaluationSettings:
+    """The settings of an evaluation that gives the number again.
+
+    Raises:
+        InputError: A number or settings that this cascore does not know.
+    """
+    if measurement.metric not in METRICS:
+        raise InputError(
+            f"there is no number {measurement.metric!r}; known are {', '.join(METRICS)}"
+        )
+    images, metric = measurement.images, METRICS[measurement.metric]
+    first = measurement.references[0].settings if measurement.references else {}
+    folders = {name: value for name, value in first.items() if name != "root"}
+    seen = None if metric.needs in ("classifier", "splits") else measurement.extractor
+    try:
+        options = FolderOptions(**{**folders, **images.preprocessing})
+    except TypeError as error:
+        raise InputError(f"the record's preprocessing is unknown: {error}") from None
+    return EvaluationSettings(
+        path=find_model(images.path),
+        data=measurement.data,
+        root=root or first.get("root"),
+        folders=options,
+        extractor=None if seen is None else seen.name,
+        metrics=(metric.asked,),
+        checkpoint=_checkpoint(measurement),
+        sampler=_sampler(measurement),
+        first_seed=images.first_seed or 0,
+        count=images.count,
+        batch_size=measurement.computation.batch_size,
+    )
+
+
+def _sampler(measurement: Measurement) -> Sampler:
+    if measurement.sampler is None:
+        return Sampler()
+    settings = measurement.sampler.settings
+    plain = {name: value for name, value in settings.items() if name != "tuned"}
+    return from_plain(Sampler, plain, "the record's sampler")
+
+
+def _checkpoint(measurement: Measurement) -> str:
+    model = measurement.model
+    if model is None or measurement.images.source == "model":
+        return "newest"
+    return "best" if model.checkpoint == "best" else str(model.step)
+
+
+def _compared(was: Measurement, now: Measurement | None) -> Verified:
+    if now is None:
+        return Verified(was, None, "not computed", ("this evaluation has no such number now",))
+    other = _other_meaning(was, now)
+    changes = (*other, *_other_rounding(was, now))
+    return Verified(was, now.value, "different" if other else _found(was, now), changes)
+
+
+def _found(was: Measurement, now: Measurement) -> Found:
+    if was.value == now.value:
+        return "equal"
+    if was.value is None or now.value is None:
+        return "different"
+    allowed = _TOLERANCE * abs(was.value) if was.error is None else was.error
+    return "within uncertainty" if abs(now.value - was.value) <= allowed else "different"
+
+
+def _other_meaning(was: Measurement, now: Measurement) -> tuple[str, ...]:
+    """What makes it another number, whatever its value."""
+    pairs: list[tuple[str, Any, Any]] = []
+    for a, b in zip(was.references, now.references, strict=True):
+        name = f"{a.name} {a.split or ''}".strip()
+        pairs.append((f"the real images {name}", a.digest[:12], b.digest[:12]))
+        pairs.append((f"the count of {name}", a.count, b.count))
+    if was.extractor is not None and now.extractor is not None:
+        name = f"the extractor {was.extractor.name}"
+        pairs.append((name, was.extractor.digest[:12], now.extractor.digest[:12]))
+    if was.images.source == "folder":
+        name = f"the images of {was.images.path}"
+        pairs.append((name, was.images.digest[:12], now.images.digest[:12]))
+        pairs.append((f"their count in {was.images.path}", was.images.count, now.images.count))
+    pairs.append(("the metric's settings", dict(was.settings), dict(now.settings)))
+    return _changes(pairs)
+
+
+def _other_rounding(was: Measurement, now: Measurement) -> tuple[str, ...]:
+    """What may move the number by rounding."""
+    before = {**was.software, **asdict(was.computation)}
+    after = {**now.software, **asdict(now.computation)}
+    pairs = [(name, before.get(name), value) for name, value in after.items()]
+    if was.images.source != "folder":
+        pairs.append(("pixels of the samples", was.images.digest[:12], now.images.digest[:12]))
+    return _changes(pairs)
+
+
+def _changes(pairs: Sequence[tuple[str, Any, Any]]) -> tuple[str, ...]:
+    return tuple(f"{name} was {a}, is {b}" for name, a, b in pairs if str(a) != str(b))
