@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from cascore.errors import InputError
 from cascore.experiment import build, run
-from cascore.experiment.run import training_run
+from cascore.experiment.run import freed, training_run
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Train
 from cascore.model.loading import load_model
@@ -87,6 +87,18 @@ def test_a_run_may_be_made_longer_and_saved_at_other_steps(done, tmp_path):
     assert (done / "metrics.jsonl").read_bytes() == (
         tmp_path / "whole" / "metrics.jsonl"
     ).read_bytes()
+
+
+def test_what_decides_the_weights_is_not_free():
+    other = with_train(
+        objective="hybrid", steps=1, batch_size=1, learning_rate=1.0, betas=(0.0, 0.0),
+        ema_decay=0.0, ema_warmup=False, precision="bfloat16", seed=1, save_every=1, keep_last=1,
+        keep_every=1, evaluate_every=1, evaluate_count=2,
+    )  # fmt: skip
+    free = freed(TINY, other)
+    changed = {name for name, value in vars(free.train).items() if value != vars(TINY.train)[name]}
+    every, count = {"save_every", "keep_every", "evaluate_every"}, {"keep_last", "evaluate_count"}
+    assert changed == every | count | {"steps"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ from cascore.experiment.run_folder import (
     read_data,
     read_experiment,
 )
-from cascore.experiment.settings import Experiment
+from cascore.experiment.settings import Experiment, Train
 from cascore.files import write_text
 from cascore.measurement import Measurement
 from cascore.plain import write_json
@@ -39,7 +39,6 @@ __all__ = ["freed", "training_run"]
 
 ALONE = Workers()
 _METRICS = "metrics.jsonl"
-_FREE = ("steps", "save_every", "keep_last", "keep_every", "evaluate_every", "evaluate_count")
 
 
 def training_run(
@@ -195,8 +194,12 @@ def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any
 
 
 def freed(found: Experiment, wanted: Experiment) -> Experiment:
-    """`found` with the settings of `wanted` that do not decide the weights after a given step."""
-    free = {name: getattr(wanted.train, name) for name in _FREE}
+    """`found` with those settings of `wanted` that a run may change when it resumes."""
+    free = {
+        setting.name: getattr(wanted.train, setting.name)
+        for setting in fields(Train)
+        if setting.metadata.get("free_on_resume")
+    }
     return replace(found, train=replace(found.train, **free))
 
 

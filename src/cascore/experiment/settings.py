@@ -27,6 +27,12 @@ def _require(holds: bool, message: str) -> None:
         raise InputError(message)
 
 
+def _free_on_resume(default: int) -> int:
+    """A field that does not decide the weights after a given update, so a run may change it."""
+    marked: int = field(default=default, metadata={"free_on_resume": True})
+    return marked
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """What is learned."""
@@ -115,7 +121,7 @@ class Train:
 
     objective: Literal["plain", "hybrid"] = "plain"
     """plain: denoising score matching (Eq. 1); hybrid: with a discriminator (Eq. 4 and 5)."""
-    steps: int = 1500
+    steps: int = _free_on_resume(1500)
     """Updates of the score network."""
     batch_size: int = 128
     """Images of one update, over all processes."""
@@ -131,15 +137,15 @@ class Train:
     """bfloat16: autocast of both networks, twice as fast where the processor computes in it."""
     seed: int = 0
     """Of the initial weights and of every draw."""
-    save_every: int = 500
+    save_every: int = _free_on_resume(500)
     """Steps between checkpoints."""
-    keep_last: int = 2
+    keep_last: int = _free_on_resume(2)
     """How many of the newest checkpoints to keep."""
-    keep_every: int = 0
+    keep_every: int = _free_on_resume(0)
     """Also keep those at multiples of this many steps; 0 keeps none."""
-    evaluate_every: int = 0
+    evaluate_every: int = _free_on_resume(0)
     """Steps between Fréchet distances of fresh samples, the best of which is kept; 0: none."""
-    evaluate_count: int = 1000
+    evaluate_count: int = _free_on_resume(1000)
     """Samples of such a distance."""
 
     def __post_init__(self) -> None:
