@@ -35,6 +35,7 @@ ONLY_IN = {
     "pyarrow": {"data"},
     "urllib": {"fetching"},
     "pickle": {"data"},  # CIFAR-10's Python version has no other form; tests/test_unpickling.py
+    "paper": set(),  # the studies are no part of the package
     **{name: set() for name in ("marshal", "shelve", "joblib", "dill", "cloudpickle")},
 }
 
