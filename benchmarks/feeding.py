@@ -93,8 +93,8 @@ def main() -> int:
             name = f"set-{number}"
             prepared(root, name, shape)
             cold, warm = feeding(root, name)
-            speeds = {each: eating(each, root, name) for each in NETWORKS}
-            fastest = max(speeds, key=lambda each: speeds[each])
+            speeds = {preset: eating(preset, root, name) for preset in NETWORKS}
+            fastest = max(speeds, key=lambda preset: speeds[preset])
             network = speeds[fastest]
             worst = min(worst, cold / network, warm / network)
             print(

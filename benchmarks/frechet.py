@@ -86,12 +86,12 @@ def main() -> int:
     good = True
     for name, (n, m) in CASES.items():
         x, y = features(n, seed=1), 1.1 * features(m, seed=2) + 0.1
-        a, b = (FeatureMoments.of(each, extractor=MADE_BY) for each in (x, y))
+        a, b = (FeatureMoments.of(part, extractor=MADE_BY) for part in (x, y))
         ours, value = fastest(lambda a=a, b=b: frechet_distance(a, b), repeats=REPEATS)
         theirs, root_value = fastest(lambda a=a, b=b: by_scipy(a, b), repeats=REPEATS)
         traces = float(a.covariance.trace() + b.covariance.trace())
         exact = without_covariances(x, y)
-        error, root_error = (abs(each - exact) / traces for each in (value, root_value))
+        error, root_error = (abs(number - exact) / traces for number in (value, root_value))
         print(
             f"{name} ({n:,} and {m:,} images): {ours:.2f} s, error {error:.0e} of the traces; "
             f"scipy.linalg.sqrtm {theirs:.2f} s, error {root_error:.0e}; {theirs / ours:.1f} times"

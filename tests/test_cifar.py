@@ -176,10 +176,10 @@ HOSTILE_ARCHIVES = {
     },
     "a link": (
         {"l": member("l", tarfile.SYMTYPE, "/etc/passwd"), **BINARY},
-        "'l', which is a link",
+        "'l', a link",
     ),
-    "a hard link": ({"h": member("h", tarfile.LNKTYPE, FIRST), **BINARY}, "'h', which is a link"),
-    "a device": ({"d": member("d", tarfile.CHRTYPE), **BINARY}, "'d', which is a link or a device"),
+    "a hard link": ({"h": member("h", tarfile.LNKTYPE, FIRST), **BINARY}, "'h', a link"),
+    "a device": ({"d": member("d", tarfile.CHRTYPE), **BINARY}, "'d', a link or a device"),
     "a batch too few": (without(BINARY, "data_batch_3"), "lacks data_batch_3.bin"),
     "nothing of cifar-10": ({"a.txt": b"hello"}, "no batches of cifar-10; give as --source"),
     "a batch twice": ({**BINARY, "b/test_batch.bin": b"x"}, "test_batch.bin twice"),

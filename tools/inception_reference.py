@@ -60,11 +60,11 @@ def sampled(activation: Tensor) -> npt.NDArray[np.float32]:
 
 def layers(network: nn.Module, call: object, inputs: Tensor) -> dict[str, npt.NDArray[np.float32]]:
     """What `sampled` gives for every convolution (after its ReLU) and block, by its name."""
-    found: dict[str, npt.NDArray[np.float32]] = {}
+    activations: dict[str, npt.NDArray[np.float32]] = {}
 
     def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            found[name] = sampled(output)
+            activations[name] = sampled(output)
 
         return module.register_forward_hook(keep)
 
@@ -77,7 +77,7 @@ def layers(network: nn.Module, call: object, inputs: Tensor) -> dict[str, npt.ND
     call(inputs)
     for handle in handles:
         handle.remove()
-    return found
+    return activations
 
 
 def _uniform(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

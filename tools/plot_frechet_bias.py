@@ -40,10 +40,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure()
-    for name, curve in found.items():
+    curves = measure()
+    for name, curve in curves.items():
         print(f"{name}: {curve.limit:.3f} ± {curve.limit_error:.3f} + {curve.slope:.0f} / N")
-    draw(found, arguments.out)
+    draw(curves, arguments.out)
     print(f"wrote {arguments.out}")
 
 
@@ -64,7 +64,7 @@ def measure() -> dict[str, FrechetExtrapolation]:
     return {"perfect": extrapolated(samples), "flawed": extrapolated(noisy)}
 
 
-def draw(found: dict[str, FrechetExtrapolation], out: Path) -> None:
+def draw(curves: dict[str, FrechetExtrapolation], out: Path) -> None:
     """Distance against N, and against 1/N with the fit and its limit."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt
@@ -74,12 +74,12 @@ def draw(found: dict[str, FrechetExtrapolation], out: Path) -> None:
         figure, (against, inverse) = plt.subplots(
             1, 2, figsize=(11, 4.6), sharey=True, layout="constrained"
         )
-        for name, curve in found.items():
+        for name, curve in curves.items():
             _draw_against(against, curve, COLOURS[name], LABELS[name])
             _draw_inverse(inverse, curve, COLOURS[name])
-        _compare(against, found["perfect"], found["flawed"])
+        _compare(against, curves["perfect"], curves["flawed"])
         against.set_xscale("log")
-        ticks = [point.count for point in found["perfect"].points]
+        ticks = [point.count for point in curves["perfect"].points]
         against.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         against.minorticks_off()
         against.set_xlabel("N, number of samples (logarithmic)")

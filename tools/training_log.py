@@ -27,23 +27,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
-    asked = parser.parse_args()
-    lines = (asked.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    arguments = parser.parse_args()
+    lines = (arguments.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     rows = stretches([json.loads(line) for line in lines])
-    asked.out.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     for name in ("experiment.json", "data.json"):
-        shutil.copy(asked.run / name, asked.out / name)
-    with (asked.out / "losses.csv").open("w", encoding="utf-8", newline="") as file:
+        shutil.copy(arguments.run / name, arguments.out / name)
+    with (arguments.out / "losses.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
-    draw(rows, asked.out)
-    print(f"{len(lines):,} steps in {len(rows):,} rows: {asked.out}")
+    draw(rows, arguments.out)
+    print(f"{len(lines):,} steps in {len(rows):,} rows: {arguments.out}")
 
 
 def stretches(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
     """The last step of each stretch with the mean of every loss that it has."""
-    found = []
+    rows = []
     for first in range(0, len(metrics), STRETCH):
         part = metrics[first : first + STRETCH]
         means = {
@@ -51,8 +51,8 @@ def stretches(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
             for name in part[0]
             if name != "step"
         }
-        found.append({"step": part[-1]["step"], **means})
-    return found
+        rows.append({"step": part[-1]["step"], **means})
+    return rows
 
 
 def draw(rows: Sequence[Mapping[str, float]], out: Path) -> None:

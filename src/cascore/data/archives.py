@@ -40,12 +40,7 @@ def read_tar(
             tarfile.open(fileobj=_Bounded(unpacked, path), mode="r:") as archive,  # type: ignore[call-overload]
         ):
             for member in archive:
-                name = _safe_name(member.name, path)
-                if not (member.isfile() or member.isdir()):
-                    raise InputError(
-                        f"{path} holds {member.name!r}, which is a link or a device; the archive"
-                        " is not what it says: get it anew"
-                    )
+                name = _safe_name(member.name, path, ordinary=member.isfile() or member.isdir())
                 limit = wanted(name.name) if member.isfile() else None
                 if limit is None:
                     continue
@@ -66,12 +61,8 @@ def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                _safe_name(member.filename, path)
-                if stat.S_ISLNK(member.external_attr >> 16):
-                    raise InputError(
-                        f"{path} holds {member.filename!r}, which is a link; the archive is not"
-                        " what it says: get it anew"
-                    )
+                link = stat.S_ISLNK(member.external_attr >> 16)
+                _safe_name(member.filename, path, ordinary=not link)
             yield archive
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path} cannot be read as .zip: {error}; get it anew") from error
@@ -100,13 +91,12 @@ def _whole(content: bytes, size: int, limit: int, path: Path, name: PurePosixPat
     return content
 
 
-def _safe_name(name: str, path: Path) -> PurePosixPath:
+def _safe_name(name: str, path: Path, *, ordinary: bool) -> PurePosixPath:
     parsed = PurePosixPath(name.replace("\\", "/"))
-    if parsed.is_absolute() or ".." in parsed.parts or ":" in name.partition("/")[0]:
-        raise InputError(
-            f"{path} holds {name!r}, a name that leads out of the archive; it is not what it says:"
-            " get it anew"
-        )
+    leads_out = parsed.is_absolute() or ".." in parsed.parts or ":" in name.partition("/")[0]
+    if leads_out or not ordinary:
+        fault = "a name that leads out of the archive" if leads_out else "a link or a device"
+        raise InputError(f"{path} holds {name!r}, {fault}; it is not what it says: get it anew")
     return parsed
 
 

@@ -98,10 +98,11 @@ def image_diameter(
             # Whole numbers below 2^53 in float64: exact in any order of summation.
             distances = row_norms[:, None] + column_norms - 2 * rows @ columns.T
             compared += distances.numel()
-            found = int(distances.argmax())
-            if float(distances.view(-1)[found]) > squared:
-                squared = float(distances.view(-1)[found])
-                pair = (start + found // len(columns), other + found % len(columns))
+            furthest = int(distances.argmax())
+            if float(distances.view(-1)[furthest]) > squared:
+                squared = float(distances.view(-1)[furthest])
+                row, column = divmod(furthest, len(columns))
+                pair = (start + row, other + column)
         progress(len(rows))
     return _answer(far, squared, pair, compared, high=None)
 

@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from cascore.data.decoding import Crop, Filter, Header, Target, decode_one, read_header
-from cascore.data.images import SPLITS, DataRecord, ImageSet, require_split
+from cascore.data.images import DataRecord, ImageSet, require_split
 from cascore.data.originals import (
     Original,
     Originals,
@@ -90,9 +90,7 @@ def load_folder(
     """
     if split != "all":
         require_split(split)
-    paths = find_images(folder)
-    headers = [read_header(folder, path) for path in paths]
-    target = _common_target(folder, headers, options)
+    headers, target, classes = _surveyed(folder, options)
     chosen = _chosen(folder, headers, split)
     size = len(chosen) * target.channels * target.height * target.width
     if root is not None and size > _MAPPED_ABOVE:
@@ -100,12 +98,12 @@ def load_folder(
     else:
         pixels = np.empty((len(chosen), *target[:3]), dtype=np.uint8)
         _fill(pixels, folder, chosen, target=target)
-    classes = _classes(paths)
+    labels = _labels(chosen, classes)
     return ImageSet(
         name=f"folder:{folder}",
         split=split,
         images=torch.from_numpy(pixels),
-        labels=_labels(chosen, classes),
+        labels=None if labels is None else torch.from_numpy(labels),
         record=_record(folder, chosen, target=target, options=options),
         classes=classes,
     )
@@ -114,40 +112,48 @@ def load_folder(
 def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals:
     """A folder of images as the originals of a prepared set, the same images as `load_folder`.
 
-    Args:
-        folder: Where to look, recursively.
-        name: What the prepared set will be called.
-        options: Size, crop, filter and mode.
-
     Raises:
         InputError: As `load_folder`; both splits need an image.
     """
-    paths = find_images(folder)
-    headers = [read_header(folder, path) for path in paths]
-    target = _common_target(folder, headers, options)
-    classes = _classes(paths)
-    parts = {split: _chosen(folder, headers, split) for split in SPLITS}
+    headers, target, classes = _surveyed(folder, options)
+
+    def original(split: str) -> Original:
+        chosen = _chosen(folder, headers, split)
+
+        def items(start: int) -> Iterator[Pixels]:
+            for header in chosen[start:]:
+                yield decode_one(folder, header, target=target)
+
+        return from_items(len(chosen), items, shape=target[:3], labels=_labels(chosen, classes))
+
     return Originals(
         name=name,
-        train=_original(folder, parts["train"], target=target, classes=classes),
-        test=_original(folder, parts["test"], target=target, classes=classes),
+        train=original("train"),
+        test=original("test"),
         record=_record(folder, headers, target=target, options=options),
         classes=classes,
-        files=file_facts((folder / path for path in paths), below=folder),
+        files=file_facts((folder / header.path for header in headers), below=folder),
     )
 
 
-def _original(
-    folder: Path, headers: Sequence[Header], *, target: Target, classes: tuple[str, ...]
-) -> Original:
-    labels = _labels(headers, classes)
-
-    def items(start: int) -> Iterator[Pixels]:
-        for header in headers[start:]:
-            yield decode_one(folder, header, target=target)
-
-    numbers = None if labels is None else labels.numpy()
-    return from_items(len(headers), items, shape=target[:3], labels=numbers)
+def _surveyed(folder: Path, options: FolderOptions) -> tuple[list[Header], Target, tuple[str, ...]]:
+    """Every image's header, the one shape that both splits are brought to, the subfolders."""
+    headers = [read_header(folder, path) for path in find_images(folder)]
+    if options.size is None:
+        height, width = _common_size(folder, headers)
+    else:
+        height = width = options.size
+    grey = _common_grey(folder, headers) if options.mode == "auto" else options.mode == "grey"
+    target = Target(
+        channels=1 if grey else 3,
+        height=height,
+        width=width,
+        crop=None if options.size is None else options.crop,
+        filter=None if options.size is None else options.filter,
+    )
+    nested = all(len(header.path.parts) > 1 for header in headers)
+    classes = sorted({header.path.parts[0] for header in headers}) if nested else []
+    return headers, target, tuple(classes)
 
 
 def _decode_mapped(
@@ -201,14 +207,14 @@ def find_images(folder: Path) -> list[PurePosixPath]:
     return paths
 
 
-def _split_of(path: PurePosixPath) -> str:
-    """Which split an image is in, by SHA-256 of its relative path."""
-    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).digest()
-    return "test" if int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0 else "train"
-
-
 def _chosen(folder: Path, headers: Sequence[Header], split: str) -> list[Header]:
-    chosen = [header for header in headers if split in ("all", _split_of(header.path))]
+    """The images of a split, which SHA-256 of an image's relative path decides."""
+    chosen = []
+    for header in headers:
+        digest = hashlib.sha256(str(header.path).encode("utf-8", "surrogateescape")).digest()
+        in_test = int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0
+        if split in ("all", "test" if in_test else "train"):
+            chosen.append(header)
     if not chosen:
         raise InputError(
             f"none of the {len(headers)} images in {folder} falls into the {split} split, which is"
@@ -216,22 +222,6 @@ def _chosen(folder: Path, headers: Sequence[Header], split: str) -> list[Header]
             f" {_TEST_SHARE}; use the other split, or add images"
         )
     return chosen
-
-
-def _common_target(folder: Path, headers: Sequence[Header], options: FolderOptions) -> Target:
-    """The one shape that the whole folder, both splits, is brought to."""
-    if options.size is None:
-        height, width = _common_size(folder, headers)
-    else:
-        height = width = options.size
-    grey = _common_grey(folder, headers) if options.mode == "auto" else options.mode == "grey"
-    return Target(
-        channels=1 if grey else 3,
-        height=height,
-        width=width,
-        crop=None if options.size is None else options.crop,
-        filter=None if options.size is None else options.filter,
-    )
 
 
 def _common_size(folder: Path, headers: Sequence[Header]) -> tuple[int, int]:
@@ -260,18 +250,10 @@ def _common_grey(folder: Path, headers: Sequence[Header]) -> bool:
     return first.grey
 
 
-def _classes(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
-    """Names of the first-level subfolders of the whole folder, or none."""
-    if any(len(path.parts) == 1 for path in paths):
-        return ()
-    return tuple(sorted({path.parts[0] for path in paths}))
-
-
-def _labels(headers: Sequence[Header], classes: tuple[str, ...]) -> Tensor | None:
+def _labels(headers: Sequence[Header], classes: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
     if not classes:
         return None
-    number = {name: index for index, name in enumerate(classes)}
-    return torch.tensor([number[header.path.parts[0]] for header in headers])
+    return np.array([classes.index(header.path.parts[0]) for header in headers])
 
 
 def _record(

@@ -1,6 +1,5 @@
 """The two sets of points in the plane of the paper's Figure 2, drawn once and for all."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,38 +79,31 @@ def draw_swiss_roll(count: int, generator: np.random.Generator) -> Points:
     return (spiral + 0.25 * generator.standard_normal((count, 2))) / 7.5
 
 
-@dataclass(frozen=True)
-class _Source:
-    """How to draw a set of points, and the first half of the key of its random numbers."""
-
-    draw: Callable[[int, np.random.Generator], Points]
-    key: int
-    preparation: str
-
-
-_SOURCES = {
-    "25-gaussians": _Source(
-        draw_25_gaussians, 25, "centres 2 {-2..2}^2, equally many each; deviation 0.05; over 2.828"
+_SOURCES = {  # how they are drawn, the first half of the key of their random numbers, in words
+    "25-gaussians": (
+        draw_25_gaussians,
+        25,
+        "centres 2 {-2..2}^2, equally many each; deviation 0.05; over 2.828",
     ),
-    "swiss-roll": _Source(
-        draw_swiss_roll, 26, "(t cos t, t sin t), t in [1.5 pi, 4.5 pi]; noise 0.25; over 7.5"
+    "swiss-roll": (
+        draw_swiss_roll,
+        26,
+        "(t cos t, t sin t), t in [1.5 pi, 4.5 pi]; noise 0.25; over 7.5",
     ),
 }
-
 POINT_SETS = tuple(_SOURCES)
 
 
 def load_point_set(name: str, split: str) -> PointSet:
     """One of POINT_SETS: 10,000 points to train on, 2,000 to test with, the same on every call."""
     require_split(split)
-    source = _SOURCES[name]
-    part = int(split == "test")
-    key = np.array([source.key, part], dtype=np.uint64)
-    drawn = source.draw(_COUNTS[split], np.random.Generator(np.random.Philox(key=key)))
+    draw, number, preparation = _SOURCES[name]
+    key = (number, int(split == "test"))
+    generator = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64)))
     record = DataRecord(
-        source=f"drawn with numpy's Philox, key ({source.key}, {part})",
+        source=f"drawn with numpy's Philox, key {key}",
         split="train and test are independent draws, 10,000 and 2,000 points",
-        preparation=(source.preparation,),
+        preparation=(preparation,),
     )
-    points = torch.from_numpy(drawn.astype(np.float32))
+    points = torch.from_numpy(draw(_COUNTS[split], generator).astype(np.float32))
     return PointSet(name=name, split=split, points=points, record=record)

@@ -53,15 +53,7 @@ class PreparedSplit:
 class PreparedRecord:
     """What `prepare` keeps of a set: the fields of its `DataRecord`, and what is in the folder.
 
-    Attributes:
-        name: The name of the set.
-        splits: By "train" and "test".
-        classes: What each label is called; empty without labels.
-        source: What was read, with its credit.
-        split: The rule that decides what is train and what is test.
-        preparation: What was done to the images, in order.
-        fingerprint: Digest of the originals and of the preparation.
-        cascore: The version that prepared it.
+    The fingerprint is a digest of the originals and of the preparation, `cascore` the version.
     """
 
     name: str

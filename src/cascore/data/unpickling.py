@@ -50,13 +50,12 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str, /) -> Any:
         """A stand-in for a part of an array; anything else is refused by name."""
-        found = _ADMITTED.get((module, name))
-        if found is None:
+        if (module, name) not in _ADMITTED:
             raise InputError(
                 f"{self._path} asks for {module}.{name}, which no array needs: loading it would run"
                 " code, so it is refused; the file is not that of CIFAR-10: get it anew"
             )
-        return found
+        return _ADMITTED[module, name]
 
 
 def _require_modest_memo(content: bytes) -> None:
@@ -85,8 +84,7 @@ class _Part:
 class _Dtype:
     """Stands for numpy.dtype: uint8 or nothing."""
 
-    def __init__(self, kind: object, *rest: object) -> None:
-        del rest
+    def __init__(self, kind: object, *_: object) -> None:
         if kind not in ("u1", b"u1", "uint8", b"uint8", "|u1", b"|u1"):
             raise ValueError(f"an array of {kind!r}, where uint8 is expected")
 
@@ -97,33 +95,29 @@ class _Dtype:
 class _Array:
     """Stands for numpy.ndarray until its bytes arrive."""
 
-    def __init__(self) -> None:
-        self.values: npt.NDArray[np.uint8] | None = None
+    values: npt.NDArray[np.uint8] | None = None
+
+    def __init__(self, *_: object) -> None:
+        """A class, a shape and a type, all of which the state replaces."""
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
         """(version, shape, dtype, in the order of Fortran, bytes), as numpy writes it."""
         _, shape, dtype, fortran, content = state
-        self.values = _array(content, dtype, shape, "F" if fortran else "C")
+        self.fill(content, dtype, shape, "F" if fortran else "C")
+
+    def fill(self, content: object, dtype: object, shape: object, order: object) -> "_Array":
+        """The array with these bytes; a shape that they do not have is a ValueError."""
+        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
+            raise ValueError("an array without a type or without bytes")
+        if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"an array of shape {shape!r}")
+        values = np.frombuffer(content, dtype=np.uint8)
+        self.values = values.reshape(shape, order="F" if order == "F" else "C")
+        return self
 
 
-def _array(content: object, dtype: object, shape: object, order: object) -> npt.NDArray[np.uint8]:
-    if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
-        raise ValueError("an array without a type or without bytes")
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"an array of shape {shape!r}")
-    values = np.frombuffer(content, dtype=np.uint8)  # of other shape than bytes: a ValueError
-    return values.reshape(shape, order="F" if order == "F" else "C")
-
-
-def _reconstruct(*arguments: object) -> _Array:
-    del arguments  # a class, a shape and a type that the state replaces
-    return _Array()
-
-
-def _frombuffer(content: object, dtype: object, shape: object, order: object) -> _Array:
-    made = _Array()
-    made.values = _array(content, dtype, shape, order)
-    return made
+def _frombuffer(*arguments: object) -> _Array:
+    return _Array().fill(*arguments)
 
 
 def _encode(text: object, codec: object = "latin1") -> bytes:
@@ -137,15 +131,10 @@ _ADMITTED = {
     ("numpy", "ndarray"): _Part(_Array),
     ("numpy", "dtype"): _Part(_Dtype),
     ("_codecs", "encode"): _Part(_encode),
-    **{
-        (f"numpy.{core}.{module}", name): _Part(made)
-        for core in ("core", "_core")
-        for module, name, made in (
-            ("multiarray", "_reconstruct", _reconstruct),
-            ("numeric", "_frombuffer", _frombuffer),
-        )
-    },
 }
+for _core in ("numpy.core", "numpy._core"):  # before and since numpy 2
+    _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _Part(_Array)
+    _ADMITTED[f"{_core}.numeric", "_frombuffer"] = _Part(_frombuffer)
 
 
 def _finished(value: object) -> object:
