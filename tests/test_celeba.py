@@ -88,24 +88,14 @@ def test_a_folder_within_a_folder_is_found(faces, tmp_path):
     assert find_celeba(tmp_path / "folder").train.count == 3
 
 
-def link(name):
-    info = zipfile.ZipInfo(name)
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return info
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("../evil.jpg", r"'\.\./evil\.jpg', a name that leads out"),
-        ("/evil.jpg", "leads out of the archive"),
-        ("a/../../evil.jpg", "leads out of the archive"),
-        (link("l.jpg"), r"'l\.jpg', a link"),
-    ],
-)
-def test_an_archive_with_a_name_that_leads_out_or_a_link_is_refused(name, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        find_celeba(zipped(tmp_path, {name: b"/etc/passwd"}))
+def test_an_archive_with_a_name_that_leads_out_or_a_link_is_refused(tmp_path):
+    link = zipfile.ZipInfo("l.jpg")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    for number, name in enumerate(("../evil.jpg", "/evil.jpg", "a/../../evil.jpg", link)):
+        (tmp_path / str(number)).mkdir()
+        message = "leads out of the archive" if isinstance(name, str) else r"'l\.jpg', a link"
+        with pytest.raises(InputError, match=message):
+            find_celeba(zipped(tmp_path / str(number), {name: b"/etc/passwd"}))
 
 
 def test_a_damaged_archive_is_named(faces, tmp_path):
@@ -121,13 +111,6 @@ def test_a_damaged_archive_is_named(faces, tmp_path):
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     with pytest.raises(InputError, match=r"000001\.jpg .* cannot be read"):
         everything(find_celeba(folder).train)
-
-
-def test_a_member_that_is_too_large_is_not_read(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr("cascore.data.celeba._LARGEST", 100)
-    members = {f"img_align_celeba/{name}": content for name, content in faces.items()}
-    with pytest.raises(InputError, match="more than 100 bytes"):
-        everything(find_celeba(zipped(tmp_path, members)).train)
 
 
 BROKEN = {

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import subprocess
 import sys
 
 import lmdb
@@ -93,13 +92,6 @@ def test_the_shorter_side_becomes_64_and_the_middle_is_cut_out(height, width, tm
     assert np.array_equal(found, expected)
 
 
-def test_a_grey_photo_becomes_colour(tmp_path):
-    grey = photo(64, 64)[..., 0]
-    for folder in FOLDERS.values():
-        write(tmp_path / folder, {b"a": encoded(grey, form="PNG")})
-    assert np.array_equal(everything(find_lsun_church(tmp_path).test)[0], np.stack([grey] * 3))
-
-
 def test_a_missing_database_is_named_with_what_to_do(photos, tmp_path):
     (tmp_path / FOLDERS["test"] / "data.mdb").unlink()
     with pytest.raises(InputError, match=r"needs church_outdoor_val_lmdb/data\.mdb .* unpack"):
@@ -117,21 +109,6 @@ def test_a_truncated_database_is_refused_before_it_is_mapped(photos, tmp_path):
         file.write_bytes(whole[:length])
         with pytest.raises(InputError, match=rf"data\.mdb is truncated: {length} bytes"):
             find_lsun_church(tmp_path)
-
-
-def test_a_truncated_database_would_end_the_process(tmp_path):
-    """What the check is for: the library alone is killed by such a file (or reports it)."""
-    file = write(tmp_path / "db", {b"%03d" % n: bytes(3000) for n in range(200)})
-    file.write_bytes(file.read_bytes()[: 4 * 4096])
-    script = (
-        "import lmdb, sys\n"
-        "with lmdb.open(sys.argv[1], readonly=True, lock=False).begin() as t:\n"
-        "    print(sum(len(value) for _, value in t.cursor()))"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(file.parent)], capture_output=True)
-    assert done.returncode != 0
-    with pytest.raises(InputError, match="truncated"):
-        require_whole(file)
 
 
 def test_the_newer_of_the_two_meta_pages_counts(tmp_path):
@@ -174,26 +151,19 @@ def test_what_is_no_database_is_refused(case, photos, tmp_path):
     file.write_bytes(content)
     with pytest.raises(InputError, match=message):
         find_lsun_church(tmp_path)
-
-
-def test_an_empty_database_is_refused(photos, tmp_path):
-    file = tmp_path / FOLDERS["test"] / "data.mdb"
     file.unlink()
     write(file.parent, {})
     with pytest.raises(InputError, match="holds no images"):
         find_lsun_church(tmp_path)
 
 
-def test_a_value_that_is_no_image_is_named_by_its_key(photos, tmp_path):
+def test_a_grey_value_becomes_colour_and_one_that_is_no_image_is_named_by_its_key(photos, tmp_path):
+    grey = photo(64, 64)[..., 0]
+    write(tmp_path / FOLDERS["test"], {b"/": encoded(grey, form="PNG")})
+    assert np.array_equal(everything(find_lsun_church(tmp_path).test)[0], np.stack([grey] * 3))
     write(tmp_path / FOLDERS["train"], {b"0000zzzz": b"cos\nsystem\n(S'touch evil'\ntR."})
     with pytest.raises(InputError, match=r"image 0000zzzz of .* cannot be read as an image"):
         everything(find_lsun_church(tmp_path).train)
-
-
-def test_reading_leaves_the_database_alone(photos, tmp_path):
-    before = {path: path.read_bytes() for path in tmp_path.rglob("data.mdb")}
-    everything(find_lsun_church(tmp_path).train)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("data.mdb")} == before
 
 
 def test_without_lmdb_the_extra_is_named(photos, tmp_path, monkeypatch):

@@ -52,6 +52,11 @@ def test_what_ships_is_what_its_card_says(name: str) -> None:
     features = extractor(images)
     assert features.shape == (2, extractor.dimension)
     assert features.dtype == torch.float32
+    assert extractor.classify(images[:0]).shape == (0,)
+    with pytest.raises(InputError, match=r"takes torch.uint8 of shape \[N, 1, "):
+        extractor.classify(images.float())
+    with pytest.raises(InputError, match="those with one are digits, fashion-mnist, mnist"):
+        load_classifier(f"../weights/{name}")
 
 
 def test_the_digits_are_classified_as_the_card_says() -> None:
@@ -118,38 +123,6 @@ def test_the_distance_grows_with_noise_and_starts_at_the_floor() -> None:
     ]
     assert distances == sorted(distances)
     assert distances[0] < floor.mean < distances[2]
-
-
-def test_no_image_has_no_features() -> None:
-    extractor = load_classifier("digits")
-    nothing = torch.empty(0, 1, 8, 8, dtype=torch.uint8)
-    assert extractor(nothing).shape == (0, extractor.dimension)
-    assert extractor.classify(nothing).shape == (0,)
-    assert feature_moments(extractor, nothing).count == 0
-
-
-@pytest.mark.parametrize(
-    "images",
-    [
-        torch.zeros(2, 1, 8, 8),
-        torch.zeros(2, 1, 8, 8, dtype=torch.int64),
-        torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
-        torch.zeros(2, 1, 28, 28, dtype=torch.uint8),
-        torch.zeros(1, 8, 8, dtype=torch.uint8),
-        torch.zeros(0, 1, 8, 9, dtype=torch.uint8),
-    ],
-)
-def test_other_images_are_refused(images: torch.Tensor) -> None:
-    extractor = load_classifier("digits")
-    for use in (extractor, extractor.classify):
-        with pytest.raises(InputError, match=r"takes torch.uint8 of shape \[N, 1, 8, 8\]"):
-            use(images)
-
-
-def test_unknown_names_are_refused() -> None:
-    for name in ("cifar10", "../weights/digits", ""):
-        with pytest.raises(InputError, match="those with one are digits, fashion-mnist, mnist"):
-            load_classifier(name)
 
 
 def test_damaged_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

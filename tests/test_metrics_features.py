@@ -1,4 +1,3 @@
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +11,6 @@ from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.metrics import (
     FeatureExtractor,
-    FeatureMoments,
     ModuleExtractor,
     extractor_names,
     feature_moments,
@@ -88,20 +86,6 @@ def test_the_contract(name: str) -> None:
             extractor(bad)
 
 
-@pytest.mark.parametrize("size", [1, 16])
-def test_distances_agree_across_batch_sizes(size: int) -> None:
-    for name in ("digits", "random-convolution"):
-        extractor = load_extractor(name)
-        train, test = (load_images("digits", split).images for split in ("train", "test"))
-        reference = feature_moments(extractor, train[:500], batch_size=100)
-        whole = feature_moments(extractor, test, batch_size=100)
-        again = feature_moments(extractor, test, batch_size=100)
-        parts = feature_moments(extractor, test, batch_size=size)
-        expected = frechet_distance(whole, reference)
-        assert frechet_distance(again, reference) == expected
-        assert frechet_distance(parts, reference) == pytest.approx(expected, rel=1e-4)
-
-
 def test_pixels_are_the_pixels() -> None:
     images = uint8(3, 3, 4, 5, seed=2)
     extractor = Pixels((3, 4, 5))
@@ -156,15 +140,6 @@ def test_random_convolution_never_changes() -> None:
     assert extractor.identity.digest == (
         "08c30a32ce9d91bdb8e6062ffd1d3b629c127a0370009c127a6a3ad32fe893cc"
     )
-    for kernel, _ in extractor.filters:
-        fan_in = kernel[0].numel()
-        bound = math.sqrt(6 / fan_in)
-        assert float(kernel.abs().max()) < bound
-        # Variance of a uniform number in (-b, b) is b² / 3 = 2 / fan_in, with a relative standard
-        # error of √(0.8 / n); four of those.
-        assert float(kernel.var()) == pytest.approx(
-            2 / fan_in, rel=4 * math.sqrt(0.8 / kernel.numel())
-        )
 
 
 def test_random_convolution_sees_noise_blur_and_colour() -> None:
@@ -185,11 +160,6 @@ def test_random_convolution_sees_noise_blur_and_colour() -> None:
     red = real * torch.tensor([1, 0.6, 0.6])[:, None, None]
     assert distance(red) > 2 * noisy[0]
     assert distance(real.expand(-1, 3, -1, -1)) == pytest.approx(noisy[0], rel=1e-12)
-
-
-def test_random_convolution_needs_eight_pixels() -> None:
-    with pytest.raises(InputError, match="H and W at least 8"):
-        random_convolution()(uint8(1, 1, 7, 9, seed=5))
 
 
 @pytest.mark.parametrize("name", ["digits", "random-convolution"])
@@ -319,13 +289,3 @@ def test_features_by_name() -> None:
             load_extractor(name)
     with pytest.raises(InputError, match="did you mean 'inception'"):
         load_extractor("Inceptoin")
-
-
-def test_features_of_two_extractors_do_not_meet() -> None:
-    images = load_images("digits", "test").images
-    ours = feature_moments(load_extractor("pixels", image_shape=(1, 8, 8)), images)
-    identity = Pixels((8, 8, 1)).identity
-    theirs = FeatureMoments(ours.count, ours.mean, ours.scatter, identity)
-    assert math.isfinite(frechet_distance(ours, ours))
-    with pytest.raises(InputError, match="different extractors"):
-        frechet_distance(ours, theirs)

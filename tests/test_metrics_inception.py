@@ -147,11 +147,6 @@ def test_resize_by_hand(shape: tuple[int, int], side: int) -> None:
     np.testing.assert_allclose(ours, literal_resize(image[0, 0].numpy(), side), atol=2e-3, rtol=0)
 
 
-def test_grey_is_repeated(inception: Inception) -> None:
-    grey = uint8(1, 1, 20, 20, seed=1)
-    assert torch.equal(inception(grey), inception(grey.expand(-1, 3, -1, -1).contiguous()))
-
-
 def test_features_across_batch_sizes(inception: Inception) -> None:
     images = uint8(5, 3, 16, 16, seed=2)
     whole, again = inception(images), inception(images)
@@ -160,16 +155,11 @@ def test_features_across_batch_sizes(inception: Inception) -> None:
     assert float(((alone - whole).norm(dim=1) / whole.norm(dim=1)).max()) < 1e-5
     assert inception(images[:0]).shape == (0, 2048)
     assert not whole.requires_grad
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 2, 8, 8), (3, 8, 8), (2, 3, 0, 8)])
-def test_other_images_are_refused(shape: tuple[int, ...], inception: Inception) -> None:
-    images = torch.zeros(shape) if shape == (2, 3, 8, 8) else torch.zeros(shape, dtype=torch.uint8)
-    with pytest.raises(InputError, match=r"takes torch.uint8 of shape \[N, 1 or 3, H, W\]"):
-        inception(images)
-
-
-def test_logits_need_features(inception: Inception) -> None:
+    grey = images[:1, :1]
+    assert torch.equal(inception(grey), inception(grey.expand(-1, 3, -1, -1).contiguous()))
+    for wrong in (images.float(), images[:, :2], images[0], images[:, :, :0]):
+        with pytest.raises(InputError, match=r"takes torch.uint8 of shape \[N, 1 or 3, H, W\]"):
+            inception(wrong)
     with pytest.raises(InputError, match=r"\(2, 64\).*\[N, 2048\]"):
         inception.unbiased_logits(torch.zeros(2, 64))
 
@@ -236,19 +226,10 @@ def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
             load_inception(tmp_path / "cut.pth")
 
 
-def test_without_the_file_the_message_says_all(tmp_path: Path) -> None:
-    for load in (
-        lambda: load_inception(root=tmp_path),
-        lambda: load_extractor("inception", root=tmp_path),
-    ):
-        with pytest.raises(InputError) as caught:
-            load()
-        message = str(caught.value)
-        assert f"{tmp_path / 'inception'}" in message
-        assert "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2" in message
-        assert f"github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED}" in message
-        assert f"github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{OTHER}" in message
-        assert "95.6 MB" in message
+def test_without_the_file_the_message_says_where_to_get_it(tmp_path: Path) -> None:
+    advice = rf"{tmp_path}/inception.* 95.6 MB .*{module.INCEPTION_SHA256}.*{PUBLISHED}.*{OTHER}"
+    with pytest.raises(InputError, match=advice):
+        load_extractor("inception", root=tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics import density_coverage, precision_recall
+from cascore.metrics import density_coverage, kernel_distance, precision_recall
 
 REFERENCE = np.load(Path(__file__).parent / "data" / "torch_fidelity.npz")
 
@@ -154,23 +155,24 @@ def test_memory_is_bounded_by_the_chunk() -> None:
     assert largest <= 3000 * 4  # a full matrix of distances would have 6 million
 
 
-def test_features_without_a_manifold() -> None:
+@pytest.mark.parametrize("measure", [kernel_distance, precision_recall, density_coverage])
+def test_pairs_of_features_that_do_not_compare(measure: Callable[..., object]) -> None:
     good, broken = normal(8, 4, seed=12), normal(8, 4, seed=12)
     broken[2, 2] = float("nan")
-    for measure in (precision_recall, density_coverage):
-        for generated, reference, message in (
-            (good[:0], good, "0 generated images have no 3 neighbours.*at least 4"),
-            (good, good[:1], "1 reference images"),
-            (good, good[:3], "3 reference images"),
-            (broken, good, "generated features: 1 of 8 .* NaN"),
-            (good, broken, "reference features: 1 of 8 .* NaN"),
-            (good, good[:, :3], "4 dimensions, reference features 3"),
-            (good.long(), good, "torch.int64"),
-            (list(good), good, "generated features are a list"),
-        ):
+    for generated, reference, message in (
+        (good[:0], good, "hold 0|0 generated images have no . neighbours"),
+        (good, good[:1], "hold 1|1 reference images have no . neighbours"),
+        (broken, good, "generated features: 1 of 8 .* NaN"),
+        (good, broken, "reference features: 1 of 8 .* NaN"),
+        (good, good[:, :3], "4 dimensions, reference features 3"),
+        (good.long(), good, "torch.int64"),
+        (list(good), good, "generated features are a list"),
+    ):
+        with pytest.raises(InputError, match=message):
+            measure(generated, reference)
+    with pytest.raises(InputError, match="chunk is 0"):
+        measure(good, good, chunk=0)
+    if measure is not kernel_distance:
+        for neighbours, message in ((0, "neighbours is 0"), (8, "give at least 9")):
             with pytest.raises(InputError, match=message):
-                measure(generated, reference, neighbours=3)
-        with pytest.raises(InputError, match="neighbours is 0"):
-            measure(good, good, neighbours=0)
-        with pytest.raises(InputError, match="chunk is 0"):
-            measure(good, good, chunk=0)
+                measure(good, good, neighbours=neighbours)

@@ -1,7 +1,9 @@
 """uint8 <-> [0, 1], image sheets, PNG files. Oracles: exact fractions, loops, Pillow's reader."""
 
 import io
+import math
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -50,24 +52,6 @@ def test_conversions_leave_their_argument_alone_and_keep_its_shape():
     assert to_uint8(torch.empty(0, 1, 2, 2)).shape == (0, 1, 2, 2)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_to_uint8_refuses_what_is_no_number(value):
-    with pytest.raises(InputError, match="1 of 3 pixels are NaN or infinite"):
-        to_uint8(torch.tensor([0.1, value, 0.2]))
-
-
-@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
-def test_to_uint8_refuses_other_dtypes(dtype):
-    with pytest.raises(InputError, match="float pixels"):
-        to_uint8(torch.ones(2, dtype=dtype))
-
-
-@pytest.mark.parametrize("function", [to_float, encode_png, lambda x: grid(x, columns=1)])
-def test_uint8_is_required(function):
-    with pytest.raises(InputError, match=r"uint8 pixels, not torch\.float32"):
-        function(torch.zeros(1, 1, 2, 2))
-
-
 @pytest.mark.parametrize(
     ("count", "columns", "padding", "scale"),
     [(5, 3, 2, 1), (6, 3, 0, 2), (2, 7, 1, 3), (1, 1, 4, 1)],
@@ -90,21 +74,6 @@ def test_grid_puts_every_pixel_where_a_loop_does(count, columns, padding, scale,
     assert np.array_equal(sheet.numpy(), expected)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"columns": 0}, {"scale": 0}, {"padding": -1}, {"background": 256}, {"background": -1}],
-)
-def test_grid_refuses_numbers_out_of_range(wrong):
-    with pytest.raises(InputError, match=rf"{next(iter(wrong))}=-?\d+"):
-        grid(noise(2, 1, 2, 2), **({"columns": 2} | wrong))
-
-
-@pytest.mark.parametrize("shape", [(0, 1, 2, 2), (1, 2, 2), (2, 1, 0, 2)])
-def test_grid_refuses_other_shapes(shape):
-    with pytest.raises(InputError, match="at least one image"):
-        grid(noise(*shape), columns=2)
-
-
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
 def test_a_png_reads_back_as_it_was(channels, mode, tmp_path):
     image = noise(channels, 5, 7)
@@ -122,12 +91,6 @@ def test_a_png_of_a_strided_view_is_that_of_its_copy():
     assert encode_png(view) == encode_png(view.contiguous())
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4), (1, 1, 4, 4), (3, 0, 4)])
-def test_a_png_of_another_shape_is_refused(shape):
-    with pytest.raises(InputError, match="one image"):
-        encode_png(noise(*shape))
-
-
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "image.png"
     save_png(noise(1, 2, 2), path)
@@ -143,8 +106,24 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_save_png_refuses_another_suffix_and_a_missing_folder(tmp_path):
-    with pytest.raises(InputError, match=r"ends in \.png"):
-        save_png(noise(1, 2, 2), tmp_path / "image.jpg")
-    with pytest.raises(InputError, match="there is no folder"):
-        save_png(noise(1, 2, 2), tmp_path / "missing" / "image.png")
+NUMBERS = [("columns", 0), ("scale", 0), ("padding", -1), ("background", 256), ("background", -1)]
+REFUSED = [
+    *((to_uint8, torch.tensor([0.1, x, 0.2]), "1 of 3 pixels are NaN") for x in (math.nan, -1e999)),
+    *((to_uint8, torch.ones(2, dtype=x), "float pixels") for x in (torch.int64, torch.bool)),
+    *((f, torch.zeros(1, 2, 2), r"not torch\.float32") for f in (to_float, encode_png)),
+    (partial(grid, columns=1), torch.zeros(1, 1, 2, 2), r"not torch\.float32"),
+    *(
+        (partial(grid, **{"columns": 2} | {name: value}), noise(2, 1, 2, 2), f"{name}={value}")
+        for name, value in NUMBERS
+    ),
+    *((partial(grid, columns=2), noise(*x), "at least one") for x in ((0, 1, 2, 2), (1, 2, 2))),
+    *((encode_png, noise(*x), "one image") for x in ((2, 4, 4), (4, 4), (1, 1, 4, 4), (3, 0, 4))),
+    (partial(save_png, path="image.jpg"), noise(1, 2, 2), r"ends in \.png"),
+    (partial(save_png, path="missing/image.png"), noise(1, 2, 2), "there is no folder"),
+]
+
+
+@pytest.mark.parametrize(("function", "image", "message"), REFUSED)
+def test_what_is_no_image_or_out_of_range_is_refused(function, image, message):
+    with pytest.raises(InputError, match=message):
+        function(image)

@@ -6,7 +6,6 @@ import struct
 import numpy as np
 import pytest
 
-from cascore.data import unpickling
 from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError
 
@@ -145,11 +144,3 @@ def test_a_damaged_pickle_is_an_error_that_names_it(case):
         unpickle_arrays(DAMAGED[case], path="batch_9")
     # Nothing of it stays behind.
     assert np.array_equal(unpickle_arrays(WHOLE, path="batch")[b"data"], DATA)
-
-
-def test_only_the_parts_of_an_array_are_admitted():
-    """Those of two generations of numpy, and the codec of bytes: a longer list is a decision."""
-    assert {name for _, name in unpickling._ADMITTED} == {
-        *("ndarray", "dtype", "_reconstruct", "_frombuffer", "encode")
-    }
-    assert len(unpickling._ADMITTED) == 7
