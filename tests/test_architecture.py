@@ -72,7 +72,7 @@ def import_problems(package):
             target = rest.split(".")[0]
             upward = top == "cascore" and target not in below
             misplaced = room not in ONLY_IN.get(top, {room})
-            if top == "" or misplaced or (upward):
+            if top == "" or misplaced or upward:
                 yield f"{name} imports {imported}"
 
 

@@ -23,10 +23,10 @@ class Quickstart:
     def run(self, typed: str) -> int:
         """Train, sample, judge, and write the page."""
         from cascore.experiment.build import select_device, use_threads
-        from cascore.report.quickstart import FULL, run_quickstart
+        from cascore.report import run_quickstart
 
         use_threads(self.threads)
         device = select_device(self.device)
-        page = run_quickstart(self.out, scale=FULL, device=device, display=Display())
+        page = run_quickstart(self.out, device=device, display=Display())
         plain_console().print(f"open {page}")
         return 0

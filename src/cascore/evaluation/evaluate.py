@@ -101,10 +101,17 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All numbers of an evaluation, and what a person should know beside them."""
+    """All numbers of an evaluation, what a person should know beside them, and the images.
+
+    Attributes:
+        measurements: The numbers.
+        notices: What could not be measured, and what is not as it was.
+        images: uint8 [count, C, H, W], raw and denoised of a model, or those of a folder.
+    """
 
     measurements: list[Measurement]
     notices: list[str]
+    images: Mapping[Form, Tensor]
 
 
 def evaluate(
@@ -174,7 +181,8 @@ def evaluate(
         for measurement in measured(asked, part, images, reference)
         if settings.as_published or measurement.metric != "modes-kl-as-published"
     ]
-    return Evaluation(measurements, notices)
+    images = {part.images.form: pixels for part, pixels in parts}
+    return Evaluation(measurements, notices, images)
 
 
 def checkpoint_measure(

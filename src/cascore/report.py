@@ -1,0 +1,364 @@
+"""`cascore quickstart`: train on real digits, sample three ways, measure, and write one page.
+
+The page is one HTML file that needs nothing else: images and charts are in it and it names no
+address, so it can be kept, mailed and read offline. Its numbers are also records of the run, which
+`cascore compare` and `cascore verify` read. Jinja2 draws it and comes with the extra `report`.
+"""
+
+import base64
+import importlib
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cascore import pixels
+from cascore.errors import MissingExtraError
+from cascore.evaluation.evaluate import EvaluationSettings, evaluate, reference_for
+from cascore.evaluation.reference import Reference
+from cascore.experiment import build
+from cascore.experiment.generate import chain_frames
+from cascore.experiment.outputs import file_name, software
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Experiment, Sampler
+from cascore.files import write_text
+from cascore.measurement import Measurement, write_measurements
+from cascore.metrics import nearest_neighbours
+from cascore.model.loading import Model, load_model
+from cascore.progress import Display
+from cascore.stats import independent_difference, verdict
+
+__all__ = ["EXPERIMENT", "SAMPLERS", "headline", "render", "require_jinja", "run_quickstart"]
+
+EXPERIMENT = PRESETS["digits"]
+SAMPLERS = (
+    Sampler(method="als", steps=20, n_sigma=5),
+    Sampler(method="cas", order=1, steps=100, kappa=1.5),
+    Sampler(method="cas", order=2, steps=10),
+)
+"""The rows of the page; the last gives the film, the neighbours and the comparisons."""
+_COUNT = 512  # pictures of each sampler, all measured
+_SHOWN, _QUERIES, _NEIGHBOURS = 49, 6, 5
+_FAR = 3.0  # times the floor: where every sampler is beyond, none is called better
+_LINES = 58  # dark grey between images suits a light page and a dark one
+
+Row = Mapping[Any, Any]
+"""What the page says of a sampler; a measurement for each (form, split). See `_row`."""
+
+
+def run_quickstart(
+    folder: Path,
+    *,
+    device: torch.device,
+    display: Display,
+    experiment: Experiment = EXPERIMENT,
+    samplers: Sequence[Sampler] = SAMPLERS,
+    count: int = _COUNT,
+) -> Path:
+    """Train (or go on), draw `count` pictures with each sampler, measure, and write the page.
+
+    Returns:
+        `folder/report.html`.
+    """
+    require_jinja()  # before minutes of training, not after
+    page, settings, started = folder / "report.html", experiment.train, time.monotonic()
+    steps = training_run(experiment, folder, device=device, notify=display.say)
+    shown = display.training(steps, total=settings.steps, batch_size=settings.batch_size)
+    if not sum(1 for _ in shown) and page.is_file():
+        display.say("trained and judged before; delete the folder to start afresh")
+        return page
+    seconds, model = time.monotonic() - started, load_model(folder, device=device)
+    asked = EvaluationSettings(path=folder, count=count)
+    reference = reference_for(asked, model, device=device)
+    rows = [
+        _row(model, folder, sampler, reference, device=device, display=display)
+        for sampler in samplers
+    ]
+    train, last = reference.sets["train"].images, rows[-1]
+    write_text(
+        page,
+        render(
+            headline=headline([row["denoised", "train"] for row in rows]),
+            facts=_facts(model, reference, seconds=seconds, device=device),
+            real=train[torch.linspace(0, len(train) - 1, min(len(train), _SHOWN)).long()],
+            rows=rows,
+            neighbours=_neighbours(last["images"]["denoised"][:_QUERIES], train),
+            copying=last["copying"],
+            film=chain_frames(
+                model.denoiser,
+                shape=model.shape,
+                seed=0,
+                sampler=samplers[-1],
+                schedule=model.experiment.schedule,
+                device=device,
+            ),
+            losses=_losses(folder),
+            extractor=f"{reference.extractor.dimension} features of the classifier"
+            f" {reference.extractor.identity.name} that comes with cascore",
+            folder=folder,
+        ),
+    )
+    return page
+
+
+def _row(
+    model: Model,
+    folder: Path,
+    sampler: Sampler,
+    reference: Reference,
+    *,
+    device: torch.device,
+    display: Display,
+) -> Row:
+    """Samples of a sampler and their distances, by (form, split), which are also written."""
+    name, seconds = build.label_of(sampler), 0.0
+
+    @contextmanager
+    def timed(title: str, total: int) -> Iterator[Callable[[int], None]]:
+        nonlocal seconds
+        started = time.monotonic()
+        with display.counting(f"{title}: {name}", total) as advance:
+            yield advance
+        seconds = time.monotonic() - started
+
+    settings = EvaluationSettings(
+        path=folder, sampler=sampler, count=reference.count, metrics=("frechet", "memorisation")
+    )
+    evaluation = evaluate(
+        settings,
+        device=device,
+        model=model,
+        reference=reference,
+        counting=timed,
+        command="cascore quickstart",
+    )
+    numbers = evaluation.measurements
+    facts = numbers[0].sampler
+    assert facts is not None  # a model was sampled
+    file = file_name(f"quickstart {name} {facts.nfe} calls step {model.step}")
+    write_measurements(folder / "evaluations" / f"{file}.json", numbers)
+    levels = len(build.sampling_sigmas(sampler, model.experiment.schedule))
+    return {
+        "name": name,
+        "settings": f"{levels} {facts.settings['spacing']} levels",
+        "nfe": facts.nfe,
+        "count": reference.count,
+        "seconds": seconds,
+        "images": evaluation.images,
+        "copying": next(n.value for n in reversed(numbers) if n.metric == "memorisation"),
+        **{(n.images.form, n.references[0].split): n for n in numbers if n.metric == "frechet"},
+    }
+
+
+def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
+    """How far from the floor samples are, and what made a difference, if they are near enough.
+
+    Args:
+        numbers: The Fréchet distance of each sampler's denoised samples to the training images,
+            which all have a floor; the last is compared with each of the others.
+    """
+    best, last = min(numbers, key=lambda number: number.estimate.mean), numbers[-1]
+    floor, distance = best.floor, best.estimate.mean
+    assert floor is not None
+    score = f"{distance:.2f} against {floor.mean:.2f} ± {floor.spread:.2f}"
+    first = f"The closest samples score {distance / floor.mean:.1f} times what real digits score:"
+    if best.at_floor:
+        first = "The closest samples cannot be told from real digits:"
+    if distance > _FAR * floor.mean:
+        told = "Every sampler is far from real digits, so none of them is called better."
+        return f"{first} {score}.", told
+    clauses, causes = [], []
+    for other in numbers[:-1]:
+        found = verdict(independent_difference(last.estimate, other.estimate))
+        found = "tie" if last.at_floor and other.at_floor else found
+        words = {"better": "comes closer than", "worse": "stays farther than", "tie": "ties with"}
+        clauses.append(f"{words[found]} {_words(other)}")
+        a, b = (number.sampler.settings for number in (last, other) if number.sampler)
+        if found != "tie" and a["method"] == b["method"]:
+            keys = {"order": "order", "spacing": "levels", "kappa": "kappa"}
+            differ = [word for key, word in keys.items() if a.get(key) != b.get(key)]
+            causes.append(f"From the latter it differs in {', '.join(differ)}, not in algorithm.")
+    if not clauses:
+        return f"{first} {score}.", ""
+    told = f"{_words(last).capitalize()} {' and '.join(clauses)}."
+    return f"{first} {score}.", " ".join([told, *causes])
+
+
+def _words(number: Measurement) -> str:
+    """What decides the samples, rather than the name of an algorithm, and their distance."""
+    assert number.sampler is not None  # a model was sampled
+    settings, distance = number.sampler.settings, number.estimate
+    what = f"order {settings['order']} at {settings['spacing']} levels"
+    what = "annealed Langevin" if settings["method"] == "als" else what
+    calls = f"{number.sampler.nfe} network calls"
+    return f"{what} in {calls} ({distance.mean:.2f} ± {distance.error:.2f})"
+
+
+def _facts(
+    model: Model, reference: Reference, *, seconds: float, device: torch.device
+) -> list[tuple[str, str]]:
+    settings, versions, train = model.experiment.train, software(), reference.sets["train"]
+    parameters = sum(tensor.numel() for tensor in model.denoiser.parameters())
+    height, width = train.shape[1:]
+    return [
+        ("Data", f"{train.count:,} real {width}×{height} handwritten digits"),
+        ("Score network", f"{parameters:,} parameters"),
+        ("Training", f"{model.step:,} updates with {settings.batch_size} images each"),
+        ("Training time", f"{seconds:.0f} s"),
+        ("Machine", f"{device.type}, {torch.get_num_threads()} threads, {versions['machine']}"),
+        ("Versions", f"cascore {versions['cascore']}, torch {versions['torch']}"),
+        ("Seeds", f"one training (seed {settings.seed}), pictures 0 to {reference.count - 1}"),
+    ]
+
+
+def _neighbours(queries: Tensor, train: Tensor) -> list[Mapping[str, Any]]:
+    near = nearest_neighbours(pixels.to_float(queries), pixels.to_float(train), k=_NEIGHBOURS)
+    return [
+        {"sample": query, "images": train[index], "distances": distances.tolist()}
+        for query, index, distances in zip(queries, near.index, near.distance, strict=True)
+    ]
+
+
+def _losses(folder: Path) -> tuple[list[float], list[float]]:
+    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [line["step"] for line in lines], [line["dsm"] for line in lines]
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def require_jinja() -> None:
+    """Raise MissingExtraError before any work is done, if the page could not be drawn after it."""
+    try:
+        importlib.import_module("jinja2")
+    except ImportError as error:
+        raise MissingExtraError(what="The page", package="jinja2", extra="report") from error
+
+
+def render(*, rows: Sequence[Row], losses: tuple[list[float], list[float]], **parts: Any) -> str:
+    """The page, a complete HTML document.
+
+    Args:
+        rows: Samplers, in their order.
+        losses: Steps, and the training loss at each.
+        parts: The rest of what the template names; images are uint8 [n, C, H, W].
+
+    Raises:
+        MissingExtraError: Jinja2 is not installed.
+    """
+    require_jinja()
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cascore", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(sheet=_sheet, tile=_tile, number=_number, floor_words=_floor_words)
+    return environment.get_template("report.html.j2").render(
+        rows=list(zip("ABCDEF", rows, strict=False)),
+        quality=_quality_chart(rows),
+        loss=_loss_chart(*losses),
+        **parts,
+    )
+
+
+def _sheet(images: Tensor) -> str:
+    """A data: URI of the first images, side by side, enlarged without smoothing."""
+    shown = images[:_SHOWN].cpu()
+    columns = min(8, math.ceil(math.sqrt(len(shown))))
+    scale = max(1, round(640 / (columns * shown.shape[-1])))
+    return _uri(pixels.grid(shown, columns=columns, scale=scale, padding=4, background=_LINES))
+
+
+def _tile(image: Tensor) -> str:
+    """A data: URI of one image, float in [0, 1] or uint8, enlarged without smoothing."""
+    image = pixels.to_uint8(image) if image.is_floating_point() else image
+    scale = max(1, 128 // image.shape[-1])
+    return _uri(pixels.grid(image.cpu()[None], columns=1, scale=scale, padding=0))
+
+
+def _uri(image: Tensor) -> str:
+    return "data:image/png;base64," + base64.b64encode(pixels.encode_png(image)).decode("ascii")
+
+
+def _number(value: float | None) -> str:
+    """About three significant digits, without an exponent."""
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 2
+    return f"{value:,.{min(3, max(0, digits))}f}"
+
+
+def _floor_words(number: Measurement) -> str:
+    """How a distance stands to its floor; "" if above it."""
+    if not number.at_floor or number.floor is None:
+        return ""
+    below = number.estimate.mean < number.floor.band[0]
+    return "below the floor" if below else "at the floor"
+
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 630, 34, 262  # the frame of a chart in its own units
+
+
+def _axis(
+    low: float, high: float, start: float, end: float
+) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
+    """A logarithmic axis: where a value stands, and ticks at 1, 2, 5 times powers of ten."""
+
+    def at(value: float) -> float:
+        return round(start + (end - start) * math.log(value / low) / math.log(high / low), 1)
+
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    return at, [(at(tick), f"{tick:,g}") for tick in ticks if low <= tick <= high]
+
+
+def _quality_chart(rows: Sequence[Row]) -> Mapping[str, Any]:
+    """Distance to the training images against network calls, with the floor as a band."""
+    pairs = [[max(row[f, "train"].value, 1e-6) for f in ("raw", "denoised")] for row in rows]
+    low, high = rows[0]["denoised", "train"].floor.band
+    values = [high, *(value for pair in pairs for value in pair)]
+    calls = [row["nfe"] for row in rows]
+    bottom, top = min(values) / 1.3, 1.3 * max(values)
+    y, ticks = _axis(bottom, top, _BOTTOM, _TOP)
+    x, _ = _axis(min(calls) / 1.5, 1.5 * max(calls), _LEFT, _RIGHT)
+    aside = [calls[:index].count(number) for index, number in enumerate(calls)]
+    return {
+        "marks": [
+            (x(number) + 26 * place, *map(y, pair))
+            for number, place, pair in zip(calls, aside, pairs, strict=True)
+        ],
+        "band": (y(high), y(max(bottom, low))),
+        "x_ticks": [(x(number), f"{number:,}") for number in sorted(set(calls))],
+        "y_ticks": ticks,
+    }
+
+
+def _loss_chart(steps: Sequence[float], values: Sequence[float]) -> Mapping[str, Any]:
+    """Means of short stretches of the loss."""
+    length = -(-len(values) // 120)
+    means = [
+        statistics.fmean(values[start : start + length]) for start in range(0, len(values), length)
+    ]
+    y, ticks = _axis(min(means) / 1.1, 1.1 * max(means), _BOTTOM, _TOP)
+    wide = (_RIGHT - _LEFT) / max(1, len(means) - 1)
+    return {
+        "line": " ".join(f"{_LEFT + i * wide:.1f},{y(mean)}" for i, mean in enumerate(means)),
+        "x_ticks": [
+            (_LEFT + (_RIGHT - _LEFT) * i / 4, f"{steps[0] + (steps[-1] - steps[0]) * i / 4:,.0f}")
+            for i in range(5)
+        ],
+        "y_ticks": ticks,
+    }
