@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cascore.reproduce.pages import COLOURS, new_figure, plain_ticks
+import matplotlib as mpl
 
 STRETCH = 20  # steps
 SMOOTH = 20  # stretches
@@ -56,24 +56,28 @@ def stretches(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
 
 
 def draw(rows: Sequence[Mapping[str, float]], out: Path) -> None:
-    """A panel for each loss, as SVG and PNG."""
+    """A panel for each loss."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
     names = [name for name in rows[0] if name != "step"]
-    figure, panels = new_figure(1, rows=len(names), height=2.6)
+    figure, panels = plt.subplots(
+        len(names), figsize=(7, 2.6 * len(names)), sharex=True, squeeze=False, layout="constrained"
+    )
     steps = [row["step"] for row in rows]
-    for panel, name in zip(panels, names, strict=True):
+    for panel, name in zip(panels[:, 0], names, strict=True):
         values = [row[name] for row in rows]
         smooth = [
             statistics.fmean(values[max(0, i + 1 - SMOOTH) : i + 1]) for i in range(len(values))
         ]
-        panel.plot(steps, values, color=COLOURS[0], linewidth=0.7, alpha=0.35)
-        panel.plot(steps, smooth, color=COLOURS[0], linewidth=1.8)
+        panel.plot(steps, values, color="#0b6e4f", linewidth=0.7, alpha=0.35)
+        panel.plot(steps, smooth, color="#0b6e4f", linewidth=1.8)
         panel.set_ylabel(name)
-        if min(values) > 0:
-            panel.set_yscale("log")
-            plain_ticks(panel.yaxis, digits=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
-    panels[-1].set_xlabel("training step")
-    figure.savefig(out / "losses.svg", metadata={"Date": None})
+        panel.set_yscale("log" if min(values) > 0 else "linear")
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[-1, 0].set_xlabel("training step")
     figure.savefig(out / "losses.png", dpi=150, metadata={"Software": None})
+    plt.close(figure)
 
 
 if __name__ == "__main__":
