@@ -23,7 +23,6 @@ def test_torch_fidelity(splits: int) -> None:
     value, spread = REFERENCE[f"inception_score_{splits}"]
     found = inception_score(unshuffled(LOGITS, seed=3), splits=splits, seed=3)
     assert (found.value, found.spread) == pytest.approx((value, spread), rel=1e-12, abs=1e-13)
-    assert (found.splits, found.count) == (splits, 61)
 
 
 def test_the_definition() -> None:

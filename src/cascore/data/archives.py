@@ -25,14 +25,8 @@ def read_tar(
 ) -> Iterator[tuple[PurePosixPath, bytes]]:
     """The wanted members of a .tar.gz file, in its order, as (name, content).
 
-    Args:
-        path: The archive.
-        wanted: Given the last part of a member's name, the most bytes it may have; None passes it
-            over.
-
-    Raises:
-        InputError: Not such an archive, damaged, a name that leads out of it, a link, or a member
-            that is larger than it may be.
+    `wanted` is given the last part of a member's name and says the most bytes that it may have;
+    None passes it over. Damage, a link, a name that leads out and a larger member raise InputError.
     """
     try:
         with (
@@ -53,11 +47,7 @@ def read_tar(
 
 @contextmanager
 def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An open zip archive, once the names of all its members are known to be harmless.
-
-    Raises:
-        InputError: Not a zip archive, damaged, a name that leads out of it, or a link.
-    """
+    """An open zip archive; one with a name that leads out, or a link, raises InputError."""
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
@@ -69,11 +59,7 @@ def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def read_zip_member(archive: zipfile.ZipFile, name: str, *, path: Path, limit: int) -> bytes:
-    """The content of one member of at most `limit` bytes.
-
-    Raises:
-        InputError: Larger, damaged or encrypted.
-    """
+    """The content of one member; damage, or more than `limit` bytes, raises InputError."""
     try:
         with archive.open(name) as stream:
             content = stream.read(limit + 1)

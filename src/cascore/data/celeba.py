@@ -33,11 +33,7 @@ Reader = Callable[[str], bytes | Path]
 
 
 def find_celeba(source: Path) -> Originals:
-    """Train and test of the official partition; its validation part is left out. No labels.
-
-    Raises:
-        InputError: Images or partition are missing, or do not fit each other.
-    """
+    """Train and test of the official partition, without labels; its validation part is left out."""
     folder = source.parent if source.is_file() else source
     images = source if source.is_file() else _find_images(folder)
     listed = _read_partition(folder / _PARTITION)

@@ -50,12 +50,7 @@ Labels = npt.NDArray[np.int64]
 
 
 def find_cifar10(source: Path) -> Originals:
-    """Both splits of CIFAR-10, uint8 [N, 3, 32, 32], from whichever form `source` is.
-
-    Raises:
-        InputError: None of the forms, or files that are missing or broken.
-        MissingExtraError: Parquet files, and pyarrow is not installed.
-    """
+    """Both splits of CIFAR-10, uint8 [N, 3, 32, 32], from whichever form `source` is."""
     if source.is_file() and source.name.endswith((".tar.gz", ".tgz")):
         return _from_batches(source, _read_archive(source), file_facts([source]))
     if source.is_file() and source.suffix == ".parquet":

@@ -59,11 +59,7 @@ class Target(NamedTuple):
 
 
 def read_header(folder: Path, path: PurePosixPath) -> Header:
-    """The header of folder / path.
-
-    Raises:
-        InputError: Not an image, too many pixels, or pixels of more than 8 bits.
-    """
+    """The header of folder / path; no image, or one of more than 8 bits, raises InputError."""
     with opened_image(folder / path, name=str(folder / path)) as image:
         require_8_bits(image, name=str(folder / path))
         orientation = _orientation(image)
@@ -81,11 +77,7 @@ def read_header(folder: Path, path: PurePosixPath) -> Header:
 
 
 def decode_one(folder: Path, header: Header, *, target: Target) -> Pixels:
-    """Pixels [C, H, W] of one image.
-
-    Raises:
-        InputError: The image is broken; the message names it.
-    """
+    """Pixels [C, H, W] of one image; a broken one raises an InputError that names it."""
     path = folder / header.path
     with opened_image(path, name=str(path)) as image:
         return _to_pixels(image, header, target=target)
@@ -171,11 +163,7 @@ def resize_then_crop(image: Image.Image, *, size: int) -> Pixels:
 
 
 def crop_then_resize(image: Image.Image, *, crop: int, size: int) -> Pixels:
-    """CelebA, as Song & Ermon: the centre square of `crop`, then to `size`; uint8 [3, size, size].
-
-    Raises:
-        InputError: The image is smaller than the crop.
-    """
+    """CelebA, as Song & Ermon: the centre square of `crop`, then to `size`; [3, size, size]."""
     image = image.convert("RGB")
     if min(image.size) < crop:
         raise InputError(

@@ -24,11 +24,8 @@ _ROUNDING = 1e-9  # of r, which is a float64 root of sums; distances are whole n
 class Diameter(NamedTuple):
     """The largest distance between two images, pixels in [0, 1].
 
-    Attributes:
-        low: The largest distance found, attained by `pair`.
-        high: No distance is larger; equal to low where it is exact.
-        pair: The two images at the distance low.
-        compared: How many distances were computed.
+    No distance is larger than `high`; `low` is that of the `pair`, and equals `high` where it is
+    exact. `compared` counts the distances that were computed.
     """
 
     low: float

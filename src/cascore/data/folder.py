@@ -110,11 +110,7 @@ def load_folder(
 
 
 def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals:
-    """A folder of images as the originals of a prepared set, the same images as `load_folder`.
-
-    Raises:
-        InputError: As `load_folder`; both splits need an image.
-    """
+    """A folder as the originals of a prepared set, of the same images as `load_folder`."""
     headers, target, classes = _surveyed(folder, options)
 
     def original(split: str) -> Original:
@@ -187,11 +183,7 @@ def _fill(pixels: Pixels, folder: Path, headers: Sequence[Header], *, target: Ta
 
 
 def find_images(folder: Path) -> list[PurePosixPath]:
-    """The image files below a folder, relative to it, in the order of their paths.
-
-    Raises:
-        InputError: No folder, or no image.
-    """
+    """The image files below a folder, relative to it, in the order of their paths."""
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give folder:PATH the path of one")
     relative = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())

@@ -28,14 +28,9 @@ _PREFIXES = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True)
 class IdxSource:
-    """A data set of four IDX files with 28 x 28 grey images of ten classes.
+    """Four IDX files with 28 x 28 grey images of ten classes, and how to get them.
 
-    Attributes:
-        name: What `load` calls it.
-        credit: Who made it.
-        classes: What the labels 0 to 9 mean.
-        folders: Where to look after the folder that the user names.
-        advice: How to get the files.
+    `folders` are looked in after the one that the user names.
     """
 
     name: str
@@ -74,13 +69,8 @@ MNIST = IdxSource(
 def load_idx(source: IdxSource, split: str, *, root: Path | None = None) -> ImageSet:
     """One official split, uint8 [N, 1, 28, 28] with labels 0 to 9; complete files hold 60k and 10k.
 
-    Args:
-        source: MNIST or FASHION_MNIST.
-        split: "train" reads the files named train-*, "test" those named t10k-*.
-        root: Folder of the files; the source's folders are looked in after it.
-
-    Raises:
-        InputError: A file is missing, broken, or not what its name says.
+    The files lie in `root`, or else in the source's folders. One that is missing, broken, or not
+    what its name says raises InputError.
     """
     require_split(split)
     image_path, label_path = find_files(source, split, root=root)
@@ -109,17 +99,10 @@ def load_idx(source: IdxSource, split: str, *, root: Path | None = None) -> Imag
 
 
 def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Read an IDX file of uint8 items, whatever its first bytes say it is: plain or gzip.
+    """uint8 [count, *item_shape] of an IDX file, whatever its first bytes say it is: plain or gzip.
 
-    Args:
-        path: The file.
-        item_shape: Shape that every item must have: (28, 28) for images, () for labels.
-
-    Returns:
-        uint8 [count, *item_shape], count at least 1.
-
-    Raises:
-        InputError: Not an IDX file of such items, or more or fewer bytes than its header claims.
+    `item_shape` is (28, 28) for images and () for labels. A file of other items, of none, or of
+    more or fewer bytes than its header claims raises InputError.
     """
     try:
         with path.open("rb") as raw:

@@ -20,10 +20,8 @@ SPLITS = ("train", "test")
 class DataRecord:
     """Where a data set came from and what was done to it; `dataclasses.asdict` makes it JSON.
 
-    Attributes:
-        source: What was read or drawn, with its credit.
-        split: The rule that decides what is train and what is test.
-        preparation: What was done to the items, in order; empty for data taken as they are.
+    `source` is what was read or drawn, with its credit, `split` the rule that decides what is train
+    and what is test, `preparation` what was done to the items, in order.
     """
 
     source: str

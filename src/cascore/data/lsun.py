@@ -38,12 +38,7 @@ _MAGIC, _VERSION = 0xBEEFC0DE, 1
 
 
 def find_lsun_church(source: Path) -> Originals:
-    """Both databases below a folder: train, and the validation set as test; no labels.
-
-    Raises:
-        InputError: A database is missing, truncated, empty, or none.
-        MissingExtraError: The lmdb package is not installed.
-    """
+    """Both databases below a folder: train, and the validation set as test; no labels."""
     files = {split: _find(source, name) for split, name in _FOLDERS.items()}
     for file in files.values():
         require_whole(file)

@@ -32,14 +32,10 @@ _BLOCK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """One split in its original files.
+    """One split in its original files: `count` images of one `shape`, labels int64 [count] or None.
 
-    Attributes:
-        count: How many images there are.
-        shape: Channels, height and width of a prepared image.
-        labels: int64 [count], or None.
-        blocks: Called with the number of an item, gives the pixels from that item on, as uint8
-            [n, C, H, W] of any n; so an interrupted preparation goes on in the middle.
+    `blocks(start)` gives the pixels from item `start` on, as uint8 [n, C, H, W] of any n; so an
+    interrupted preparation goes on in the middle.
     """
 
     count: int
@@ -50,16 +46,10 @@ class Original:
 
 @dataclass(frozen=True, eq=False)
 class Originals:
-    """Both splits of a data set in their original files.
+    """Both splits of a data set in their original files; `name` is what `load` will call it.
 
-    Attributes:
-        name: What `load` will call the set.
-        train: The training split.
-        test: The held-out split.
-        record: Source, split rule and preparation.
-        classes: What each label is called; empty without labels.
-        files: Name, size and time of change of what was read: a preparation that was interrupted
-            goes on only if they are the same.
+    `files` are name, size and time of change of what was read: a preparation that was interrupted
+    goes on only if they are the same.
     """
 
     name: str
@@ -133,11 +123,7 @@ def counts_note(train: int, test: int, *, official: tuple[int, int]) -> str:
 def mapped_array(
     path: Path, *, dtype: type, shape: tuple[int, ...], advice: str
 ) -> npt.NDArray[Any]:
-    """A private map of an .npy file: a write to it does not reach the disk.
-
-    Raises:
-        InputError: The file is missing, damaged, or of another type or shape; ends in the advice.
-    """
+    """A private map of an .npy file; another type or shape, or damage, raises InputError."""
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

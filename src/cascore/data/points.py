@@ -20,17 +20,7 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class PointSet:
-    """One split of a set of points in the plane.
-
-    Attributes:
-        name: The name it was loaded by.
-        split: "train" or "test".
-        points: float32 [N, 2].
-        record: How the points were drawn.
-
-    Raises:
-        InputError: Points that are not float32 [N, 2].
-    """
+    """One split of a set of points in the plane, float32 [N, 2]; others raise InputError."""
 
     name: str
     split: str

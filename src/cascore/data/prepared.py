@@ -84,11 +84,7 @@ def is_prepared(name: str, root: Path) -> bool:
 
 
 def read_record(folder: Path) -> PreparedRecord:
-    """The record of a prepared set.
-
-    Raises:
-        InputError: No record, or not one of this format.
-    """
+    """The record of a prepared set; one that is not of this format raises InputError."""
     try:
         return from_plain(PreparedRecord, read_json(folder / _RECORD), str(folder / _RECORD))
     except InputError as error:
@@ -96,11 +92,7 @@ def read_record(folder: Path) -> PreparedRecord:
 
 
 def load_prepared(name: str, split: str, *, root: Path) -> ImageSet:
-    """One split of a prepared set, its pixels a private map of the file.
-
-    Raises:
-        InputError: A file is missing, damaged, or not what the record says.
-    """
+    """One split of a prepared set, its pixels a private map of the file."""
     folder = root / name
     record, advice = read_record(folder), _anew(folder)
     part = record.splits[split]

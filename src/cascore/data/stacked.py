@@ -23,12 +23,7 @@ _COUNT = {"train": 60_000, "test": 10_000}
 def stack(name: str, images: ImageSet) -> ImageSet:
     """A stacked set, uint8 [N, 3, H, W] with labels 0 to 999, out of a grey set of ten classes.
 
-    Args:
-        name: One of STACKED.
-        images: The split of its grey set; any number of images.
-
-    Raises:
-        InputError: The images are not grey, or not of ten classes.
+    `name` is one of STACKED. Images that are not grey, or not of ten classes, raise InputError.
     """
     if images.shape[0] != 1 or images.labels is None or len(images.classes) != 10:
         raise InputError(

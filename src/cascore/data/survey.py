@@ -13,14 +13,7 @@ _SIZES = (64, 32, 16, 8)  # for images that are not all of one small size
 
 
 class FolderSurvey(NamedTuple):
-    """The images of a folder.
-
-    Attributes:
-        images: How many there are.
-        smallest: The shortest side of any, in pixels.
-        one_size: Height and width if all have the same, else None.
-        grey: How many are grey.
-    """
+    """What the headers of a folder's images say: `smallest` is the shortest side of any."""
 
     images: int
     smallest: int
@@ -39,11 +32,7 @@ class FolderSurvey(NamedTuple):
 
 
 def survey_folder(folder: Path) -> FolderSurvey:
-    """Read the header of every image under a folder.
-
-    Raises:
-        InputError: No folder, no image, or one that cannot be read.
-    """
+    """Read the header of every image under a folder."""
     headers = [read_header(folder, path) for path in find_images(folder)]
     sizes = {(header.height, header.width) for header in headers}
     return FolderSurvey(
@@ -55,11 +44,7 @@ def survey_folder(folder: Path) -> FolderSurvey:
 
 
 def fitting_sizes(survey: FolderSurvey) -> tuple[int, ...]:
-    """Heights and widths to bring the images to, the largest first; none enlarges an image.
-
-    Raises:
-        InputError: Images below 8 pixels.
-    """
+    """Heights and widths to bring the images to, largest first; none enlarges an image."""
     if survey.one_size is not None:
         height, width = survey.one_size
         if height == width <= _SIZES[0]:

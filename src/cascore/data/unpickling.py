@@ -25,12 +25,7 @@ __all__ = ["unpickle_arrays"]
 def unpickle_arrays(content: bytes, *, path: str | Path) -> object:
     """What a pickle of plain values and uint8 arrays holds, strings of Python 2 as bytes.
 
-    Args:
-        content: The whole pickle.
-        path: Its name, for messages.
-
-    Raises:
-        InputError: It names anything but the parts of an array, or is damaged.
+    A pickle that is damaged, or names anything but the parts of an array, raises InputError.
     """
     try:
         _require_modest_memo(content)

@@ -15,21 +15,15 @@ __all__ = ["InceptionScore", "inception_score"]
 
 @dataclass(frozen=True)
 class InceptionScore:
-    """Mean score of disjoint parts of the images.
+    """Mean score of disjoint parts of the images, from 1 to the number of classes.
 
-    Attributes:
-        value: Mean over the parts, from 1 to the number of classes.
-        spread: Standard deviation over the parts, divided by their number: the published "±".
-        error: Standard error of the mean over the parts; NaN for a single part.
-        splits: Parts.
-        count: Images.
+    `spread` is the standard deviation over the parts, divided by their number: the published "±".
+    `error` is the standard error of the mean; NaN for a single part.
     """
 
     value: float
     spread: float
     error: float
-    splits: int
-    count: int
 
 
 def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> InceptionScore:
@@ -71,8 +65,6 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Inception
         value=float(scores.mean()),
         spread=float(scores.std(correction=0)),
         error=float(scores.std()) / splits**0.5 if splits > 1 else float("nan"),
-        splits=splits,
-        count=len(logits),
     )
 
 

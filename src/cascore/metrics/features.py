@@ -114,15 +114,9 @@ def _batches(images: Images, batch_size: int) -> Iterator[Tensor]:
 
 
 def checked_features(features: Tensor, what: str, *, least: int = 0) -> Tensor:
-    """The same features [N, D] in float64 on the CPU.
+    """The same features in float64 on the CPU: finite, floating point, [N, D] with N >= least.
 
-    Args:
-        features: Floating point [N, D], one row per image.
-        what: What they are called in a message.
-        least: The smallest N that will do.
-
-    Raises:
-        InputError: Not a tensor, not floating point, not [N, D] with D >= 1, not finite, too few.
+    Anything else is an InputError that calls them `what`.
     """
     if not isinstance(features, Tensor):
         raise InputError(
@@ -149,11 +143,7 @@ def checked_features(features: Tensor, what: str, *, least: int = 0) -> Tensor:
 def checked_pair(
     generated: Tensor, reference: Tensor, *, chunk: int, least: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Both sets as by `checked_features`, of one dimension, and a chunk of at least one row.
-
-    Raises:
-        InputError: Either set is refused, their dimensions differ, or chunk is below 1.
-    """
+    """Both sets as by `checked_features`, of one dimension; and a chunk of at least one row."""
     if chunk < 1:
         raise InputError(f"chunk is {chunk}; expected at least 1")
     generated = checked_features(generated, "generated features", least=least)

@@ -13,13 +13,9 @@ __all__ = ["KernelDistance", "kernel_distance"]
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """An unbiased squared maximum mean discrepancy.
+    """An unbiased squared maximum mean discrepancy, and its standard error over both sets.
 
-    Attributes:
-        value: The estimate; it falls to either side of 0 where the distributions are equal.
-        error: Its standard error over both sets of images.
-        count: Number of generated images.
-        reference_count: Number of reference images.
+    It falls to either side of 0 where the distributions are equal.
     """
 
     value: float

@@ -100,12 +100,8 @@ def published_kl(kl: float, *, counted: int, total: int) -> float:
 
     It adds every label to its histogram twice and divides by a total of its own, so that its shares
     sum to a. Table 4 of the paper: 25,000 images counted over a total of 26,000, a = 50 / 26. Only
-    for comparison with that table; the divergence itself is `mode_coverage(...).kl`.
-
-    Args:
-        kl: Divergence of the images counted, in nats, >= 0.
-        counted: Images counted (each of them twice), at least 1.
-        total: What the histogram was divided by, at least 1.
+    for comparison with that table; the divergence itself, in nats, is `mode_coverage(...).kl`. A
+    negative divergence, or counts below 1, raise InputError.
     """
     if not (math.isfinite(kl) and kl >= 0 and counted >= 1 and total >= 1):
         raise InputError(

@@ -15,11 +15,9 @@ __all__ = ["Memorisation", "Neighbours", "memorisation_ratio", "nearest_neighbou
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The k nearest references of every query, nearest first.
+    """Distances [Q, k] float64 to the k nearest references, nearest first, and their indices int64.
 
-    Attributes:
-        distance: [Q, k] float64, Euclidean, in the units of the inputs.
-        index: [Q, k] int64, positions in the references; among equally near ones, any.
+    Among equally near ones, any may be named.
     """
 
     distance: Tensor
@@ -30,13 +28,11 @@ class Neighbours:
 class Memorisation:
     """Whether samples lie nearer to the training images than to images the model never saw.
 
-    Attributes:
-        ratio: About 1 for a model that generalises, towards 0 for one that repeats its training
-            data, infinite if at least half of the samples are held-out images themselves.
-        error: Its standard error over the samples, the real images being fixed; infinite for a
-            single sample, and where resampling can make the ratio infinite.
-        count: Samples.
-        references: Training images, and held-out images, that they were compared with.
+    The ratio is about 1 for a model that generalises, towards 0 for one that repeats its training
+    data, infinite if at least half of the samples are held-out images themselves. Its standard
+    error is over the samples, the real images being fixed; infinite for a single sample, and where
+    resampling can make the ratio infinite. `count` are the samples, `references` the images of each
+    kind.
     """
 
     ratio: float

@@ -140,8 +140,7 @@ def classifier_names() -> tuple[str, ...]:
 def load_classifier(name: str, *, device: torch.device | str = "cpu") -> Classifier:
     """The classifier that ships with cascore for the data set `name`.
 
-    Raises:
-        InputError: No classifier of that name ships, its files are damaged, or no such device.
+    A name that none ships for, damaged files, and a device that is not there raise InputError.
     """
     if name not in classifier_names():
         raise InputError(

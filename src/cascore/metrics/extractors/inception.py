@@ -63,10 +63,8 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 class Inception:
     """The network of the FID as a `FeatureExtractor`, and its logits.
 
-    Attributes:
-        identity: "inception" and the sha256 of the weights file; the name is another if the file
-            is not the one that the field uses.
-        network: In evaluation mode; where it lives, the work is done.
+    Its identity is "inception" and the SHA-256 of the weights file; the name is another if the file
+    is not the one that the field uses. Where the network lives, the work is done.
     """
 
     identity: ExtractorIdentity
@@ -195,15 +193,12 @@ def prepared(images: Tensor) -> Tensor:
 
 
 def resize_like_tensorflow(images: Tensor, *, side: int) -> Tensor:
-    """TensorFlow 1's bilinear resize, without aligned corners or half-pixel centres.
+    """TensorFlow 1's bilinear resize of float [N, C, H, W] to [N, C, side, side].
 
-    Pixel i of the output is the value at i × input / output, between the two pixels around it;
-    beyond the last there is the last again. Nothing is averaged when an image shrinks. Columns are
-    interpolated first, in float32, as TensorFlow does: the same bits.
-
-    Args:
-        images: float [N, C, H, W].
-        side: Height and width of the output, float [N, C, side, side].
+    Neither corners nor half-pixel centres are aligned. Pixel i of the output is the value at i ×
+    input / output, between the two pixels around it; beyond the last there is the last again.
+    Nothing is averaged when an image shrinks. Columns are interpolated first, in float32, as
+    TensorFlow does: the same bits.
     """
     return _interpolated(_interpolated(images, side, dim=3), side, dim=2)
 

@@ -49,11 +49,8 @@ _RIDGE = 0.01
 class RandomConvolution:
     """The network as a `FeatureExtractor`; `random_convolution` makes it.
 
-    Attributes:
-        identity: Its name, and a digest of its weights and of how they are used.
-        filters: For each stage a kernel [outputs, inputs, k, k] and offsets [outputs], float32.
-        mean: [256], the mean of the raw features of the random images.
-        whitening: [256, 256], symmetric.
+    Each stage filters with a kernel [outputs, inputs, k, k] and offsets [outputs]; `mean` [256] is
+    that of the raw features of the random images, `whitening` [256, 256] is symmetric.
     """
 
     identity: ExtractorIdentity
