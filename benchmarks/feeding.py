@@ -21,7 +21,7 @@ from cascore.data.images import DataRecord
 from cascore.data.originals import Originals, from_arrays
 from cascore.experiment import build
 from cascore.experiment.presets import PRESETS
-from cascore.training import ImageBatches, Workers
+from cascore.training import KeyedBatches, Workers
 
 BATCH = 128
 COUNT = 50_000  # as many as CIFAR-10 has
@@ -57,7 +57,7 @@ def forget(path: Path) -> None:
 def feeding(root: Path, name: str) -> Iterator[float]:
     """Images/s of an epoch right after `forget`, and of the next."""
     forget(root / name / "train.npy")
-    batches = ImageBatches(load_images(name, "train", root=root).images, BATCH, seed=0, flip=True)
+    batches = KeyedBatches(load_images(name, "train", root=root).images, BATCH, seed=0, flip=True)
     for epoch in range(2):
         start = time.perf_counter()
         for step in range(epoch * STEPS, (epoch + 1) * STEPS):

@@ -9,13 +9,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from cascore import (
+    ConditionalDenoiser,
+    TrainState,
+    annealed_langevin,
+    consistent_annealed,
+    geometric_sigmas,
+    initial_noise,
+    train,
+)
 from cascore.data import load_points
-from cascore.denoiser import ConditionalDenoiser
 from cascore.networks import ConditionalMLP
-from cascore.noise import KeyedNoise
-from cascore.sampling import annealed_langevin, consistent_annealed, initial_noise
-from cascore.schedule import geometric_sigmas
-from cascore.training import PointBatches, TrainState, adam, train
 
 
 class Row(NamedTuple):
@@ -32,14 +36,13 @@ def main(*, steps: int = 2000, count: int = 1000, width: int = 256) -> list[Row]
     real, held_out = (load_points("swiss-roll", split).points for split in ("train", "test"))
     denoiser = _trained(real, steps=steps, width=width)
 
-    noise = KeyedNoise(range(count))
-    start = initial_noise((count, 2), 1.0, noise=noise)
+    start = initial_noise((count, 2), 1.0)
     samplers = {
         "annealed Langevin": annealed_langevin(
-            denoiser, start, geometric_sigmas(1.0, 0.01, 10), n_sigma=5, noise=noise
+            denoiser, start, geometric_sigmas(1.0, 0.01, 10), n_sigma=5
         ),
         "consistent, order 2": consistent_annealed(
-            denoiser, start, geometric_sigmas(1.0, 0.01, 25), order=2, kappa=3, noise=noise
+            denoiser, start, geometric_sigmas(1.0, 0.01, 25), kappa=3
         ),
     }
     rows = [
@@ -56,12 +59,9 @@ def main(*, steps: int = 2000, count: int = 1000, width: int = 256) -> list[Row]
 def _trained(real: Tensor, *, steps: int, width: int) -> nn.Module:
     """A network that sees sigma, its weights averaged over training."""
     torch.manual_seed(0)  # of the initial weights; every other number is keyed
-    denoiser = ConditionalDenoiser(ConditionalMLP(width=width))
-    optimizer = adam(denoiser.parameters(), learning_rate=1e-3, betas=(0.9, 0.999))
-    state = TrainState(denoiser, optimizer, seed=0)
-    data = PointBatches(real, batch_size=256, seed=0)
+    state = TrainState(ConditionalDenoiser(ConditionalMLP(width=width)))
     sigmas = geometric_sigmas(1.0, 0.01, 10)
-    for metrics in train(state, data, sigmas, steps=steps, ema_decay=0.999, ema_warmup=True):
+    for metrics in train(state, real, sigmas, steps=steps, batch_size=256):
         if metrics.step % 500 == 0:
             print(f"step {metrics.step}: loss {metrics.dsm:.3f}")
     return state.average

@@ -11,8 +11,7 @@ from cascore.errors import InputError
 from cascore.losses import GAN_LOSSES
 from cascore.networks import MLP, BigGANDiscriminator, MLPDiscriminator
 from cascore.training import (
-    ImageBatches,
-    PointBatches,
+    KeyedBatches,
     TrainingDivergedError,
     TrainState,
     adam,
@@ -57,9 +56,9 @@ def go_on(state, data, case, *, steps, workers):
     settings = {"batch_size": 6, "seed": state.seed, "workers": workers}
     if case == "images":
         pixels = (255 * data).round().to(torch.uint8)
-        batches = ImageBatches(pixels, flip=True, dtype=torch.float64, **settings)
+        batches = KeyedBatches(pixels, flip=True, dtype=torch.float64, **settings)
     else:
-        batches = PointBatches(data.double(), **settings)
+        batches = KeyedBatches(data.double(), **settings)
     return list(
         train(
             state,

@@ -5,7 +5,7 @@ import torch
 
 from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose
-from cascore.training import ImageBatches, PointBatches, Workers
+from cascore.training import KeyedBatches, Workers
 from cascore.training.batches import batch_rows
 
 
@@ -53,8 +53,8 @@ def test_the_first_row_is_uniform_over_the_items():
 
 def test_a_step_does_not_depend_on_what_was_asked_before():
     images = numbered_images(13)
-    fresh = ImageBatches(images, 4, seed=5, flip=True)
-    asked = ImageBatches(images, 4, seed=5, flip=True)
+    fresh = KeyedBatches(images, 4, seed=5, flip=True)
+    asked = KeyedBatches(images, 4, seed=5, flip=True)
     for step in (90, 3, 1, 50, 49):
         asked.batch(step)
     for step in (7, 0, 7):
@@ -66,22 +66,22 @@ def test_a_step_does_not_depend_on_what_was_asked_before():
 def test_the_shares_of_the_ranks_join_to_the_global_batch(count):
     images = numbered_images(13)
     points = torch.arange(26.0).reshape(13, 2)
-    whole = ImageBatches(images, 6, seed=2, flip=True)
-    whole_points = PointBatches(points, 6, seed=2)
+    whole = KeyedBatches(images, 6, seed=2, flip=True)
+    whole_points = KeyedBatches(points, 6, seed=2)
     for step in range(9):
         ranks = [Workers(rank=rank, count=count) for rank in range(count)]
         shares = [
-            ImageBatches(images, 6, seed=2, flip=True, workers=each).batch(step) for each in ranks
+            KeyedBatches(images, 6, seed=2, flip=True, workers=each).batch(step) for each in ranks
         ]
         assert torch.equal(torch.cat(shares), whole.batch(step))
-        parts = [PointBatches(points, 6, seed=2, workers=each).batch(step) for each in ranks]
+        parts = [KeyedBatches(points, 6, seed=2, workers=each).batch(step) for each in ranks]
         assert torch.equal(torch.cat(parts), whole_points.batch(step))
 
 
 def test_pixels_and_flips_are_those_of_the_chosen_images():
     images = numbered_images(10)
-    plain = ImageBatches(images, 4, seed=8)
-    flipping = ImageBatches(images, 4, seed=8, flip=True)
+    plain = KeyedBatches(images, 4, seed=8)
+    flipping = KeyedBatches(images, 4, seed=8, flip=True)
     sides = []
     for step in range(100):
         rows = batch_rows(10, 4, step, seed=8)
@@ -101,14 +101,14 @@ def test_pixels_and_flips_are_those_of_the_chosen_images():
 
 def test_points_are_the_rows_of_the_order():
     points = torch.arange(20.0).reshape(10, 2)
-    batches = PointBatches(points, 7, seed=1)
+    batches = KeyedBatches(points, 7, seed=1)
     assert torch.equal(batches.batch(3), points[batch_rows(10, 7, 3, seed=1)])
 
 
 def test_float64_batches_hold_whole_pixels():
-    batch = ImageBatches(numbered_images(4), 4, seed=0, dtype=torch.float64).batch(0)
+    batch = KeyedBatches(numbered_images(4), 4, seed=0, dtype=torch.float64).batch(0)
     assert batch.dtype == torch.float64
-    assert ImageBatches(numbered_images(4), 4, seed=0).batch(0).dtype == torch.float32
+    assert KeyedBatches(numbered_images(4), 4, seed=0).batch(0).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(0, 1), (3, 0)])

@@ -14,7 +14,7 @@ from cascore.denoiser import UnconditionalDenoiser
 from cascore.errors import InputError
 from cascore.files import replaced_file, replaced_folder, write_text
 from cascore.networks import MLP, MLPDiscriminator
-from cascore.training import PointBatches, TrainState, adam, train
+from cascore.training import KeyedBatches, TrainState, adam, train
 from cascore.training import checkpoint as module
 from cascore.training.checkpoint import (
     checkpoints,
@@ -43,7 +43,7 @@ def new_state(*, width=4, seed=0, hybrid=True):
 
 
 def go_on(state, steps):
-    batches = PointBatches(POINTS, 4, seed=state.seed)
+    batches = KeyedBatches(POINTS, 4, seed=state.seed)
     for _ in train(state, batches, SIGMAS, steps=steps, ema_decay=0.9, clamp=None):
         pass
     return state

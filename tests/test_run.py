@@ -217,7 +217,6 @@ class Poisoned:
 
     def __init__(self, batches, step):
         self.batches, self.step = batches, step
-        self.batch_size = batches.batch_size
 
     def batch(self, step):
         clean = self.batches.batch(step)

@@ -16,18 +16,16 @@ from cascore.networks import MLP, BigGANDiscriminator, ConditionalMLP, MLPDiscri
 from cascore.noise import KeyedNoise, Purpose, philox
 from cascore.theory import EmpiricalDenoiser
 from cascore.training import (
+    KeyedBatches,
     Metrics,
-    PointBatches,
     TrainingDivergedError,
     TrainState,
-    Workers,
     adam,
     train,
 )
 from cascore.training.ema import update_ema, warmed_decay
-from cascore.training.step import discriminator_step, score_step
+from cascore.training.step import Objective, discriminator_step, score_step
 
-ALONE = Workers()
 SIGMAS = torch.tensor([2.0, 0.5, 0.1], dtype=torch.float64)
 POINTS = torch.rand(11, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 SCORE_ADAM = {"learning_rate": 1e-2, "betas": (0.0, 0.9)}
@@ -127,7 +125,7 @@ def literal_training(state, *, steps, d_steps, weight, clamp, ema_decay, warmup,
     low, high = (-math.inf, math.inf) if clamp is None else clamp
     records = []
     for step in range(steps):
-        x = PointBatches(POINTS, 4, seed=state.seed).batch(step)
+        x = KeyedBatches(POINTS, 4, seed=state.seed).batch(step)
         generator = d_loss = None
         for turn in range(1, d_steps + 1):
             d = leaves(d_weights)
@@ -174,7 +172,7 @@ def test_training_is_the_literal_transcription(hybrid, d_steps, clamp, warmup, g
     told = list(
         train(
             state,
-            PointBatches(POINTS, 4, seed=state.seed),
+            KeyedBatches(POINTS, 4, seed=state.seed),
             SIGMAS,
             steps=12,
             ema_decay=0.6,
@@ -199,7 +197,7 @@ def test_training_is_the_literal_transcription(hybrid, d_steps, clamp, warmup, g
 
 def test_training_is_a_generator_that_goes_on_where_the_state_is():
     def run(state, steps):
-        batches = PointBatches(POINTS, 4, seed=0)
+        batches = KeyedBatches(POINTS, 4, seed=0)
         return train(state, batches, SIGMAS, steps=steps, ema_decay=0.9, clamp=None)
 
     whole, parts = new_state(hybrid=True), new_state(hybrid=True)
@@ -225,7 +223,7 @@ def test_training_is_a_generator_that_goes_on_where_the_state_is():
 def test_the_state_names_everything_that_training_changes():
     state = new_state(hybrid=True)
     before = {name: value.clone() for name, value in state.tensors().items()}
-    for _ in train(state, PointBatches(POINTS, 4, seed=0), SIGMAS, steps=2, ema_decay=0.9):
+    for _ in train(state, KeyedBatches(POINTS, 4, seed=0), SIGMAS, steps=2, ema_decay=0.9):
         pass
     after = state.tensors()
     assert before.keys() < after.keys()
@@ -243,7 +241,7 @@ def test_training_draws_nothing_from_the_global_stream():
         state = new_state(network=copy.deepcopy(network), seed=seed)
         torch.manual_seed(99)
         before = torch.random.get_rng_state()
-        batches = PointBatches(POINTS, 4, seed=seed)
+        batches = KeyedBatches(POINTS, 4, seed=seed)
         losses = [each.dsm for each in train(state, batches, SIGMAS, steps=3, ema_decay=0.9)]
         assert torch.equal(torch.random.get_rng_state(), before)
         return losses
@@ -263,7 +261,7 @@ def test_dropout_is_another_in_every_step():
 
     network = nn.Sequential(nn.Linear(2, 30), nn.Sigmoid(), Watched(0.5), nn.Linear(30, 2))
     state = new_state(network=network, seed=7 + 2**32)
-    list(train(state, PointBatches(POINTS, 4, seed=0), SIGMAS, steps=4, ema_decay=0.9))
+    list(train(state, KeyedBatches(POINTS, 4, seed=0), SIGMAS, steps=4, ema_decay=0.9))
     assert len(masks) == 4
     assert not any(torch.equal(masks[0], mask) for mask in masks[1:])
     for step, mask in enumerate(masks):  # the masks of a stream that Philox seeds
@@ -305,7 +303,7 @@ def test_the_score_step_leaves_the_discriminator_as_it_is():
     gradients = {name: p.grad for name, p in d.named_parameters()}
     optimizer = adam(h.parameters(), learning_rate=0.1, betas=(0.0, 0.9))
     for seed in range(3):
-        score_step(h, optimizer, d, drawn(seed), weight=1.0, gan=lsgan, clamp=None, workers=ALONE)
+        score_step(h, optimizer, d, drawn(seed), Objective())
     assert changed(d, before) == set()
     assert {name: p.grad for name, p in d.named_parameters()} == gradients
     assert d.training
@@ -318,7 +316,7 @@ def test_the_discriminator_step_leaves_the_denoiser_as_it_is():
     d, h = BigGANDiscriminator(channels=1, size=8, width=2), Affine(0.5, 0.1)
     before, d_before = {n: p.detach().clone() for n, p in h.named_parameters()}, copied(d)
     optimizer = adam(d.parameters(), learning_rate=0.1, betas=(-0.5, 0.9))
-    loss = discriminator_step(d, optimizer, h, drawn(), gan=lsgan, clamp=None, workers=ALONE)
+    loss = discriminator_step(d, optimizer, h, drawn(), Objective())
     assert all(torch.equal(p, before[name]) for name, p in h.named_parameters())
     assert all(p.grad is None for p in h.parameters())
     assert not loss.requires_grad
@@ -349,9 +347,9 @@ def test_the_clamp_acts_on_what_the_discriminator_sees(clamp):
     assert expected.max() > 1
     if clamp is not None:
         expected = expected.clamp(0, 1)
-    settings = {"gan": lsgan, "clamp": clamp, "workers": ALONE}
-    discriminator_step(d, torch.optim.SGD(d.parameters(), lr=0.0), h, draw, **settings)
-    score_step(h, torch.optim.SGD(h.parameters(), lr=0.0), d, draw, weight=1.0, **settings)
+    objective = Objective(clamp=clamp)
+    discriminator_step(d, torch.optim.SGD(d.parameters(), lr=0.0), h, draw, objective)
+    score_step(h, torch.optim.SGD(h.parameters(), lr=0.0), d, draw, objective)
     both, real, fake = d.seen
     assert torch.equal(both[:3], draw.clean)
     assert torch.equal(both[3:], expected)
@@ -377,12 +375,12 @@ def test_the_gradient_through_the_clamp_is_zero_outside(clamp):
     draw = Corrupted(clean=torch.zeros(2, 2), noisy=torch.zeros(2, 2), sigma=torch.ones(2))
     gan = GanLoss(discriminator=lsgan.discriminator, generator=lambda real, fake: -fake.sum())
     optimizer = torch.optim.SGD(h.parameters(), lr=1.0)
-    score_step(h, optimizer, d, draw, weight=0.0, gan=gan, clamp=clamp, workers=ALONE)
+    score_step(h, optimizer, d, draw, Objective(weight=0.0, gan=gan, clamp=clamp))
     inside = torch.tensor([[0.0, 1.0], [1.0, 0.0]]) if clamp else torch.ones(2, 2)
     assert torch.equal(h.values.detach(), values + inside / 2)  # -d(-mean)/dH, two coordinates
     h = Free(values.clone())
     optimizer = torch.optim.SGD(h.parameters(), lr=1.0)
-    losses = score_step(h, optimizer, d, draw, weight=2.0, gan=gan, clamp=clamp, workers=ALONE)
+    losses = score_step(h, optimizer, d, draw, Objective(weight=2.0, gan=gan, clamp=clamp))
     # The score matching term sees H itself: weight * (H - x) / sigma^2 / N = H.
     assert torch.allclose(h.values.detach(), values + inside / 2 - values)
     assert float(losses.dsm) == pytest.approx(float((values**2).sum() / 4))
@@ -395,8 +393,8 @@ def test_plain_and_hybrid_training_share_the_loop():
     )
     plain, hybrid = new_state(), new_state(hybrid=True)
     settings = {"steps": 1, "ema_decay": 0.5, "clamp": None}
-    (a,) = train(plain, PointBatches(POINTS, 4, seed=0), SIGMAS, **settings)
-    (b,) = train(hybrid, PointBatches(POINTS, 4, seed=0), SIGMAS, gan=nothing, **settings)
+    (a,) = train(plain, KeyedBatches(POINTS, 4, seed=0), SIGMAS, **settings)
+    (b,) = train(hybrid, KeyedBatches(POINTS, 4, seed=0), SIGMAS, gan=nothing, **settings)
     assert a.dsm == b.dsm
     assert (a.generator, a.discriminator) == (None, None)
     assert b.discriminator is not None
@@ -420,7 +418,7 @@ def test_the_average_starts_as_a_copy_and_takes_no_gradient():
     state = new_state()
     assert changed(state.average, copied(state.denoiser)) == set()
     assert not any(p.requires_grad for p in state.average.parameters())
-    list(train(state, PointBatches(POINTS, 4, seed=0), SIGMAS, steps=2, ema_decay=0.9))
+    list(train(state, KeyedBatches(POINTS, 4, seed=0), SIGMAS, steps=2, ema_decay=0.9))
     assert not any(p.requires_grad for p in state.average.parameters())
 
 
@@ -448,7 +446,7 @@ def test_one_datum_and_an_affine_denoiser_reach_the_optimum():
     levels = torch.tensor([0.5], dtype=torch.float64)
     losses = [
         each.dsm
-        for each in train(state, PointBatches(clean, 64, seed=0), levels, steps=400, ema_decay=0.9)
+        for each in train(state, KeyedBatches(clean, 64, seed=0), levels, steps=400, ema_decay=0.9)
     ]
     # Adam's last steps are about 1e-3 in a weight; the loss is quadratic in them.
     assert sum(losses[-20:]) / 20 < 1e-3 * losses[0]
@@ -471,7 +469,7 @@ def test_a_small_network_approaches_the_loss_of_the_exact_optimum():
             return float(dsm_loss(h(test.noisy, test.sigma), test).mean())
 
     before, best = loss(state.average), loss(EmpiricalDenoiser(data[:3]))
-    list(train(state, PointBatches(data, 256, seed=0), levels, steps=500, ema_decay=0.98))
+    list(train(state, KeyedBatches(data, 256, seed=0), levels, steps=500, ema_decay=0.98))
     assert before > 2 * best
     # Within 3 % of the optimum; 6,000 draws can favour a network by about 1 %.
     assert 0.99 * best < loss(state.average) < 1.03 * best
@@ -483,7 +481,7 @@ class Poisoned:
     batch_size = 4
 
     def __init__(self, step, value=math.nan):
-        self.step, self.value, self.good = step, value, PointBatches(POINTS, 4, seed=0)
+        self.step, self.value, self.good = step, value, KeyedBatches(POINTS, 4, seed=0)
 
     def batch(self, step):
         clean = self.good.batch(step)
@@ -515,9 +513,8 @@ def test_the_worst_sample_is_the_one_named():
     draw = Corrupted(clean=torch.zeros(4, 2), noisy=torch.zeros(4, 2), sigma=levels)
     h = Free(denoised)
     optimizer = torch.optim.SGD(h.parameters(), lr=1.0)
-    settings = {"weight": 1.0, "gan": lsgan, "clamp": None, "workers": ALONE}
     with pytest.raises(TrainingDivergedError, match=r"worst sample: nan at sigma = 2\)"):
-        score_step(h, optimizer, None, draw, **settings)
+        score_step(h, optimizer, None, draw, Objective())
 
 
 def test_hybrid_training_stops_too():
@@ -542,11 +539,13 @@ def test_a_generator_loss_that_is_not_finite_stops_as_well():
 
 def test_what_cannot_be_trained_is_refused():
     state = new_state(hybrid=True)
-    batches = PointBatches(POINTS, 4, seed=0)
+    batches = KeyedBatches(POINTS, 4, seed=0)
     with pytest.raises(InputError, match="discriminator_steps must be at least 1, not 0"):
-        next(train(state, batches, SIGMAS, steps=1, ema_decay=0.9, discriminator_steps=0))
-    with pytest.raises(InputError, match="come together"):
-        TrainState(state.denoiser, state.optimizer, seed=0, discriminator=state.discriminator)
+        train(state, batches, SIGMAS, steps=1, discriminator_steps=0)
+    with pytest.raises(InputError, match="comes with a discriminator"):
+        TrainState(state.denoiser, discriminator_optimizer=state.discriminator_optimizer)
+    with pytest.raises(InputError, match=r"not a UnconditionalDenoiser: .*TrainState\(denoiser\)"):
+        train(state.denoiser, batches, SIGMAS, steps=1)
     for other in (torch.optim.SGD, lambda p: torch.optim.Adam(p, amsgrad=True)):
         with pytest.raises(InputError, match="moments of Adam"):
             TrainState(state.denoiser, other(state.denoiser.parameters()), seed=0)
@@ -557,7 +556,7 @@ def test_bfloat16_rounds_the_products_and_nothing_else(hybrid):
     runs = {}
     for precision in (torch.float32, torch.bfloat16):
         state = new_state(hybrid=hybrid, dtype=torch.float32)
-        data = PointBatches(POINTS.float(), 64, 0)
+        data = KeyedBatches(POINTS.float(), 64, 0)
         metrics = list(train(state, data, SIGMAS, steps=3, ema_decay=0.9, precision=precision))
         assert {value.dtype for value in state.denoiser.state_dict().values()} == {torch.float32}
         runs[precision] = [step.dsm for step in metrics]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cascore.schedule import geometric_sigmas as geometric_sigmas
     from cascore.schedule import karras_sigmas as karras_sigmas
     from cascore.schedule import stretch as stretch
+    from cascore.training import TrainState as TrainState
+    from cascore.training import train as train
 
 _HOME = {
     "ConditionalDenoiser": "denoiser",
@@ -34,6 +36,7 @@ _HOME = {
     "InputError": "errors",
     "KeyedNoise": "noise",
     "Samples": "sampling",
+    "TrainState": "training",
     "UnconditionalDenoiser": "denoiser",
     "annealed_langevin": "sampling",
     "centred_sigmas": "schedule",
@@ -48,6 +51,7 @@ _HOME = {
     "rescaled": "denoiser",
     "score": "denoiser",
     "stretch": "schedule",
+    "train": "training",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -32,9 +32,8 @@ from cascore.sampling import (
 from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas, stretch
 from cascore.training import (
     Batches,
-    ImageBatches,
+    KeyedBatches,
     Metrics,
-    PointBatches,
     TrainState,
     Workers,
     adam,
@@ -165,15 +164,11 @@ def build_batches(
 ) -> Batches:
     """The training batches of a data set."""
     settings = experiment.train
-    if isinstance(data, PointSet):
-        return PointBatches(
-            data.points, settings.batch_size, settings.seed, workers=workers, device=device
-        )
-    return ImageBatches(
-        data.images,
+    return KeyedBatches(
+        data.points if isinstance(data, PointSet) else data.images,
         settings.batch_size,
         settings.seed,
-        flip=experiment.data.flip,
+        flip=experiment.data.flip and isinstance(data, ImageSet),
         workers=workers,
         device=device,
     )

@@ -1,6 +1,6 @@
 """Training: state, batches, the two steps, the loop, checkpoints."""
 
-from cascore.training.batches import Batches, ImageBatches, PointBatches
+from cascore.training.batches import Batches, KeyedBatches
 from cascore.training.loop import Metrics, train
 from cascore.training.parallel import Workers, joined_processes
 from cascore.training.state import TrainState, adam
@@ -8,9 +8,8 @@ from cascore.training.step import TrainingDivergedError
 
 __all__ = [
     "Batches",
-    "ImageBatches",
+    "KeyedBatches",
     "Metrics",
-    "PointBatches",
     "TrainState",
     "TrainingDivergedError",
     "Workers",

@@ -1,89 +1,165 @@
 """Batches by step: the rows of step t follow from (seed, t) alone, whoever asks and whenever."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
-from cascore.training.parallel import Workers
+from cascore.training.parallel import ALONE, Workers
 
-__all__ = ["Batches", "ImageBatches", "PointBatches", "batch_rows"]
+__all__ = ["Batches", "KeyedBatches", "TrainingData", "as_batches", "batch_rows"]
 
-ALONE = Workers()
+_USUAL_SIZE = 128
 
 
+@runtime_checkable
 class Batches(Protocol):
-    """What `train` asks for: this process's share of the clean batch of a step."""
-
-    @property
-    def batch_size(self) -> int:
-        """Rows of the global batch."""
-        ...
+    """What the training loop asks for: this process's share of the clean batch of a step."""
 
     def batch(self, step: int) -> Tensor:
-        """Float [batch_size / processes, ...]."""
+        """Float [rows of this process, ...]; the same number of rows in every process."""
         ...
+
+
+class _Images(Protocol):
+    """An image set: uint8 [N, C, H, W]."""
+
+    @property
+    def images(self) -> Tensor: ...
+
+
+class _Points(Protocol):
+    """A set of points: float [N, D]."""
+
+    @property
+    def points(self) -> Tensor: ...
+
+
+TrainingData = Batches | Tensor | _Images | _Points | Iterable[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageBatches:
-    """Batches of float images in [0, 1] out of uint8 [N, C, H, W].
+class KeyedBatches:
+    """Float batches out of a tensor in memory or mapped; each epoch has a new order.
 
     Attributes:
-        images: the set, in memory or mapped.
+        items: [N, ...]; uint8 is taken for pixels and brought to [0, 1].
         batch_size: rows of the global batch.
         seed: of the order and the flips.
         flip: mirror each image with probability one half.
         workers: who else trains.
         device: where the batch goes.
-        dtype: of the batch.
+        dtype: of the batch; by default that of the items, float32 for uint8.
     """
 
-    images: Tensor
+    items: Tensor
     batch_size: int
     seed: int
     flip: bool = False
     workers: Workers = ALONE
     device: torch.device | str = "cpu"
-    dtype: torch.dtype = torch.float32
+    dtype: torch.dtype | None = None
 
     def batch(self, step: int) -> Tensor:
-        """The rows of `step`, each epoch in a new order."""
+        """The rows of `step` that are this process's."""
         rows = self.workers.rows(self.batch_size)
-        count = len(self.images)
+        chosen = batch_rows(len(self.items), self.batch_size, step, self.seed)[rows]
         # index_select copies whole images; indexing with [...] takes six times as long.
-        chosen = self.images.index_select(
-            0, batch_rows(count, self.batch_size, step, self.seed)[rows]
-        ).to(self.device)
+        batch = self.items.index_select(0, chosen).to(self.device)
         if self.flip:  # while a pixel is one byte, not four
             source = KeyedNoise(self.seed, indices=rows).at(step)
-            side = source.integers(len(rows), high=2, purpose=Purpose.FLIP, device=chosen.device)
-            both = torch.cat([chosen, chosen.flip(-1)])
-            here = torch.arange(len(rows), device=chosen.device)
-            chosen = both.index_select(0, here + side * len(rows))
-        return to_float(chosen).to(self.dtype)
+            side = source.integers(len(rows), high=2, purpose=Purpose.FLIP, device=batch.device)
+            both = torch.cat([batch, batch.flip(-1)])
+            here = torch.arange(len(rows), device=side.device)
+            batch = both.index_select(0, here + side * len(rows))
+        batch = _as_float(batch)
+        return batch if self.dtype is None else batch.to(self.dtype)
 
 
-@dataclass(frozen=True, eq=False)
-class PointBatches:
-    """Batches of float32 points [N, D]; the attributes are those of `ImageBatches`."""
+class _IteratedBatches:
+    """The batches of an iterable in its own order, from its beginning again when it ends."""
 
-    points: Tensor
-    batch_size: int
-    seed: int
-    workers: Workers = ALONE
-    device: torch.device | str = "cpu"
+    def __init__(self, batches: Iterable[Any], like: Tensor) -> None:
+        self.batches, self.device, self.dtype = batches, like.device, like.dtype
+        self.iterator: Iterator[Any] = iter(batches)
 
     def batch(self, step: int) -> Tensor:
-        """The rows of `step`, each epoch in a new order."""
-        rows = self.workers.rows(self.batch_size)
-        chosen = batch_rows(len(self.points), self.batch_size, step, self.seed)[rows]
-        return self.points[chosen].to(self.device)
+        """The next batch, whatever the step."""
+        batch = next(self.iterator, None)
+        if batch is None:
+            again = iter(self.batches)
+            batch = None if again is self.iterator else next(again, None)
+            if batch is None:
+                raise InputError(
+                    f"the batches ended before update {step + 1} and do not start again: give a"
+                    " tensor, a list of batches or a DataLoader, or fewer steps"
+                )
+            self.iterator = again
+        if isinstance(batch, tuple | list):
+            batch = batch[0]  # images, labels
+        if not isinstance(batch, Tensor) or batch.ndim == 0:
+            raise InputError(
+                f"a batch must be a tensor [N, ...], or a tuple or list that begins with one, not"
+                f" {type(batch).__name__}"
+            )
+        return _as_float(batch.to(self.device)).to(self.dtype)
+
+
+def as_batches(
+    data: TrainingData,
+    *,
+    batch_size: int | None,
+    seed: int,
+    workers: Workers,
+    like: Tensor,
+) -> Batches:
+    """The batches of whatever `train` was given: keyed ones of a tensor, or an iterable's own.
+
+    Batches that are made here have the dtype and the device of `like`.
+
+    Raises:
+        InputError: a batch size for data that come in batches, or data that are none of these.
+    """
+    items = data if isinstance(data, Tensor) else None
+    for name in ("images", "points"):
+        items = getattr(data, name, items)
+    if isinstance(items, Tensor):
+        _as_float(items[:1])  # refuses what has no place in a float batch
+        return KeyedBatches(
+            items,
+            _USUAL_SIZE if batch_size is None else batch_size,
+            seed,
+            workers=workers,
+            device=like.device,
+            dtype=like.dtype,
+        )
+    if batch_size is not None:
+        raise InputError("batch_size is for a tensor or a data set; these data come in batches")
+    if isinstance(data, Batches):
+        return data
+    if isinstance(data, Dataset):
+        raise InputError("a Dataset has items, not batches: give torch's DataLoader of it")
+    if not isinstance(data, Iterable):
+        raise InputError(
+            f"the data must be a tensor [N, ...], an image or point set, or an iterable of batches,"
+            f" not {type(data).__name__}"
+        )
+    return _IteratedBatches(data, like)
+
+
+def _as_float(batch: Tensor) -> Tensor:
+    if batch.dtype == torch.uint8:
+        return to_float(batch)
+    if not batch.is_floating_point():
+        raise InputError(f"data must be float, or uint8 for pixels, not {batch.dtype}")
+    return batch
 
 
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:

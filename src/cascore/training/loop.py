@@ -1,7 +1,8 @@
 """The training loop, a generator of metrics: printing, saving and stopping belong to the caller."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,15 +11,15 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.losses import GanLoss, corrupt, lsgan
 from cascore.noise import KeyedNoise, Purpose
-from cascore.training.batches import ALONE, Batches
+from cascore.training.batches import Batches, TrainingData, as_batches
 from cascore.training.ema import update_ema, warmed_decay
-from cascore.training.parallel import Workers
+from cascore.training.parallel import ALONE, Workers
 from cascore.training.state import TrainState
 from cascore.training.step import (
     Clamp,
+    Objective,
     TrainingDivergedError,
     discriminator_step,
-    keyed_draw,
     score_step,
 )
 
@@ -36,12 +37,13 @@ class Metrics(NamedTuple):
 
 def train(
     state: TrainState,
-    data: Batches,
+    data: TrainingData,
     sigmas: Tensor,
     *,
     steps: int,
-    ema_decay: float,
-    ema_warmup: bool = False,
+    batch_size: int | None = None,
+    ema_decay: float = 0.999,
+    ema_warmup: bool = True,
     precision: torch.dtype = torch.float32,
     weight: float = 1.0,
     gan: GanLoss = lsgan,
@@ -51,14 +53,24 @@ def train(
 ) -> Iterator[Metrics]:
     """Sec. 5: alternate updates of D (Eq. 4) and of the score network (Eq. 1 or 5) up to `steps`.
 
+        state = TrainState(denoiser)
+        for metrics in train(state, images, sigmas, steps=2000):
+            print(metrics.step, metrics.dsm)
+        samples = consistent_annealed(state.average, x, sigmas)
+
     Without a discriminator in the state this is plain denoising score matching. The state is
-    complete whenever the loop yields: save it there, stop there, and go on later.
+    complete whenever the loop yields: save it there, stop there, and go on later. Every draw is a
+    function of (state.seed, step), so a training that goes on is the uninterrupted one to the bit.
+    The batches of an iterable are not: it starts from its beginning, in the order that it chooses.
 
     Args:
         state: changed in place; `state.step` says where to go on.
-        data: asked for `batch(step)`.
+        data: a tensor [N, ...], float or uint8 pixels, which are brought to [0, 1]; an image or
+            point set; an iterable of batches that can be started again, such as a DataLoader,
+            each a tensor or a tuple or list that begins with one; or what has `batch(step)`.
         sigmas: [L], the training levels.
         steps: updates of the score network when training ends, those already done included.
+        batch_size: rows of an update where the data do not come in batches; 128 by default.
         ema_decay: of the weights' average, 0.999 or 0.9999 in the paper.
         ema_warmup: let the average forget the initial weights sooner (`warmed_decay`).
         precision: of the networks' products, by autocast if not float32; weights, averages, the
@@ -69,56 +81,79 @@ def train(
             fresh noise.
         clamp: the data range that H is clamped to before D sees it, (0, 1) for images as in the
             authors' code; None for data without a range.
-        workers: who else trains.
+        workers: who else trains; the iterable of each process gives its own, equal share.
 
     Yields:
         `Metrics` once per update of the score network; `step` counts from 1.
 
     Raises:
+        InputError: a state or data that are none of these, at once; batches that end, when they do.
         TrainingDivergedError: a loss that is not finite; the state is that of the last step, except
             that D may be ahead within it.
     """
+    if not isinstance(state, TrainState):
+        raise InputError(
+            f"train changes a TrainState, not a {type(state).__name__}: make one of the denoiser,"
+            " state = TrainState(denoiser); its average is what samples afterwards"
+        )
     if discriminator_steps < 1:
         raise InputError(f"discriminator_steps must be at least 1, not {discriminator_steps}")
-    discriminator, d_optimizer = state.discriminator, state.discriminator_optimizer
+    batches = as_batches(
+        data,
+        batch_size=batch_size,
+        seed=state.seed,
+        workers=workers,
+        like=next(state.denoiser.parameters()),
+    )
+    objective = Objective(weight, gan, clamp, precision, workers)
+    decay = partial(warmed_decay, ema_decay) if ema_warmup else lambda step: ema_decay
+    turns = 0 if state.discriminator is None else discriminator_steps
+    return _updates(state, batches, sigmas, objective, steps=steps, turns=turns, decay=decay)
+
+
+def _updates(
+    state: TrainState,
+    batches: Batches,
+    sigmas: Tensor,
+    objective: Objective,
+    *,
+    steps: int,
+    turns: int,
+    decay: Callable[[int], float],
+) -> Iterator[Metrics]:
+    """The loop; `turns` updates of D precede each of the score network."""
+    workers, discriminator = objective.workers, state.discriminator
     denoiser_here = workers.wrap(state.denoiser)
     discriminator_here = None if discriminator is None else workers.wrap(discriminator)
-    d_turns = 0 if discriminator is None else discriminator_steps
-    rows = workers.rows(data.batch_size)
     state.denoiser.train()
     while state.step < steps:
-        clean = data.batch(state.step)
-        first_draw = state.step * (d_turns + 1)
+        clean = batches.batch(state.step)
+        rows = workers.rows(len(clean) * workers.count)
+        # The first draw of a step is the score network's, the others are D's.
+        first, *others = (
+            KeyedNoise(state.seed, indices=rows, step=state.step * (turns + 1) + turn)
+            for turn in range(turns + 1)
+        )
         d_loss: Tensor | None = None
         with _keyed_dropout(state, clean.device, workers), _at(state.step):
-            for turn in range(1, d_turns + 1):
+            for noise in others:
                 assert discriminator_here is not None
-                assert d_optimizer is not None
-                noise = keyed_draw(state.seed, first_draw + turn, rows)
+                assert state.discriminator_optimizer is not None
                 d_loss = discriminator_step(
                     discriminator_here.train(),
-                    d_optimizer,
+                    state.discriminator_optimizer,
                     state.denoiser,
                     corrupt(clean, sigmas, noise=noise),
-                    gan=gan,
-                    clamp=clamp,
-                    precision=precision,
-                    workers=workers,
+                    objective,
                 )
-            noise = keyed_draw(state.seed, first_draw, rows)
             losses = score_step(
                 denoiser_here,
                 state.optimizer,
                 discriminator,
-                corrupt(clean, sigmas, noise=noise),
-                weight=weight,
-                gan=gan,
-                clamp=clamp,
-                precision=precision,
-                workers=workers,
+                corrupt(clean, sigmas, noise=first),
+                objective,
             )
-        decay = warmed_decay(ema_decay, state.step) if ema_warmup else ema_decay
-        update_ema(state.average, state.denoiser, decay=decay)
+        update_ema(state.average, state.denoiser, decay=decay(state.step))
         state.step += 1
         yield Metrics(
             step=state.step,

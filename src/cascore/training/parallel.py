@@ -12,7 +12,7 @@ from torch import distributed as dist
 
 from cascore.errors import InputError
 
-__all__ = ["Workers", "joined_processes"]
+__all__ = ["ALONE", "Workers", "joined_processes"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ class Workers:
         """Wait for all processes."""
         if self.count > 1:
             dist.barrier()
+
+
+ALONE = Workers()
 
 
 @contextmanager

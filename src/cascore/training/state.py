@@ -5,7 +5,6 @@ With keyed draws there is no random stream and no position in the data: (seed, s
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,10 @@ __all__ = ["TrainState", "adam"]
 
 
 def adam(
-    parameters: Iterable[nn.Parameter], *, learning_rate: float, betas: tuple[float, float]
+    parameters: Iterable[nn.Parameter],
+    *,
+    learning_rate: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> torch.optim.Adam:
     """Adam, with a first beta that may be negative as the authors' discriminator has it (-0.5).
 
@@ -34,41 +36,41 @@ def adam(
     return optimizer
 
 
-@dataclass
 class TrainState:
     """What changes while a model trains.
 
     Attributes:
         denoiser: H(x, sigma), trained.
-        optimizer: of the denoiser.
+        optimizer: of the denoiser; by default `adam` with learning rate 1e-3.
         seed: of every draw, 0 <= seed < 2^64.
         discriminator: D, in hybrid training.
-        discriminator_optimizer: of D.
+        discriminator_optimizer: of D; by default `adam` with the authors' betas (-0.5, 0.9) and
+            learning rate 1e-4.
         step: updates of the denoiser so far.
-        ema: the average of the denoiser's weights; a copy of the denoiser by default.
+        average: the average of the denoiser's weights (EMA), which samples.
     """
 
-    denoiser: nn.Module
-    optimizer: torch.optim.Optimizer
-    seed: int
-    discriminator: nn.Module | None = None
-    discriminator_optimizer: torch.optim.Optimizer | None = None
-    step: int = 0
-    ema: nn.Module | None = None
-
-    def __post_init__(self) -> None:
-        if (self.discriminator is None) != (self.discriminator_optimizer is None):
-            raise InputError("a discriminator and its optimizer come together")
-        for optimizer in (self.optimizer, self.discriminator_optimizer):
-            _require_adam(optimizer)
-        if self.ema is None:
-            self.ema = copy.deepcopy(self.denoiser).requires_grad_(False)
-
-    @property
-    def average(self) -> nn.Module:
-        """The EMA, which samples."""
-        assert self.ema is not None
-        return self.ema
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        seed: int = 0,
+        *,
+        discriminator: nn.Module | None = None,
+        discriminator_optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        if discriminator is None and discriminator_optimizer is not None:
+            raise InputError("a discriminator's optimizer comes with a discriminator")
+        if discriminator is not None and discriminator_optimizer is None:
+            weights = discriminator.parameters()
+            discriminator_optimizer = adam(weights, learning_rate=1e-4, betas=(-0.5, 0.9))
+        self.denoiser, self.discriminator = denoiser, discriminator
+        self.optimizer = adam(denoiser.parameters()) if optimizer is None else optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        for given in (self.optimizer, self.discriminator_optimizer):
+            _require_adam(given)
+        self.seed, self.step = seed, 0
+        self.average = copy.deepcopy(denoiser).requires_grad_(False)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, sharing memory with it."""

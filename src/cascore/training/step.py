@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cascore.errors import InputError
-from cascore.losses import Corrupted, GanLoss, discriminator_loss, dsm_loss, hybrid_loss
-from cascore.noise import KeyedNoise
-from cascore.training.parallel import Workers
+from cascore.losses import Corrupted, GanLoss, discriminator_loss, dsm_loss, hybrid_loss, lsgan
+from cascore.training.parallel import ALONE, Workers
 
-__all__ = ["ScoreLosses", "TrainingDivergedError", "discriminator_step", "score_step"]
+__all__ = ["Objective", "ScoreLosses", "TrainingDivergedError", "discriminator_step", "score_step"]
 
 Clamp = tuple[float, float] | None
 
@@ -28,16 +28,31 @@ class ScoreLosses(NamedTuple):
     generator: Tensor | None
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What the two updates of a step minimise, and how it is computed.
+
+    Attributes:
+        weight: lambda, of the DSM term of Eq. 5.
+        gan: the pair of losses.
+        clamp: the data range that H is clamped to before D sees it, or None.
+        precision: of the networks' products, by autocast if not float32.
+        workers: who else trains.
+    """
+
+    weight: float = 1.0
+    gan: GanLoss = lsgan
+    clamp: Clamp = None
+    precision: torch.dtype = torch.float32
+    workers: Workers = ALONE
+
+
 def discriminator_step(
     discriminator: nn.Module,
     optimizer: torch.optim.Optimizer,
     denoiser: nn.Module,
     drawn: Corrupted,
-    *,
-    gan: GanLoss,
-    clamp: Clamp,
-    workers: Workers,
-    precision: torch.dtype = torch.float32,
+    objective: Objective,
 ) -> Tensor:
     """Eq. 4: one update of D on real data and on H(x~, sigma), which gets no gradient; the loss.
 
@@ -46,17 +61,16 @@ def discriminator_step(
         optimizer: of D.
         denoiser: H, bare.
         drawn: this process's share of the batch, with noise of its own.
-        gan: the pair of losses.
-        clamp: the data range that H is clamped to before D sees it, or None.
-        workers: who else trains.
-        precision: of the networks' products, by autocast if not float32.
+        objective: see there.
     """
+    precision, workers = objective.precision, objective.workers
     with torch.no_grad():
-        fake = _clamped(_called(denoiser, drawn.noisy, drawn.sigma, precision=precision), clamp)
+        denoised = _called(denoiser, drawn.noisy, drawn.sigma, precision=precision)
+        fake = _clamped(denoised, objective.clamp)
     # One pass over both: one power iteration an update, and one forward for each backward.
     judged = _called(discriminator, torch.cat([drawn.clean, fake]), precision=precision)
     real_judged, fake_judged = (workers.gather(part) for part in judged.chunk(2))
-    loss = discriminator_loss(real_judged, fake_judged, gan=gan)
+    loss = discriminator_loss(real_judged, fake_judged, gan=objective.gan)
     if not bool(torch.isfinite(loss)):
         raise TrainingDivergedError("the discriminator's loss is not finite")
     optimizer.zero_grad(set_to_none=True)
@@ -70,12 +84,7 @@ def score_step(
     optimizer: torch.optim.Optimizer,
     discriminator: nn.Module | None,
     drawn: Corrupted,
-    *,
-    weight: float,
-    gan: GanLoss,
-    clamp: Clamp,
-    workers: Workers,
-    precision: torch.dtype = torch.float32,
+    objective: Objective,
 ) -> ScoreLosses:
     """Eq. 1, or Eq. 5 where there is a discriminator: one update of the score network.
 
@@ -84,15 +93,12 @@ def score_step(
         optimizer: of the denoiser.
         discriminator: D, bare and left unchanged; None trains by DSM alone.
         drawn: this process's share of the batch.
-        weight: lambda, of the DSM term of Eq. 5.
-        gan: the pair of losses.
-        clamp: the data range that H is clamped to before D sees it, or None.
-        workers: who else trains.
-        precision: of the networks' products, by autocast if not float32.
+        objective: see there.
 
     Raises:
         TrainingDivergedError: a loss that is not finite, with the sigma of the worst sample.
     """
+    precision, workers = objective.precision, objective.workers
     denoised = _called(denoiser, drawn.noisy, drawn.sigma, precision=precision)
     dsm = dsm_loss(denoised, drawn)
     loss, generator = dsm.mean(), None
@@ -101,10 +107,10 @@ def score_step(
             # Losses over all processes: a relativistic average needs every D(x) of the batch.
             real, fake = (
                 workers.gather(_called(discriminator, images, precision=precision))
-                for images in (drawn.clean, _clamped(denoised, clamp))
+                for images in (drawn.clean, _clamped(denoised, objective.clamp))
             )
-            loss = hybrid_loss(real, fake, dsm, weight=weight, gan=gan)
-            generator = gan.generator(real.detach(), fake.detach())
+            loss = hybrid_loss(real, fake, dsm, weight=objective.weight, gan=objective.gan)
+            generator = objective.gan.generator(real.detach(), fake.detach())
         optimizer.zero_grad(set_to_none=True)
         mean_dsm = _checked(loss, dsm, drawn, workers)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -147,8 +153,3 @@ def _frozen(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(mode).requires_grad_(True)
-
-
-def keyed_draw(seed: int, draw: int, rows: Tensor) -> KeyedNoise:
-    """The noise of these rows of the global batch at an update's draw."""
-    return KeyedNoise(seed, indices=rows, step=draw)
