@@ -49,7 +49,7 @@ Setting = int | float | str | None | Mapping[str, Any]
 """Value of a sampler's setting."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Metric:
     """A number that an evaluation may hold.
 
@@ -60,7 +60,7 @@ class Metric:
         needs: A real set's features or their moments; images of a real set; training and held-out
             images; a classifier of the images; or the logits of the extractor inception.
         over: More images than this are needed on both sides.
-        unit: Digits and factor of the print-out: what is printed is the value times this.
+        unit: What is printed is the value times this.
     """
 
     asked: str
@@ -72,36 +72,18 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "frechet": Metric(
-        asked="frechet", label="Fréchet distance", better="lower", needs="moments"
-    ),
-    "kernel": Metric(
-        asked="kernel", label="kernel distance", better="lower", needs="images", unit=1000
-    ),
-    "precision": Metric(
-        asked="precision-recall", label="precision", better="higher", needs="images", over=3
-    ),
-    "recall": Metric(
-        asked="precision-recall", label="recall", better="higher", needs="images", over=3
-    ),
-    "density": Metric(
-        asked="density-coverage", label="density", better=None, needs="images", over=5
-    ),
-    "coverage": Metric(
-        asked="density-coverage", label="coverage", better="higher", needs="images", over=5
-    ),
-    "modes": Metric(asked="modes", label="modes reached", better="higher", needs="classifier"),
-    "modes-kl": Metric(asked="modes", label="KL of modes", better="lower", needs="classifier"),
-    "modes-kl-as-published": Metric(
-        asked="modes", label="KL as published", better="lower", needs="classifier"
-    ),
-    "memorisation": Metric(
-        asked="memorisation", label="copying, training / held-out", better=None, needs="splits"
-    ),
-    "inception-score": Metric(
-        asked="inception-score", label="Inception score", better="higher", needs="inception"
-    ),
-}  # fmt: skip
+    "frechet": Metric("frechet", "Fréchet distance", "lower", "moments"),
+    "kernel": Metric("kernel", "kernel distance", "lower", "images", unit=1000),
+    "precision": Metric("precision-recall", "precision", "higher", "images", over=3),
+    "recall": Metric("precision-recall", "recall", "higher", "images", over=3),
+    "density": Metric("density-coverage", "density", None, "images", over=5),
+    "coverage": Metric("density-coverage", "coverage", "higher", "images", over=5),
+    "modes": Metric("modes", "modes reached", "higher", "classifier"),
+    "modes-kl": Metric("modes", "KL of modes", "lower", "classifier"),
+    "modes-kl-as-published": Metric("modes", "KL as published", "lower", "classifier"),
+    "memorisation": Metric("memorisation", "copying, training / held-out", None, "splits"),
+    "inception-score": Metric("inception-score", "Inception score", "higher", "inception"),
+}
 """Every number by its name in records."""
 
 METRIC_NAMES = tuple(dict.fromkeys(metric.asked for metric in METRICS.values()))
@@ -320,11 +302,7 @@ class Measurement:
 
 
 def measurement_from_plain(values: Any, where: str) -> Measurement:
-    """A measurement from a JSON object.
-
-    Args:
-        values: What JSON gave.
-        where: What to call it in a message.
+    """A measurement from a JSON object; `where` names it in messages.
 
     Raises:
         InputError: Another schema; a field that is missing, unknown or of another kind, named.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from cascore.cli.common import Device, plain_console
+from cascore.errors import MissingExtraError
 from cascore.experiment.settings import Sampler
 from cascore.files import replaced_folder
 from cascore.model.pretrained import find_model, is_shipped, place_for, spoken_name
@@ -202,10 +203,9 @@ def _draw(found: "Found", path: Path, title: str, reference: "Reference") -> boo
     """Whether there is a picture: it is a help and no need."""
     from cascore.evaluation.tune import tuning_chart
 
-    floor = reference.floors[reference.split]
     try:
-        tuning_chart(found, path, title=title, floor=None if floor is None else floor.band)
-    except ImportError:
+        tuning_chart(found, path, title=title, floor=reference.floors[reference.split])
+    except MissingExtraError:
         return False
     return True
 

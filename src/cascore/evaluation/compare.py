@@ -3,25 +3,28 @@
 import json
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cascore.errors import InputError, MissingExtraError
 from cascore.files import replaced_file
 from cascore.measurement import (
     METRICS,
+    Floor,
     Measurement,
     ReferenceFacts,
     Setting,
     read_measurements,
 )
-from cascore.stats import independent_difference, verdict
+from cascore.stats import Estimate, independent_difference, verdict
 
 __all__ = [
     "FIELDS",
     "Row",
     "comparison_chart",
+    "dot_chart",
     "find_rows",
     "mismatches",
     "rank",
@@ -71,19 +74,15 @@ def find_rows(paths: Sequence[Path], *, metric: str, form: str, split: str | Non
         raise InputError("there is nothing to compare: name files of records, or runs")
     numbers: list[tuple[Path, Measurement]] = []
     for path in paths:
-        here = [
-            (file, measurement)
-            for file in _files(path)
-            for measurement in _of_split(
-                [
-                    measurement
-                    for measurement in read_measurements(file)
-                    if measurement.metric == metric
-                    and (form == "both" or measurement.images.form in (form, "images"))
-                ],
-                split,
-            )
-        ]
+        here = []
+        for file in _files(path):
+            wanted = [
+                measurement
+                for measurement in read_measurements(file)
+                if measurement.metric == metric
+                and (form == "both" or measurement.images.form in (form, "images"))
+            ]
+            here += [(file, measurement) for measurement in _of_split(wanted, split)]
         if not here:
             what = f"{metric} of {'images' if form == 'both' else f'{form} samples'}"
             where = "" if split is None else f" against the split {split}"
@@ -168,32 +167,31 @@ def _reference_words(reference: ReferenceFacts) -> str:
 # --- what must agree ------------------------------------------------------------------------------
 
 
-def _or_none(value: object) -> str:
-    return "none" if value is None else str(value)
-
-
-def _settings_words(measurement: Measurement) -> str:
-    """Without the value of a perfect generator, which follows from the count."""
-    settings = {name: value for name, value in measurement.settings.items() if name != "perfect"}
-    return json.dumps(settings, sort_keys=True)
-
-
 def _selection_words(measurement: Measurement) -> str:
     if measurement.selection is None:
         return "not selected"
     return f"best of {measurement.selection.candidates} by {measurement.selection.metric}"
 
 
+def _words(values: Iterable[object]) -> str:
+    return ", ".join("none" if value is None else str(value) for value in values)
+
+
+def _json(settings: Mapping[str, Any]) -> str:
+    """Without the value of a perfect generator, which follows from the count."""
+    return json.dumps({n: v for n, v in settings.items() if n != "perfect"}, sort_keys=True)
+
+
 FIELDS: Mapping[str, Callable[[Measurement], str]] = {
     "form": lambda m: m.images.form,
     "count": lambda m: str(m.images.count),
-    "preprocessing": lambda m: json.dumps(m.images.preprocessing, sort_keys=True),
-    "settings": _settings_words,
-    "extractor": lambda m: _or_none(m.extractor),
-    "reference": lambda m: "; ".join(f"{x.name} (digest {x.digest[:12]})" for x in m.references),
-    "split": lambda m: ", ".join(_or_none(x.split) for x in m.references),
-    "reference-count": lambda m: ", ".join(_or_none(x.count) for x in m.references),
-    "provenance": lambda m: ", ".join(x.provenance for x in m.references),
+    "preprocessing": lambda m: _json(m.images.preprocessing),
+    "settings": lambda m: _json(m.settings),
+    "extractor": lambda m: _words([m.extractor]),
+    "reference": lambda m: _words(f"{x.name} (digest {x.digest[:12]})" for x in m.references),
+    "split": lambda m: _words(x.split for x in m.references),
+    "reference-count": lambda m: _words(x.count for x in m.references),
+    "provenance": lambda m: _words(x.provenance for x in m.references),
     "selection": _selection_words,
 }
 """What must agree for numbers to be ranked: a name to accept it by, and its value in words."""
@@ -275,14 +273,40 @@ def _ties(a: Measurement, b: Measurement) -> bool:
 
 _INK, _SOFT, _RULE, _BAND = "#1f2430", "#5b6475", "#d9dde5", "#e7efe6"
 _DOT, _TIED = "#1f5fa8", "#7fa6d6"
-_LINE, _MARGIN, _WIDTH, _TITLE_LINE = 0.34, 1.2, 7.4, 0.17  # inches
-_TITLE = 84  # letters that fit across
 
 
 def comparison_chart(ranked: Sequence[Row], path: Path, *, title: str, across: str) -> None:
-    """Draw finite numbers with bars of one standard error to a .png, .svg or .pdf.
+    """Draw the finite numbers, best on top, and what real images score where that is one number."""
+    shown = [row for row in ranked if row.measurement.value is not None]
+    floors = {row.measurement.floor for row in shown}
+    dots = [
+        (
+            row.label,
+            row.measurement.estimate,
+            _SOFT if row.rank not in (1, None) else _TIED if row.tied else _DOT,
+        )
+        for row in shown
+    ]
+    floor = floors.pop() if len(floors) == 1 else None
+    dot_chart(dots, path, title=title, across=across, floor=floor)
 
-    A band shows what real images score, where that is the same for all.
+
+def dot_chart(
+    dots: Sequence[tuple[str, Estimate, str]],
+    path: Path,
+    *,
+    title: str,
+    across: str,
+    floor: Floor | None,
+) -> None:
+    """Draw numbers from top to bottom, each with a label, a bar of one standard error, a colour.
+
+    Args:
+        dots: Label, number and colour of each.
+        path: New .png, .svg or .pdf.
+        title: As long as it must be.
+        across: What the axis measures.
+        floor: What real images score, as a band.
 
     Raises:
         InputError: Another ending, or matplotlib is not installed.
@@ -293,27 +317,23 @@ def comparison_chart(ranked: Sequence[Row], path: Path, *, title: str, across: s
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError(what="a chart", package="matplotlib", extra="report") from None
-    shown = [row for row in ranked if row.measurement.value is not None]
-    lines = textwrap.wrap(title, _TITLE)
-    height = _MARGIN + _LINE * len(shown) + _TITLE_LINE * (len(lines) - 1)
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    lines = textwrap.wrap(title, 84)
+    figure = Figure(figsize=(7.4, 1.2 + 0.34 * len(dots) + 0.17 * (len(lines) - 1)))
+    figure.set_layout_engine("constrained")
     # Over the whole figure and not the axes, whose left edge depends on the labels.
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=10.5, color=_INK)
     axes = figure.add_subplot()
-    floors = {row.measurement.floor for row in shown}
-    if len(floors) == 1 and (floor := next(iter(floors))) is not None:
+    if floor is not None:
         low, high = floor.band
         axes.axvspan(max(0.0, low), high, color=_BAND, linewidth=0, label="real images")
         figure.legend(loc="outside lower right", frameon=False, fontsize=8.5, labelcolor=_SOFT)
-    for height_of_row, row in enumerate(shown):
-        first = row.rank in (1, None)
+    for place, (_, number, colour) in enumerate(dots):
+        bar = [0.0 if math.isnan(number.error) else number.error]
         axes.errorbar(
-            [row.measurement.estimate.mean], [height_of_row],
-            xerr=[row.measurement.error or 0.0], fmt="o", markersize=6, capsize=3.5,
-            color=(_TIED if row.tied else _DOT) if first else _SOFT, elinewidth=1.6,
-        )  # fmt: skip
-    axes.set_yticks(range(len(shown)), labels=[row.label for row in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+            [number.mean], [place], xerr=bar, fmt="o", color=colour, capsize=3.5, elinewidth=1.6
+        )
+    axes.set_yticks(range(len(dots)), labels=[label for label, _, _ in dots])
+    axes.set_ylim(len(dots) - 0.5, -0.5)
     axes.margins(x=0.08)
     axes.set_xlabel(across, fontsize=9.5, color=_SOFT)
     axes.tick_params(length=0, labelsize=9, labelcolor=_INK)

@@ -11,15 +11,17 @@ from pathlib import Path
 import torch
 
 from cascore.errors import InputError
+from cascore.evaluation.compare import dot_chart
 from cascore.evaluation.reference import Reference
 from cascore.evaluation.search import Candidate, Found, Objective
 from cascore.experiment import build
 from cascore.experiment.generate import generate, seeds_from
 from cascore.experiment.settings import Sampler, Schedule, Spacing
-from cascore.files import replaced_file
+from cascore.measurement import Floor
 from cascore.model.loading import Model
 from cascore.pixels import to_uint8
 from cascore.plain import from_plain, read_json, write_json
+from cascore.stats import Estimate
 
 __all__ = [
     "ADVICE",
@@ -39,9 +41,6 @@ ADVICE = "sampler.json"
 _VERSION = 1
 _ALMOST_ALL = 0.99
 """Share of x that a step replaces by H at the largest kappa; beyond, kappas are much alike."""
-
-
-# --- what is searched -----------------------------------------------------------------------------
 
 
 def sampler_of(candidate: Candidate, *, calls: int) -> Sampler:
@@ -107,9 +106,6 @@ def frechet_objective(
         return reference.frechet(features, reference.split).mean
 
     return measure
-
-
-# --- what was chosen ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,65 +209,19 @@ def write_choice(path: Path, calls: int, choice: Choice) -> None:
     write_json(path, {"format_version": _VERSION, "calls": by_calls})
 
 
-# --- what is drawn --------------------------------------------------------------------------------
-
-_COLOURS = {1: "#D55E00", 2: "#0072B2"}
-_INK, _RULE, _BAND = "#333333", "#d9d9d9", "#e7efe6"
-
-
-def tuning_chart(
-    found: Found, path: Path, *, title: str, floor: tuple[float, float] | None
-) -> None:
-    """Draw distance against kappa, a line for each order; bars are paired errors to the default.
-
-    Args:
-        found: The search.
-        path: New PNG.
-        title: One line.
-        floor: Low and high of what real images score, shaded; None where it is not known.
+def tuning_chart(found: Found, path: Path, *, title: str, floor: Floor | None) -> None:
+    """Draw every candidate's mean; bars are errors of its paired difference from the default.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        InputError: matplotlib is not installed.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, color=_INK)
-    axes = figure.add_subplot()
-    if floor is not None:
-        axes.axhspan(*floor, color=_BAND, linewidth=0, label="real images, ± 2 spreads")
-    for order in sorted({candidate.order for candidate in found.curve}):
-        line = sorted(candidate for candidate in found.curve if candidate.order == order)
-        axes.errorbar(
-            [candidate.kappa for candidate in line],
-            [statistics.fmean(found.curve[candidate]) for candidate in line],
-            yerr=[found.against_default(candidate).error for candidate in line],
-            fmt="o-", color=_COLOURS.get(order, _INK), markersize=4.5, linewidth=1.4, capsize=2.5,
-            label=f"order {order}",
-        )  # fmt: skip
-    for candidate, marker, size, label in (
-        (found.default, "o", 11, "untuned"),
-        (found.choice, "D", 7, "chosen"),
-    ):
-        axes.plot(
-            candidate.kappa, statistics.fmean(found.curve[candidate]), marker, markersize=size,
-            markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=1.3, label=label,
-        )  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=12))
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(lambda value, _: f"{value:.3g}")
-    axes.set_xlabel(
-        "kappa (bars: standard error of the difference from untuned)", fontsize=9.5, color=_INK
-    )
-    axes.set_ylabel("Fréchet distance, denoised", fontsize=9.5, color=_INK)
-    axes.tick_params(labelsize=9, colors=_INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=_RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-    with replaced_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    dots = []
+    for candidate in sorted(found.curve):
+        notes = [" (untuned)"] * (candidate == found.default)
+        notes += [" (chosen)"] * (candidate == found.choice)
+        error = found.against_default(candidate).error
+        number = Estimate(statistics.fmean(found.curve[candidate]), error)
+        colour = "#d55e00" if notes else "#1f5fa8" if candidate.order == 2 else "#5b6475"
+        dots.append((f"{candidate}{''.join(notes)}", number, colour))
+    across = "Fréchet distance, denoised (bars: error of the difference from untuned)"
+    dot_chart(dots, path, title=title, across=across, floor=floor)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -66,19 +67,19 @@ def verify(
     Raises:
         InputError: A path, data set or extractor that cannot be found.
     """
-    models: dict[tuple[Any, str], Model | str] = {}
+    models: dict[tuple[Path, str], Model | str] = {}
     verified: dict[int, Verified] = {}
     for indices, settings in _together(measurements, root):
-        part = [measurements[index] for index in indices]
-        key = (settings.path, settings.checkpoint)
+        part, key = [measurements[index] for index in indices], (settings.path, settings.checkpoint)
         if part[0].model is not None and key not in models:
-            try:
-                models[key] = load_model(
-                    settings.path, device=device, checkpoint=settings.checkpoint
-                )
-            except InputError as error:
-                models[key] = str(error)
-        results = _verify(part, settings, models.get(key), device, counting)
+            models[key] = _loaded(settings, part[0], device)
+        model = models.get(key)
+        if isinstance(model, str):
+            results = [Verified(number, None, "not computed", (model,)) for number in part]
+        else:
+            evaluation = evaluate(settings, device=device, model=model, counting=counting)
+            now = {_key(number): number for number in evaluation.measurements}
+            results = [_compared(number, now.get(_key(number))) for number in part]
         verified |= zip(indices, results, strict=True)
     return [verified[index] for index in range(len(measurements))]
 
@@ -87,51 +88,43 @@ def _together(
     measurements: Sequence[Measurement], root: str | None
 ) -> list[tuple[list[int], EvaluationSettings]]:
     """Indices of what one evaluation answers, and its settings; numbers of pixels join any."""
-    groups: dict[str, dict[str | None, list[int]]] = {}
     every = [settings_of_measurement(measurement, root=root) for measurement in measurements]
+    groups: dict[str, dict[str | None, list[int]]] = {}
     for index, settings in enumerate(every):
-        images = repr(replace(settings, metrics=None, extractor=None))
+        images = repr(replace(settings, metrics=None, extractor=None, as_published=False))
         groups.setdefault(images, {}).setdefault(settings.extractor, []).append(index)
-    parts = []
+    answers = []
     for by_extractor in groups.values():
         of_pixels = by_extractor.pop(None, [])
-        several = list(by_extractor.values()) or [[]]
-        several[0] += of_pixels
-        parts += several
-    return [
-        (
-            indices,
-            replace(
+        for extractor, indices in by_extractor.items() or [(None, [])]:
+            indices, of_pixels = indices + of_pixels, []
+            metrics = {name for index in indices for name in every[index].metrics or ()}
+            settings = replace(
                 every[indices[0]],
-                extractor=next((every[i].extractor for i in indices if every[i].extractor), None),
-                metrics=tuple(sorted({METRICS[measurements[i].metric].asked for i in indices})),
-                as_published=any(
-                    measurements[i].metric == "modes-kl-as-published" for i in indices
-                ),
-            ),
-        )
-        for indices in parts
-    ]
+                extractor=extractor,
+                metrics=tuple(sorted(metrics)),
+                as_published=any(every[index].as_published for index in indices),
+            )
+            answers.append((indices, settings))
+    return answers
 
 
-def _verify(
-    measurements: Sequence[Measurement],
-    settings: EvaluationSettings,
-    model: Model | str | None,
-    device: torch.device,
-    counting: Counting,
-) -> list[Verified]:
-    was = measurements[0].model
-    if was is not None and isinstance(model, Model) and model.digest != was.digest:
-        model = (
-            f"the weights of {measurements[0].images.path} at step {model.step} have the digest"
-            f" {model.digest[:12]}, were {was.digest[:12]} at step {was.step}"
-        )
-    if isinstance(model, str):
-        return [Verified(number, None, "not computed", (model,)) for number in measurements]
-    evaluation = evaluate(settings, device=device, model=model, counting=counting)
-    now = {_key(measurement): measurement for measurement in evaluation.measurements}
-    return [_compared(measurement, now.get(_key(measurement))) for measurement in measurements]
+def _loaded(
+    settings: EvaluationSettings, measurement: Measurement, device: torch.device
+) -> Model | str:
+    """The model of a measurement, or why it cannot be asked again."""
+    assert measurement.model is not None  # files have none
+    try:
+        model = load_model(settings.path, device=device, checkpoint=settings.checkpoint)
+    except InputError as error:
+        return str(error)
+    was = measurement.model
+    if model.digest == was.digest:
+        return model
+    return (
+        f"the weights of {measurement.images.path} at step {model.step} have the digest"
+        f" {model.digest[:12]}, were {was.digest[:12]} at step {was.step}"
+    )
 
 
 def _key(measurement: Measurement) -> tuple[Any, ...]:
@@ -166,6 +159,7 @@ def settings_of_measurement(
         folders=options,
         extractor=None if seen is None else seen.name,
         metrics=(metric.asked,),
+        as_published=measurement.metric == "modes-kl-as-published",
         checkpoint=_checkpoint(measurement),
         sampler=_sampler(measurement),
         first_seed=images.first_seed or 0,
