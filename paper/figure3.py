@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Experiment
-from cascore.schedule import eta_from_kappa, geometric_sigmas
-from paper.authors import Curve, load_curves
-from paper.engine.chain import als, cas
-from paper.engine.charts import COLOURS, Panel, curves
-from paper.engine.charts import Curve as Line
+from cascore.experiment.settings import Experiment, Schedule
+from cascore.schedule import eta_from_kappa
+from paper.authors import best_kappa, excess, published_curves
+from paper.engine.chain import Chain, als, cas
+from paper.engine.charts import COLOURS, Curve, Panel, curves, lines
 from paper.engine.claims import Claim, consistent_is_better, denoising_lowers
-from paper.engine.compare import Number, estimated, mean_of
+from paper.engine.compare import Number, by_errors, contrasts, mean_of
 from paper.engine.lab import OUTCOMES, Lab
 from paper.engine.models import Precision, training_of
 from paper.engine.page import Page, Study
-from paper.engine.rows import Rows, markdown_table, table
+from paper.engine.rows import Row, Rows, pivot, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFAULT = 1.5  # kappa of the first order
-_METHODS = ("als", "cas")
-_BOTH = tuple(product(("denoised", "raw"), _METHODS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,38 +121,6 @@ SCALES = {
 }
 
 
-class Scan(NamedTuple):
-    """The step sizes of one sampler on one network, from the smallest on, with their distances."""
-
-    numbers: Mapping[float, Number]
-
-    @property
-    def best(self) -> float:
-        """The step size of the lowest distance."""
-        return min(self.numbers, key=lambda knob: self.numbers[knob].mean)
-
-    @property
-    def top(self) -> Number:
-        """The lowest distance."""
-        return self.numbers[self.best]
-
-    @property
-    def name(self) -> str:
-        """The best step size; with a star where the scan ends at it, and it is only a bound."""
-        ends = (min(self.numbers), max(self.numbers))
-        return f"{self.best:g}" + "*" * (len(self.numbers) > 1 and self.best in ends)
-
-    @property
-    def ties(self) -> list[float]:
-        """All step sizes that cannot be told from the best, itself included."""
-        return [knob for knob, number in self.numbers.items() if number.ties(self.top)]
-
-    @property
-    def cost(self) -> float:
-        """By which part the distance at DEFAULT is higher than the lowest."""
-        return self.numbers[DEFAULT].mean / self.top.mean - 1
-
-
 @dataclass(frozen=True)
 class Measured:
     """Distances by step size, and what real images score, by preset and extractor."""
@@ -164,61 +128,75 @@ class Measured:
     rows: Rows
     floors: Mapping[str, Mapping[str, Number]]
 
-    def scan(self, preset: str, method: str, n: int, extractor: str, outcome: str) -> Scan:
-        """One scan: means over the seeds with the errors of these means."""
-        knob = "kappa" if method == "cas" else "eta"
-        rows = self.rows.where(
-            model=preset, method=method, n_sigma=n, extractor=extractor, outcome=outcome
-        )
-        return Scan({value: mean_of(of) for value, of in sorted(rows.by(knob).items())})
+    @property
+    def scans(self) -> Rows:
+        """A row for each scan of step sizes: the lowest, what `ties` with it, DEFAULT's cost."""
+        scans = Rows()
+        for rows in self.rows.by("model", "n_sigma", "extractor", "outcome", "method").values():
+            numbers = {knob: mean_of(of) for knob, of in rows.by("knob").items()}
+            best = min(numbers, key=lambda knob: numbers[knob].mean)
+            low, ends = numbers[best], (min(numbers), max(numbers))
+            scans.append(
+                {
+                    **rows[0],
+                    "knob": best,
+                    "name": f"{best:g}{'*' * (len(numbers) > 1 and best in ends)}",
+                    "distance": low.mean,
+                    "standard_error": low.plus_minus,
+                    "ties": [knob for knob, number in numbers.items() if number.ties(low)],
+                    "cost": numbers[DEFAULT].mean / low.mean - 1 if DEFAULT in numbers else None,
+                }
+            )
+        return scans
 
 
 def measure(lab: Lab, scale: Sequence[Subject]) -> Measured:
     """A row for each network, step size, seed, extractor and outcome; the cheap chains first."""
     rows, floors = Rows(), {}
     for subject in scale:
+        experiment = subject.experiment
+        of: dict[str, Any] = {"count": subject.count, "extractors": subject.extractors}
         chains = [cas(k, n_sigma=n) for n, kappas in subject.kappas.items() for k in kappas]
         chains += [als(eta, n_sigma=n) for n, etas in subject.etas.items() for eta in etas]
         for chain in sorted(chains, key=lambda chain: chain.n_sigma):
             rows += lab.distances(
-                subject.experiment,
+                experiment,
                 chain,
                 seeds=range(subject.seeds),
-                count=subject.count,
-                extractors=subject.extractors,
+                **of,
+                knob=chain.knob,
+                axis=_eta(chain, experiment.schedule),
+                sampler=chain.method.upper(),
+                both=chain.n_sigma in subject.both,
             )
-        floors[subject.preset] = lab.floors(
-            subject.experiment.data.name, count=subject.count, extractors=subject.extractors
-        )
+        floors[subject.preset] = lab.floors(experiment.data.name, **of)
     return Measured(rows, floors)
+
+
+def _eta(chain: Chain, schedule: Schedule) -> float:
+    """The paper's step size in units of sigma_L squared."""
+    if chain.kappa is None:
+        return chain.knob
+    gamma = (schedule.last / schedule.first) ** (1 / (schedule.levels - 1) / chain.n_sigma)
+    return eta_from_kappa(chain.kappa, gamma)
 
 
 def claims(found: Measured, scale: Sequence[Subject]) -> list[Claim]:
     """The paper's claims of both samplers, each side at its best step size."""
-    claims = []
+    claims, both = [], found.scans.where(both=True)
+    of_n, each = "{model}, n_σ = {n_sigma}", "{model}"
+    raw, denoised = ({"outcome": outcome} for outcome in OUTCOMES)
     for extractor in found.rows.levels("extractor"):
-        both = [(s.preset, n) for s in scale if extractor in s.extractors for n in s.both]
-
-        def best(preset: str, method: str, n: int, outcome: str, name: str = extractor) -> Number:
-            return found.scan(preset, method, n, name, outcome).top
-
-        for method in _METHODS:
-            pairs = [
-                estimated(
-                    f"{preset}, n_σ = {n}",
-                    best(preset, method, n, "denoised"),
-                    best(preset, method, n, "raw"),
-                )
-                for preset, n in both
-            ]
-            claims.append(Claim(denoising_lowers(method), f"`{extractor}`", pairs))
-        for n, outcome in product(sorted({n for _, n in both}), OUTCOMES):
-            pairs = [
-                estimated(preset, best(preset, "cas", n, outcome), best(preset, "als", n, outcome))
-                for preset, other in both
-                if other == n
-            ]
-            claims.append(Claim(consistent_is_better(n, outcome), f"`{extractor}`", pairs))
+        rows = both.where(extractor=extractor)
+        asked = {
+            denoising_lowers(m): contrasts(rows.where(method=m), of_n, denoised, raw, by_errors)
+            for m in ("als", "cas")
+        }
+        for n, o in product(rows.levels("n_sigma"), OUTCOMES):
+            of = rows.where(n_sigma=n, outcome=o)
+            pairs = contrasts(of, each, {"method": "cas"}, {"method": "als"}, by_errors)
+            asked[consistent_is_better(n, o)] = pairs
+        claims += [Claim(statement, f"`{extractor}`", pairs) for statement, pairs in asked.items()]
     return claims
 
 
@@ -227,251 +205,171 @@ def claims(found: Measured, scale: Sequence[Subject]) -> list[Claim]:
 
 def page(found: Measured, scale: Sequence[Subject]) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
-    published = load_curves()
-    cifar = [c for c in published.values() if c.consistent and c.data == "cifar10"]
-    names = [(s, n, e) for s in scale for n in s.kappas for e in s.extractors]
-    scans = {
-        outcome: [found.scan(s.preset, "cas", n, e, outcome) for s, n, e in names]
-        for outcome in OUTCOMES
-    }
-    subject, columns = ("network", "n_σ", "features of"), ("best κ, denoised", "best κ, raw")
+    published = published_curves()
+    consistent = published.where(sampler="CAS").by("curve")
+    cifar = [curve for curve in consistent.values() if curve[0]["data"] == "cifar10"]
+    minima = {o: sorted(best_kappa(curve, o) for curve in cifar) for o in OUTCOMES}
+    scans, ours = found.scans, found.scans.where(method="cas")
+    index = {"network": "`{model}`", "n_σ": "{n_sigma}", "features of": "`{extractor}`"}
+    columns = "best κ, {outcome} (cost of 1.5)"
     places = range(len(scale[0].extractors))
     return Page(
         words={
-            "authors": markdown_table(
-                ("authors' scan", columns[0], "cost of 1.5", columns[1], "cost of 1.5"),
-                [_published_row(c) for c in published.values() if c.consistent],
-            ),
-            "ends": {
-                outcome: [f"{end([c.best(outcome) for c in cifar]):.2f}" for end in (min, max)]
-                for outcome in OUTCOMES
-            },
-            "cost": f"{100 * max(c.excess('denoised', DEFAULT) for c in cifar):.1f}",
-            "subjects": markdown_table(
-                ("network", "training steps", "levels", "pictures", "seeds", "real images"),
-                [_subject_row(s, found) for s in scale],
-            ),
-            "best": markdown_table(
-                (*subject, columns[0], "cost of 1.5", columns[1], "cost of 1.5"),
-                [
-                    (f"`{s.preset}`", f"{n}", f"`{e}`", *_cells(denoised), *_cells(raw))
-                    for (s, n, e), denoised, raw in zip(
-                        names, scans["denoised"], scans["raw"], strict=True
-                    )
-                ],
-            ),
-            "default": "\n".join(_default_line(o, scans[o]) for o in ("denoised", "raw")),
-            "both": markdown_table(
-                (*subject, *(f"{method.upper()}, {outcome}" for outcome, method in _BOTH)),
-                [
-                    _both_row(s.preset, n, e, found)
-                    for s in scale
-                    for n in s.both
-                    for e in s.extractors
-                ],
-            ),
+            "authors": [
+                ("authors' scan", *(columns.format(outcome=o) for o in OUTCOMES)),
+                *(_published_row(curve) for curve in consistent.values()),
+            ],
+            "ends": {o: (kappas[0], kappas[-1]) for o, kappas in minima.items()},
+            "cost": max(excess(curve, "denoised", DEFAULT) for curve in cifar),
+            "floors": found.floors,
+            "best": pivot(ours, index, columns, _best),
+            "defaults": {o: _default(rows) for o, rows in ours.by("outcome").items()},
+            "both": pivot(scans.where(both=True), index, "{outcome}, {sampler}", _top),
         },
         pictures={
             "authors-epsilon": partial(_authors_epsilon, published),
             "authors-kappa": partial(_authors_kappa, cifar),
-            **{f"kappa-{i + 1}": partial(_kappa, found, scale, i) for i in places},
-            **{f"eta-{i + 1}": partial(_eta, found, scale, i) for i in places},
+            **{
+                f"{axis}-{i + 1}": partial(_ours, found, scale, i, axis)
+                for axis, i in product(_AXES, places)
+            },
         },
         tables={
             "measurements": table(
                 found.rows,
                 "model method n_sigma kappa eta nfe seed extractor outcome distance standard_error",
             ),
-            "authors": (
-                ("curve", "epsilon", "kappa", "raw", "denoised", "allowed"),
-                [
-                    (
-                        c.name,
-                        c.epsilon[i],
-                        c.kappa[i] if c.kappa else "",
-                        c.raw[i],
-                        c.denoised[i],
-                        c.allowed[i],
-                    )
-                    for c in published.values()
-                    for i in range(len(c.epsilon))
-                ],
-            ),
+            "authors": table(published, "curve epsilon kappa raw denoised allowed"),
         },
     )
 
 
-def _published_row(curve: Curve) -> tuple[str, ...]:
-    outside = [
-        f"{e:g}" for e, inside in zip(curve.epsilon, curve.allowed, strict=True) if not inside
-    ]
+def _published_row(curve: Rows) -> tuple[str, ...]:
+    outside = [f"{epsilon:g}" for epsilon in curve.where(allowed=False).values("epsilon")]
     mark = f" (ε = {', '.join(outside)} outside)" if outside else ""
-    cells = [
-        (f"{curve.best(outcome):.2f}", f"{100 * curve.excess(outcome, DEFAULT):.1f} %")
-        for outcome in ("denoised", "raw")
-    ]
-    name = f"{curve.data}, {curve.network}, n_σ = {curve.n_sigma}, {curve.thousands}k{mark}"
-    return name, *cells[0], *cells[1]
-
-
-def _subject_row(subject: Subject, found: Measured) -> tuple[str, ...]:
-    floors = found.floors[subject.preset].items()
     return (
-        *(f"`{subject.preset}`", f"{subject.steps:,}"),
-        *(f"{subject.experiment.schedule.levels}", f"{subject.count:,}", f"{subject.seeds}"),
-        ", ".join(f"{floor.text()} (`{name}`)" for name, floor in floors),
+        "{data}, {network}, n_σ = {n_sigma}, {thousands}k".format_map(curve[0]) + mark,
+        *(f"{best_kappa(curve, o):.2f} ({excess(curve, o, DEFAULT):.1%})" for o in OUTCOMES),
     )
 
 
-def _cells(scan: Scan) -> tuple[str, str]:
+def _best(scan: Rows) -> str:
     """The best kappa with the range of those that tie, and what 1.5 costs."""
-    others = f"; {scan.ties[0]:g} to {scan.ties[-1]:g}" if len(scan.ties) > 1 else ""
-    return f"{scan.name}{others}", "tie" if DEFAULT in scan.ties else f"+{scan.cost:.0%}"
+    ((name, ties, cost),) = [(row["name"], row["ties"], row["cost"]) for row in scan]
+    others = f"; {ties[0]:g} to {ties[-1]:g}" if len(ties) > 1 else ""
+    return f"{name}{others} ({'tie' if DEFAULT in ties else f'+{cost:.0%}'})"
 
 
-def _default_line(outcome: str, scans: Sequence[Scan]) -> str:
+def _top(scan: Rows) -> str:
+    letter = "κ" if scan[0]["method"] == "cas" else "η"
+    return f"{mean_of(scan).text()} ({letter} = {scan[0]['name']})"
+
+
+def _default(scans: Rows) -> Mapping[str, object]:
     """How often the default ties with the best, and which kappa does so most often."""
-    ties = Counter(knob for scan in scans for knob in scan.ties)
-    costs = [scan.cost for scan in scans if DEFAULT not in scan.ties]
+    ties = Counter(knob for row in scans for knob in row["ties"])
     most = max(ties, key=lambda knob: ties[knob])
-    rest = f" and costs up to {max(costs):.0%} in the others" if costs else ""
-    return (
-        f"- {outcome.capitalize()}, κ = {DEFAULT} ties with the best in {ties[DEFAULT]} of"
-        f" {len(scans)} scans{rest}; κ = {most:g} ties in {ties[most]}, more than any other."
-    )
-
-
-def _both_row(preset: str, n: int, extractor: str, found: Measured) -> tuple[str, ...]:
-    scans = [(m, found.scan(preset, m, n, extractor, outcome)) for outcome, m in _BOTH]
-    cells = (f"{scan.top.text()} ({'κ' if m == 'cas' else 'η'} = {scan.name})" for m, scan in scans)
-    return f"`{preset}`", f"{n}", f"`{extractor}`", *cells
+    cost = max((row["cost"] for row in scans if DEFAULT not in row["ties"]), default=0.0)
+    return {"scans": len(scans), "ties": ties, "most": most, "cost": cost}
 
 
 # --- pictures ------------------------------------------------------------------------------------
 
-_COLOURS = {"als": COLOURS[1], "cas": COLOURS[0]}
 
-
-def _authors_epsilon(published: Mapping[str, Curve]) -> Figure:
+def _authors_epsilon(published: Rows) -> Figure:
     """The paper's Figure 3, raw and denoised side by side."""
-    pair = {
-        "als": published["cifar10_ncsnv2__nc_adv_n1_5k"],
-        "cas": published["cifar10_ncsnv2__c_adv_n1_5k"],
-    }
-    return curves(
-        [
-            Panel(
-                title=outcome,
-                curves=[
-                    Line(c.epsilon, c.values(outcome), m.upper(), _COLOURS[m])
-                    for m, c in pair.items()
-                ],
-                x="step size $\\epsilon$ (squared pixel units)",
-                y="Fréchet Inception distance",
-                xlog=True,
-                ylog=True,
-                xticks=(4e-6, 1e-5, 2e-5, 4e-5),
-                yticks=(15, 20, 30, 50, 100),
-                ylim=(12, 120),
-            )
-            for outcome in OUTCOMES
-        ],
-        legend=2,
-        height=3.9,
-    )
+    names = [f"cifar10_ncsnv2__{method}_adv_n1_5k" for method in ("nc", "c")]
+    pair = Rows(row for row in published if row["curve"] in names)
+
+    def drawn(outcome: str) -> list[Curve]:
+        return lines(
+            pair,
+            "epsilon",
+            "{sampler}",
+            lambda row: {"colour": _COLOURS[row["sampler"]]},
+            lambda point: Number(point[0][outcome], 0.0),
+        )
+
+    panels = [
+        Panel(
+            title=outcome,
+            curves=drawn(outcome),
+            x="step size $\\epsilon$ (squared pixel units)",
+            y="Fréchet Inception distance",
+            log="xy",
+            xticks=(4e-6, 1e-5, 2e-5, 4e-5),
+            yticks=(15, 20, 30, 50, 100),
+            ylim=(12, 120),
+        )
+        for outcome in OUTCOMES
+    ]
+    return curves(panels, legend=2, height=3.9)
 
 
-def _authors_kappa(cifar: Sequence[Curve]) -> Figure:
+def _authors_kappa(cifar: Sequence[Rows]) -> Figure:
     """Each CIFAR-10 scan of consistent sampling relative to its lowest distance."""
 
-    def lines(outcome: str) -> list[Line]:
-        drawn = []
-        for c, colour in zip(cifar, COLOURS, strict=False):
-            rows = list(zip(c.kappa, c.values(outcome), c.allowed, strict=True))
-            lowest = min(value for _, value, inside in rows if inside)
-            points = [(k, 100 * (value / lowest - 1), inside) for k, value, inside in rows]
-            network = {"ncsnv2": "NCSNv2", "unet": "U-Net"}[c.network]
-            label = f"{network}, $n_\\sigma$ = {c.n_sigma}, {c.thousands}k samples"
-            within, outside = (
-                [(k, y) for k, y, inside in points if inside == side] for side in (True, False)
-            )
-            x, y = zip(*within, strict=True)
-            drawn.append(Line(x, y, label, colour))
-            if outside:
-                x, y = zip(*outside, strict=True)
-                drawn.append(Line(x, y, None, colour, marker="x", line=False, size=7))
-            drawn.append(Line([c.best(outcome)], [-0.7], None, colour, marker="^", size=6))
-        return drawn
+    def drawn(outcome: str) -> Iterator[Curve]:
+        for curve, colour in zip(cifar, COLOURS, strict=False):
+            label = "{network}, $n_\\sigma$ = {n_sigma}, {thousands}k samples".format_map(curve[0])
+            lowest = min(curve.where(allowed=True).values(outcome))
+            for allowed, rows in curve.by("allowed").items():
+                y = [100 * (value / lowest - 1) for value in rows.values(outcome)]
+                form = "o-" if allowed else "x"
+                yield Curve(rows.values("kappa"), y, label if allowed else None, colour, form)
+            yield Curve([best_kappa(curve, outcome)], [-0.7], None, colour, "^", size=6)
+
+    panels = [
+        Panel(
+            title=outcome,
+            curves=list(drawn(outcome)),
+            x="$\\kappa$",
+            y="distance above the scan's lowest (%)",
+            xlim=(0.9, 3),
+            ylim=(-1.5, 30),
+            line=DEFAULT,
+        )
+        for outcome in OUTCOMES
+    ]
+    return curves(panels, legend=3, height=4.2)
+
+
+_COLOURS = {"ALS": COLOURS[1], "CAS": COLOURS[0]}
+_AXES: Mapping[str, Mapping[str, Any]] = {
+    "kappa": {
+        "x": "$\\kappa$",
+        "log": "xy",
+        "xticks": (1, 1.5, 2, 3, 4, 6, 12, 27),
+        "line": DEFAULT,
+    },
+    "eta": {"x": "step size $\\eta = \\epsilon / \\sigma_L^2$", "log": "y"},
+}
+
+
+def _ours(found: Measured, scale: Sequence[Subject], place: int, axis: str) -> Figure:
+    """A panel for each network: against kappa at each n_sigma, or both samplers against eta."""
+    chosen = found.rows.where(method="cas") if axis == "kappa" else found.rows.where(n_sigma=1)
+    x = "kappa" if axis == "kappa" else "axis"
+    label = ("$n_\\sigma$ = {n_sigma}" if axis == "kappa" else "{sampler}") + ", {outcome}"
+
+    def style(row: Row) -> Mapping[str, Any]:
+        raw, few = row["outcome"] == "raw", row["n_sigma"] == 1
+        colour = _COLOURS[row["sampler"]] if few else COLOURS[1]
+        return {"colour": colour, "form": "o--" if raw else "o-", "hollow": raw}
 
     return curves(
         [
             Panel(
-                title=outcome,
-                curves=lines(outcome),
-                x="$\\kappa$",
-                y="distance above the scan's lowest (%)",
-                xlim=(0.9, 3),
-                ylim=(-1.5, 30),
-                line=DEFAULT,
-            )
-            for outcome in OUTCOMES
-        ],
-        legend=3,
-        height=4.2,
-    )
-
-
-def _lines(scans: Mapping[str, Scan], x: Sequence[float], label: str, colour: str) -> list[Line]:
-    """The raw and the denoised line of a scan."""
-    return [
-        Line.of(x, list(scan.numbers.values()), f"{label}, {o}", colour, raw=o == "raw")
-        for o, scan in scans.items()
-    ]
-
-
-def _panels(found: Measured, scale: Sequence[Subject], place: int, kind: str) -> list[Panel]:
-    panels = []
-    for subject in scale:
-        name, drawn = subject.extractors[place], []
-        chosen = [("cas", n) for n in subject.kappas] if kind == "kappa" else product(_METHODS, [1])
-        for (method, n), colour in zip(chosen, COLOURS, strict=False):
-            scans = {o: found.scan(subject.preset, method, n, name, o) for o in OUTCOMES}
-            knobs = list(scans["raw"].numbers)
-            if kind == "kappa":
-                drawn += _lines(scans, knobs, f"$n_\\sigma$ = {n}", colour)
-            else:
-                x = _etas(subject.preset, knobs) if method == "cas" else knobs
-                drawn += _lines(scans, x, method.upper(), _COLOURS[method])
-        panels.append(
-            Panel(
                 title=f"{subject.preset}, features of {name}",
-                curves=drawn,
-                x="$\\kappa$" if kind == "kappa" else "step size $\\eta = \\epsilon / \\sigma_L^2$",
+                curves=lines(chosen.where(model=subject.preset, extractor=name), x, label, style),
                 y="Fréchet distance",
-                band=found.floors[subject.preset][name],
-                xlog=kind == "kappa",
-                ylog=True,
-                xticks=(1, 1.5, 2, 3, 4, 6, 12, 27) if kind == "kappa" else (),
-                line=DEFAULT if kind == "kappa" else None,
+                bands={"real images": found.floors[subject.preset][name]},
+                **_AXES[axis],
             )
-        )
-    return panels
-
-
-def _kappa(found: Measured, scale: Sequence[Subject], place: int) -> Figure:
-    """A panel for each network, two lines for each n_sigma."""
-    return curves(_panels(found, scale, place, "kappa"))
-
-
-def _eta(found: Measured, scale: Sequence[Subject], place: int) -> Figure:
-    """Both samplers at n_sigma 1 against the paper's step size in units of sigma_L squared."""
-    return curves(_panels(found, scale, place, "eta"))
-
-
-def _etas(preset: str, kappas: Sequence[float]) -> list[float]:
-    schedule = PRESETS[preset].schedule
-    sigmas = geometric_sigmas(schedule.first, schedule.last, schedule.levels)
-    return [eta_from_kappa(kappa, float(sigmas[1] / sigmas[0])) for kappa in kappas]
+            for subject in scale
+            for name in [subject.extractors[place]]
+        ]
+    )
 
 
 STUDY = Study("distance against step size", SCALES, measure, page, claims, "figure3.md")

@@ -4,24 +4,22 @@ import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import product
+from typing import Any
 
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import Experiment
 from cascore.losses import GAN_LOSSES
 from paper.engine.chain import Chain, cas
-from paper.engine.charts import BLACK, COLOURS, Dot, dots, sheets
+from paper.engine.charts import BLACK, COLOURS, SHIFTS, dots, sheets
 from paper.engine.claims import Claim, Statement, adversarial_lowers
 from paper.engine.compare import Comparison, Number, Pool, by_logarithms, pool_of
 from paper.engine.lab import OUTCOMES, Lab
 from paper.engine.models import Precision, training_of
 from paper.engine.page import Page, Study
-from paper.engine.rows import Rows, markdown_table, table
+from paper.engine.rows import Rows, pivot, table
 
 PLAIN, PAPERS = "plain", "lsgan"
 """Score matching alone, and the loss that the paper chose; both are trained more than once."""
-_ALL = (PLAIN, *GAN_LOSSES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +27,7 @@ class Scale:
     """How much is trained and drawn; the GAN losses train the adversarial twin of the preset."""
 
     preset: str = "digits"
-    losses: tuple[str, ...] = _ALL
+    losses: tuple[str, ...] = (PLAIN, *GAN_LOSSES)
     steps: int
     precision: Precision = "bfloat16"
     trainings: int = 2
@@ -38,9 +36,10 @@ class Scale:
     chain: Chain
     extractors: tuple[str, ...] = ("digits", "random-convolution")
 
-    def trainings_of(self, loss: str) -> range:
-        """The seeds of training of a loss."""
-        return range(self.trainings if loss in (PLAIN, PAPERS) else 1)
+    @property
+    def others(self) -> list[str]:
+        """The GAN losses that the paper did not choose, trained once."""
+        return [loss for loss in self.losses if loss not in (PLAIN, PAPERS)]
 
 
 SCALES = {
@@ -81,24 +80,22 @@ class Measured:
         """What another training changes, taken for all losses from the two that have several."""
         return pool_of(self.means(loss, extractor, outcome) for loss in (PLAIN, PAPERS))
 
-    def number(self, loss: str, extractor: str, outcome: str) -> Number:
+    def number(self, rows: Rows) -> Number:
         """The mean of a loss, ± what another training changes."""
-        return self.pool(extractor, outcome).number(self.means(loss, extractor, outcome))
+        cell = rows[0]["extractor"], rows[0]["outcome"]
+        return self.pool(*cell).number(self.means(rows[0]["loss"], *cell))
 
-    def compared(self, extractor: str, outcome: str, *, lower: str, higher: str) -> Comparison:
+    def compared(self, lower: str, higher: str, extractor: str, outcome: str) -> Comparison:
         """Two losses by the logarithms of their trainings."""
-        return by_logarithms(
-            f"{lower} against {higher}, {outcome}",
-            self.means(lower, extractor, outcome),
-            self.means(higher, extractor, outcome),
-            self.pool(extractor, outcome),
-        )
+        cell = extractor, outcome
+        means = self.means(lower, *cell), self.means(higher, *cell)
+        return by_logarithms(f"{lower} against {higher}, {outcome}", *means, self.pool(*cell))
 
 
 def training(loss: str, seed: int, scale: Scale) -> Experiment:
     """The preset with another GAN loss, and a name of its own for the folder of the run."""
     preset = PRESETS[scale.preset if loss == PLAIN else f"{scale.preset}-adversarial"]
-    if loss not in (PLAIN, PAPERS):
+    if loss in scale.others:
         adversarial = replace(preset.adversarial, gan=loss)
         preset = replace(preset, name=f"{preset.name}-{loss}", adversarial=adversarial)
     return training_of(preset, steps=scale.steps, seed=seed, precision=scale.precision)
@@ -107,119 +104,80 @@ def training(loss: str, seed: int, scale: Scale) -> Experiment:
 def measure(lab: Lab, scale: Scale) -> Measured:
     """A row for each loss, training, draw, extractor and outcome."""
     rows, pictures = Rows(), {}
+    of: dict[str, Any] = {"count": scale.count, "extractors": scale.extractors}
     for loss in scale.losses:
-        for seed in scale.trainings_of(loss):
-            experiment = training(loss, seed, scale)
+        for seed in range(1 if loss in scale.others else scale.trainings):
             rows += lab.distances(
-                experiment,
+                training(loss, seed, scale),
                 scale.chain,
                 seeds=range(scale.draws),
-                count=scale.count,
-                extractors=scale.extractors,
+                **of,
                 loss=loss,
                 training=seed,
             )
         pictures[loss] = lab.sheet(training(loss, 0, scale), scale.chain)
-    data = PRESETS[scale.preset].data.name
-    floors = lab.floors(data, count=scale.count, extractors=scale.extractors)
-    return Measured(rows, floors, pictures)
+    return Measured(rows, lab.floors(PRESETS[scale.preset].data.name, **of), pictures)
 
 
 def claims(found: Measured, scale: Scale) -> list[Claim]:
     """Whether least squares is the best loss, and whether any is better than none."""
-    others = [loss for loss in scale.losses if loss not in (PLAIN, PAPERS)]
     network = PRESETS[scale.preset].network.kind
+    best = Statement("least squares has a lower distance than the other GAN losses", "yes")
+    other = Statement("another GAN loss than least squares lowers the distance of plain training")
     asked = {
-        Statement("least squares has a lower distance than the other GAN losses", "yes"): [
-            (PAPERS, other, outcome) for outcome in OUTCOMES for other in others
-        ],
-        **{
-            adversarial_lowers(outcome, network): [(PAPERS, PLAIN, outcome)] for outcome in OUTCOMES
-        },
-        Statement("another GAN loss than least squares lowers the distance of plain training"): [
-            (other, PLAIN, outcome) for outcome in OUTCOMES for other in others
-        ],
+        best: [(PAPERS, loss, outcome) for outcome in OUTCOMES for loss in scale.others],
+        **{adversarial_lowers(o, network): [(PAPERS, PLAIN, o)] for o in OUTCOMES},
+        other: [(loss, PLAIN, outcome) for outcome in OUTCOMES for loss in scale.others],
     }
     return [
-        Claim(
-            statement,
-            f"`{extractor}`",
-            [
-                found.compared(extractor, outcome, lower=lower, higher=higher)
-                for lower, higher, outcome in pairs
-            ],
-        )
-        for extractor in scale.extractors
+        Claim(statement, f"`{e}`", [found.compared(low, high, e, o) for low, high, o in pairs])
+        for e in scale.extractors
         for statement, pairs in asked.items()
     ]
 
 
 def page(found: Measured, scale: Scale) -> Page:
     """The losses side by side, in numbers and in samples."""
-    cells = list(product(scale.extractors, OUTCOMES))
-    rows = [
-        (f"`{loss}`", *(found.number(loss, *cell).text() for cell in cells))
-        for loss in scale.losses
-    ]
+    ranks = []
+    for (extractor, outcome), rows in found.rows.by("extractor", "outcome").items():
+        numbers = {x: found.number(r) for x, r in rows.by("loss").items() if x != PLAIN}
+        order = sorted(numbers, key=lambda loss: numbers[loss].mean)
+        pairs = [(loss, found.compared(order[0], loss, extractor, outcome)) for loss in order[1:]]
+        ties = [loss for loss, pair in pairs if pair.verdict == "tie"]
+        ranks.append({"of": f"`{extractor}`, {outcome}", "order": order, "ties": ties})
     real = ("real images", *(text for f in found.floors.values() for text in (f.text(), "")))
+    losses = pivot(
+        found.rows,
+        {"loss": "`{loss}`"},
+        "{extractor}, {outcome}",
+        lambda rows: found.number(rows).text(),
+    )
+    once = found.compared(PAPERS, scale.others[0], scale.extractors[0], "raw")
     columns = "loss training draw=seed nfe extractor outcome distance standard_error"
-    once = next(loss for loss in scale.losses if loss not in (PLAIN, PAPERS))
-    reach = found.compared(*cells[0], lower=PAPERS, higher=once).difference.margin
+    colours = {PLAIN: BLACK, PAPERS: COLOURS[1]}
     return Page(
         words={
-            "others": len(scale.losses) - 1,
-            "best": "\n".join(f"- {_best(found, scale, *cell)}" for cell in cells),
-            "table": markdown_table(("loss", *(", ".join(cell) for cell in cells)), [*rows, real]),
-            "reach": f"{math.exp(reach):.1f}",
+            "ranks": ranks,
+            "losses": [*losses, real],
+            "reach": math.exp(once.difference.margin),
         },
         pictures={
-            "distance": partial(_distances, found, scale),
+            "distance": lambda: dots(
+                found.rows,
+                found.number,
+                panel="features of {extractor}",
+                row="{loss}",
+                label="{outcome}",
+                style=lambda row: {
+                    "colour": colours.get(row["loss"], COLOURS[0]),
+                    "hollow": row["outcome"] == "raw",
+                    "shift": SHIFTS[row["outcome"] == "denoised"],
+                },
+                bands={f"features of {name}": floor for name, floor in found.floors.items()},
+            ),
             "samples": lambda: sheets([(loss, "", png) for loss, png in found.sheets.items()]),
         },
         tables={"measurements": table(found.rows, columns)},
-    )
-
-
-def _distances(found: Measured, scale: Scale):  # type: ignore[no-untyped-def]
-    colours = {PLAIN: BLACK, PAPERS: COLOURS[1]}
-    return dots(
-        {
-            f"features of {extractor}": [
-                Dot(
-                    loss,
-                    found.number(loss, extractor, outcome),
-                    colours.get(loss, COLOURS[0]),
-                    hollow=outcome == "raw",
-                    shift=shift,
-                    label=outcome if loss == PLAIN else "",
-                )
-                for loss in scale.losses
-                for outcome, shift in zip(OUTCOMES, (-0.14, 0.14), strict=True)
-            ]
-            for extractor in scale.extractors
-        },
-        bands={f"features of {name}": floor for name, floor in found.floors.items()},
-    )
-
-
-def _best(found: Measured, scale: Scale, extractor: str, outcome: str) -> str:
-    """Which loss is the lowest, and where the paper's stands."""
-    losses = {x: found.number(x, extractor, outcome) for x in scale.losses if x != PLAIN}
-    best = min(losses, key=lambda loss: losses[loss].mean)
-    ties = [
-        loss
-        for loss in losses
-        if loss != best
-        and found.compared(extractor, outcome, lower=best, higher=loss).verdict == "tie"
-    ]
-    head = f"Features of `{extractor}`, {outcome}: `{best}` is the lowest ({losses[best].text()}),"
-    if best == PAPERS:
-        return f"{head} and {len(ties)} of the {len(losses) - 1} others tie with it."
-    rank = 1 + sum(number.mean < losses[PAPERS].mean for number in losses.values())
-    verdict = "cannot be told from it" if PAPERS in ties else "is worse"
-    return (
-        f"{head} `{PAPERS}` is number {rank} of {len(losses)} ({losses[PAPERS].text()}) and"
-        f" {verdict}."
     )
 
 

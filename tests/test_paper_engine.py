@@ -16,7 +16,9 @@ from paper.engine.chain import als, cas
 from paper.engine.compare import (
     Number,
     between_trainings,
+    by_errors,
     by_logarithms,
+    contrasts,
     estimated,
     mean_of,
     pool_of,
@@ -25,7 +27,7 @@ from paper.engine.compare import (
 from paper.engine.lab import Cost, Lab, MissingError
 from paper.engine.models import Models, training_of
 from paper.engine.page import write_page
-from paper.engine.rows import Rows, table
+from paper.engine.rows import Rows, markdown_table, pivot, table
 from paper.engine.store import Store
 from paper.studies import STUDIES
 
@@ -129,7 +131,7 @@ def test_samplings_of_one_network_are_paired_by_seed() -> None:
 def test_trainings_are_compared_by_their_means() -> None:
     means = [[sum(run) / 3 for run in side] for side in (A, B)]
     expected = scipy_stats.ttest_ind(means[1], means[0], equal_var=False)
-    pair = between_trainings("here", _rows(A), _rows(B))
+    (pair,) = between_trainings("here", _rows(A), _rows(B))
     assert pair.by == "trainings"
     assert pair.difference.mean + pair.difference.margin == pytest.approx(
         expected.confidence_interval(0.95).high
@@ -137,9 +139,41 @@ def test_trainings_are_compared_by_their_means() -> None:
 
 
 def test_single_trainings_are_two_networks_paired_by_seed() -> None:
-    pair = between_trainings("here", _rows(A[:1]), _rows(B[:1]))
+    (pair,) = between_trainings("here", _rows(A[:1]), _rows(B[:1]))
     assert (pair.where, pair.by) == ("here, one training each", "pairs")
-    assert between_trainings("here", _rows(A[:1]), _rows(B)).verdict == "tie"
+    (pair,) = between_trainings("here", _rows(A[:1]), _rows(B))
+    assert pair.verdict == "tie"
+
+
+def test_contrasts_differ_in_nothing_but_their_sides() -> None:
+    rows = Rows(
+        {"sampler": s, "n": n, "outcome": o, "distance": d, "standard_error": 0.1}
+        for s, n, o, d in [
+            ("b", 10, "raw", 4.0),
+            ("b", 10, "denoised", 3.0),
+            ("b", 9, "raw", 6.0),
+            ("b", 9, "denoised", 7.0),
+            ("a", 10, "raw", 8.0),  # nothing to compare with
+        ]
+    )
+    raw, denoised = {"outcome": "raw"}, {"outcome": "denoised"}
+    pairs = contrasts(rows, "{sampler}, n = {n}", denoised, raw, by_errors)
+    assert [(p.where, p.lower.mean, p.higher.mean, p.verdict) for p in pairs] == [
+        ("b, n = 9", 7.0, 6.0, "did not hold"),  # numbers in their order
+        ("b, n = 10", 3.0, 4.0, "held"),
+    ]
+    (pair,) = contrasts(rows.where(sampler="b", n=9), "", denoised, raw, by_errors)
+    assert pair.difference.mean == -1.0
+
+
+def test_a_pivot_has_a_cell_for_each_group() -> None:
+    rows = Rows(
+        {"m": m, "n": n, "distance": d}
+        for m, n, d in [("x", 5, 1), ("x", 5, 2), ("y", 1, 4), ("y", 5, 8)]
+    )
+    cells = pivot(rows, {"method": "`{m}`"}, "n = {n}", lambda group: str(sum(group.values())))
+    assert cells == [("method", "n = 1", "n = 5"), ("`x`", "", "3"), ("`y`", "4", "8")]
+    assert markdown_table(cells).splitlines()[1:3] == ["| --- | ---: | ---: |", "| `x` |  | 3 |"]
 
 
 def test_known_errors_tie_within_1_96_of_them() -> None:

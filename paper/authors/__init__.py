@@ -1,10 +1,8 @@
-"""The authors' own measured curves of Figure 3 and published numbers, with their licence."""
+"""The authors' own measured curves of Figure 3, with their licence, and published numbers."""
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -16,101 +14,74 @@ from cascore.schedule import (
     kappa_from_eta,
     stretch,
 )
+from paper.engine.rows import Row, Rows
 
-__all__ = ["Curve", "load_curves"]
+__all__ = ["best_kappa", "excess", "published_curves", "published_results"]
 
-_FOLDER = Path(__file__).parent / "figure3"
-_SCHEDULES = MappingProxyType(
-    {
-        "cifar10": Schedule(first=50.0, last=0.01, levels=232),
-        "churches": Schedule(first=140.0, last=0.01, levels=788),
-    }
-)
+_FOLDER = Path(__file__).parent
+_SCHEDULES = {
+    "cifar10": Schedule(first=50.0, last=0.01, levels=232),
+    "churches": Schedule(first=140.0, last=0.01, levels=788),
+}
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Fréchet Inception distance against step size, one of the authors' files.
+def published_curves() -> Rows:
+    """Fréchet Inception distance against step size, a row for each point of the 14 curves.
 
-    Attributes:
-        name: of the file.
-        data: cifar10 or churches.
-        network: ncsnv2 or unet.
-        consistent: whether by Algorithm 2, else by Algorithm 1.
-        n_sigma: steps for each noise level.
-        thousands: of samples.
-        epsilon: step sizes, rising.
-        kappa: the same for consistent sampling, else empty.
-        allowed: which step sizes leave consistent sampling real noise.
-        raw: distances of the samples as they are.
-        denoised: distances of the denoised samples.
+    Columns: `curve` (the file), `data`, `network`, `sampler` (CAS or ALS), `n_sigma`, `thousands`
+    of samples, `epsilon`, for CAS also `kappa`, `allowed` (whether the step size leaves CAS real
+    noise), and the distances `raw` and `denoised`. The step sizes of a curve rise.
     """
-
-    name: str
-    data: str
-    network: str
-    consistent: bool
-    n_sigma: int
-    thousands: int
-    epsilon: tuple[float, ...]
-    kappa: tuple[float, ...]
-    allowed: tuple[bool, ...]
-    raw: tuple[float, ...]
-    denoised: tuple[float, ...]
-
-    def values(self, outcome: str) -> tuple[float, ...]:
-        """The distances of one kind of sample."""
-        return self.raw if outcome == "raw" else self.denoised
-
-    def best(self, outcome: str) -> float:
-        """The measured kappa of the lowest distance, among those that are allowed."""
-        kappas, values = self._allowed(outcome)
-        return float(kappas[int(np.argmin(values))])
-
-    def excess(self, outcome: str, kappa: float) -> float:
-        """By which part of the lowest the distance at a kappa is higher; linear in between."""
-        kappas, values = self._allowed(outcome)
-        return float(np.interp(kappa, kappas, values) / values.min()) - 1
-
-    def _allowed(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
-        chosen = np.array(self.allowed)
-        return np.array(self.kappa)[chosen], np.array(self.values(outcome))[chosen]
+    return Rows(row for path in sorted(_FOLDER.glob("figure3/*.csv")) for row in _curve(path))
 
 
-def load_curves() -> Mapping[str, Curve]:
-    """All 14 curves by name."""
-    return {path.stem: _curve(path) for path in sorted(_FOLDER.glob("*.csv"))}
+def _curve(path: Path) -> Iterator[Row]:
+    data, network, _, consistent, _, n_sigma, thousands = path.stem.split("_")
+    n, schedule = int(n_sigma[1:]), _SCHEDULES[data]
+    sigmas = stretch(geometric_sigmas(schedule.first, schedule.last, schedule.levels), n)
+    interval, gamma = allowed_interval(sigmas).epsilon, float(sigmas[1] / sigmas[0])
+    for epsilon, raw, denoised in sorted(tuple(map(float, line)) for line in _lines(path)):
+        row = {
+            "curve": path.stem,
+            "data": data,
+            "network": network,
+            "n_sigma": n,
+            "thousands": int(thousands[:-1]),
+            "epsilon": epsilon,
+            "sampler": "ALS",
+            "allowed": True,
+            "raw": raw,
+            "denoised": denoised,
+        }
+        if consistent == "c":
+            kappa = kappa_from_eta(eta_from_epsilon(epsilon, schedule.last), gamma)
+            allowed = interval.low <= epsilon <= interval.high
+            row |= {"sampler": "CAS", "kappa": kappa, "allowed": allowed}
+        yield row
 
 
-def _curve(path: Path) -> Curve:
-    model, _, settings = path.stem.partition("__")
-    data, network = model.split("_")
-    method, _, n_sigma, thousands = settings.split("_")
-    lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:]
-    columns = zip(*sorted(tuple(map(float, line)) for line in lines), strict=True)
-    epsilon, raw, denoised = (tuple(column) for column in columns)
-    kappa: tuple[float, ...] = ()
-    allowed = (True,) * len(epsilon)
-    if method == "c":
-        schedule = _SCHEDULES[data]
-        levels = geometric_sigmas(schedule.first, schedule.last, schedule.levels)
-        sigmas = stretch(levels, int(n_sigma[1:]))
-        gamma = float(sigmas[1] / sigmas[0])
-        kappa = tuple(
-            kappa_from_eta(eta_from_epsilon(value, schedule.last), gamma) for value in epsilon
-        )
-        interval = allowed_interval(sigmas).epsilon
-        allowed = tuple(interval.low <= value <= interval.high for value in epsilon)
-    return Curve(
-        name=path.stem,
-        data=data,
-        network=network,
-        consistent=method == "c",
-        n_sigma=int(n_sigma[1:]),
-        thousands=int(thousands[:-1]),
-        epsilon=epsilon,
-        kappa=kappa,
-        allowed=allowed,
-        raw=raw,
-        denoised=denoised,
+def _lines(path: Path) -> list[list[str]]:
+    return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:]
+
+
+def best_kappa(curve: Rows, outcome: str) -> float:
+    """The measured kappa of the lowest distance, among those that are allowed."""
+    return float(min(curve.where(allowed=True), key=lambda row: row[outcome])["kappa"])
+
+
+def excess(curve: Rows, outcome: str, kappa: float) -> float:
+    """By which part of the lowest the distance at a kappa is higher; linear in between."""
+    rows = curve.where(allowed=True)
+    values = rows.values(outcome)
+    return float(np.interp(kappa, rows.values("kappa"), values) / min(values)) - 1
+
+
+def published_results() -> Rows:
+    """Fréchet Inception distance on CIFAR-10 as others published it, the paper's own first.
+
+    Columns: `result`, `fid`, `nfe` (None where it is not told) and `source`.
+    """
+    return Rows(
+        {"result": result, "fid": float(fid), "nfe": int(nfe) if nfe else None, "source": source}
+        for result, fid, nfe, source in _lines(_FOLDER / "headline/cifar-10.csv")
     )

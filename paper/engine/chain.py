@@ -70,38 +70,14 @@ class Chain:
         return levels * self.n_sigma if self.method == "als" else (levels - 1) * self.n_sigma + 1
 
 
-def cas(
-    kappa: float | None = None,
-    *,
-    order: Literal[1, 2] = 1,
-    levels: int | None = None,
-    n_sigma: int = 1,
-    spacing: Spacing = "geometric",
-    eta: float | None = None,
-    epsilon: float | None = None,
-) -> Chain:
+def cas(kappa: float | None = None, **settings: Any) -> Chain:
     """Consistent annealed sampling, Algorithm 2."""
-    return Chain(
-        method="cas",
-        order=order,
-        levels=levels,
-        n_sigma=n_sigma,
-        kappa=kappa,
-        eta=eta,
-        epsilon=epsilon,
-        spacing=spacing,
-    )
+    return Chain(method="cas", kappa=kappa, **settings)
 
 
-def als(
-    eta: float | None = None,
-    *,
-    levels: int | None = None,
-    n_sigma: int = 1,
-    epsilon: float | None = None,
-) -> Chain:
+def als(eta: float | None = None, **settings: Any) -> Chain:
     """Annealed Langevin sampling, Algorithm 1."""
-    return Chain(method="als", levels=levels, n_sigma=n_sigma, eta=eta, epsilon=epsilon)
+    return Chain(method="als", eta=eta, **settings)
 
 
 def knob_text(chain: Chain) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from cascore.errors import MissingExtraError
-from paper.engine.compare import Number
+from paper.engine.compare import Number, mean_of
+from paper.engine.rows import Row, Rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,14 +25,13 @@ __all__ = [
     "BLACK",
     "COLOURS",
     "GREY",
+    "SHIFTS",
     "Curve",
-    "Dot",
     "Panel",
     "curves",
     "dots",
-    "legend_below",
+    "lines",
     "new_figure",
-    "plain_ticks",
     "require_matplotlib",
     "sheets",
 ]
@@ -39,8 +39,13 @@ __all__ = [
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers tell apart."""
 BLACK, GREY = "#000000", "#777777"
+SHIFTS = (-0.14, 0.14)
+"""Of two dots in one row of a chart, in rows."""
 _WIDTH = 9.0  # inches
-_INK, _RULE, _BAND = "#333333", "#d9d9d9", "#e3e3e3"
+_INK, _RULE, _BANDS = "#333333", "#d9d9d9", (GREY, COLOURS[1])
+
+Style = Callable[[Row], Mapping[str, Any]]
+"""How the rows of a dot or a curve are drawn, from the first of them."""
 
 
 def require_matplotlib() -> None:
@@ -66,25 +71,30 @@ def new_figure(columns: int, *, rows: int = 1, height: float = 3.6) -> tuple[Fig
     return figure, panels
 
 
-def legend_below(figure: Figure, panel: Axes, *, columns: int) -> None:
-    """One legend for all panels, outside of the data."""
-    handles, labels = panel.get_legend_handles_labels()
+def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
+    """One legend for all panels, outside of the data, each label once."""
+    pairs = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in panels]
+    marks = {label: handle for panel in reversed(pairs) for handle, label in panel}
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+        list(marks.values()),
+        list(marks),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
     )
 
 
-def plain_ticks(axis: Axis, digits: Sequence[float] | None = None) -> None:
+def _plain_ticks(axis: Axis) -> None:
     """Multiples of each power of ten, written out, on a logarithmic axis that has its data."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    if digits is None:
-        low, high = axis.get_view_interval()
-        digits = (1, 2, 5)
-        if high < 10 * low:
-            digits = (1, 1.5, 2, 3, 5, 7)
-        if high < 3 * low:
-            digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    low, high = axis.get_view_interval()
+    digits: Sequence[float] = (1, 2, 5)
+    if high < 10 * low:
+        digits = (1, 1.5, 2, 3, 5, 7)
+    if high < 3 * low:
+        digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
     axis.set_major_locator(LogLocator(subs=digits, numticks=8))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -93,69 +103,72 @@ def plain_ticks(axis: Axis, digits: Sequence[float] | None = None) -> None:
 # --- dots ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A number in a row of a chart: hollow for raw samples, full for denoised ones."""
-
-    row: str
-    number: Number
-    colour: str
-    hollow: bool = False
-    shift: float = 0.0  # down, in rows
-    label: str = ""
-
-
 def dots(
-    panels: Mapping[str, Sequence[Dot]],
+    rows: Rows,
+    number: Callable[[Rows], Number],
     *,
+    panel: str,
+    row: str,
+    label: str,
+    style: Style,
     bands: Mapping[str, Number],
     axis: str = "Fréchet distance (lower is better)",
     logarithmic: bool = True,
+    line: tuple[float, str] | None = None,
     columns: int = 3,
     rules: int = 0,
 ) -> Figure:
-    """A panel for each title, a row for each label, whiskers of two ±; a band for real images.
+    """A dot with whiskers of two ± for each group of rows, in panels that share their rows.
 
     Args:
-        panels: dots by title; all panels have the same rows.
+        rows: behind all dots.
+        number: that a group of rows shows.
+        panel: title of the panel of a row, as `features of {extractor}`.
+        row: what stands at the left of it.
+        label: what it is in the legend.
+        style: `colour`, and where they apply `hollow` and `shift`, down in rows.
         bands: by title, what real images have.
         axis: what the numbers are.
         logarithmic: the axis.
-        columns: of the legend, which names each label once.
+        line: where a dashed line is, and what it is.
+        columns: of the legend.
         rules: a line after so many rows; 0 draws none.
     """
-    rows = list(dict.fromkeys(dot.row for marks in panels.values() for dot in marks))
-    figure, axes = new_figure(len(panels), height=1.5 + 0.32 * len(rows))
-    for panel, (title, marks) in zip(axes, panels.items(), strict=True):
+    names, panels = list(rows.named(row)), rows.named(panel)
+    figure, axes = new_figure(len(panels), height=1.5 + 0.32 * len(names))
+    for axes_of, (title, group) in zip(axes, panels.items(), strict=True):
         if title in bands:
-            panel.axvspan(*bands[title].band, color=_BAND, linewidth=0, label="real images")
-        seen: set[str] = set()
-        for dot in marks:
-            panel.errorbar(
-                dot.number.mean,
-                rows.index(dot.row) + dot.shift,
-                xerr=dot.number.whisker,
-                fmt="o",
-                color=dot.colour,
-                markerfacecolor="white" if dot.hollow else dot.colour,
-                markersize=6,
-                linewidth=1.4,
-                label=dot.label if dot.label and dot.label not in seen else None,
-            )
-            seen.add(dot.label)
+            band = bands[title].band
+            axes_of.axvspan(*band, color=GREY, alpha=0.2, linewidth=0, label="real images")
+        if line is not None:
+            axes_of.axvline(line[0], color=_INK, linestyle="--", linewidth=1, label=line[1])
+        for legend, of_label in group.named(label).items():
+            for place, (name, marks) in enumerate(of_label.named(row).items()):
+                look, value = style(marks[0]), number(marks)
+                axes_of.errorbar(
+                    value.mean,
+                    names.index(name) + look.get("shift", 0.0),
+                    xerr=value.whisker,
+                    fmt="o",
+                    color=look["colour"],
+                    markerfacecolor="white" if look.get("hollow") else look["colour"],
+                    markersize=6,
+                    linewidth=1.4,
+                    label="_" if place else legend,
+                )
         if logarithmic:
-            panel.set_xscale("log")
-            plain_ticks(panel.xaxis)
-        panel.set_title(title, loc="left", fontsize=10)
-        panel.set_xlabel(axis)
-        panel.set_yticks(range(len(rows)), labels=rows)
-        panel.set_ylim(len(rows) - 0.4, -0.6)
-        panel.grid(visible=False, axis="y")
-        for line in range(rules, len(rows), rules) if rules else ():
-            panel.axhline(line - 0.5, color=_RULE, linewidth=0.8)
-    for panel in axes[1:]:
-        panel.tick_params(labelleft=False)
-    legend_below(figure, axes[0], columns=columns)
+            axes_of.set_xscale("log")
+            _plain_ticks(axes_of.xaxis)
+        axes_of.set_title(title, loc="left", fontsize=10)
+        axes_of.set_xlabel(axis)
+        axes_of.set_yticks(range(len(names)), labels=names)
+        axes_of.set_ylim(len(names) - 0.4, -0.6)
+        axes_of.grid(visible=False, axis="y")
+        for place in range(rules, len(names), rules) if rules else ():
+            axes_of.axhline(place - 0.5, color=_RULE, linewidth=0.8)
+    for axes_of in axes[1:]:
+        axes_of.tick_params(labelleft=False)
+    _legend(figure, axes, columns)
     return figure
 
 
@@ -164,36 +177,52 @@ def dots(
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a chart: dashed and hollow for raw samples, through and full for denoised ones.
+    """A line of a chart.
 
     Attributes:
         x, y: of its points.
-        label: in the legend.
+        label: in the legend; None for none.
         colour: of line and points.
-        raw: dashed and hollow.
+        form: of points and line, as matplotlib writes it: `o-`, `v--`, or `x` without a line.
+        hollow: whether the points are.
         bars: of each point, to either side; none if empty.
-        marker: of the points, as matplotlib names it.
-        line: whether the points are joined.
         size: of the points.
+        width: of the line.
     """
 
     x: Sequence[float]
     y: Sequence[float]
     label: str | None
     colour: str
-    raw: bool = False
+    form: str = "o-"
+    hollow: bool = False
     bars: Sequence[float] = ()
-    marker: str = "o"
-    line: bool = True
     size: float = 4.0
+    width: float = 1.4
 
-    @classmethod
-    def of(
-        cls, x: Sequence[float], numbers: Sequence[Number], label: str, colour: str, *, raw: bool
-    ) -> Curve:
-        """Numbers with bars of two ±."""
-        means = [number.mean for number in numbers]
-        return cls(x, means, label, colour, raw=raw, bars=[n.whisker for n in numbers])
+
+def lines(
+    rows: Rows,
+    x: str,
+    label: str,
+    style: Style,
+    number: Callable[[Rows], Number] = mean_of,
+) -> list[Curve]:
+    """A curve for each label: a point for each value of a column, with bars of two ±.
+
+    Args:
+        rows: behind all curves.
+        x: the column.
+        label: what a curve is, as `{method}, {outcome}`.
+        style: further settings of the curve, its `colour` among them.
+        number: that the rows of a point show.
+    """
+    drawn = []
+    for name, group in rows.named(label).items():
+        points = {value: number(of) for value, of in group.by(x).items()}
+        means, bars = [n.mean for n in points.values()], [n.whisker for n in points.values()]
+        drawn.append(Curve(list(points), means, name, bars=bars, **style(group[0])))
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -204,8 +233,8 @@ class Panel:
         title: above it, at the left.
         curves: in the order in which they are drawn.
         x, y: what the axes are.
-        band: where real images are, on the axis of y.
-        xlog, ylog: logarithmic axes.
+        bands: by what they are, on the axis of y; real images first.
+        log: the letters of the logarithmic axes.
         xticks, yticks: named on the axes; by default what fits.
         xlim, ylim: ends of the axes.
         line: a dashed vertical line.
@@ -215,9 +244,8 @@ class Panel:
     curves: Sequence[Curve]
     x: str
     y: str
-    band: Number | None = None
-    xlog: bool = False
-    ylog: bool = False
+    bands: Mapping[str, Number] = field(default_factory=dict)
+    log: str = ""
     xticks: Sequence[float] = ()
     yticks: Sequence[float] = ()
     xlim: tuple[float, float] | None = None
@@ -228,20 +256,20 @@ class Panel:
 def curves(
     panels: Sequence[Panel], *, columns: int = 2, legend: int = 5, height: float = 3.2
 ) -> Figure:
-    """Panels in a grid, with the legend of the first below all of them."""
+    """Panels in a grid, with one legend below all of them."""
     rows = math.ceil(len(panels) / columns)
     figure, axes = new_figure(columns, rows=rows, height=height)
     for axis, panel in zip(axes, panels, strict=False):
         _curves(axis, panel)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    legend_below(figure, axes[0], columns=legend)
+    _legend(figure, axes, legend)
     return figure
 
 
 def _curves(axis: Axes, panel: Panel) -> None:
-    if panel.band is not None:
-        axis.axhspan(*panel.band.band, color=_BAND, linewidth=0, label="real images")
+    for colour, (label, number) in zip(_BANDS, panel.bands.items(), strict=False):
+        axis.axhspan(*number.band, color=colour, alpha=0.2, linewidth=0, label=label)
     if panel.line is not None:
         axis.axvline(panel.line, color=_INK, linewidth=1, linestyle="--")
     for curve in panel.curves:
@@ -249,27 +277,25 @@ def _curves(axis: Axes, panel: Panel) -> None:
             curve.x,
             curve.y,
             yerr=list(curve.bars) or None,
-            fmt=curve.marker + ("" if not curve.line else "--" if curve.raw else "-"),
+            fmt=curve.form,
             color=curve.colour,
-            markerfacecolor="white" if curve.raw else curve.colour,
-            linewidth=1.4,
+            markerfacecolor="white" if curve.hollow else curve.colour,
+            linewidth=curve.width,
+            elinewidth=1.0,
             markersize=curve.size,
             label=curve.label,
         )
-    for letter, logarithmic, ticks, limits in (
-        ("x", panel.xlog, panel.xticks, panel.xlim),
-        ("y", panel.ylog, panel.yticks, panel.ylim),
+    for letter, ticks, limits in (
+        ("x", panel.xticks, panel.xlim),
+        ("y", panel.yticks, panel.ylim),
     ):
-        one = getattr(axis, f"{letter}axis")
         if limits is not None:
             getattr(axis, f"set_{letter}lim")(limits)
-        if logarithmic:
+        if letter in panel.log:
             getattr(axis, f"set_{letter}scale")("log")
+            _plain_ticks(getattr(axis, f"{letter}axis"))
         if ticks:
             getattr(axis, f"set_{letter}ticks")(ticks, labels=[f"{t:g}" for t in ticks])
-            one.minorticks_off()
-        elif logarithmic:
-            plain_ticks(one)
     axis.set_title(panel.title, loc="left", fontsize=10)
     axis.set_xlabel(panel.x)
     axis.set_ylabel(panel.y)

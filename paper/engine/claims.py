@@ -101,13 +101,16 @@ class Claim:
         return self.measure, self.verdict, "–" if math.isnan(part) else change
 
 
+_COLUMNS = ("claim", "the paper", "measured", "here", "on average")
+
+
 def claims_table(claims: Sequence[Claim]) -> str:
     """A row for each claim: the statement once, then each measure with its verdict and change."""
     rows = []
     for statement in dict.fromkeys(claim.statement for claim in claims):
         for place, claim in enumerate(c for c in claims if c.statement == statement):
             rows.append((*(("", "") if place else statement), *claim.cells))
-    return markdown_table(("claim", "the paper", "measured", "here", "on average"), rows)
+    return markdown_table([_COLUMNS, *rows])
 
 
 def comparisons_table(claims: Sequence[Claim]) -> Table:
@@ -152,10 +155,12 @@ def claims_words(claims: Mapping[str, Sequence[Claim]]) -> dict[str, str]:
     return {
         "plainly": "\n".join(plainly) or "Nothing of it was measured.",
         "summary": markdown_table(
-            ("claim", "the paper", *_VERDICTS),
-            [(*statement, *map(str, counted)) for statement, counted in counts.items()],
+            [
+                ("claim", "the paper", *_VERDICTS),
+                *((*statement, *counted) for statement, counted in counts.items()),
+            ]
         ),
-        "by_study": markdown_table(("claim", "study", "measured", "here", "on average"), by_study),
+        "by_study": markdown_table([("claim", "study", *_COLUMNS[2:]), *by_study]),
     }
 
 

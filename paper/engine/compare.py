@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,16 +15,19 @@ from cascore.stats import (
     paired_difference,
     verdict,
 )
-from paper.engine.rows import Rows
+from paper.engine.rows import Row, Rows
 
 __all__ = [
     "COLUMNS",
+    "Compare",
     "Comparison",
     "Number",
     "Pool",
     "Verdict",
     "between_trainings",
+    "by_errors",
     "by_logarithms",
+    "contrasts",
     "estimated",
     "independent",
     "mean_of",
@@ -136,31 +139,64 @@ def estimated(where: str, lower: Number, higher: Number) -> Comparison:
     return Comparison(where, lower, higher, _known(higher, lower), "errors")
 
 
-def within_trainings(
-    where: str, lower: Rows, higher: Rows, column: str = "distance"
-) -> list[Comparison]:
+# --- rows against rows ---------------------------------------------------------------------------
+
+Compare = Callable[[str, Rows, Rows], list[Comparison]]
+"""Comparisons of the rows that are said to be lower with the others, of a name."""
+
+
+def within_trainings(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
     """Two ways of sampling, on each training by itself, paired by sampling seed."""
-    sides = zip(_runs(lower, column), _runs(higher, column), strict=True)
-    pairs = list(sides)
+    pairs = list(zip(_runs(lower), _runs(higher), strict=True))
     return [
         paired(f"{where}, training {training}" if len(pairs) > 1 else where, *pair)
         for training, pair in enumerate(pairs)
     ]
 
 
-def between_trainings(
-    where: str, lower: Rows, higher: Rows, column: str = "distance"
-) -> Comparison:
+def between_trainings(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
     """Two ways of training: the means of their networks are the measurements.
 
     With one network of each kind nothing is known of trainings. Then it is the two networks that
     are compared, paired by sampling seed. One against several is always a tie.
     """
-    runs = _runs(lower, column), _runs(higher, column)
+    runs = _runs(lower), _runs(higher)
     if len(runs[0]) == len(runs[1]) == 1:
-        return paired(f"{where}, one training each", runs[0][0], runs[1][0])
+        return [paired(f"{where}, one training each", runs[0][0], runs[1][0])]
     means = [[statistics.fmean(values) for values in side] for side in runs]
-    return independent(where, *means)
+    return [independent(where, *means)]
+
+
+def by_errors(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
+    """Two numbers with errors over many pictures, each a mean of its rows."""
+    return [estimated(where, mean_of(lower), mean_of(higher))]
+
+
+def contrasts(rows: Rows, where: str, lower: Row, higher: Row, by: Compare) -> list[Comparison]:
+    """What is said to be lower against the other, all else alike.
+
+    Args:
+        rows: of all comparisons.
+        where: the columns in which they differ from each other, as `n_σ = {n_sigma}`.
+        lower: tags of the side that is said to be lower.
+        higher: tags of the other.
+        by: how two sides are compared.
+    """
+    sides = rows.where(**lower).named(where), rows.where(**higher).named(where)
+    return [
+        comparison
+        for name in rows.named(where)
+        if name in sides[0] and name in sides[1]
+        for comparison in by(name, sides[0][name], sides[1][name])
+    ]
+
+
+def _runs(rows: Rows) -> list[list[float]]:
+    """For each training a value for each sampling seed, in order."""
+    return [training.values() for training in rows.by("training").values()]
+
+
+# --- ways of training of which few were repeated --------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -199,8 +235,3 @@ def by_logarithms(
 
 def _known(a: Number, b: Number) -> Estimate:
     return independent_difference(Estimate(a.mean, a.plus_minus), Estimate(b.mean, b.plus_minus))
-
-
-def _runs(rows: Rows, column: str) -> list[list[float]]:
-    """For each training a value for each sampling seed, in order."""
-    return [training.values(column) for training in rows.by("training").values()]

@@ -14,7 +14,7 @@ from cascore.errors import MissingExtraError
 from cascore.files import replaced_file, write_text
 from paper.engine.claims import Claim, claims_table, comparisons_table
 from paper.engine.lab import Lab
-from paper.engine.rows import Table, csv_text
+from paper.engine.rows import Table, csv_text, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ class Page:
     """What goes into a template.
 
     Attributes:
-        words: names in the template with their text.
+        words: names in the template, with text, rows for the filter `table`, or anything else.
         pictures: by name, what draws each; none is drawn before it is needed.
         tables: by name, for CSV files.
     """
@@ -74,7 +74,7 @@ def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list
     settings = study.scales[scale]
     lab.used.clear()
     measured = study.measure(lab, settings)
-    claims = list(study.claims(measured, settings))
+    claims = [claim for claim in study.claims(measured, settings) if claim.comparisons]
     page, folder = study.page(measured, settings), out / name
     folder.mkdir(parents=True, exist_ok=True)
     for picture, draw in page.pictures.items():
@@ -108,6 +108,8 @@ def write_template(template: str, words: Mapping[str, Any], path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["table"] = markdown_table
+    environment.filters["thousands"] = "{:,}".format
     write_text(path, environment.get_template(template).render(words).rstrip() + "\n")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from string import Formatter
 from typing import Any
 
-__all__ = ["Row", "Rows", "csv_text", "markdown_table", "table"]
+__all__ = ["Row", "Rows", "Table", "csv_text", "markdown_table", "pivot", "table"]
 
 Row = Mapping[str, Any]
 
@@ -17,22 +18,33 @@ class Rows(list[Row]):
 
     def where(self, **tags: Any) -> Rows:
         """Those that have all of these tags."""
-        return Rows(row for row in self if all(row[name] == tag for name, tag in tags.items()))
+        return Rows(row for row in self if all(row.get(name) == tag for name, tag in tags.items()))
 
     def values(self, column: str = "distance") -> list[Any]:
         """One column."""
         return [row[column] for row in self]
 
     def levels(self, column: str) -> list[Any]:
-        """The different values of a column, in the order of their first row."""
-        return list(dict.fromkeys(row[column] for row in self))
+        """The different values of a column: words as they come first, numbers from the smallest."""
+        levels = list(dict.fromkeys(row[column] for row in self))
+        return sorted(levels) if all(isinstance(level, int | float) for level in levels) else levels
 
     def by(self, *columns: str) -> dict[Any, Rows]:
-        """Groups by one column, or by a tuple of several."""
+        """Groups by one column, or by a tuple of several, in the order of their levels."""
         groups: dict[Any, Rows] = {}
         for row in self:
             key = tuple(row[column] for column in columns)
-            groups.setdefault(key[0] if len(key) == 1 else key, Rows()).append(row)
+            groups.setdefault(key, Rows()).append(row)
+        orders = [{level: i for i, level in enumerate(self.levels(column))} for column in columns]
+        ordered = sorted(groups, key=lambda key: [o[k] for o, k in zip(orders, key, strict=True)])
+        return {key[0] if len(key) == 1 else key: groups[key] for key in ordered}
+
+    def named(self, text: str) -> dict[str, Rows]:
+        """Groups by the columns that a text names in braces, as `n_σ = {n_sigma}`, under it."""
+        columns = [name for _, name, _, _ in Formatter().parse(text) if name]
+        groups: dict[str, Rows] = {}
+        for rows in self.by(*columns).values():
+            groups.setdefault(text.format_map(rows[0]), Rows()).extend(rows)
         return groups
 
 
@@ -47,6 +59,28 @@ def table(rows: Iterable[Row], columns: str) -> Table:
     return [h for h, _ in pairs], [[row.get(name) for _, name in pairs] for row in rows]
 
 
+def pivot(
+    rows: Rows, index: Mapping[str, str], columns: str, cell: Callable[[Rows], str]
+) -> list[tuple[str, ...]]:
+    """A table of groups of rows, its header first.
+
+    Args:
+        rows: of all cells.
+        index: for each column at the left, its header and what it says, as `{sampler}`.
+        columns: what the others say, as `{extractor}, {objective}`.
+        cell: the text of a group; where there is no row it is empty.
+    """
+    lines = rows.named("\n".join(index.values()))
+    names = list(rows.named(columns))
+    body = []
+    for key, line in lines.items():
+        groups = line.named(columns)
+        body.append(
+            (*key.split("\n"), *(cell(groups[name]) if name in groups else "" for name in names))
+        )
+    return [(*index, *names), *body]
+
+
 def csv_text(content: Table) -> str:
     """The text of a CSV file."""
     stream = io.StringIO()
@@ -54,7 +88,7 @@ def csv_text(content: Table) -> str:
     return stream.getvalue()
 
 
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is left-aligned, the others are right-aligned."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def markdown_table(rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table of a header and rows; the first column is left-aligned, the others right."""
+    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in (rows[0], rule, *rows[1:]))
