@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,24 @@ def test_every_name_of_the_package_resolves(document):
     for text in quoted(document):
         if re.fullmatch(r"cascore(\.\w+)+", text):
             resolve(text)
+
+
+PAPER = sorted({text for text in quoted("docs/paper.md") if re.match(r"cascore\.\w", text)})
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_name_in_the_papers_table_is_defined_in_the_module_named(name):
+    """Imported there by accident is not enough; a package may offer what its own modules define."""
+    module, _, attribute = name.rpartition(".")
+    value = resolve(name)
+    if isinstance(value, type(re)):
+        return
+    if (home := getattr(value, "__module__", None)) and not isinstance(value, Mapping):
+        package = hasattr(importlib.import_module(module), "__path__")
+        assert home == module or (package and home.startswith(f"{module}.")), home
+    else:
+        source = Path(importlib.import_module(module).__file__).read_text(encoding="utf-8")
+        assert re.search(rf"^{attribute}\b.* = ", source, re.MULTILINE), name
 
 
 def test_a_name_that_is_none_does_not_resolve():
