@@ -34,8 +34,8 @@ def faces(tmp_path):
     content = {f"{number:06d}.jpg": face() for number in range(1, 7)}
     folder = tmp_path / "folder"
     (folder / "img_align_celeba").mkdir(parents=True)
-    for name, each in content.items():
-        (folder / "img_align_celeba" / name).write_bytes(each)
+    for name, item in content.items():
+        (folder / "img_align_celeba" / name).write_bytes(item)
     (folder / "list_eval_partition.txt").write_text(partition(PARTS))
     return content
 
@@ -57,8 +57,8 @@ def everything(original, start=0):
 def expected(faces, part):
     """CenterCrop(140): rows 39 to 178 and columns 19 to 158 of 218 x 178; then 64 x 64."""
     images = []
-    for number, each in enumerate(PARTS, start=1):
-        if each == part:
+    for number, item in enumerate(PARTS, start=1):
+        if item == part:
             pixels = np.asarray(Image.open(io.BytesIO(faces[f"{number:06d}.jpg"])))
             square = Image.fromarray(pixels[39:179, 19:159])
             images.append(np.asarray(square.resize((64, 64), Image.BILINEAR)).transpose(2, 0, 1))
@@ -69,12 +69,12 @@ def test_folder_and_archive_hold_the_official_parts_cropped_and_resized(faces, t
     members = {f"img_align_celeba/{name}": content for name, content in faces.items()}
     archive = zipped(tmp_path, {"img_align_celeba/": b"", "__MACOSX/a.jpg": b"x", **members})
     for source in (tmp_path / "folder", archive, archive / "img_align_celeba.zip"):
-        found = find_celeba(source)
-        assert (found.train.count, found.test.count) == (3, 2)
-        assert np.array_equal(everything(found.train), expected(faces, 0))
-        assert np.array_equal(everything(found.test), expected(faces, 2))
-        assert np.array_equal(everything(found.train, 2), expected(faces, 0)[2:])
-        assert "3 + 2 images, where the official set has 162,770 + 19,962" in found.record.source
+        result = find_celeba(source)
+        assert (result.train.count, result.test.count) == (3, 2)
+        assert np.array_equal(everything(result.train), expected(faces, 0))
+        assert np.array_equal(everything(result.test), expected(faces, 2))
+        assert np.array_equal(everything(result.train, 2), expected(faces, 0)[2:])
+        assert "3 + 2 images, where the official set has 162,770 + 19,962" in result.record.source
     assert sorted(path.name for path in archive.iterdir()) == [
         *("img_align_celeba.zip", "list_eval_partition.txt")
     ]  # nothing was unpacked

@@ -116,15 +116,15 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_holds_the_same_images_and_labels(form, tmp_path):
-    found = find_cifar10(FORMS[form](tmp_path))
-    assert (found.name, found.classes) == ("cifar-10", CLASSES)
+    result = find_cifar10(FORMS[form](tmp_path))
+    assert (result.name, result.classes) == ("cifar-10", CLASSES)
     cut = 5 * EACH
-    for original, part in ((found.train, slice(0, cut)), (found.test, slice(cut, None))):
+    for original, part in ((result.train, slice(0, cut)), (result.test, slice(cut, None))):
         assert original.count == len(LABELS[part])
         assert np.array_equal(original.labels, LABELS[part])
         assert np.array_equal(everything(original), PIXELS[part])
         assert np.array_equal(everything(original, 3), PIXELS[part][3:])
-    assert "20 + 4 images, where the official set has 50,000 + 10,000" in found.record.source
+    assert "20 + 4 images, where the official set has 50,000 + 10,000" in result.record.source
 
 
 def test_folders_of_images_hold_them_in_the_order_of_paths(tmp_path):
@@ -136,9 +136,9 @@ def test_folders_of_images_hold_them_in_the_order_of_paths(tmp_path):
     for split in ("train", "test"):  # every class in both, as in the real set
         for name in CLASSES:
             (root / split / name / "99.png").write_bytes(png(PIXELS[0]))
-    found = find_cifar10(root)
-    assert found.classes == CLASSES
-    for original, part in ((found.train, range(cut)), (found.test, range(cut, 6 * EACH))):
+    result = find_cifar10(root)
+    assert result.classes == CLASSES
+    for original, part in ((result.train, range(cut)), (result.test, range(cut, 6 * EACH))):
         expected = []
         for label in range(10):
             expected += [(label, PIXELS[i]) for i in part if LABELS[i] == label]
@@ -149,9 +149,9 @@ def test_folders_of_images_hold_them_in_the_order_of_paths(tmp_path):
         assert np.array_equal(everything(original, 5), stacked[5:])
     for split in ("train", "test"):  # an image beside the classes takes the labels away
         (root / split / "stray.png").write_bytes(png(PIXELS[1]))
-    found = find_cifar10(root)
-    assert found.classes == ()
-    assert found.test.labels is None
+    result = find_cifar10(root)
+    assert result.classes == ()
+    assert result.test.labels is None
 
 
 def member(name, kind, target=""):

@@ -103,13 +103,13 @@ def test_the_digits_are_those_of_scikit_learn_split_in_proportion():
     rows = pixels.reshape(-1, 64)
     # Every image once, with its label, whichever part it is in: no two of the 1,797 are equal.
     expected = sorted((*row, label) for row, label in zip(rows, oracle.target, strict=True))
-    found = sorted(
+    result = sorted(
         (*image.flatten().tolist(), int(label))
         for part in (train, test)
         for image, label in zip(part.images, part.labels, strict=True)
     )
     assert len(set(expected)) == 1797
-    assert found == expected
+    assert result == expected
     share = test.labels.bincount().numpy() / np.bincount(oracle.target)
     assert np.abs(share - 0.2).max() < 1 / 174  # each digit to within one image of a fifth
     assert torch.equal(train.images[0, 0], torch.from_numpy(pixels.reshape(-1, 8, 8)[1]))
@@ -225,15 +225,15 @@ def test_points_have_the_stated_counts_and_share_none(name):
     assert (train.points[:2000] - test.points).norm(dim=1).median() > 0.5
 
 
-@pytest.mark.parametrize(("split", "each"), [("train", 400), ("test", 80)])
-def test_the_25_gaussians_have_their_centres_weights_and_width(split, each):
+@pytest.mark.parametrize(("split", "weight"), [("train", 400), ("test", 80)])
+def test_the_25_gaussians_have_their_centres_weights_and_width(split, weight):
     points = load_points("25-gaussians", split).points.double().numpy() * 2.828
     nearest = np.rint(points / 2) * 2  # centres lie 40 deviations apart: no point is in doubt
     centres, counts = np.unique(nearest, axis=0, return_counts=True)
     assert sorted(map(tuple, centres)) == [
         (2 * i, 2 * j) for i in range(-2, 3) for j in range(-2, 3)
     ]
-    assert set(counts) == {each}
+    assert set(counts) == {weight}
     z = ((points - nearest) / 0.05).ravel()
     # Five standard errors of the mean and of the variance of n normal numbers.
     assert abs(z.mean()) < 5 / math.sqrt(z.size)

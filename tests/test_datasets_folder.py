@@ -119,8 +119,8 @@ def test_without_a_crop_the_image_is_stretched(tmp_path):
     array = pixels(4, 8, channels=1)
     save(tmp_path, TRAIN_NAME, array)
     means = array.astype(float).reshape(4, 4, 2).mean(axis=2)
-    found = only(tmp_path, size=4, crop="none", filter="box")[..., 0]
-    assert np.abs(found - means).max() <= 0.5 + 1e-9
+    result = only(tmp_path, size=4, crop="none", filter="box")[..., 0]
+    assert np.abs(result - means).max() <= 0.5 + 1e-9
 
 
 @pytest.mark.parametrize("name", ["lanczos", "bicubic", "bilinear", "box", "nearest"])

@@ -31,11 +31,11 @@ def images(count, kind, size=6):
 def test_it_is_that_of_all_pairs(kind, count):
     drawn = images(count, kind)
     distances = squareform(pdist(drawn.reshape(count, -1).double().numpy() / 255))
-    found = image_diameter(drawn)
-    assert found.exact
+    result = image_diameter(drawn)
+    assert result.exact
     # The square is a whole number; its root and the division round once each.
-    assert math.isclose(found.low, distances.max(), rel_tol=1e-14)
-    assert math.isclose(distances[found.pair], found.low, rel_tol=1e-14)
+    assert math.isclose(result.low, distances.max(), rel_tol=1e-14)
+    assert math.isclose(distances[result.pair], result.low, rel_tol=1e-14)
 
 
 def test_of_the_digits_and_of_black_and_white():
@@ -48,9 +48,9 @@ def test_of_the_digits_and_of_black_and_white():
 
 
 def test_images_near_the_mean_are_left_out():
-    found = image_diameter(images(4000, "few far out"))
-    assert found.exact
-    assert found.compared < 4000**2 / 4
+    result = image_diameter(images(4000, "few far out"))
+    assert result.exact
+    assert result.compared < 4000**2 / 4
 
 
 @pytest.mark.parametrize("kind", ["noise", "extremes", "few far out"])
@@ -58,13 +58,13 @@ def test_images_near_the_mean_are_left_out():
 def test_out_of_time_the_interval_still_holds_the_largest_distance(kind, work):
     drawn = images(1500, kind)
     distances = pdist(drawn.reshape(1500, -1).double().numpy() / 255)
-    found = image_diameter(drawn, largest_work=work)
-    assert found.low <= distances.max() * (1 + 1e-12)
-    assert found.high >= distances.max() * (1 - 1e-12)
+    result = image_diameter(drawn, largest_work=work)
+    assert result.low <= distances.max() * (1 + 1e-12)
+    assert result.high >= distances.max() * (1 - 1e-12)
     # One block of pairs more than the budget, at most.
-    assert found.compared * 108 <= work + 512**2 * 108
+    assert result.compared * 108 <= work + 512**2 * 108
     if kind == "noise":
-        assert not found.exact
+        assert not result.exact
 
 
 def at_distance(radius, count):
@@ -104,10 +104,10 @@ def furthest_among_those_behind():
 
 
 def test_a_furthest_pair_far_down_the_order_is_found():
-    found = image_diameter(far_apart_in_the_order())
-    assert found.exact
-    assert found.pair == (0, 1)
-    assert math.isclose(found.low * 255, 202, rel_tol=1e-14)
+    result = image_diameter(far_apart_in_the_order())
+    assert result.exact
+    assert result.pair == (0, 1)
+    assert math.isclose(result.low * 255, 202, rel_tol=1e-14)
 
 
 @pytest.mark.parametrize("make", [far_apart_in_the_order, furthest_among_those_behind])
@@ -115,14 +115,14 @@ def test_a_furthest_pair_far_down_the_order_is_found():
 def test_the_bound_covers_what_was_left_out_anywhere(make, blocks):
     drawn = make()
     largest = pdist(drawn.double().numpy() / 255).max()
-    found = image_diameter(drawn, largest_work=blocks * 512**2 * 400)
-    assert found.low <= largest * (1 + 1e-12)
-    assert found.high >= largest * (1 - 1e-12)
+    result = image_diameter(drawn, largest_work=blocks * 512**2 * 400)
+    assert result.low <= largest * (1 + 1e-12)
+    assert result.high >= largest * (1 - 1e-12)
 
 
 def test_equal_images_are_at_no_distance():
-    found = image_diameter(torch.full((700, 1, 4, 4), 9, dtype=torch.uint8))
-    assert (found.low, found.exact) == (0.0, True)
+    result = image_diameter(torch.full((700, 1, 4, 4), 9, dtype=torch.uint8))
+    assert (result.low, result.exact) == (0.0, True)
 
 
 @pytest.mark.parametrize("kind", ["noise", "few far out"])

@@ -16,25 +16,25 @@ CONTENT = bytes(range(256)) * 4000  # a megabyte, several chunks
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves CONTENT, notes the ranges that were asked for, and can be made to misbehave."""
+    """Serves CONTENT, notes the ranges that were requests for, and can be made to misbehave."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.content, self.asked = CONTENT, []
+        self.content, self.requests = CONTENT, []
         self.ranges, self.cut, self.status = True, None, None
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
-        asked = self.headers["Range"]
-        server.asked.append(asked)
+        requests = self.headers["Range"]
+        server.requests.append(requests)
         if server.status is not None:
             self.send_error(server.status)
             return
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if server.ranges else 0
+        start = int(re.fullmatch(r"bytes=(\d+)-", requests)[1]) if server.ranges else 0
         body = server.content[start:]
         self.send_response(206 if server.ranges else 200)
         self.send_header("Content-Length", str(len(body)))
@@ -60,8 +60,8 @@ def serving():
 
 @pytest.fixture
 def server():
-    with serving() as each:
-        yield each
+    with serving() as running:
+        yield running
 
 
 def file_of(server, content=CONTENT):
@@ -76,7 +76,7 @@ def test_a_file_is_fetched_checked_and_not_fetched_again(server, tmp_path):
     assert (tmp_path / "new" / "data.gz").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["data.gz"]
     assert sum(seen) == 2 * len(CONTENT)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -90,7 +90,7 @@ def test_an_interrupted_download_goes_on(server, tmp_path, ranges):
     seen = []
     download([file_of(server)], tmp_path, advice="or wait", progress=seen.append)
     assert (tmp_path / "data.gz").read_bytes() == CONTENT
-    assert server.asked[-1] == "bytes=300000-"
+    assert server.requests[-1] == "bytes=300000-"
     assert sum(seen) == len(CONTENT)
     assert not part.exists()
 
@@ -110,7 +110,7 @@ def test_a_file_that_is_there_but_wrong_is_fetched_anew(server, tmp_path):
     (tmp_path / "data.gz").rename(tmp_path / "data.gz.part")  # whole, and never checked
     download([file_of(server)], tmp_path, advice="or wait")
     assert (tmp_path / "data.gz").read_bytes() == CONTENT
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_offline_or_refused_is_one_line(server, tmp_path):

@@ -58,8 +58,8 @@ def everything(original, start=0):
 
 
 def test_both_databases_are_read_in_the_order_of_their_keys(photos, tmp_path):
-    found = find_lsun_church(tmp_path)
-    for split, original in (("train", found.train), ("test", found.test)):
+    result = find_lsun_church(tmp_path)
+    for split, original in (("train", result.train), ("test", result.test)):
         expected = np.stack(
             [photos[split][key].transpose(2, 0, 1) for key in sorted(photos[split])]
         )
@@ -68,7 +68,7 @@ def test_both_databases_are_read_in_the_order_of_their_keys(photos, tmp_path):
         assert original.labels is None
         assert np.array_equal(everything(original), expected)  # 64 x 64 stays as it is
         assert np.array_equal(everything(original, 2), expected[2:])
-    assert "9 + 3 images, where the official set has 126,227 + 300" in found.record.source
+    assert "9 + 3 images, where the official set has 126,227 + 300" in result.record.source
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_the_shorter_side_becomes_64_and_the_middle_is_cut_out(height, width, tm
     resized = Image.fromarray(image).resize((new_width, new_height), Image.BILINEAR)
     top, left = round((new_height - 64) / 2.0), round((new_width - 64) / 2.0)
     expected = np.asarray(resized)[top : top + 64, left : left + 64]
-    found = everything(find_lsun_church(tmp_path).train)[0].transpose(1, 2, 0)
-    assert np.array_equal(found, expected)
+    result = everything(find_lsun_church(tmp_path).train)[0].transpose(1, 2, 0)
+    assert np.array_equal(result, expected)
 
 
 def test_a_missing_database_is_named_with_what_to_do(photos, tmp_path):

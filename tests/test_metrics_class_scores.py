@@ -21,8 +21,8 @@ def unshuffled(logits: torch.Tensor, *, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("splits", [1, 4, 10])
 def test_torch_fidelity(splits: int) -> None:
     value, spread = REFERENCE[f"inception_score_{splits}"]
-    found = inception_score(unshuffled(LOGITS, seed=3), splits=splits, seed=3)
-    assert (found.value, found.spread) == pytest.approx((value, spread), rel=1e-12, abs=1e-13)
+    result = inception_score(unshuffled(LOGITS, seed=3), splits=splits, seed=3)
+    assert (result.value, result.spread) == pytest.approx((value, spread), rel=1e-12, abs=1e-13)
 
 
 def test_the_definition() -> None:
@@ -52,11 +52,11 @@ def test_extremes() -> None:
 def test_images_in_the_order_of_their_classes() -> None:
     # Cut without a shuffle, every part would hold a single class and score 1.
     sure = torch.eye(4).repeat_interleave(250, dim=0) * 20
-    found = inception_score(sure, splits=4, seed=0)
-    assert found.value == pytest.approx(4, rel=0.02)
-    assert found.error == pytest.approx(found.spread / math.sqrt(3))
-    assert found == inception_score(sure, splits=4, seed=0)
-    assert found != inception_score(sure, splits=4, seed=1)
+    result = inception_score(sure, splits=4, seed=0)
+    assert result.value == pytest.approx(4, rel=0.02)
+    assert result.error == pytest.approx(result.spread / math.sqrt(3))
+    assert result == inception_score(sure, splits=4, seed=0)
+    assert result != inception_score(sure, splits=4, seed=1)
 
 
 def test_logits_without_a_score() -> None:

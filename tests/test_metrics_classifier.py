@@ -91,16 +91,6 @@ def test_whitening_by_hand(tool: ModuleType) -> None:
     torch.testing.assert_close(network.features(pixels).abs(), expected.abs().float())
 
 
-def test_features_of_an_image_do_not_depend_on_its_company() -> None:
-    extractor, images = load_classifier("digits"), load_images("digits", "test").images
-    together = extractor(images)
-    assert len(images) > 256  # more than one internal batch
-    alone = torch.cat([extractor(images[i : i + 1]) for i in (0, 100, 300)])
-    torch.testing.assert_close(alone, together[[0, 100, 300]], rtol=1e-4, atol=1e-5)
-    assert not together.requires_grad
-    assert not extractor.network.training
-
-
 def test_the_distance_grows_with_noise_and_starts_at_the_floor() -> None:
     extractor = load_classifier("digits")
     train, test = (load_images("digits", split).images for split in ("train", "test"))

@@ -14,7 +14,6 @@ from cascore.metrics import (
     ExtractorIdentity,
     extract_features,
     feature_moments,
-    random_convolution,
 )
 
 
@@ -62,15 +61,6 @@ def test_images_may_come_in_any_parts(cuts: list[int], batch_size: int) -> None:
     assert streamed.batches == whole.batches
     full, rest = divmod(23, batch_size)
     assert whole.batches == [batch_size] * full + [rest] * (rest > 0)
-
-
-def test_the_lengths_of_parts_move_no_bit() -> None:
-    images, extractor = uint8(50, 1, 16, 16, seed=2), random_convolution()
-    whole = feature_moments(extractor, images, batch_size=20)
-    for size in (1, 3, 50):
-        parts = feature_moments(extractor, images.split(size), batch_size=20)
-        assert torch.equal(parts.mean, whole.mean)
-        assert torch.equal(parts.scatter, whole.scatter)
 
 
 def test_memory_does_not_grow_with_the_number_of_images() -> None:

@@ -99,7 +99,7 @@ def literal_random_convolution(image: np.ndarray) -> np.ndarray:
     """Raw features of one image [C, H, W] in [0, 1], by SciPy in float64."""
     extractor = random_convolution()
     x = 2 * np.broadcast_to(image, (3, *image.shape[1:])).astype(np.float64) - 1
-    found = []
+    result = []
     for stage, (kernel, offset) in enumerate(extractor.filters):
         if stage:
             height, width = x.shape[1] // 2, x.shape[2] // 2
@@ -121,8 +121,8 @@ def literal_random_convolution(image: np.ndarray) -> np.ndarray:
             for rows in (slice(top), slice(top, None))
             for columns in (slice(left), slice(left, None))
         ]
-        found.append(np.stack([quarter.mean((1, 2)) for quarter in quarters], axis=1).ravel())
-    return np.concatenate(found)
+        result.append(np.stack([quarter.mean((1, 2)) for quarter in quarters], axis=1).ravel())
+    return np.concatenate(result)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 24)])

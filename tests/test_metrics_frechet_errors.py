@@ -48,7 +48,7 @@ def jackknife(features: Tensor, reference: FeatureMoments) -> float:
     """Tukey's standard error, by leaving out every image in turn."""
     count = len(features)
     kept = [torch.cat([features[:i], features[i + 1 :]]) for i in range(count)]
-    values = [frechet_distance(observed(each), reference) for each in kept]
+    values = [frechet_distance(observed(item), reference) for item in kept]
     return spread(values) * (count - 1) / count**0.5
 
 
@@ -57,9 +57,9 @@ def test_the_error_is_that_of_leaving_out_every_image(count: int, tolerance: flo
     # The derivative and the difference of 1/N part at order D/N; with 5 images in 6 dimensions,
     # where every image spans a direction of its own, they only share the order of magnitude.
     features, reference = 1.4 * normal(count, seed=0) + 0.3, observed(normal(300, seed=1))
-    found = frechet_estimate(features, reference)
-    assert found.error == pytest.approx(jackknife(features, reference), rel=tolerance)
-    assert found.value == frechet_distance(observed(features), reference)
+    result = frechet_estimate(features, reference)
+    assert result.error == pytest.approx(jackknife(features, reference), rel=tolerance)
+    assert result.value == frechet_distance(observed(features), reference)
 
 
 def weighted(features: Tensor, weights: Tensor) -> FeatureMoments:
@@ -123,11 +123,11 @@ def test_the_limit_is_the_distance_of_the_distributions() -> None:
     for seed in range(100):
         features = 1.3 * normal(200, seed=seed)
         features[:, 0] += 0.6
-        found = frechet_extrapolated(features, standard_normal(), counts=(50, 100), seed=seed)
-        limits.append(found.limit)
-        errors.append(found.limit_error)
-        values.append(found.points[-1].value)
-        slopes.append(found.slope)
+        result = frechet_extrapolated(features, standard_normal(), counts=(50, 100), seed=seed)
+        limits.append(result.limit)
+        errors.append(result.limit_error)
+        values.append(result.points[-1].value)
+        slopes.append(result.slope)
     of_mean = spread(limits) / 10
     assert sum(limits) / 100 == pytest.approx(0.9, abs=4 * of_mean)
     # The distance of 200 images itself is away by more than that.
@@ -139,44 +139,44 @@ def test_the_limit_is_the_distance_of_the_distributions() -> None:
 def test_the_limit_of_a_perfect_generator_is_zero_and_the_slope_is_known() -> None:
     # Unit Gaussians in D dimensions: the mean is away by D / N, the roots of the eigenvalues of the
     # covariance by D (D + 1) / (4 N), next order D / (8 N) of it.
-    found = [
+    result = [
         frechet_extrapolated(normal(400, seed=seed), standard_normal(), counts=(100, 200), seed=0)
         for seed in range(60)
     ]
-    limits, slopes = [each.limit for each in found], [each.slope for each in found]
+    limits, slopes = [item.limit for item in result], [item.slope for item in result]
     assert sum(limits) / 60 == pytest.approx(0, abs=4 * spread(limits) / 60**0.5)
     assert sum(slopes) / 60 == pytest.approx(16.5, abs=4 * spread(slopes) / 60**0.5)
     # On the careful side, by √2 as the error of each distance.
-    assert spread(limits) < rms([each.limit_error for each in found]) < 2 * spread(limits)
+    assert spread(limits) < rms([item.limit_error for item in result]) < 2 * spread(limits)
 
 
 def test_points_and_fit() -> None:
     features, reference = 1.2 * normal(100, seed=5), observed(normal(300, seed=6))
-    found = frechet_extrapolated(features, reference, counts=(50, 20), seed=0)
-    assert [(point.count, point.sets) for point in found.points] == [(20, 5), (50, 2), (100, 1)]
+    result = frechet_extrapolated(features, reference, counts=(50, 20), seed=0)
+    assert [(point.count, point.sets) for point in result.points] == [(20, 5), (50, 2), (100, 1)]
     whole = frechet_estimate(features, reference)
-    last = found.points[-1]
+    last = result.points[-1]
     assert last.value == pytest.approx(whole.value, rel=1e-9)
     assert last.error == pytest.approx(whole.error, rel=1e-9)
     # numpy's weighted least squares; its weights multiply the residuals.
-    counts, values = zip(*((point.count, point.value) for point in found.points), strict=True)
+    counts, values = zip(*((point.count, point.value) for point in result.points), strict=True)
     inverse = [1 / count for count in counts]
     slope, limit = np.polyfit(inverse, values, 1, w=np.sqrt(counts))
-    assert (found.slope, found.limit) == pytest.approx((slope, limit), rel=1e-9)
+    assert (result.slope, result.limit) == pytest.approx((slope, limit), rel=1e-9)
     residuals = [v - limit - slope * i for v, i in zip(values, inverse, strict=True)]
-    assert found.misfit == pytest.approx(rms(residuals), rel=1e-6)
+    assert result.misfit == pytest.approx(rms(residuals), rel=1e-6)
     again = frechet_extrapolated(features, reference, counts=(20, 50), seed=0)
-    assert again == found
-    assert frechet_extrapolated(features, reference, counts=(20, 50), seed=1) != found
+    assert again == result
+    assert frechet_extrapolated(features, reference, counts=(20, 50), seed=1) != result
 
 
 def test_sets_of_a_point_are_disjoint() -> None:
     # Of equal images but one, exactly one of the sets that share them can hold it.
     features = torch.zeros(40, 1, dtype=torch.float64)
     features[17] = 100
-    found = frechet_extrapolated(features, standard_normal(1), counts=(4, 10), seed=0)
+    result = frechet_extrapolated(features, standard_normal(1), counts=(4, 10), seed=0)
     # Nine sets of 4 zeros are at (0 - 1)²; one has mean 25 and deviation 50.
-    assert found.points[0].value == pytest.approx((9 + 25**2 + 49**2) / 10, rel=1e-6)
+    assert result.points[0].value == pytest.approx((9 + 25**2 + 49**2) / 10, rel=1e-6)
 
 
 @pytest.mark.parametrize("counts", [(), (20,), (20, 20), (6, 20), (20, 100), (20, 101)])
@@ -206,13 +206,13 @@ def test_features_without_an_error() -> None:
 
 
 def test_constant_features_have_a_distance_and_no_error() -> None:
-    found = frechet_estimate(torch.ones(10, DIMENSION), standard_normal())
-    assert found.value == pytest.approx(2 * DIMENSION)
-    assert found.error == 0
+    result = frechet_estimate(torch.ones(10, DIMENSION), standard_normal())
+    assert result.value == pytest.approx(2 * DIMENSION)
+    assert result.error == 0
 
 
 def test_rounding_makes_no_point_negative() -> None:
     for seed in range(20):
         features = normal(30, seed=seed)
-        found = frechet_extrapolated(features, observed(features), counts=(10, 15), seed=0)
-        assert 0 <= found.points[-1].value < 1e-6
+        result = frechet_extrapolated(features, observed(features), counts=(10, 15), seed=0)
+        assert 0 <= result.points[-1].value < 1e-6

@@ -81,15 +81,15 @@ def test_every_layer_is_that_of_torch_fidelity(
     index: int, inception: Inception, reference: dict[str, np.ndarray], tool: ModuleType
 ) -> None:
     image = torch.from_numpy(reference[f"image_{index}"])[None]
-    found = tool.layers(inception.network, inception, image)
-    assert len(found) == 94 + 11  # convolutions and blocks
+    result = tool.layers(inception.network, inception, image)
+    assert len(result) == 94 + 11  # convolutions and blocks
     expected = {
         key.partition("/")[2]: values
         for key, values in reference.items()
         if key.startswith(f"layer_{index}/")
     }
-    assert found.keys() == expected.keys() - {"pixels"}
-    for name, values in found.items():
+    assert result.keys() == expected.keys() - {"pixels"}
+    for name, values in result.items():
         # Single activations after up to 48 convolutions in float32; 5e-6 was measured.
         assert relative_error(values, expected[name]) < 1e-4, name
 
@@ -263,9 +263,9 @@ def test_the_file_is_found_under_both_names(
     publish(path)
     (tmp_path / "inception").mkdir()
     (tmp_path / "inception" / name).symlink_to(path)
-    found = load_extractor("inception", root=tmp_path, image_shape=(1, 28, 28))
-    assert found.identity.name == "inception"
-    assert found.dimension == 2048
+    result = load_extractor("inception", root=tmp_path, image_shape=(1, 28, 28))
+    assert result.identity.name == "inception"
+    assert result.dimension == 2048
     assert download_inception(tmp_path) == tmp_path / "inception" / name
     with pytest.raises(InputError, match="1 or 3"):
         load_extractor("inception", root=tmp_path, image_shape=(4, 28, 28))
@@ -285,8 +285,8 @@ def test_download_counts_and_verifies(
     megabytes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
-    found = download_inception(tmp_path / "a", progress=counted.append)
-    assert found.read_bytes() == megabytes.read_bytes()
+    result = download_inception(tmp_path / "a", progress=counted.append)
+    assert result.read_bytes() == megabytes.read_bytes()
     assert sum(counted) == megabytes.stat().st_size
     monkeypatch.setattr(module, "INCEPTION_SHA256", "0" * 64)
     with pytest.raises(InputError, match=r"gives other bytes .*thrown away.*put it into"):

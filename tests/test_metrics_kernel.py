@@ -56,10 +56,10 @@ def torchmetrics_distance(x: Tensor, y: Tensor, **settings: int) -> float:
 @pytest.mark.parametrize("chunk", [1, 4, 1024])
 def test_the_definition(n: int, m: int, chunk: int) -> None:
     x, y = normal(n, 3, seed=0) + 0.5, normal(m, 3, seed=1)
-    found = kernel_distance(x, y, chunk=chunk)
-    assert found.value == pytest.approx(by_pairs(x, y), rel=1e-12)
-    assert (found.count, found.reference_count) == (n, m)
-    assert found.error == pytest.approx(kernel_distance(x, y).error, rel=1e-9)
+    result = kernel_distance(x, y, chunk=chunk)
+    assert result.value == pytest.approx(by_pairs(x, y), rel=1e-12)
+    assert (result.count, result.reference_count) == (n, m)
+    assert result.error == pytest.approx(kernel_distance(x, y).error, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["similar", "collapsed", "wide", "far"])
@@ -103,12 +103,12 @@ def test_no_bias_and_the_spread_that_is_promised(shift: float, n: int, m: int) -
     # In closed form for two points each: E k(x, y) of independent normals. Here the oracle is a
     # single pair of sets a hundred times as large.
     truth = kernel_distance(normal(6000, 4, seed=0) + shift, normal(6000, 4, seed=1))
-    found = [
+    result = [
         kernel_distance(normal(n, 4, seed=2 * s) + shift, normal(m, 4, seed=2 * s + 1))
         for s in range(1, 301)
     ]
-    values = torch.tensor([each.value for each in found])
-    errors = torch.tensor([each.error for each in found])
+    values = torch.tensor([item.value for item in result])
+    errors = torch.tensor([item.error for item in result])
     tolerance = 4 * float(values.std()) / 300**0.5 + 4 * truth.error
     assert float(values.mean()) == pytest.approx(truth.value, abs=tolerance)
     # 300 draws of a skewed value: the spread is known to about 6 %.
@@ -116,12 +116,12 @@ def test_no_bias_and_the_spread_that_is_promised(shift: float, n: int, m: int) -
 
 
 def test_equal_distributions_score_zero_on_average_with_a_careful_error() -> None:
-    found = [
+    result = [
         kernel_distance(normal(50, 4, seed=2 * s), normal(80, 4, seed=2 * s + 1))
         for s in range(300)
     ]
-    values = torch.tensor([each.value for each in found])
-    ratio = torch.tensor([each.error for each in found]).square().mean().sqrt() / values.std()
+    values = torch.tensor([item.value for item in result])
+    ratio = torch.tensor([item.error for item in result]).square().mean().sqrt() / values.std()
     assert float(values.mean()) == pytest.approx(0, abs=4 * float(values.std()) / 300**0.5)
     assert values.min() < 0  # unbiased: not clamped
     # Noise can only raise the estimated variance here: by half at most, in the deviation a quarter.
@@ -130,5 +130,5 @@ def test_equal_distributions_score_zero_on_average_with_a_careful_error() -> Non
 
 def test_constant_features() -> None:
     # All kernels are (1 + 1)³.
-    found = kernel_distance(torch.ones(4, 3), torch.ones(6, 3))
-    assert (found.value, found.error) == pytest.approx((0, 0), abs=1e-6)
+    result = kernel_distance(torch.ones(4, 3), torch.ones(6, 3))
+    assert (result.value, result.error) == pytest.approx((0, 0), abs=1e-6)

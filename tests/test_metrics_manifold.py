@@ -32,17 +32,17 @@ def balls(points: Tensor, centres: Tensor, k: int) -> np.ndarray:
 def test_torch_fidelity(name: str, k: int) -> None:
     generated, real = (torch.from_numpy(REFERENCE[key]) for key in (name, "real"))
     precision, recall = REFERENCE[f"{name}_precision_recall_{k}"]
-    found = precision_recall(generated, real, neighbours=k)
+    result = precision_recall(generated, real, neighbours=k)
     # The reference's means of 0 and 1 are in float32.
-    assert (found.precision, found.recall) == pytest.approx((precision, recall), rel=1e-6)
+    assert (result.precision, result.recall) == pytest.approx((precision, recall), rel=1e-6)
 
 
 def test_a_collapsed_generator_is_precise_and_forgets() -> None:
     real = normal(300, 8, seed=0)
     collapsed = 0.1 * normal(200, 8, seed=1)
-    found = precision_recall(collapsed, real)
-    assert found.precision > 0.95
-    assert found.recall < 0.05
+    result = precision_recall(collapsed, real)
+    assert result.precision > 0.95
+    assert result.recall < 0.05
     scattered = precision_recall(3 * normal(200, 8, seed=2), real)
     assert scattered.precision < 0.05
     assert scattered.recall > 0.95
@@ -80,12 +80,12 @@ def test_density_and_coverage_of_equal_distributions() -> None:
     # A new point is within the k-th neighbour of a ball among N with probability k / N, whatever
     # the distribution: the density is 1 on average. That none of N is, among N - 1 others, has
     # probability C(N - 1, k) / C(2 N - 1, k).
-    found = [
+    result = [
         density_coverage(normal(60, 3, seed=2 * s), normal(60, 3, seed=2 * s + 1))
         for s in range(200)
     ]
-    density = torch.tensor([each.density for each in found])
-    coverage = torch.tensor([each.coverage for each in found])
+    density = torch.tensor([item.density for item in result])
+    coverage = torch.tensor([item.coverage for item in result])
     expected = 1 - math.comb(59, 5) / math.comb(119, 5)
     assert float(density.mean()) == pytest.approx(1, abs=4 * float(density.std()) / 200**0.5)
     assert float(coverage.mean()) == pytest.approx(
@@ -112,24 +112,24 @@ def test_errors_are_the_spread_of_what_they_cover() -> None:
 
 def test_the_error_of_a_share_by_hand() -> None:
     # Agresti & Coull: 2 more hits and 2 more misses. Far away no sample is in any ball: 2 of 104.
-    found = precision_recall(normal(100, 3, seed=7) + 50, normal(80, 3, seed=8))
-    assert (found.precision, found.recall) == (0, 0)
-    assert found.precision_error == pytest.approx(math.sqrt(2 / 104 * 102 / 104 / 104))
-    assert found.recall_error == pytest.approx(math.sqrt(2 / 84 * 82 / 84 / 84))
+    result = precision_recall(normal(100, 3, seed=7) + 50, normal(80, 3, seed=8))
+    assert (result.precision, result.recall) == (0, 0)
+    assert result.precision_error == pytest.approx(math.sqrt(2 / 104 * 102 / 104 / 104))
+    assert result.recall_error == pytest.approx(math.sqrt(2 / 84 * 82 / 84 / 84))
     filled = density_coverage(normal(100, 3, seed=7) + 50, normal(80, 3, seed=8))
     assert (filled.density, filled.coverage) == (0, 0)
-    assert filled.coverage_error == found.recall_error
+    assert filled.coverage_error == result.recall_error
 
 
 def test_equal_features_are_in_each_others_balls() -> None:
     # Radius 0; an expansion of the squared distance would decide by its rounding. Far from 0, too.
     constant = torch.full((20, 33), 1e4 / 3)
-    found = precision_recall(constant, constant)
-    assert (found.precision, found.recall) == (1, 1)
+    result = precision_recall(constant, constant)
+    assert (result.precision, result.recall) == (1, 1)
     assert density_coverage(constant, constant).coverage == 1
     copies = normal(30, 33, seed=9).repeat_interleave(5, dim=0) + 1000
-    found = precision_recall(copies, copies)
-    assert (found.precision, found.recall) == (1, 1)
+    result = precision_recall(copies, copies)
+    assert (result.precision, result.recall) == (1, 1)
     # Each sample lies in the balls of all five copies, k = 3 being fewer than the other four.
     assert density_coverage(copies, copies, neighbours=3).density == pytest.approx(5 / 3)
     apart = precision_recall(constant + 1, constant)

@@ -48,26 +48,26 @@ def test_uniform_labels_have_the_bias_of_a_finite_sample() -> None:
 def test_errors_by_hand() -> None:
     # Counts 4, 1, 1 of 5 modes: two classes were hit once, 5/6 (2 - 4/6) = 10/9. The variance of
     # log 5q is that of log 4 with probability 4/6: (log 4)² 2/9, over N; noise 2 / (2 · 36).
-    found = mode_coverage(torch.tensor([0, 0, 1, 2, 0, 0]), 5)
-    assert found.covered_error == pytest.approx(math.sqrt(10 / 9))
-    assert found.kl_error == pytest.approx(math.sqrt(math.log(4) ** 2 * 2 / 9 / 6 - 1 / 36))
-    assert found.kl_floor == pytest.approx(4 / 12)
+    result = mode_coverage(torch.tensor([0, 0, 1, 2, 0, 0]), 5)
+    assert result.covered_error == pytest.approx(math.sqrt(10 / 9))
+    assert result.kl_error == pytest.approx(math.sqrt(math.log(4) ** 2 * 2 / 9 / 6 - 1 / 36))
+    assert result.kl_floor == pytest.approx(4 / 12)
 
 
 @pytest.mark.parametrize("power", [0, 1, 3])
 def test_errors_are_the_spread_over_new_samples(power: int) -> None:
     generator = torch.Generator().manual_seed(1)
     weights = torch.arange(1, 101).double() ** power
-    found = [
+    result = [
         mode_coverage(torch.multinomial(weights, 2000, replacement=True, generator=generator), 100)
         for _ in range(300)
     ]
-    values = torch.tensor([each.kl for each in found])
-    errors = torch.tensor([each.kl_error for each in found])
+    values = torch.tensor([item.kl for item in result])
+    errors = torch.tensor([item.kl_error for item in result])
     # 300 draws know a spread to 4 %; the estimate's own bias is of order modes / N = 5 %.
     assert float(errors.square().mean().sqrt()) == pytest.approx(float(values.std()), rel=0.15)
-    covered = torch.tensor([each.covered for each in found], dtype=torch.float64)
-    jackknife = torch.tensor([each.covered_error for each in found]).square().mean().sqrt()
+    covered = torch.tensor([item.covered for item in result], dtype=torch.float64)
+    jackknife = torch.tensor([item.covered_error for item in result]).square().mean().sqrt()
     assert float(covered.std()) <= float(jackknife) * 1.1 + 1e-9  # never on the careless side
 
 

@@ -17,35 +17,35 @@ def uniform(*shape: int, seed: int) -> Tensor:
 @pytest.mark.parametrize("k", [1, 4, 20])
 def test_brute_force(k: int, chunk: int) -> None:
     queries, references = uniform(8, 1, 3, 3, seed=0), uniform(20, 1, 3, 3, seed=1)
-    found = nearest_neighbours(queries, references, k=k, chunk=chunk)
+    result = nearest_neighbours(queries, references, k=k, chunk=chunk)
     q, r = queries.double().numpy(), references.double().numpy()
     distances = np.sqrt(((q[:, None] - r[None]) ** 2).sum(axis=(2, 3, 4)))
     order = distances.argsort(axis=1)[:, :k]
-    np.testing.assert_array_equal(found.index, order)
+    np.testing.assert_array_equal(result.index, order)
     np.testing.assert_allclose(
-        found.distance, np.take_along_axis(distances, order, axis=1), rtol=1e-14
+        result.distance, np.take_along_axis(distances, order, axis=1), rtol=1e-14
     )
 
 
 def test_a_copy_has_distance_zero() -> None:
     references = uniform(50, 784, seed=2)
-    found = nearest_neighbours(references[10:13], references)
-    assert found.index[:, 0].tolist() == [10, 11, 12]
-    assert found.distance[:, 0].tolist() == [0, 0, 0]
+    result = nearest_neighbours(references[10:13], references)
+    assert result.index[:, 0].tolist() == [10, 11, 12]
+    assert result.distance[:, 0].tolist() == [0, 0, 0]
 
 
 def test_float32_would_confuse_these() -> None:
     # Squares near 1e8 leave float32 a spacing of 8; the neighbours differ by 0.04 in squares.
     queries = torch.full((1, 2), 1e4)
     references = torch.tensor([[1e4 + 0.25, 1e4], [1e4, 1e4 - 0.125], [1e4 + 0.5, 1e4]])
-    found = nearest_neighbours(queries, references, k=3)
-    assert found.index.tolist() == [[1, 0, 2]]
-    assert found.distance.tolist() == [[0.125, 0.25, 0.5]]
+    result = nearest_neighbours(queries, references, k=3)
+    assert result.index.tolist() == [[1, 0, 2]]
+    assert result.distance.tolist() == [[0.125, 0.25, 0.5]]
 
 
 def test_no_query_is_no_neighbour() -> None:
-    found = nearest_neighbours(torch.empty(0, 4), uniform(3, 4, seed=3), k=2)
-    assert found.distance.shape == found.index.shape == (0, 2)
+    result = nearest_neighbours(torch.empty(0, 4), uniform(3, 4, seed=3), k=2)
+    assert result.distance.shape == result.index.shape == (0, 2)
 
 
 def test_inputs_without_neighbours() -> None:
@@ -72,9 +72,9 @@ def test_memorisation_ratio_by_hand() -> None:
     train = samples + torch.tensor([[0.1], [0.2], [0.2], [0.1]])
     held_out = samples + torch.tensor([[0.3], [0.4], [0.2], [0.1]])
     # Medians of four: (0.1, 0.1, 0.2, 0.2) is 0.15, (0.1, 0.2, 0.3, 0.4) is 0.25.
-    found = memorisation_ratio(samples, train, held_out, seed=0)
-    assert found.ratio == pytest.approx(0.15 / 0.25, rel=1e-5)
-    assert (found.count, found.references) == (4, 4)
+    result = memorisation_ratio(samples, train, held_out, seed=0)
+    assert result.ratio == pytest.approx(0.15 / 0.25, rel=1e-5)
+    assert (result.count, result.references) == (4, 4)
 
 
 def test_memorisation_ratio_tells_copying_from_generalising() -> None:
@@ -89,43 +89,43 @@ def test_memorisation_ratio_tells_copying_from_generalising() -> None:
     ]
     assert float(distances[0] / distances[1]) < 0.95
     copies = train[:200] + noise
-    found = memorisation_ratio(copies, train[:200], held_out, seed=0)
-    assert found.ratio < 0.1
-    assert found.error < 0.01
+    result = memorisation_ratio(copies, train[:200], held_out, seed=0)
+    assert result.ratio < 0.1
+    assert result.error < 0.01
 
 
 def test_memorisation_ratio_depends_on_the_seed_alone() -> None:
     train, held_out, samples = (uniform(n, 3, seed=n) for n in (90, 30, 20))
-    found = [memorisation_ratio(samples, train, held_out, seed=seed) for seed in (1, 1, 2)]
-    assert found[0] == found[1]
-    assert found[0].ratio != found[2].ratio
-    assert found[0].references == 30
+    result = [memorisation_ratio(samples, train, held_out, seed=seed) for seed in (1, 1, 2)]
+    assert result[0] == result[1]
+    assert result[0].ratio != result[2].ratio
+    assert result[0].references == 30
 
 
 def test_the_error_of_the_memorisation_ratio_is_its_spread_over_new_samples() -> None:
     train, held_out = uniform(200, 8, seed=8), uniform(200, 8, seed=9)
-    found = [
+    result = [
         memorisation_ratio(uniform(300, 8, seed=10 + s), train, held_out, seed=s)
         for s in range(100)
     ]
-    spread = float(torch.tensor([each.ratio for each in found]).std())
-    errors = torch.tensor([each.error for each in found])
+    spread = float(torch.tensor([item.ratio for item in result]).std())
+    errors = torch.tensor([item.error for item in result])
     # 100 draws know the spread to 7 %; the bootstrap of a median overstates a little.
     assert float(errors.square().mean().sqrt()) == pytest.approx(spread, rel=0.25)
 
 
 def test_one_sample_has_a_ratio_and_nothing_to_resample() -> None:
-    found = memorisation_ratio(
+    result = memorisation_ratio(
         uniform(1, 3, seed=1), *(uniform(9, 3, seed=s) for s in (2, 3)), seed=0
     )
-    assert found.ratio > 0
-    assert found.error == math.inf
+    assert result.ratio > 0
+    assert result.error == math.inf
 
 
 def test_memorisation_ratio_without_a_ratio() -> None:
     images = uniform(5, 4, seed=6)
-    found = memorisation_ratio(images, uniform(5, 4, seed=7), images, seed=0)
-    assert found.ratio == found.error == math.inf
+    result = memorisation_ratio(images, uniform(5, 4, seed=7), images, seed=0)
+    assert result.ratio == result.error == math.inf
     with pytest.raises(InputError, match="repeats is 1"):
         memorisation_ratio(images, images, images, repeats=1, seed=0)
     for name, sets in {

@@ -26,7 +26,7 @@ class Source:
     """Originals of random images in blocks of four, which note what was asked and may break."""
 
     def __init__(self, name="pictures", *, labels=True, files=()):
-        self.asked, self.break_at, self.error = [], None, KeyboardInterrupt
+        self.starts, self.break_at, self.error = [], None, KeyboardInterrupt
         self.pixels = {
             split: GENERATOR.integers(0, 256, (count, 3, 5, 4), dtype=np.uint8)
             for split, count in COUNTS.items()
@@ -45,7 +45,7 @@ class Source:
 
     def _original(self, split):
         def blocks(start):
-            self.asked.append((split, start))
+            self.starts.append((split, start))
             for first in range(start, COUNTS[split], 4):
                 if self.break_at == (split, first):
                     raise self.error
@@ -113,12 +113,12 @@ def test_an_interrupted_preparation_goes_on_where_it_was(at, error, tmp_path):
     assert not (tmp_path / "pictures").exists()  # nothing that could be taken for a whole set
     with pytest.raises(InputError, match="there is no data set 'pictures'"):
         load("pictures", "train", root=tmp_path)
-    source.break_at, source.asked = None, []
+    source.break_at, source.starts = None, []
     seen = []
     prepare(source.originals, root=tmp_path, progress=seen.append, notify=notes.append)
     split, first = at
     expected = [("train", first), ("test", 0)] if split == "train" else [("train", 30), at]
-    assert source.asked == expected
+    assert source.starts == expected
     assert sum(seen) == 37
     done = first if split == "train" else 30 + first
     message = f"going on after {done} images of an interrupted preparation"
@@ -135,7 +135,7 @@ def test_other_files_do_not_go_on_with_the_pixels_of_the_first(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         prepare(first.originals, root=tmp_path)
     prepare(second.originals, root=tmp_path)
-    assert second.asked == [("train", 0), ("test", 0)]
+    assert second.starts == [("train", 0), ("test", 0)]
     loaded = load_images("pictures", "train", root=tmp_path)
     assert np.array_equal(loaded.images.numpy(), second.pixels["train"])
 
@@ -149,9 +149,9 @@ def test_pixels_on_the_disk_that_are_not_those_noted_are_read_anew(lost, tmp_pat
         prepare(source.originals, root=tmp_path)
     part = tmp_path / ".pictures.partial" / "train.npy"
     part.write_bytes(part.read_bytes()[:200] if lost else part.read_bytes() + bytes(10_000))
-    source.break_at, source.asked = None, []
+    source.break_at, source.starts = None, []
     prepare(source.originals, root=tmp_path)
-    assert source.asked[0] == ("train", 0 if lost else 16)
+    assert source.starts[0] == ("train", 0 if lost else 16)
     whole = (tmp_path / "pictures" / "train.npy").stat().st_size
     assert whole == 128 + source.pixels["train"].nbytes  # an .npy header has 128 bytes here
     loaded = load_images("pictures", "train", root=tmp_path)
@@ -190,17 +190,17 @@ def test_a_killed_process_goes_on(tmp_path):
     assert len(notes) == 1
     assert notes[0].startswith("going on after")
     for split in COUNTS:
-        found = load_images("photos", split, root=tmp_path / "root")
-        assert found.digest == load_images(f"folder:{folder}", split).digest
+        result = load_images("photos", split, root=tmp_path / "root")
+        assert result.digest == load_images(f"folder:{folder}", split).digest
 
 
 def test_prepared_again_it_is_left_as_it_is(tmp_path):
     source, notes = Source(), []
     prepare(source.originals, root=tmp_path)
     before = (tmp_path / "pictures" / "record.json").stat().st_mtime_ns
-    source.asked = []
+    source.starts = []
     prepare(source.originals, root=tmp_path, notify=notes.append)
-    assert source.asked == []
+    assert source.starts == []
     assert "was prepared before" in notes[0]
     assert (tmp_path / "pictures" / "record.json").stat().st_mtime_ns == before
 

@@ -111,9 +111,9 @@ def test_a_stacked_set_can_itself_be_prepared(idx_files, tmp_path, monkeypatch):
     monkeypatch.setattr("cascore.data.stacked._COUNT", {"train": 50, "test": 20})
     expected = load_images("stacked-mnist", "train", root=idx_files)
     prepare(find_originals("stacked-mnist", idx_files), root=tmp_path)
-    found = load_images("stacked-mnist", "train", root=tmp_path)
-    assert found.digest == expected.digest
-    assert found.record.preparation == expected.record.preparation
+    result = load_images("stacked-mnist", "train", root=tmp_path)
+    assert result.digest == expected.digest
+    assert result.record.preparation == expected.record.preparation
 
 
 def test_without_the_grey_set_the_error_is_its_own():

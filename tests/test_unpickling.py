@@ -22,17 +22,17 @@ BATCH = {
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_what_numpy_pickles_comes_out_as_it_went_in(protocol, order):
     batch = BATCH | {b"data": np.asarray(DATA, order=order)}
-    found = unpickle_arrays(pickle.dumps(batch, protocol=protocol), path="batch")
-    assert found.keys() == batch.keys()
-    assert np.array_equal(found[b"data"], DATA)
-    assert found[b"data"].dtype == np.uint8
-    assert all(found[key] == batch[key] for key in batch if key != b"data")
+    result = unpickle_arrays(pickle.dumps(batch, protocol=protocol), path="batch")
+    assert result.keys() == batch.keys()
+    assert np.array_equal(result[b"data"], DATA)
+    assert result[b"data"].dtype == np.uint8
+    assert all(result[key] == batch[key] for key in batch if key != b"data")
 
 
 def python_2(shape, content, *, kind=b"u1", fortran=b"\x89"):
     """{'data': array, 'labels': [3, 4]} as Python 2 wrote it, instruction by instruction."""
     size = struct.pack("<i", len(content))
-    sizes = b"".join(b"J" + struct.pack("<i", each) for each in shape)
+    sizes = b"".join(b"J" + struct.pack("<i", item) for item in shape)
     return (
         b"\x80\x02}q\x00(U\x04dataq\x01"
         b"cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b\x87Rq\x04"
@@ -47,11 +47,11 @@ def python_2(shape, content, *, kind=b"u1", fortran=b"\x89"):
 
 
 def test_a_pickle_of_python_2_is_read():
-    found = unpickle_arrays(python_2((2, 3), b"abcdef"), path="batch")
-    assert found[b"data"].tolist() == [[97, 98, 99], [100, 101, 102]]
-    assert found[b"labels"] == [3, 4]
-    found = unpickle_arrays(python_2((2, 3), b"abcdef", fortran=b"\x88"), path="batch")
-    assert found[b"data"].tolist() == [[97, 99, 101], [98, 100, 102]]
+    result = unpickle_arrays(python_2((2, 3), b"abcdef"), path="batch")
+    assert result[b"data"].tolist() == [[97, 98, 99], [100, 101, 102]]
+    assert result[b"labels"] == [3, 4]
+    result = unpickle_arrays(python_2((2, 3), b"abcdef", fortran=b"\x88"), path="batch")
+    assert result[b"data"].tolist() == [[97, 99, 101], [98, 100, 102]]
 
 
 def global_call(module, name, argument):
