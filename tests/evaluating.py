@@ -7,7 +7,7 @@ from cascore.experiment.settings import Sampler
 from cascore.pixels import save_png
 
 CPU = torch.device("cpu")
-SAMPLER = Sampler(steps=4)
+SAMPLER = Sampler(calls=4)
 
 
 def ask(path, **settings):

@@ -96,7 +96,7 @@ def test_the_papers_settings_are_taken_by_name(trained, tmp_path):
 
 def test_sample_writes_pictures_sheets_and_a_record(trained, tmp_path):
     out = tmp_path / "pictures"
-    assert run("sample", trained, "--count", 3, "--seed", 7, "--steps", 4, "--out", out) == 0
+    assert run("sample", trained, "--count", 3, "--seed", 7, "--calls", 4, "--out", out) == 0
     record = json.loads((out / "record.json").read_text())
     assert (record["nfe"], record["first_seed"], record["step"]) == (4, 7, 3)
     assert record["sampler"]["kappa"] == 2.5
@@ -107,7 +107,7 @@ def test_sample_writes_pictures_sheets_and_a_record(trained, tmp_path):
 
 def test_a_picture_depends_on_its_seed_alone(trained, tmp_path):
     for name, first, count in (("many", 0, 5), ("one", 3, 1)):
-        arguments = ("--count", count, "--seed", first, "--steps", 3, "--batch-size", 2)
+        arguments = ("--count", count, "--seed", first, "--calls", 3, "--batch-size", 2)
         assert run("sample", trained, *arguments, "--out", tmp_path / name) == 0
     picture = "denoised/seed-00000003.png"
     assert (tmp_path / "many" / picture).read_bytes() == (tmp_path / "one" / picture).read_bytes()
@@ -115,7 +115,7 @@ def test_a_picture_depends_on_its_seed_alone(trained, tmp_path):
 
 def test_evaluate_prints_a_table_and_writes_records(trained, tmp_path, capsys):
     out = tmp_path / "records.json"
-    assert run("evaluate", trained, "--count", 40, "--steps", 2, "--out", out) == 0
+    assert run("evaluate", trained, "--count", 40, "--calls", 2, "--out", out) == 0
     assert "denoised" in capsys.readouterr().out
     distances = [each for each in read_measurements(out) if each.metric == "frechet"]
     assert [(each.images.form, each.references[0].count) for each in distances] == [
@@ -127,7 +127,7 @@ def test_evaluate_prints_a_table_and_writes_records(trained, tmp_path, capsys):
 
 def test_evaluations_of_a_run_lie_in_it_and_are_compared(trained, capsys):
     for steps in (2, 3):
-        asked = ("--count", 20, "--steps", steps, "--metrics", "frechet", "--device", "cpu")
+        asked = ("--count", 20, "--calls", steps, "--metrics", "frechet", "--device", "cpu")
         assert run("evaluate", trained, *asked) == 0
     names = sorted(path.name for path in (trained / "evaluations").iterdir())
     assert names == [
@@ -191,6 +191,7 @@ def mistakes(trained, tmp_path):
     (foreign / "experiment.json").write_text(json.dumps(experiment))
     page = tmp_path / "page.pth"
     page.write_text("<!DOCTYPE html>")
+    als = ("--method", "als", "--n-sigma", "5")
     cifar10 = ("--network", "cifar10-ncsnv2")
     damaged = tmp_path / "damaged"
     damaged.mkdir()
@@ -199,7 +200,7 @@ def mistakes(trained, tmp_path):
     return [
         (("train", "digit"), "digits"),
         (("train", "digits", "--train.stepz", "3"), "--train.steps"),
-        (("train", "digits", "--train.steps", "0"), "steps"),
+        (("train", "digits", "--train.steps", "0"), "--train.steps must be at least 1, not 0"),
         (("train", "digits", "--data.name", "nothing"), "nothing"),
         (("train", "digits", "--data.name", f"folder:{empty}"), "no image"),
         (("train", "digits", "--data.name", f"folder:{broken}"), "a.png"),
@@ -209,9 +210,9 @@ def mistakes(trained, tmp_path):
         (("train", "digits", "--out", trained), "another experiment"),
         (("sample", tmp_path / "absent"), "absent"),
         (("sample", empty), "neither a run nor a model directory"),
-        (("sample", damaged), "does not describe a model"),
-        (("evaluate", damaged), "does not describe a model"),
-        (("info", damaged), "does not describe a model"),
+        (("sample", damaged), "format_version is None"),
+        (("evaluate", damaged), "format_version is None"),
+        (("info", damaged), "format_version is None"),
         (("convert", page, tmp_path / "out"), "--network"),
         (("convert", page, tmp_path / "out", "--network", "cifar"), "cifar10-ncsnv2"),
         (("convert", page, tmp_path / "out", *cifar10), "web page"),
@@ -229,10 +230,25 @@ def mistakes(trained, tmp_path):
         (("sample", trained, "--count", "0"), "count"),
         (("sample", trained, "--seed", "-1"), "seeds"),
         (("sample", trained, "--eta", "5"), "kappa in [1, inf]"),
-        (("sample", trained, "--eta", "0.5", "--kappa", "2"), "at most one"),
+        (("sample", trained, "--eta", "0.5", "--kappa", "2"), "--kappa and --eta"),
         (("sample", trained, "--kappa", "0.5"), "kappa"),
-        (("sample", trained, "--steps", "0"), "steps"),
-        (("sample", trained, "--like", "figure-2", "--steps", "3"), "leave out the others"),
+        (("sample", trained, "--calls", "0"), "--calls must be at least 1, not 0"),
+        (("sample", trained, "--steps", "12"), "--calls"),
+        (("sample", trained, "--steps=None"), "--levels all"),
+        (("tune", trained, "--steps", "12"), "--calls"),
+        (("evaluate", trained, "--steps", "12"), "--calls"),
+        (("sample", trained, "--calls", "3", "--levels", "all"), "not both"),
+        (("sample", trained, "--method", "als", "--order", "2"), "--order 2 is for --method cas"),
+        (("sample", trained, *als, "--calls", "12"), "give 10 or 15"),
+        (("sample", trained, "--n-sigma", "5"), "--levels all"),
+        (("sample", trained, "--like", "figure-2", "--order", "2"), "leave out the others"),
+        (("sampel", trained), "did you mean sample?"),
+        (("train",), "cascore train digits"),
+        (("train", empty), f"cascore train folder:{empty}"),
+        (("train", "./photos"), "folder:./photos"),
+        (("train", "digits", "--minutes", "3"), "--minutes is for folder:PATH"),
+        (("train", "digits", "--data.size", "16"), "one fixed form"),
+        (("sample", trained, "--like", "figure-2", "--calls", "3"), "leave out the others"),
         (("sample", trained, "--like", "figure-9"), "figure-2"),
         (("sample", trained, "--like", "cifar10-unet-als-5"), "232 levels from 50"),
         (("train", "digits", "--network.kind", "mlp"), "use unet or ncsnv2"),
@@ -251,12 +267,12 @@ def mistakes(trained, tmp_path):
         (("compare", page), "not JSON"),
         (("compare",), "nothing to compare"),
         (("verify", page), "not JSON"),
-        (("verify", tmp_path / "absent.json"), "cannot read"),
+        (("verify", tmp_path / "absent.json"), "there is no file"),
         (("reference", "digits", page), "is there already"),
         (("reference", "digits", tmp_path / "out.npy"), "ends in .npz"),
         (("reference", "digits", tmp_path / "out.npz", "--split", "all"), "no split 'all'"),
         (("reference", "swiss-roll", tmp_path / "out.npz"), "set of points"),
-        (("train", "digits", "--train.evaluate-count", "1"), "evaluate_count"),
+        (("train", "digits", "--train.evaluate-count", "1"), "--train.evaluate-count must be"),
         (("info", empty), "neither a run nor a model directory"),
     ]
 

@@ -284,13 +284,13 @@ def test_the_papers_settings_go_with_the_papers_models_in_their_units(tmp_path):
     stacked, _ = converted("stacked-mnist-ncsnv2", pixels=(-1.0, 1.0))
     for other in ({"data": "mine"}, {"levels": 231}, {"size": 64}):
         assert converted("cifar10-ncsnv2", **other)[0].samplers == {}
-    assert cifar10.samplers["cifar10-ncsnv2-cas-5"]["epsilon"] == 1.1e-6  # Table 1
+    assert cifar10.samplers["cifar10-ncsnv2-cas-5"].epsilon == 1.1e-6  # Table 1
     assert len(cifar10.samplers) == 4
     # eta = epsilon / sigma_L^2 has no units and is the paper's 5e-6 / 0.01^2.
     (only,) = stacked.samplers.values()
-    assert (only["eta"], only["epsilon"]) == (0.05, None)
+    assert (only.eta, only.epsilon) == (0.05, None)
     (told,) = (x for x in card.splitlines() if x.endswith("# cifar10-ncsnv2-als-5"))
-    flags = "--method als --order 1 --steps None --n-sigma 5 --epsilon 3.6e-06"
+    flags = "--method als --levels all --n-sigma 5 --epsilon 3.6e-06"
     assert told.startswith(f"cascore sample FOLDER {flags}  #")
     assert "29,694,083 parameters" in card
 
@@ -570,7 +570,7 @@ def test_the_command_converts_and_the_model_is_sampled_alone(tmp_path, monkeypat
     model = load_model(out, device=CPU)
     assert model.experiment.schedule == Schedule(first=20, last=0.02, levels=40)
     assert model.experiment.data.name == "mine"
-    assert command("sample", out, "--count", 2, "--steps", 3, "--device", "cpu") == 0
+    assert command("sample", out, "--count", 2, "--calls", 3, "--device", "cpu") == 0
     (pictures,) = (out / "samples").iterdir()
     record = json.loads((pictures / "record.json").read_text())
     assert record["checkpoint"] == file_digest(out / "model.safetensors")
@@ -590,7 +590,7 @@ def test_a_model_directory_is_judged_like_its_run(run, tmp_path):
     files = []
     for path in (run, tmp_path / "model"):
         out = tmp_path / f"{path.name}.json"
-        assert command("evaluate", path, "--count", 10, "--steps", 2, "--out", out) == 0
+        assert command("evaluate", path, "--count", 10, "--calls", 2, "--out", out) == 0
         files.append(read_measurements(out))
     for first, second in zip(*files, strict=True):
         assert (first.metric, first.value, first.error) == (

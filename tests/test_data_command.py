@@ -123,7 +123,7 @@ def mistakes():
         (("prepare", "mnist", "--download", "--source", "photos"), "not both"),
         (("prepare", "cifar10", "--source", "photos"), "reads like 'cifar-10'"),
         (("prepare", "../x", "--source", "photos"), "cannot name a prepared set"),
-        (("prepare", "mine", "--source", "photos", "--size", "0"), "size is 0"),
+        (("prepare", "mine", "--source", "photos", "--size", "0"), "at least 1 pixel, not 0"),
         (("prepare", "mine", "--source", "photos", "--filter", "best"), "--filter"),
         (("prepare", "digits", "--source", "photos"), "leave --source out"),
         (("prepare", "swiss-roll"), "nothing to prepare"),

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import torch
 from evaluating import CPU, SAMPLER, ask, write_images
 
 from cascore.cli.__main__ import main
-from cascore.data import FolderOptions, load_images
+from cascore.data import load_images
 from cascore.data.images import array_digest
 from cascore.errors import InputError
 from cascore.experiment.generate import generate
@@ -30,6 +30,7 @@ from cascore.metrics import (
 from cascore.model.convert import convert_run
 from cascore.model.loading import load_model
 from cascore.pixels import to_float, to_uint8
+from cascore.preprocessing import FolderOptions
 from cascore.sampling import Samples
 
 
@@ -126,10 +127,9 @@ def test_a_record_says_everything(trained):
     assert record.model.experiment["network"]["width"] == 8
     assert record.sampler.nfe == 4
     assert record.sampler.settings == {
-        **asdict(SAMPLER),
-        "kappa": 2.5,
-        "spacing": "centred",
-    }
+        "method": "cas", "order": 2, "calls": 4, "levels": 4, "n_sigma": 1, "kappa": 2.5,
+        "eta": None, "epsilon": None, "spacing": "centred",
+    }  # fmt: skip
     assert record.extractor == load_classifier("digits").identity
     (reference,) = record.references
     assert (reference.name, reference.split, reference.count) == ("digits", "train", 1437)
@@ -269,7 +269,7 @@ def test_the_root_of_a_fresh_extractor_is_asked_where_the_data_are(trained, tmp_
 def test_the_table_fits_and_shows_both_forms(trained, capsys, tmp_path):
     out = tmp_path / "a.json"
     with pytest.raises(SystemExit):
-        main(["evaluate", str(trained), "--steps", "4", "--count", "50", "--out", str(out)])
+        main(["evaluate", str(trained), "--calls", "4", "--count", "50", "--out", str(out)])
     told = capsys.readouterr().out
     assert max(map(len, told.splitlines())) <= 100
     heading = next(line for line in told.splitlines() if "raw" in line)
@@ -278,5 +278,5 @@ def test_the_table_fits_and_shows_both_forms(trained, capsys, tmp_path):
     row = next(line for line in told.splitlines() if line.startswith("Fréchet distance, 1,437"))
     assert f"{first.value:.3f} ± {first.error:.3f}" in row
     assert f"{first.floor.mean:.3f} ± {first.floor.spread:.3f}" in row
-    assert first.command.startswith(f"cascore evaluate {trained} --steps 4")
+    assert first.command.startswith(f"cascore evaluate {trained} --calls 4")
     assert Path(out).is_file()

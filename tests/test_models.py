@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from cascore.cli.__main__ import main
 from cascore.errors import InputError
 from cascore.experiment.run import training_run
-from cascore.experiment.settings import Data, Experiment, Network, Train
+from cascore.experiment.settings import Data, Experiment, Network, Sampler, Train
 from cascore.files import file_digest
 from cascore.model.convert import convert_run
 from cascore.model.folder import write_model_folder
@@ -84,7 +84,7 @@ def record(**changes):
         discriminator=None,
         data={"name": "a", "count": 3},
         source={"kind": "b"},
-        samplers={"c": {"epsilon": 1e-6}},
+        samplers={"c": Sampler(epsilon=1e-6)},
         software={"torch": "2"},
     )
     return replace(whole, **changes)
@@ -155,8 +155,8 @@ def flip_a_bit(folder):
 
 
 def network_of(**settings):
-    experiment = replace(POINTS, network=replace(POINTS.network, **settings))
-    return to_plain(experiment)
+    plain = to_plain(POINTS)
+    return {**plain, "network": {**plain["network"], **settings}}
 
 
 def write(name, content):

@@ -16,7 +16,7 @@ from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import read_selection
-from cascore.experiment.settings import Data, Network, Sampler, Train
+from cascore.experiment.settings import Data, Network, Sampler
 from cascore.measurement import read_measurements
 from cascore.model.loading import load_model
 from cascore.training.checkpoint import checkpoints
@@ -229,12 +229,6 @@ def test_points_are_refused_before_a_folder_is_made(tmp_path):
     with pytest.raises(InputError, match="evaluate_every is for images"):
         go(points, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("settings", [{"evaluate_every": -1}, {"evaluate_count": 1}])
-def test_settings_that_cannot_be_are_refused(settings):
-    with pytest.raises(InputError, match=next(iter(settings))):
-        Train(**settings)
 
 
 def test_a_selection_that_lost_its_checkpoint_is_told(whole, tmp_path):

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from cascore.data import FolderOptions, ImageSet, find_originals, load, load_images, prepare
+from cascore.data import ImageSet, find_originals, load, load_images, prepare
 from cascore.data.images import DataRecord, array_digest
 from cascore.data.originals import Original, Originals
 from cascore.data.prepared import read_record
 from cascore.errors import InputError
+from cascore.preprocessing import FolderOptions
 
 GENERATOR = np.random.default_rng(41)
 COUNTS = {"train": 30, "test": 7}

@@ -14,6 +14,7 @@ from cascore.experiment.presets import PRESETS, PUBLISHED, SAMPLERS, SHAPES
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
 from cascore.model.loading import load_model
+from cascore.plain import json_text, parse_json
 from cascore.sampling import consistent_steps, langevin_steps
 from cascore.schedule import centred_sigmas, geometric_sigmas, stretch
 from cascore.training.checkpoint import checkpoints
@@ -54,9 +55,9 @@ def walk(preset, folder, monkeypatch, *, batch_size):
     assert checkpoints(folder / "checkpoints")[-1].step == 3
     model = load_model(folder, device=CPU)
     assert model.shape == SHAPES[preset.data.name]
-    sampler = Sampler(steps=4)
+    sampler = Sampler(calls=4)
     if preset.schedule.levels == 1:
-        sampler = Sampler(method="als", steps=1, n_sigma=4, eta=0.2)
+        sampler = Sampler(method="als", calls=4, n_sigma=4, eta=0.2)
     samples = generate(
         model.denoiser,
         shape=model.shape,
@@ -155,7 +156,8 @@ def test_every_published_checkpoint_has_a_network_that_takes_its_images():
 def test_the_papers_samplers_stay_within_their_bounds(name):
     sampler = SAMPLERS[name]
     preset = PRESETS[next((p for p in PRESETS if name.startswith(p)), "swiss-roll")]
-    sigmas = build.sampling_sigmas(sampler, preset.schedule)
+    chain = build.resolved(sampler, preset.schedule)
+    sigmas = build.chain_sigmas(chain, preset.schedule)
     if sampler.method == "als":
         langevin_steps(sigmas, eta=sampler.eta, epsilon=sampler.epsilon, n_sigma=1)
     else:
@@ -171,24 +173,65 @@ def test_the_papers_samplers_stay_within_their_bounds(name):
 
 def test_levels_are_the_papers_but_for_the_second_order_with_its_own():
     """And whoever names a spacing gets it; the label says what is not geometric."""
-    centred = Sampler(), Sampler(steps=50, kappa=1.0), Sampler(n_sigma=2)
+    centred = Sampler(), Sampler(calls=50, kappa=1.0), Sampler(order=2)
     others = (
-        Sampler(steps=None), Sampler(order=1), Sampler(method="als"), Sampler(eta=0.5),
+        Sampler(levels="all"), Sampler(order=1), Sampler(method="als"), Sampler(eta=0.5),
         Sampler(epsilon=5e-5),
-        Sampler(spacing="geometric"), Sampler(order=1, steps=None, n_sigma=5),
+        Sampler(spacing="geometric"), Sampler(order=1, levels="all", n_sigma=5),
     )  # fmt: skip
     schedule = PRESETS["digits"].schedule
     for sampler, levels in ((centred, centred_sigmas), (others, geometric_sigmas)):
         for each in sampler:
             ends = schedule.first, schedule.last
-            wanted = levels(*ends, each.steps or schedule.levels)
-            stretched = stretch(wanted, each.n_sigma if each.method == "cas" else 1)
-            assert torch.equal(build.sampling_sigmas(each, schedule), stretched)
-            assert build.label_of(each).endswith(", centred levels") == (levels is centred_sigmas)
+            chain = build.resolved(each, schedule)
+            count = schedule.levels if each.levels else (each.calls or 12)
+            stretched = stretch(levels(*ends, count), each.n_sigma)
+            assert torch.equal(build.chain_sigmas(chain, schedule), stretched)
+            assert chain.label.endswith(", centred levels") == (levels is centred_sigmas)
     karras = Sampler(method="als", spacing="karras")
-    assert build.label_of(karras) == "ALS, n_sigma 1, karras levels"
+    assert build.resolved(karras, schedule).label == "ALS, n_sigma 1, karras levels"
 
 
 def test_a_chain_of_several_levels_is_refused_where_one_was_trained():
     with pytest.raises(ValueError, match=r"one level 0\.1, so a chain has one level, not 12"):
-        build.sampling_sigmas(Sampler(), PRESETS["swiss-roll-one-level"].schedule)
+        build.resolved(Sampler(), PRESETS["swiss-roll-one-level"].schedule)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "calls", "levels"),
+    [
+        (Sampler(), 12, 12),
+        (Sampler(calls=7, order=1), 7, 7),
+        (Sampler(levels="all"), 28, 28),
+        (Sampler(levels="all", n_sigma=5, order=1), 27 * 5 + 1, 28),
+        (Sampler(method="als"), 12, 12),
+        (Sampler(method="als", n_sigma=5), 60, 12),
+        (Sampler(method="als", n_sigma=5, calls=100), 100, 20),
+        (Sampler(method="als", n_sigma=5, levels="all"), 140, 28),
+    ],
+)
+def test_calls_count_network_calls_of_either_method_and_a_record_gives_them_again(
+    sampler, calls, levels
+):
+    schedule = PRESETS["digits"].schedule
+    chain = build.resolved(sampler, schedule)
+    assert (chain.calls, chain.levels) == (calls, levels)
+    sigmas = build.chain_sigmas(chain, schedule)
+    assert len(sigmas) * (sampler.n_sigma if sampler.method == "als" else 1) == calls
+    again = build.recorded(parse_json(json_text(chain), "it"), "it")
+    assert build.resolved(again, schedule) == chain  # every setting, Technique 4's eta among them
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"method": "cas", "order": 2, "steps": 12, "n_sigma": 1, "kappa": 2.5},
+         Sampler(order=2, calls=12, kappa=2.5, spacing="geometric")),
+        ({"method": "als", "order": 2, "steps": 20, "n_sigma": 5, "spacing": "karras"},
+         Sampler(method="als", calls=100, n_sigma=5, spacing="karras")),
+        ({"method": "cas", "order": 1, "steps": None, "n_sigma": 5, "epsilon": 1e-6},
+         Sampler(order=1, levels="all", n_sigma=5, epsilon=1e-6, spacing="geometric")),
+    ],
+)  # fmt: skip
+def test_the_steps_of_cascore_0_3_are_read_as_levels(old, new):
+    assert build.recorded(old, "it") == new

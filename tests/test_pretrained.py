@@ -108,7 +108,7 @@ def test_an_unknown_name_is_answered_with_those_there_are(here, capsys, command)
 
 def test_a_name_is_sampled_judged_verified_and_described(here, capsys):
     before = contents(PACKAGE)
-    quick = ("--steps", 3, "--device", "cpu")
+    quick = ("--calls", 3, "--device", "cpu")
     assert run("sample", "digits", "--count", 4, *quick) == 0
     told = capsys.readouterr()
     (pictures,) = (here / "samples" / "digits").iterdir()
@@ -146,7 +146,7 @@ def converted(tmp_path_factory):
         train=replace(preset.train, steps=2, batch_size=4),
     )
     assert len(list(training_run(tiny, place / "run", device=CPU))) == 2
-    asked = ("--count", 20, "--steps", 2, "--device", "cpu", "--out", place / "records.json")
+    asked = ("--count", 20, "--calls", 2, "--device", "cpu", "--out", place / "records.json")
     assert run("evaluate", place / "run", *asked) == 0
     model = ("convert", place / "run", place / "model")
     assert run(*model, "--records", place / "records.json") == 0

@@ -211,7 +211,7 @@ def test_quickstart_trains_samples_measures_and_writes_a_page_and_its_records(tm
             network=replace(Network(), width=8),
             train=replace(EXPERIMENT.train, steps=4, batch_size=16, save_every=2),
         ),
-        "samplers": (Sampler(method="als", steps=2, n_sigma=2), Sampler(steps=3)),
+        "samplers": (Sampler(method="als", calls=4, n_sigma=2), Sampler(calls=3)),
         "count": 30,
     }
     page = run_quickstart(tmp_path / "run", **settings)
@@ -229,7 +229,7 @@ def test_quickstart_trains_samples_measures_and_writes_a_page_and_its_records(tm
 
 def test_the_full_scale_compares_equal_calls_and_a_tenth_of_them():
     langevin, consistent, second = SAMPLERS
-    assert langevin.steps * langevin.n_sigma == consistent.steps == 10 * second.steps
+    assert langevin.calls == consistent.calls == 10 * second.calls
 
 
 def test_without_the_extra_the_module_imports_and_says_how_to_get_it(monkeypatch):

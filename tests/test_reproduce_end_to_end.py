@@ -12,8 +12,6 @@ import pytest
 from PIL import Image
 from running import run, silent
 
-from cascore.experiment.build import resolved
-from cascore.experiment.settings import Sampler
 from cascore.reproduce.beyond.claims import denoising_claims
 from cascore.reproduce.beyond.methods import BEST, KAPPAS, METHODS, TWINS
 from cascore.reproduce.beyond.methods import SCALES as BEYOND
@@ -21,6 +19,7 @@ from cascore.reproduce.beyond.schedulers import SCHEDULERS
 from cascore.reproduce.beyond.work import cells
 from cascore.reproduce.headline.values import NEEDS
 from cascore.reproduce.never_tuning.work import SCALES as NEVER_TUNING
+from cascore.reproduce.sampler import Sampler, resolved
 from cascore.reproduce.studies import CLAIMS, STUDIES, reproduce, write_claims
 
 

@@ -8,7 +8,7 @@ import torch
 
 from cascore.errors import InputError
 from cascore.experiment.generate import generate
-from cascore.experiment.settings import Sampler, Schedule
+from cascore.experiment.settings import Schedule
 from cascore.reproduce.initialisation.values import PLACES, end_claims, start_claims
 from cascore.reproduce.initialisation.work import (
     OUTCOMES,
@@ -19,6 +19,7 @@ from cascore.reproduce.initialisation.work import (
     ideal_gap,
     starting_points,
 )
+from cascore.reproduce.sampler import Sampler
 from cascore.theory import EmpiricalDenoiser
 
 SCHEDULE = Schedule(first=5.0, last=0.01, levels=28)

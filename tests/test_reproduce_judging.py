@@ -8,13 +8,13 @@ from running import silent
 
 from cascore.data import load_images
 from cascore.experiment.generate import generate
-from cascore.experiment.settings import Sampler
 from cascore.metrics import frechet_distance, load_extractor, real_floor
 from cascore.metrics.frechet import FeatureMoments
 from cascore.model.pretrained import find_model
 from cascore.pixels import to_float, to_uint8
 from cascore.reproduce import judging
 from cascore.reproduce.judging import Judge
+from cascore.reproduce.sampler import Sampler
 from cascore.reproduce.workshop import Trained
 
 CPU = torch.device("cpu")

@@ -147,26 +147,27 @@ def test_the_largest_kappa_replaces_99_percent_or_is_twice_the_default():
     for steps in (2, 12, 50):
         gamma = (schedule.last / schedule.first) ** (1 / (steps - 1))
         largest = largest_kappa(schedule, calls=steps)
-        untuned = default_candidate(calls=steps).kappa
+        untuned = default_candidate(schedule, calls=steps).kappa
         assert largest == pytest.approx(max(2 * untuned, math.log(0.01) / math.log(gamma)))
     with pytest.raises(InputError, match="no noise to tune"):
         largest_kappa(schedule, calls=1)
 
 
 def test_the_default_is_that_of_sampling():
-    candidate, sampler = default_candidate(calls=12), resolved(Sampler(steps=12))
-    assert (candidate.order, candidate.kappa) == (sampler.order, sampler.kappa)
+    schedule = PRESETS["digits"].schedule
+    candidate, chain = default_candidate(schedule, calls=12), resolved(Sampler(), schedule)
+    assert (candidate.order, candidate.kappa) == (chain.order, chain.kappa)
 
 
 def outcome(objective):
     found = search(objective, default=DEFAULT, orders=(2,), largest=30)
-    return found, " ".join(outcome_words(found, name="runs/a", steps=12))
+    return found, " ".join(outcome_words(found, name="runs/a", calls=12))
 
 
 def test_each_outcome_has_its_words():
     found, told = outcome(valley(at=10))
     assert f"tuned: {found.best}; " in told
-    assert f"cascore sample runs/a --steps 12 --order 2 --kappa {found.best.kappa:g}" in told
+    assert f"cascore sample runs/a --calls 12 --order 2 --kappa {found.best.kappa:g}" in told
     share = found.difference.mean / statistics.fmean(found.fresh[DEFAULT])
     assert f"never tuning loses {share:.0%} of the distance" in told
     _, told = outcome(valley(at=2.5))
@@ -192,7 +193,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-QUICK = ("--steps", 3, "--count", 8, "--blocks", 2, "--device", "cpu")
+QUICK = ("--calls", 3, "--count", 8, "--blocks", 2, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +234,7 @@ def test_a_value_of_the_curve_is_that_of_evaluate(tuned, tmp_path):
     (folder,) = (tuned / "tuning").iterdir()
     record = json.loads((folder / "tuning.json").read_text())
     candidate = record["curve"][0]
-    knobs = ("--order", candidate["order"], "--kappa", candidate["kappa"], "--steps", 3)
+    knobs = ("--order", candidate["order"], "--kappa", candidate["kappa"], "--calls", 3)
     asked = ("--count", 8, "--seed", 1_000_008, "--metrics", "frechet", "--device", "cpu")
     assert run("evaluate", tuned, *knobs, *asked, "--out", tmp_path / "r.json") == 0
     found = next(r for r in read_measurements(tmp_path / "r.json") if r.images.form == "denoised")
@@ -251,7 +252,7 @@ def test_the_objective_is_of_denoised_samples(trained):
     )
     samples = generate(
         model.denoiser, shape=model.shape, seeds=range(25, 35), schedule=high.schedule,
-        sampler=Sampler(steps=3, order=1, kappa=1.5), device=CPU,
+        sampler=Sampler(calls=3, order=1, kappa=1.5), device=CPU,
     )  # fmt: skip
     raw, denoised = (
         reference.frechet(reference.see(to_uint8(x)), "train").mean
@@ -273,7 +274,7 @@ def choose(folder, **changes):
 def test_sampling_and_judging_take_the_choice_and_say_so(trained, tmp_path, capsys):
     choose(trained)
     out = tmp_path / "a"
-    assert run("sample", trained, "--steps", 3, "--count", 2, "--out", out) == 0
+    assert run("sample", trained, "--calls", 3, "--count", 2, "--out", out) == 0
     record = json.loads((out / "record.json").read_text())
     assert (record["sampler"]["order"], record["sampler"]["kappa"]) == (1, 3.25)
     assert record["tuned"]["gain"] == 0.5
@@ -281,14 +282,14 @@ def test_sampling_and_judging_take_the_choice_and_say_so(trained, tmp_path, caps
         "order 1, kappa 3.25 and geometric levels as tuned for 3 calls" in capsys.readouterr().err
     )
 
-    asked = ("--steps", 3, "--count", 10, "--metrics", "frechet", "--device", "cpu")
+    asked = ("--calls", 3, "--count", 10, "--metrics", "frechet", "--device", "cpu")
     assert run("evaluate", trained, *asked, "--out", tmp_path / "r.json") == 0
     assert "as tuned for 3 calls" in capsys.readouterr().err
     (first, *_) = read_measurements(tmp_path / "r.json")
     assert first.sampler.settings["kappa"] == 3.25
     assert first.sampler.settings["tuned"]["weights"] == first.model.digest
     (trained / "sampler.json").unlink()  # the record says enough to be computed again
-    wanted = Sampler(order=1, kappa=3.25, steps=3, spacing="geometric")
+    wanted = Sampler(order=1, kappa=3.25, calls=3, spacing="geometric")
     assert settings_of_measurement(first).sampler == wanted
     assert run("verify", tmp_path / "r.json") == 0
 
@@ -296,12 +297,13 @@ def test_sampling_and_judging_take_the_choice_and_say_so(trained, tmp_path, caps
 @pytest.mark.parametrize(
     "given",
     [
-        Sampler(steps=4),
-        Sampler(steps=3, kappa=2.0),
-        Sampler(steps=3, eta=0.5),
-        Sampler(steps=3, order=1),
-        Sampler(steps=3, spacing="karras"),
-        Sampler(steps=3, method="als"),
+        Sampler(calls=4),
+        Sampler(calls=3, kappa=2.0),
+        Sampler(calls=3, eta=0.5),
+        Sampler(calls=3, order=1),
+        Sampler(calls=3, order=2),  # which is the default, but was asked for
+        Sampler(calls=3, spacing="karras"),
+        Sampler(calls=3, method="als"),
     ],
 )
 def test_whoever_asks_for_something_else_gets_it(trained, given):
@@ -311,27 +313,27 @@ def test_whoever_asks_for_something_else_gets_it(trained, given):
 
 def test_a_choice_for_other_weights_is_not_taken_and_that_is_said(trained):
     choose(trained, weights="0" * 64)
-    found = advised(Sampler(steps=3), trained, load_model(trained))
-    assert found.sampler == Sampler(steps=3)
+    found = advised(Sampler(calls=3), trained, load_model(trained))
+    assert found.sampler == Sampler(calls=3)
     assert "other weights" in found.notice
 
 
 def test_where_tuning_kept_the_default_it_is_the_default_of_today(trained):
     choose(trained, order=2, kappa=2.0, tuned=False)
-    found = advised(Sampler(steps=3), trained, load_model(trained))
-    assert found == Advised(Sampler(steps=3))
+    found = advised(Sampler(calls=3), trained, load_model(trained))
+    assert found == Advised(Sampler(calls=3))
 
 
 def test_a_choice_is_taken_with_the_levels_it_was_tuned_at(trained):
     """Those of cascore 0.3 name none: their second order was tuned at geometric levels."""
     choose(trained, order=2, spacing="centred")
     model, path = load_model(trained), trained / "sampler.json"
-    assert advised(Sampler(steps=3), trained, model).sampler.spacing == "centred"
+    assert advised(Sampler(calls=3), trained, model).sampler.spacing == "centred"
     values = json.loads(path.read_text())
     del values["calls"]["3"]["spacing"]
     path.write_text(json.dumps(values))
-    found = advised(Sampler(steps=3), trained, model).sampler
-    assert found == Sampler(steps=3, kappa=3.25, spacing="geometric")
+    found = advised(Sampler(calls=3), trained, model).sampler
+    assert found == Sampler(calls=3, order=2, kappa=3.25, spacing="geometric")
 
 
 def test_choices_for_other_numbers_of_calls_stay(trained):
@@ -368,7 +370,7 @@ def test_a_choice_that_no_sampler_takes_is_told(trained):
 
 def test_a_shipped_model_is_tuned_without_touching_the_package(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    asked = ("--steps", 2, "--count", 4, "--blocks", 2, "--orders", 2, "--device", "cpu")
+    asked = ("--calls", 2, "--count", 4, "--blocks", 2, "--orders", 2, "--device", "cpu")
     assert run("tune", "digits", *asked) == 0
     (folder,) = (tmp_path / "tuning" / "digits").iterdir()
     assert {each.name for each in folder.iterdir()} >= {"tuning.json", "sampler.json"}
@@ -390,7 +392,7 @@ def test_without_matplotlib_there_is_no_picture_and_a_word(trained, monkeypatch,
 
 def test_what_cannot_be_tuned_is_refused(trained, capsys):
     for arguments, told in (
-        (("--steps", 1), "no noise to tune"),
+        (("--calls", 1), "no noise to tune"),
         (("--blocks", 1), "blocks must be at least 2"),
         (("--count", 1), "at least 2"),
         (("--orders", 3), "3"),

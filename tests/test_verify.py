@@ -10,15 +10,17 @@ from evaluating import SAMPLER, ask, write_images
 from running import run
 from safetensors.torch import load_file, save_file
 
-from cascore.data import FolderOptions, load_images
+from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import EvaluationSettings, evaluate, silently
 from cascore.evaluation.verify import settings_of_measurement, verify
 from cascore.experiment import build
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
+from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Sampler
 from cascore.measurement import read_measurements, write_measurements
+from cascore.preprocessing import FolderOptions
 
 CPU = torch.device("cpu")
 TWO = ("frechet", "precision-recall")
@@ -145,11 +147,11 @@ def test_settings_come_back_as_they_were(tmp_path):
 @pytest.mark.parametrize(
     "sampler",
     [
-        Sampler(kappa=float("inf"), steps=3),
-        Sampler(method="als", steps=2, n_sigma=2),
-        Sampler(order=1, eta=0.5, spacing="karras", steps=None),
-        Sampler(steps=3),
-        Sampler(steps=3, spacing="geometric"),
+        Sampler(kappa=float("inf"), calls=3),
+        Sampler(method="als", calls=4, n_sigma=2),
+        Sampler(order=1, eta=0.5, spacing="karras", levels="all"),
+        Sampler(calls=3),
+        Sampler(calls=3, spacing="geometric"),
     ],
 )
 def test_every_sampler_comes_back(trained, tmp_path, sampler):
@@ -160,7 +162,8 @@ def test_every_sampler_comes_back(trained, tmp_path, sampler):
     write_measurements(tmp_path / "a.json", records)
     (record, *_) = read_measurements(tmp_path / "a.json")
     found = settings_of_measurement(record).sampler
-    assert found == build.resolved(sampler)
+    schedule = read_experiment(trained).schedule
+    assert build.resolved(found, schedule) == build.resolved(sampler, schedule)
     assert settings_of_measurement(record).batch_size == 3
     assert again([record])[0].found == "equal"
 
@@ -176,7 +179,7 @@ def test_a_record_of_a_later_cascore_is_told(trained):
 
 def test_the_command_says_so_and_its_exit_code_too(trained, tmp_path, capsys):
     out = tmp_path / "a.json"
-    asked = ("--steps", SAMPLER.steps, "--count", 30, "--metrics", "frechet", "memorisation")
+    asked = ("--calls", SAMPLER.calls, "--count", 30, "--metrics", "frechet", "memorisation")
     assert run("evaluate", trained, *asked, "--device", "cpu", "--out", out) == 0
     capsys.readouterr()
     assert run("verify", out) == 0

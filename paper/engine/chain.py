@@ -41,10 +41,12 @@ class Chain:
     @property
     def sampler(self) -> Sampler:
         """The library's settings of this chain."""
+        own = None if self.levels is None else self.levels * self.n_sigma
         return Sampler(
             method=self.method,
-            order=self.order,
-            steps=self.levels,
+            order=self.order if self.method == "cas" else None,
+            calls=own,
+            levels="all" if own is None else None,
             n_sigma=self.n_sigma,
             kappa=self.kappa,
             eta=self.eta,

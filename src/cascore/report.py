@@ -40,9 +40,9 @@ __all__ = ["EXPERIMENT", "SAMPLERS", "headline", "render", "require_jinja", "run
 
 EXPERIMENT = PRESETS["digits"]
 SAMPLERS = (
-    Sampler(method="als", steps=20, n_sigma=5),
-    Sampler(method="cas", order=1, steps=100, kappa=1.5),
-    Sampler(method="cas", order=2, steps=10),
+    Sampler(method="als", calls=100, n_sigma=5),
+    Sampler(method="cas", order=1, calls=100, kappa=1.5),
+    Sampler(method="cas", order=2, calls=10),
 )
 """The rows of the page; the last gives the film, the neighbours and the comparisons."""
 _COUNT = 512  # pictures of each sampler, all measured
@@ -119,7 +119,8 @@ def _row(
     display: Display,
 ) -> Row:
     """Samples of a sampler and their distances, by (form, split), which are also written."""
-    name, seconds = build.label_of(sampler), 0.0
+    chain = build.resolved(sampler, model.experiment.schedule)
+    name, seconds = chain.label, 0.0
 
     @contextmanager
     def timed(title: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -145,10 +146,9 @@ def _row(
     assert facts is not None  # a model was sampled
     file = file_name(f"quickstart {name} {facts.nfe} calls step {model.step}")
     write_measurements(folder / "evaluations" / f"{file}.json", numbers)
-    levels = len(build.sampling_sigmas(sampler, model.experiment.schedule))
     return {
         "name": name,
-        "settings": f"{levels} {facts.settings['spacing']} levels",
+        "settings": f"{chain.levels} {chain.spacing} levels",
         "nfe": facts.nfe,
         "count": reference.count,
         "seconds": seconds,

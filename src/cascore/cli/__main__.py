@@ -1,13 +1,12 @@
-"""The command line: one command, parsed by tyro, that runs itself."""
+"""The command line: the first word names a command, which parses the rest and runs itself."""
 
+import inspect
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated
-
-import tyro
 
 from cascore import __version__
+from cascore.cli.common import Command, nearest, parsed
 from cascore.cli.compare import Compare
 from cascore.cli.convert import Convert
 from cascore.cli.data import DataSets
@@ -18,36 +17,33 @@ from cascore.cli.quickstart import Quickstart
 from cascore.cli.reference import MakeReference
 from cascore.cli.reproduce import Reproduce
 from cascore.cli.sample import Sample
-from cascore.cli.train import Train, TrainFolder, named_folder, parse_folder
+from cascore.cli.train import Train, parse_train
 from cascore.cli.tune import Tune
 from cascore.cli.verify import Verify
 from cascore.errors import InputError
 
 __all__ = ["main", "parse"]
 
-Command = (
-    Quickstart
-    | Train
-    | Convert
-    | Sample
-    | Tune
-    | Evaluate
-    | Compare
-    | Verify
-    | Annotated[MakeReference, tyro.conf.subcommand("reference")]
-    | Info
-    | Presets
-    | Reproduce
-    | Annotated[DataSets, tyro.conf.subcommand("data")]
-)
+COMMANDS: dict[str, type[Command]] = {
+    "quickstart": Quickstart,
+    "train": Train,
+    "convert": Convert,
+    "sample": Sample,
+    "tune": Tune,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "verify": Verify,
+    "reference": MakeReference,
+    "info": Info,
+    "presets": Presets,
+    "reproduce": Reproduce,
+    "data": DataSets,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; whatever a user can cause ends in one clear message and exit code 2."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given == ["--version"]:
-        sys.stdout.write(f"cascore {__version__}\n")
-        sys.exit(0)
     try:
         code = parse(given).run(shlex.join(["cascore", *given]))
     except (InputError, OSError) as error:
@@ -59,16 +55,58 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def parse(given: Sequence[str]) -> Command | TrainFolder:
-    """The command of a line without its first word; help and mistakes exit."""
-    if (path := named_folder(given)) is not None:
-        return parse_folder(given, path)
-    return tyro.cli(
-        Command,
-        prog="cascore",
-        description="Consistent annealed sampling and adversarial score matching.",
-        args=given,
-        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
+def parse(given: Sequence[str]) -> Command:
+    """The command of a line without its first word; help and mistakes of the parser exit.
+
+    Raises:
+        InputError: No such command or preset, or settings that cannot be.
+    """
+    name, rest = (given[0], given[1:]) if given else ("", [])
+    if name in ("-h", "--help"):
+        sys.stdout.write(_help())
+        sys.exit(0)
+    if name == "--version":
+        sys.stdout.write(f"cascore {__version__}\n")
+        sys.exit(0)
+    if not name:
+        sys.stderr.write(_help())
+        sys.exit(2)
+    if name not in COMMANDS:
+        raise InputError(
+            f"there is no command {name!r}{nearest(name, COMMANDS)}; cascore --help lists them"
+        )
+    if name in ("sample", "evaluate", "tune"):
+        _refuse_steps(rest, tune=name == "tune")
+    return parse_train(rest) if name == "train" else parsed(COMMANDS[name], rest, f"cascore {name}")
+
+
+def _refuse_steps(arguments: Sequence[str], *, tune: bool) -> None:
+    """--steps, until 0.3, were the levels of a chain; None all of them."""
+    if any(token.partition("=")[0] == "--steps" for token in arguments):
+        every = "" if tune else "; --steps None is --levels all"
+        raise InputError(
+            f"--steps is --calls now, the network calls of a chain{every} (of --method als a level"
+            " takes --n-sigma calls)"
+        )
+
+
+def _help() -> str:
+    lines = [
+        f"  {name:<12}{(inspect.getdoc(command) or '').partition(chr(10))[0]}"
+        for name, command in COMMANDS.items()
+    ]
+    return "\n".join(
+        [
+            "usage: cascore COMMAND [OPTIONS]",
+            "",
+            "Consistent annealed sampling and adversarial score matching.",
+            "",
+            *lines,
+            "",
+            "  --help      this; cascore COMMAND --help says what a command takes",
+            "  --version   the version of cascore",
+            "",
+        ]
     )
 
 

@@ -1,8 +1,14 @@
 """What several commands share: types of arguments, and how results are printed."""
 
+import contextlib
+import difflib
+import io
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -12,22 +18,19 @@ from cascore.experiment.settings import Sampler
 
 __all__ = [
     "Command",
-    "Crop",
     "Device",
-    "Filter",
-    "Mode",
     "SamplerName",
     "chosen_sampler",
     "duration",
+    "nearest",
+    "parsed",
     "plain_console",
     "result_table",
     "table_console",
 ]
 
+_Kind = TypeVar("_Kind")
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Crop = Literal["center", "none"]
-Filter = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]
-Mode = Literal["auto", "rgb", "grey"]
 if TYPE_CHECKING:
     SamplerName = str
 else:
@@ -47,6 +50,47 @@ class Command(Protocol):
             The exit code.
         """
         ...
+
+
+def parsed(
+    kind: type[_Kind],
+    arguments: Sequence[str],
+    prog: str,
+    *,
+    default: _Kind | None = None,
+    description: str | None = None,
+) -> _Kind:
+    """A command of its arguments; help, and mistakes that the parser finds, exit.
+
+    Raises:
+        InputError: Settings that cannot be, in their own words, without the parser's.
+    """
+    written = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(written):
+            command: _Kind = tyro.cli(  # type: ignore[assignment]
+                kind,
+                prog=prog,
+                description=description,
+                args=arguments,
+                default=default,
+                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
+            )
+            return command
+    except SystemExit as stopped:
+        cause: BaseException | None = stopped
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__context__
+        if cause is not None:
+            raise cause from None
+        sys.stderr.write(written.getvalue())
+        raise
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Words for a message: which of the known words may have been meant, if one is near."""
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def plain_console() -> Console:
@@ -94,6 +138,6 @@ def chosen_sampler(sampler: Sampler, like: str | None, path: Path) -> Sampler:
     elif is_model_folder(path):
         record = read_model_record(path)
         if like in record.samplers:  # in the units of its pixels
-            return Sampler(**record.samplers[like])
+            return record.samplers[like]
         require_fitting(like, record.experiment.schedule)
     return SAMPLERS[like]

@@ -3,14 +3,15 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from cascore.cli.common import Crop, Filter, Mode, plain_console
+from cascore.cli.common import plain_console
 from cascore.errors import InputError
+from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
 if TYPE_CHECKING:
@@ -44,27 +45,19 @@ class Prepare:
     """Fetch the files first, where a program may."""
     root: Path = Path("data")
     """The data root, which gets a folder of the set's name."""
-    size: int | None = None
-    """Folder of images: height and width in pixels to bring every image to."""
-    crop: Crop = "center"
-    """Folder of images, with a size: cut the middle square out first, or stretch."""
-    filter: Filter = "lanczos"
-    """Folder of images, with a size: the resampling filter."""
-    mode: Mode = "auto"
-    """Folder of images: take images as they are, or convert all to colour or to grey."""
+    folder: tyro.conf.OmitArgPrefixes[FolderOptions] = field(default_factory=FolderOptions)
 
     def run(self) -> int:
         """Fetch if asked to, prepare, and print the folder of the set."""
-        from cascore.data import DATA_ROOT, FolderOptions, find_originals, prepare
+        from cascore.data import DATA_ROOT, find_originals, prepare
 
         name, source, root, display = self.name, self.source, self.root, Display()
-        options = FolderOptions(size=self.size, crop=self.crop, filter=self.filter, mode=self.mode)
         if self.download:
             if source is not None:
                 raise InputError("give --source or --download, not both")
             source = _download(name, root / "downloads", display)
         display.say(f"looking at the files of {name}")
-        originals = find_originals(name, source, folder=options)
+        originals = find_originals(name, source, folder=self.folder)
         display.say(f"{name}: {originals.record.source}")
         with display.counting(f"preparing {name}", originals.count) as advance:
             folder = prepare(originals, root=root, progress=advance, notify=display.say)
@@ -87,7 +80,7 @@ class Show:
 
     def run(self) -> int:
         """Write a contact sheet and the numbers, and print them."""
-        from cascore.data import FolderOptions, load_images
+        from cascore.data import load_images
         from cascore.data.diameter import image_diameter
         from cascore.data.survey import fitting_options, survey_folder
         from cascore.experiment.outputs import write_record

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from cascore.cli.common import (
-    Crop,
     Device,
-    Filter,
-    Mode,
     SamplerName,
     chosen_sampler,
     result_table,
     table_console,
 )
-from cascore.experiment.settings import Sampler
+from cascore.experiment.settings import Chain, Sampler
 from cascore.measurement import METRIC_NAMES, METRICS, Measurement, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
+from cascore.plain import from_plain
+from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Evaluate:
     """Judge a model, or a folder of images from any program, against real images.
 
     Examples:
-    cascore evaluate runs/digits --steps 12
+    cascore evaluate runs/digits --calls 12
     cascore evaluate pictures --data folder:photos --size 64
     cascore evaluate pictures --data statistics.npz --extractor inception
     """
@@ -52,14 +51,7 @@ class Evaluate:
     """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
     root: str | None = None
     """Folder of the real images' files, where they need one, and of inception."""
-    size: int | None = None
-    """Folders of images: height and width in pixels to bring every image to; recorded."""
-    crop: Crop = "center"
-    """Folders of images, with a size: cut the middle square out first, or stretch."""
-    filter: Filter = "lanczos"
-    """Folders of images, with a size: the resampling filter."""
-    mode: Mode = "auto"
-    """Folders of images: take images as they are, or convert all to colour or to grey."""
+    folder: tyro.conf.OmitArgPrefixes[FolderOptions] = field(default_factory=FolderOptions)
     extractor: str | None = None
     """digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: the data
     set's classifier, else random-convolution."""
@@ -86,7 +78,6 @@ class Evaluate:
 
     def run(self, typed: str) -> int:
         """Judge a model's samples, or a folder of images; print a table and write the records."""
-        from cascore.data import FolderOptions
         from cascore.evaluation.evaluate import EvaluationSettings, evaluate
         from cascore.evaluation.tune import Advised, advised
         from cascore.experiment.build import select_device
@@ -104,9 +95,7 @@ class Evaluate:
             path=path,
             data=self.data,
             root=self.root,
-            folders=FolderOptions(
-                size=self.size, crop=self.crop, filter=self.filter, mode=self.mode
-            ),
+            folders=self.folder,
             extractor=self.extractor,
             metrics=self.metrics,
             as_published=self.as_published,
@@ -137,12 +126,16 @@ class Evaluate:
 def _title(settings: "EvaluationSettings", first: Measurement) -> str:
     if first.model is None or first.sampler is None:
         return f"{settings.path}: {first.images.count} images"
-    from cascore.experiment.build import label_of
-
     return (
-        f"{spoken_name(settings.path)}, step {first.model.step}: {label_of(settings.sampler)},"
+        f"{spoken_name(settings.path)}, step {first.model.step}: {_label(first)},"
         f" {first.sampler.nfe} calls, {first.images.count} images"
     )
+
+
+def _label(first: Measurement) -> str:
+    assert first.sampler is not None
+    plain = {name: value for name, value in first.sampler.settings.items() if name != "tuned"}
+    return from_plain(Chain, plain, "sampler").label
 
 
 def _table(records: Sequence[Measurement]) -> "Table":
@@ -221,11 +214,10 @@ def _default_path(settings: "EvaluationSettings", first: Measurement) -> Path | 
     """In evaluations/ of a model; none for a folder of images, which is not ours."""
     if first.model is None or first.sampler is None:
         return None
-    from cascore.experiment.build import label_of
     from cascore.experiment.outputs import file_name
 
     name = (
-        f"{label_of(settings.sampler)} {first.sampler.nfe} calls seed {settings.first_seed}"
+        f"{_label(first)} {first.sampler.nfe} calls seed {settings.first_seed}"
         f" count {settings.count} step {first.model.step}"
     )
     return place_for(settings.path, "evaluations") / f"{file_name(name)}.json"

@@ -1,13 +1,14 @@
 """`cascore reference`: statistics of real images, once, for comparisons without the images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from cascore.cli.common import Crop, Device, Filter, Mode, plain_console
+from cascore.cli.common import Device, plain_console
 from cascore.errors import InputError
+from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
 __all__ = ["MakeReference"]
@@ -30,20 +31,12 @@ class MakeReference:
     """Which images; all is for folders."""
     root: str | None = None
     """Folder of the images' files, where they need one, and of inception."""
-    size: int | None = None
-    """Folder of images: height and width in pixels to bring every image to."""
-    crop: Crop = "center"
-    """Folder of images, with a size: cut the middle square out first, or stretch."""
-    filter: Filter = "lanczos"
-    """Folder of images, with a size: the resampling filter."""
-    mode: Mode = "auto"
-    """Folder of images: take images as they are, or convert all to colour or to grey."""
+    folder: tyro.conf.OmitArgPrefixes[FolderOptions] = field(default_factory=FolderOptions)
     device: Device = "auto"
     """Where to compute."""
 
     def run(self, typed: str) -> int:
         """Write mean and covariance of features, and where they come from."""
-        from cascore.data import FolderOptions
         from cascore.evaluation.reference import load_reference, named_data, write_statistics
         from cascore.experiment.build import select_device
         from cascore.metrics import feature_moments
@@ -51,8 +44,7 @@ class MakeReference:
         if self.out.exists():
             raise InputError(f"{self.out} is there already: choose another name")
         device = select_device(self.device)
-        options = FolderOptions(size=self.size, crop=self.crop, filter=self.filter, mode=self.mode)
-        data = named_data(self.data, root=self.root, folders=options)
+        data = named_data(self.data, root=self.root, folders=self.folder)
         if data.name.endswith(".npz"):
             raise InputError(
                 f"{self.data} holds statistics already; give a data set or folder:PATH"

@@ -51,9 +51,8 @@ class Sample:
         model = load_model(path, device=device)
         advice = advised(sampler, path, model)
         sampler, schedule = advice.sampler, model.experiment.schedule
-        calls = build.network_calls(sampler, schedule)
-        label = build.label_of(sampler)
-        name = f"{label} {calls} calls seed {self.seed} count {self.count}"
+        chain = build.resolved(sampler, schedule)
+        name = f"{chain.label} {chain.calls} calls seed {self.seed} count {self.count}"
         folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
         if self.out is None and (folder / "record.json").is_file():
             raise InputError(
@@ -64,7 +63,7 @@ class Sample:
         if advice.notice is not None:
             display.say(advice.notice)
         started = time.monotonic()
-        with display.counting("sampling", calls * len(seeds)) as advance:
+        with display.counting("sampling", chain.calls * len(seeds)) as advance:
             samples = generate(
                 model.denoiser,
                 shape=model.shape,
@@ -82,7 +81,7 @@ class Sample:
             "step": model.step,
             "checkpoint": model.digest,
             "data": dict(model.data),
-            "sampler": build.settings_of(sampler),
+            "sampler": asdict(chain),
             "nfe": samples.nfe,
             "tuned": None if advice.choice is None else asdict(advice.choice),
             "first_seed": self.seed,
@@ -91,7 +90,7 @@ class Sample:
         write_samples(samples, folder, seeds=seeds, record=record)
         display.say(
             f"{self.count} samples of {spoken_name(path)} at {samples.nfe} network calls each"
-            f" ({label}) in {seconds:.1f} s"
+            f" ({chain.label}) in {seconds:.1f} s"
         )
         if len(model.shape) == 3:
             display.say(f"all on one sheet: {folder / 'denoised.png'}; the record: record.json")

@@ -4,8 +4,7 @@ import math
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
-from cascore.cli.common import Device, duration, plain_console
+from cascore.cli.common import Device, duration, nearest, parsed, plain_console
 from cascore.errors import InputError
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Data, Experiment, Schedule
@@ -23,106 +22,81 @@ from cascore.progress import Display
 if TYPE_CHECKING:
     from cascore.data import ImageSet, PointSet
 
-    Preset = Experiment
-else:
-    Preset = tyro.extras.subcommand_type_from_defaults(
-        dict(PRESETS),
-        {name: describe_preset(preset) for name, preset in PRESETS.items()},
-        prefix_names=False,
-    )
-
-__all__ = ["Train", "TrainFolder", "named_folder", "parse_folder"]
+__all__ = ["Train", "parse_train"]
 
 STAND_INS = 256  # random images in the place of data that are not here
-_DATA_NAME = "--data.name"
+MINUTES = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a score model: a preset, with any setting overridden by name.
+    """Train a score model: a preset, or a folder of images, with any setting overridden by name.
 
-    Example: cascore train digits --train.steps 5000 --out runs/long
+    Examples:
+    cascore train digits --train.steps 5000 --out runs/long
+    cascore train folder:photos --minutes 30
 
-    All settings of a preset: cascore train digits --help
-
-    A folder of your own: cascore train folder:PATH --minutes 30
+    For a folder, image size, sigma_1 and levels, width of the network and steps are chosen for its
+    images, this machine and the minutes, and said; what is given by name holds.
     """
 
-    experiment: Annotated[Preset, tyro.conf.arg(name="")]
-    """Where to start from."""
+    start: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = ""
+    """A preset's name or folder:PATH."""
+    given: Annotated[frozenset[str], tyro.conf.Fixed, tyro.conf.Suppress] = frozenset()
+    """Which settings are given by name, as "train.steps"."""
     out: Path | None = None
-    """Folder of the run (default: runs/PRESET); one that holds the same run is continued."""
+    """Folder of the run (default: runs/PRESET or runs/folder-NAME); one that holds the same run is
+    continued."""
+    minutes: float | None = None
+    """Of a folder: how long to train here (default: 30)."""
+    dry_run: bool = False
+    """Print the resolved experiment, parameter counts and a time estimate; train nothing."""
     device: Device = "auto"
     """Where to compute."""
     threads: int | None = None
     """CPU threads (default: PyTorch's choice); 1 is the fastest where the machine is shared."""
-    dry_run: bool = False
-    """Print the resolved experiment, parameter counts and a time estimate; train nothing."""
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = PRESETS["digits"]
 
     def run(self, typed: str) -> int:
         """Train or continue the run, or describe it."""
+        from cascore.experiment.build import use_threads
+
+        use_threads(self.threads)
+        act = _describe if self.dry_run else _train
+        if self.start.startswith("folder:"):
+            path = Path(self.start.removeprefix("folder:"))
+            out = self.out or Path("runs") / f"folder-{path.resolve().name}"
+            return act(self._for_folder(path, out), out, device=self.device)
+        if self.minutes is not None:
+            raise InputError(
+                "--minutes is for folder:PATH; a preset has a number of steps: --train.steps"
+            )
         out = self.out or Path("runs") / self.experiment.name
-        act = _describe if self.dry_run else _train
-        return act(self.experiment, out, device=self.device, threads=self.threads)
+        return act(self.experiment, out, device=self.device)
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainFolder:
-    """Train on a folder of images: everything that is not given is chosen for it, and said.
-
-    The image size, sigma_1 and the levels, the width of the network and the steps that this help
-    shows as defaults are chosen anew for the folder, the machine and the minutes.
-    """
-
-    path: tyro.conf.Positional[str]
-    """folder:PATH."""
-    minutes: float = 30.0
-    """How long to train here; decides image size, width of the network and steps."""
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: FOLDER
-    )
-    """What is chosen; any setting may be given by name instead."""
-    out: Path | None = None
-    """Folder of the run (default: runs/folder-NAME); one that holds a run is continued."""
-    device: Device = "auto"
-    """Where to compute."""
-    threads: int | None = None
-    """CPU threads (default: PyTorch's choice); 1 is the fastest where the machine is shared."""
-    dry_run: bool = False
-    """Print what was chosen, parameter counts and a time estimate; train nothing."""
-    names: Annotated[frozenset[str], tyro.conf.Fixed, tyro.conf.Suppress] = frozenset()
-    """Which settings of the experiment are given, as "train.steps"."""
-
-    def run(self, typed: str) -> int:
-        """Choose what is not given, and train or describe it."""
-        path = Path(self.path.removeprefix("folder:"))
-        out = self.out or Path("runs") / f"folder-{path.resolve().name}"
-        act = _describe if self.dry_run else _train
-        return act(self._resolved(path, out), out, device=self.device, threads=self.threads)
-
-    def _resolved(self, path: Path, out: Path) -> Experiment:
+    def _for_folder(self, path: Path, out: Path) -> Experiment:
         """The run's own settings if there is a run, else what is chosen; either with the given."""
         import torch.distributed as dist
 
-        from cascore.experiment import build
+        from cascore.experiment.build import select_device
         from cascore.experiment.choose import choose_experiment, with_given
         from cascore.experiment.run_folder import is_run, read_experiment
 
-        build.use_threads(self.threads)
-        display, experiment = Display(), self.experiment
-        given = replace(experiment, data=replace(experiment.data, name=self.path))
+        display = Display()
+        data = replace(self.experiment.data, name=self.start)
+        experiment = replace(self.experiment, data=data)
         if is_run(out):
             run = read_experiment(out)
             if Path(run.data.name.removeprefix("folder:")).resolve() != path.resolve():
                 raise InputError(
-                    f"{out} holds a run on {run.data.name}, not on {self.path}: choose another"
+                    f"{out} holds a run on {run.data.name}, not on {self.start}: choose another"
                     " folder for the run with --out"
                 )
             display.say(
                 f"{out} holds a run: it goes on with its settings, {run.train.steps} steps;"
                 " --train.steps makes it longer"
             )
-            return with_given(run, given, self.names)
+            return with_given(run, experiment, self.given)
         if dist.is_torchelastic_launched():
             raise InputError(
                 "several processes measure different speeds and would choose differently: start"
@@ -130,40 +104,57 @@ class TrainFolder:
                 " on with it"
             )
         return choose_experiment(
-            given,
-            self.names,
-            minutes=self.minutes,
-            device=build.select_device(self.device),
+            experiment,
+            self.given,
+            minutes=MINUTES if self.minutes is None else self.minutes,
+            device=select_device(self.device),
             notify=display.say,
             counting=display.counting,
         )
 
 
-def parse_folder(given: Sequence[str], path: str) -> TrainFolder:
-    """The command of a line whose data are `folder:PATH`."""
-    # tyro does not say which options were given. Their names do: --data.no-flip gives data.flip.
-    options = (token.partition("=")[0] for token in given if token.startswith("--"))
-    names = (name[2:].replace("-", "_").replace(".no_", ".") for name in options)
-    default = TrainFolder(path=path, names=frozenset(name for name in names if "." in name))
-    return tyro.cli(
-        TrainFolder,
-        prog="cascore train",
-        args=[path, *(token for token in given[1:] if token is not path)],
-        default=default,
-        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
-    )
+def parse_train(arguments: Sequence[str]) -> Train:
+    """The command of a line after its word `train`: what to train gives the settings' defaults."""
+    before = ["", *arguments]
+    words = [
+        word
+        for last, word in zip(before, arguments, strict=False)
+        if not word.startswith("-") and (not last.startswith("--") or last == "--dry-run")
+    ]
+    start = next((word for word in words if word in PRESETS or word.startswith("folder:")), None)
+    if start is None:
+        if {"-h", "--help"} & set(arguments):
+            lines = (f"{name}: {describe_preset(PRESETS[name])}" for name in PRESETS)
+            presets = "\n".join(["Presets:\n", *lines])
+            return parsed(
+                Train,
+                ["--help"],
+                prog="cascore train PRESET|folder:PATH",
+                description=f"{Train.__doc__}\nThe settings shown are of digits. {presets}",
+            )
+        raise InputError(_unknown(words[0] if words else ""))
+    rest = list(arguments)
+    rest.remove(start)
+    # The parser does not say which options were given. Their names do: --data.no-flip is data.flip.
+    options = (token.partition("=")[0] for token in rest if token.startswith("--"))
+    given = (name[2:].replace("-", "_").replace(".no_", ".") for name in options)
+    experiment = FOLDER if start.startswith("folder:") else PRESETS[start]
+    default = Train(start=start, given=frozenset(given), experiment=experiment)
+    return parsed(Train, rest, prog=f"cascore train {start}", default=default)
 
 
-def named_folder(given: Sequence[str]) -> str | None:
-    """The folder:PATH that `train` is to choose everything for, wherever it stands."""
-    if given[:1] != ["train"]:
-        return None
-    pairs = pairwise(given)
-    found = (each for before, each in pairs if each.startswith("folder:") and before != _DATA_NAME)
-    return next(found, None)
+def _unknown(word: str) -> str:
+    if not word:
+        return (
+            "say what to train: a preset (cascore train digits) or a folder of images (cascore"
+            " train folder:PATH); cascore train --help lists the presets"
+        )
+    if "/" in word or Path(word).exists():
+        return f"to train on the images of a folder, write cascore train folder:{word}"
+    return f"there is no preset {word!r}{nearest(word, PRESETS)}; cascore train --help lists them"
 
 
-def _train(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
+def _train(experiment: Experiment, folder: Path, *, device: str) -> int:
     """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
     from cascore.evaluation.evaluate import checkpoint_measure
     from cascore.experiment import build
@@ -171,7 +162,6 @@ def _train(experiment: Experiment, folder: Path, *, device: str, threads: int | 
     from cascore.training import joined_processes
     from cascore.training.checkpoint import checkpoints
 
-    build.use_threads(threads)
     with (
         joined_processes(build.select_device(device)) as (target, workers),
         _asked_to_stop() as signals,
@@ -216,7 +206,7 @@ def _asked_to_stop() -> Iterator[list[int]]:
             signal.signal(each, handler)
 
 
-def _describe(experiment: Experiment, folder: Path, *, device: str, threads: int | None) -> int:
+def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:
     """Print the resolved experiment, parameter counts and a time estimate measured here."""
     import torch
 
@@ -225,7 +215,6 @@ def _describe(experiment: Experiment, folder: Path, *, device: str, threads: int
     from cascore.experiment.cost import measured_step, step_cost
     from cascore.training.checkpoint import checkpoints
 
-    build.use_threads(threads)
     target = build.select_device(device)
     data, absent = _data_or_stand_in(experiment.data)
     shape = build.data_shape(data)

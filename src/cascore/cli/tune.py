@@ -33,7 +33,7 @@ _POINTS, _ROUNDS = 7, 3
 class Tune:
     """Find order and kappa for a model and a number of network calls, and say what that gains.
 
-    Example: cascore tune runs/digits --steps 12
+    Example: cascore tune runs/digits --calls 12
 
     Order 1 is tried at geometric levels, order 2 at centred ones, each as `sample` takes them. All
     candidates are measured on the same seeds, and the best meets the default again on fresh ones;
@@ -43,7 +43,7 @@ class Tune:
 
     path: tyro.conf.Positional[str]
     """Folder of a run, a model directory, or the name of a model that comes with cascore."""
-    steps: int = 12
+    calls: int = 12
     """Network calls of a chain."""
     orders: tuple[Literal[1, 2], ...] = (1, 2)
     """Orders that are tried."""
@@ -93,16 +93,17 @@ class Tune:
             count=self.count,
             batch_size=self.batch_size,
         )
-        path, steps, orders, blocks = settings.path, self.steps, self.orders, self.blocks
+        path, calls, orders, blocks = settings.path, self.calls, self.orders, self.blocks
         display, device, started = Display(), build.select_device(self.device), time.monotonic()
         model = load_model(path, device=device, checkpoint=self.checkpoint)
-        largest = largest_kappa(model.experiment.schedule, calls=steps)
+        largest = largest_kappa(model.experiment.schedule, calls=calls)
         reference = reference_for(settings, model, device=device)
-        untuned, extractor = Sampler(steps=steps), reference.extractor.identity.name
+        untuned = build.resolved(Sampler(calls=calls), model.experiment.schedule)
+        extractor = reference.extractor.identity.name
         words = (
-            f"{steps} calls orders {' '.join(map(str, orders))} blocks {blocks} count"
+            f"{calls} calls orders {' '.join(map(str, orders))} blocks {blocks} count"
             f" {self.count} seed {self.seed} step {model.step}"
-            f" {build.resolved(untuned).spacing} levels {extractor}"
+            f" {untuned.spacing} levels {extractor}"
         )
         folder = self.out or place_for(path, "tuning") / file_name(words)
         require_new(folder)
@@ -112,19 +113,19 @@ class Tune:
             display.say(f"{candidate}: {statistics.fmean(values):.4g} ± {error:.2g}")
 
         display.say(
-            f"Fréchet distance of {blocks} × {self.count} denoised samples in {steps} calls,"
+            f"Fréchet distance of {blocks} × {self.count} denoised samples in {calls} calls,"
             f" features of {extractor}; kappa from 1 to {largest:.3g}"
         )
         found = search(
             frechet_objective(
                 model,
                 reference,
-                calls=steps,
+                calls=calls,
                 first_seed=self.seed,
                 batch_size=self.batch_size,
                 device=device,
             ),
-            default=default_candidate(calls=steps),
+            default=default_candidate(model.experiment.schedule, calls=calls),
             orders=orders,
             largest=largest,
             points=_POINTS,
@@ -134,11 +135,11 @@ class Tune:
         )
         record = {
             **_provenance(settings, reference, model),
-            "steps": steps,
+            "calls": calls,
             "orders": list(orders),
             "blocks": blocks,
             "largest_kappa": largest,
-            "untuned": build.settings_of(untuned),
+            "untuned": asdict(untuned),
             "points": _POINTS,
             "rounds": _ROUNDS,
             **_answer(found),
@@ -146,13 +147,13 @@ class Tune:
             "command": typed,
         }
         name = spoken_name(path)
-        title = f"{name}, step {model.step}, {steps} network calls"
+        title = f"{name}, step {model.step}, {calls} network calls"
         with replaced_folder(folder) as temporary:
             write_record(temporary / "tuning.json", record)
             drawn = _draw(found, temporary / "curve.png", title, reference)
         advice = (folder if is_shipped(path) else path) / ADVICE
-        write_choice(advice, steps, _choice(found, extractor, model, steps=steps))
-        for line in outcome(found, name=name, steps=steps):
+        write_choice(advice, calls, _choice(found, extractor, model, calls=calls))
+        for line in outcome(found, name=name, calls=calls):
             display.say(line)
         if not drawn:
             display.say("no picture: it needs matplotlib; pip install 'cascore[report]'")
@@ -210,7 +211,7 @@ def _draw(found: "Found", path: Path, title: str, reference: "Reference") -> boo
     return True
 
 
-def _choice(found: "Found", extractor: str, model: "Model", *, steps: int) -> "Choice":
+def _choice(found: "Found", extractor: str, model: "Model", *, calls: int) -> "Choice":
     from cascore.evaluation.tune import Choice, sampler_of
     from cascore.experiment import build
 
@@ -218,7 +219,9 @@ def _choice(found: "Found", extractor: str, model: "Model", *, steps: int) -> "C
     return Choice(
         order=found.choice.order,
         kappa=found.choice.kappa,
-        spacing=build.resolved(sampler_of(found.choice, calls=steps)).spacing or "geometric",
+        spacing=build.resolved(
+            sampler_of(found.choice, calls=calls), model.experiment.schedule
+        ).spacing,
         weights=model.digest,
         extractor=extractor,
         gain=found.difference.mean if tuned else 0.0,
@@ -227,7 +230,7 @@ def _choice(found: "Found", extractor: str, model: "Model", *, steps: int) -> "C
     )
 
 
-def outcome(found: "Found", *, name: str, steps: int) -> list[str]:
+def outcome(found: "Found", *, name: str, calls: int) -> list[str]:
     """What was found, what it gains, and what to type to have it of the model of that name."""
     means = {each: statistics.fmean(values) for each, values in found.fresh.items()}
     untuned, gain = means[found.default], found.difference
@@ -241,7 +244,7 @@ def outcome(found: "Found", *, name: str, steps: int) -> list[str]:
     if found.choice == found.default:
         return [compared, "no better that can be told: untuned is kept, never tuning loses nothing"]
     share = f"{gain.mean / untuned:.0%} of the distance" if untuned > 0 else "all of it"
-    flags = f"--steps {steps} --order {found.choice.order} --kappa {found.choice.kappa:g}"
+    flags = f"--calls {calls} --order {found.choice.order} --kappa {found.choice.kappa:g}"
     return [
         compared,
         f"tuned: {found.choice}; never tuning loses {share}",

@@ -24,7 +24,6 @@ from cascore.data.catalogue import (
     load_points,
     names,
 )
-from cascore.data.folder import FolderOptions
 from cascore.data.images import DataRecord, ImageSet
 from cascore.data.points import PointSet
 from cascore.data.prepared import prepare
@@ -32,7 +31,6 @@ from cascore.data.prepared import prepare
 __all__ = [
     "DATA_ROOT",
     "DataRecord",
-    "FolderOptions",
     "ImageSet",
     "PointSet",
     "find_originals",

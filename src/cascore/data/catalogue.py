@@ -6,7 +6,7 @@ from pathlib import Path
 from cascore.data.celeba import find_celeba
 from cascore.data.cifar import find_cifar10
 from cascore.data.digits import load_digits
-from cascore.data.folder import FolderOptions, find_folder, load_folder
+from cascore.data.folder import find_folder, load_folder
 from cascore.data.idx import FASHION_MNIST, MNIST, find_files, load_idx
 from cascore.data.images import ImageSet, require_split
 from cascore.data.lsun import find_lsun_church
@@ -15,6 +15,7 @@ from cascore.data.points import POINT_SETS, PointSet, load_point_set
 from cascore.data.prepared import NAME, is_prepared, load_prepared
 from cascore.data.stacked import STACKED, stack
 from cascore.errors import InputError
+from cascore.preprocessing import FolderOptions
 
 __all__ = ["DATA_ROOT", "find_originals", "load", "load_images", "load_points", "names"]
 

@@ -5,17 +5,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
 from cascore.errors import InputError
+from cascore.preprocessing import Crop, Filter
 
 __all__ = [
-    "Crop",
-    "Filter",
     "Header",
     "Target",
     "crop_then_resize",
@@ -26,8 +25,6 @@ __all__ = [
     "resize_then_crop",
 ]
 
-Crop = Literal["center", "none"]
-Filter = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]
 Pixels = npt.NDArray[np.uint8]
 
 # Named, because Pillow also knows formats that start other programs.

@@ -3,15 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from cascore.data.decoding import Crop, Filter, Header, Target, decode_one, read_header
+from cascore.data.decoding import Header, Target, decode_one, read_header
 from cascore.data.images import DataRecord, ImageSet, require_split
 from cascore.data.originals import (
     Original,
@@ -23,47 +21,13 @@ from cascore.data.originals import (
 )
 from cascore.errors import InputError
 from cascore.files import replaced_file
+from cascore.preprocessing import FolderOptions
 
-__all__ = ["FolderOptions", "Mode", "find_folder", "find_images", "load_folder"]
-
-Mode = Literal["auto", "rgb", "grey"]
+__all__ = ["find_folder", "find_images", "load_folder"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 _TEST_SHARE = 10  # one image in ten
 _MAPPED_ABOVE = 256 * 2**20  # bytes
-
-
-@dataclass(frozen=True)
-class FolderOptions:
-    """How the images of a folder become tensors of one shape.
-
-    Attributes:
-        size: Height and width in pixels to bring every image to; None keeps them as they are,
-            and then all must be of one size.
-        crop: With a size: "center" cuts the middle square out first, "none" stretches.
-        filter: With a size: the resampling filter, antialiased (except "nearest").
-        mode: "auto" takes grey images or colour images, not both; "rgb" and "grey" convert
-            (grey is 0.299 R + 0.587 G + 0.114 B).
-
-    Raises:
-        InputError: A value outside of these.
-    """
-
-    size: int | None = None
-    crop: Crop = "center"
-    filter: Filter = "lanczos"
-    mode: Mode = "auto"
-
-    def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise InputError(f"size is {self.size}; expected at least 1 pixel, or None")
-        for name, value, allowed in (
-            ("crop", self.crop, get_args(Crop)),
-            ("filter", self.filter, get_args(Filter)),
-            ("mode", self.mode, get_args(Mode)),
-        ):
-            if value not in allowed:
-                raise InputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
 
 
 def load_folder(
@@ -223,8 +187,7 @@ def _common_size(folder: Path, headers: Sequence[Header]) -> tuple[int, int]:
             raise InputError(
                 f"images in {folder} differ in size: {first.path} is {first.width} x"
                 f" {first.height}, {other.path} is {other.width} x {other.height};"
-                " give FolderOptions a size to bring them all to (on the command line --size, or"
-                " --data.size)"
+                " give the size to bring them all to with --size (of a training --data.size)"
             )
     return first.height, first.width
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cascore.data.decoding import read_header
-from cascore.data.folder import FolderOptions, find_images
+from cascore.data.folder import find_images
 from cascore.errors import InputError
+from cascore.preprocessing import FolderOptions
 
 __all__ = ["FolderSurvey", "fitting_options", "fitting_sizes", "survey_folder"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cascore.data import FolderOptions, ImageSet
+from cascore.data import ImageSet
 from cascore.data.folder import load_folder
 from cascore.data.images import array_digest
 from cascore.errors import InputError
@@ -37,6 +37,7 @@ from cascore.model.loading import Model, absent, is_model, load_model
 from cascore.model.pretrained import spoken_name
 from cascore.pixels import to_uint8
 from cascore.plain import to_plain
+from cascore.preprocessing import FolderOptions
 
 __all__ = [
     "Counting",
@@ -316,8 +317,8 @@ def _of_samples(
     """Samples of a model, raw and denoised, from the same chains, and what is known of them."""
     seeds = seeds_from(settings.first_seed, settings.count)
     sampler, schedule = settings.sampler, model.experiment.schedule
-    calls = build.network_calls(sampler, schedule)
-    with counting("sampling", calls * len(seeds)) as advance:
+    chain = build.resolved(sampler, schedule)
+    with counting("sampling", chain.calls * len(seeds)) as advance:
         samples = generate(
             model.denoiser,
             shape=model.shape,
@@ -328,7 +329,7 @@ def _of_samples(
             batch_size=settings.batch_size,
             progress=advance,
         )
-    resolved: dict[str, Any] = build.settings_of(sampler)
+    resolved: dict[str, Any] = to_plain(chain)
     if settings.tuned is not None:
         resolved["tuned"] = to_plain(settings.tuned)
     known = replace(

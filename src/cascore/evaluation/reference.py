@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascore.data import DATA_ROOT, FolderOptions, ImageSet
+from cascore.data import DATA_ROOT, ImageSet
 from cascore.data.folder import load_folder
 from cascore.data.stacked import STACKED
 from cascore.errors import InputError
@@ -38,6 +38,7 @@ from cascore.metrics import (
     real_floor,
 )
 from cascore.plain import from_plain, parse_json, to_plain
+from cascore.preprocessing import FolderOptions
 from cascore.stats import Estimate
 
 __all__ = [
@@ -211,10 +212,9 @@ def load_reference(
 
 def _load_sets(data: Data, *, whole: bool) -> dict[str, ImageSet]:
     if whole and data.name.startswith(FOLDER):
-        options = FolderOptions(size=data.size, crop=data.crop, filter=data.filter, mode=data.mode)
         root = None if data.root is None else Path(data.root)
         folder = Path(data.name.removeprefix(FOLDER))
-        return {"all": load_folder(folder, "all", options=options, root=root)}
+        return {"all": load_folder(folder, "all", options=data.options, root=root)}
     sets = {}
     for split in ("train", "test"):
         loaded = build.load_data(data, split)

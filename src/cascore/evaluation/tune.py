@@ -46,14 +46,14 @@ _ALMOST_ALL = 0.99
 def sampler_of(candidate: Candidate, *, calls: int) -> Sampler:
     """The sampler of a candidate in that many network calls."""
     # The parsers of JSON and of the command line hold orders to those that there are.
-    return Sampler(order=1 if candidate.order == 1 else 2, kappa=candidate.kappa, steps=calls)
+    return Sampler(order=1 if candidate.order == 1 else 2, kappa=candidate.kappa, calls=calls)
 
 
-def default_candidate(*, calls: int) -> Candidate:
+def default_candidate(schedule: Schedule, *, calls: int) -> Candidate:
     """What `cascore sample` takes at that many calls where nothing was tuned."""
-    sampler = build.resolved(Sampler(steps=calls))
-    assert sampler.kappa is not None  # as in all consistent sampling
-    return Candidate(sampler.order, sampler.kappa)
+    chain = build.resolved(Sampler(calls=calls), schedule)
+    assert chain.kappa is not None  # as in all consistent sampling
+    return Candidate(chain.order, chain.kappa)
 
 
 def largest_kappa(schedule: Schedule, *, calls: int) -> float:
@@ -66,10 +66,13 @@ def largest_kappa(schedule: Schedule, *, calls: int) -> float:
         InputError: Fewer than two calls, which have no noise between them, or one training level.
     """
     if calls < 2:
-        raise InputError(f"{calls} network call has no noise to tune: give --steps 2 or more")
-    sigmas = build.sampling_sigmas(Sampler(steps=calls, spacing="geometric"), schedule)
+        raise InputError(f"{calls} network call has no noise to tune: give --calls 2 or more")
+    chain = build.resolved(Sampler(calls=calls, spacing="geometric"), schedule)
+    sigmas = build.chain_sigmas(chain, schedule)
     ratio = math.log(float(sigmas[1] / sigmas[0]))
-    return max(2 * default_candidate(calls=calls).kappa, math.log(1 - _ALMOST_ALL) / ratio)
+    return max(
+        2 * default_candidate(schedule, calls=calls).kappa, math.log(1 - _ALMOST_ALL) / ratio
+    )
 
 
 def frechet_objective(
@@ -154,9 +157,9 @@ def advised(sampler: Sampler, folder: Path, model: Model) -> Advised:
     Raises:
         InputError: A `sampler.json` that cannot be read.
     """
-    if sampler != Sampler(steps=sampler.steps) or not (folder / ADVICE).is_file():
+    if sampler != Sampler(calls=sampler.calls) or not (folder / ADVICE).is_file():
         return Advised(sampler)
-    calls = build.network_calls(sampler, model.experiment.schedule)
+    calls = build.resolved(sampler, model.experiment.schedule).calls
     choice = read_choices(folder / ADVICE).get(calls)
     if choice is None or not choice.tuned:
         return Advised(sampler)

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import torch
 
-from cascore.data import FolderOptions
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import Counting, EvaluationSettings, evaluate, silently
+from cascore.experiment import build
 from cascore.experiment.settings import Sampler
 from cascore.measurement import METRICS, Measurement
 from cascore.model.loading import Model, load_model
 from cascore.model.pretrained import find_model
-from cascore.plain import from_plain
+from cascore.preprocessing import FolderOptions
 
 __all__ = ["Found", "Verified", "settings_of_measurement", "verify"]
 
@@ -171,9 +171,7 @@ def settings_of_measurement(
 def _sampler(measurement: Measurement) -> Sampler:
     if measurement.sampler is None:
         return Sampler()
-    settings = measurement.sampler.settings
-    plain = {name: value for name, value in settings.items() if name != "tuned"}
-    return from_plain(Sampler, plain, "the record's sampler")
+    return build.recorded(measurement.sampler.settings, "the record's sampler")
 
 
 def _checkpoint(measurement: Measurement) -> str:

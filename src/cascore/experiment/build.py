@@ -1,16 +1,25 @@
 """Objects from settings: data, networks, the state of a run, schedules and samplers."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cascore.data import FolderOptions, ImageSet, PointSet, load
+from cascore.data import ImageSet, PointSet, load
 from cascore.denoiser import ConditionalDenoiser, Denoiser, UnconditionalDenoiser
 from cascore.errors import InputError
-from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Sampler, Schedule
+from cascore.experiment.settings import (
+    Adversarial,
+    Chain,
+    Data,
+    Experiment,
+    Network,
+    Sampler,
+    Schedule,
+)
 from cascore.losses import GAN_LOSSES, GanLoss
 from cascore.networks import (
     MLP,
@@ -22,6 +31,7 @@ from cascore.networks import (
     UNet,
 )
 from cascore.noise import Noise
+from cascore.plain import from_plain
 from cascore.sampling import (
     Callback,
     Samples,
@@ -29,7 +39,14 @@ from cascore.sampling import (
     consistent_annealed,
     order_and_kappa,
 )
-from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas, stretch
+from cascore.schedule import (
+    centred_sigmas,
+    eta_from_epsilon,
+    geometric_sigmas,
+    karras_sigmas,
+    langevin_step_size,
+    stretch,
+)
 from cascore.training import (
     Batches,
     KeyedBatches,
@@ -45,21 +62,20 @@ __all__ = [
     "build_denoiser",
     "build_discriminator",
     "build_gan",
-    "build_sampler",
     "build_state",
+    "chain_sigmas",
     "data_shape",
-    "label_of",
+    "draw",
     "load_data",
-    "network_calls",
+    "recorded",
     "resolved",
-    "sampling_sigmas",
     "select_device",
-    "settings_of",
     "training_loop",
     "training_sigmas",
     "use_threads",
 ]
 
+_CALLS = 12  # of a chain, where neither calls nor levels are given; of als its levels
 _SPACINGS = {
     "geometric": geometric_sigmas,
     "karras": karras_sigmas,
@@ -69,11 +85,8 @@ _SPACINGS = {
 
 def load_data(data: Data, split: str) -> ImageSet | PointSet:
     """One split of the experiment's data set."""
-    options = FolderOptions()
-    if data.name.startswith("folder:"):
-        options = FolderOptions(size=data.size, crop=data.crop, filter=data.filter, mode=data.mode)
     root = None if data.root is None else Path(data.root)
-    return load(data.name, split, root=root, folder=options)
+    return load(data.name, split, root=root, folder=data.options)
 
 
 def data_shape(data: ImageSet | PointSet) -> tuple[int, ...]:
@@ -179,50 +192,106 @@ def training_sigmas(schedule: Schedule) -> Tensor:
     return geometric_sigmas(schedule.first, schedule.last, schedule.levels)
 
 
-def sampling_sigmas(sampler: Sampler, schedule: Schedule) -> Tensor:
-    """The levels of a chain: its own count and spacing over the range of the training's."""
-    count = schedule.levels if sampler.steps is None else sampler.steps
-    if count > 1 and schedule.levels == 1:
+def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
+    """The chain that settings come to for a model of these training levels: nothing left open.
+
+    Levels are geometric, as in training; but centred in a chain of second order with levels of its
+    own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike.
+
+    Raises:
+        InputError: More than one level of a model that was trained at one, or no step size by
+            Technique 4.
+    """
+    langevin, n_sigma, eta = sampler.method == "als", sampler.n_sigma, sampler.eta
+    levels = schedule.levels
+    if sampler.levels is None:
+        calls = sampler.calls or _CALLS * (n_sigma if langevin else 1)
+        levels = calls // n_sigma if langevin else calls
+    if levels > 1 and schedule.levels == 1:
         raise InputError(
             f"the model was trained at the one level {schedule.first:g}, so a chain has one level,"
-            f" not {count}: sample with --method als --steps 1 --n-sigma 10 --eta 0.2"
+            f" not {levels}: sample with --method als --levels all --n-sigma 10 --eta 0.2"
         )
-    spaced = _SPACINGS[resolved(sampler).spacing or "geometric"]
-    sigmas = spaced(schedule.first, schedule.last if count > 1 else schedule.first, count)
-    return stretch(sigmas, sampler.n_sigma) if sampler.method == "cas" else sigmas
+    order, kappa = 1, None
+    if not langevin:
+        order, kappa = order_and_kappa(
+            order=sampler.order, kappa=sampler.kappa, eta=eta, epsilon=sampler.epsilon
+        )
+    centred = sampler.levels is None and order == 2 and kappa is not None
+    chain = Chain(
+        method=sampler.method,
+        order=1 if order == 1 else 2,
+        calls=levels * n_sigma if langevin else (levels - 1) * n_sigma + 1,
+        levels=levels,
+        n_sigma=n_sigma,
+        kappa=kappa,
+        eta=eta,
+        epsilon=sampler.epsilon,
+        spacing=sampler.spacing or ("centred" if centred else "geometric"),
+    )
+    if langevin and eta is None and sampler.epsilon is None:
+        sigmas = chain_sigmas(chain, schedule)
+        epsilon = langevin_step_size(sigmas, n_sigma)
+        chain = replace(chain, eta=eta_from_epsilon(epsilon, float(sigmas[-1])))
+    return chain
 
 
-def build_sampler(
-    sampler: Sampler, schedule: Schedule
-) -> Callable[[Denoiser, Tensor, Noise, Callback | None], Samples]:
-    """A function of (denoiser, start, noise, callback) that runs one chain."""
-    sigmas = sampling_sigmas(sampler, schedule)
+def recorded(settings: Mapping[str, Any], where: str) -> Sampler:
+    """The sampler that draws again what a record's settings of a chain drew.
 
-    def run(denoiser: Denoiser, x: Tensor, noise: Noise, callback: Callback | None) -> Samples:
-        if sampler.method == "als":
-            return annealed_langevin(
-                denoiser,
-                x,
-                sigmas,
-                eta=sampler.eta,
-                epsilon=sampler.epsilon,
-                n_sigma=sampler.n_sigma,
-                noise=noise,
-                callback=callback,
-            )
-        return consistent_annealed(
+    Args:
+        settings: A chain as records hold it, or what cascore 0.3 wrote; `tuned` is passed over.
+        where: What to call the settings in a message.
+
+    Raises:
+        InputError: Anything else.
+    """
+    plain = {name: value for name, value in settings.items() if name != "tuned"}
+    if "steps" in plain:  # of cascore 0.3
+        return from_plain(Sampler, plain, where)
+    return from_plain(Chain, plain, where).sampler
+
+
+def chain_sigmas(chain: Chain, schedule: Schedule) -> Tensor:
+    """The levels of a chain over the range of the training's: [calls], of als [levels]."""
+    last = schedule.last if chain.levels > 1 else schedule.first
+    sigmas = _SPACINGS[chain.spacing](schedule.first, last, chain.levels)
+    return stretch(sigmas, chain.n_sigma) if chain.method == "cas" else sigmas
+
+
+def draw(
+    denoiser: Denoiser,
+    x: Tensor,
+    chain: Chain,
+    schedule: Schedule,
+    *,
+    noise: Noise,
+    callback: Callback | None = None,
+) -> Samples:
+    """Run a chain from x, [N, ...]: Algorithm 1 (als) or Algorithm 2 (cas)."""
+    sigmas = chain_sigmas(chain, schedule)
+    if chain.method == "als":
+        return annealed_langevin(
             denoiser,
             x,
             sigmas,
-            kappa=sampler.kappa,
-            eta=sampler.eta,
-            epsilon=sampler.epsilon,
-            order=sampler.order,
+            eta=chain.eta,
+            epsilon=chain.epsilon,
+            n_sigma=chain.n_sigma,
             noise=noise,
             callback=callback,
         )
-
-    return run
+    return consistent_annealed(
+        denoiser,
+        x,
+        sigmas,
+        kappa=chain.kappa,
+        eta=chain.eta,
+        epsilon=chain.epsilon,
+        order=chain.order,
+        noise=noise,
+        callback=callback,
+    )
 
 
 def select_device(name: str) -> torch.device:
@@ -251,45 +320,6 @@ def use_threads(threads: int | None) -> None:
     if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
     torch.set_num_threads(threads)
-
-
-def settings_of(sampler: Sampler) -> dict[str, object]:
-    """The sampler's settings for a record, with the kappa and the spacing in force."""
-    return asdict(resolved(sampler))
-
-
-def resolved(sampler: Sampler) -> Sampler:
-    """The sampler with the order, kappa and spacing in force, where they were not given.
-
-    Levels are geometric, as in training; but centred in a chain of second order with levels of its
-    own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike.
-    """
-    order, kappa = sampler.order, None
-    if sampler.method == "cas":
-        in_force, kappa = order_and_kappa(
-            order=sampler.order, kappa=sampler.kappa, eta=sampler.eta, epsilon=sampler.epsilon
-        )
-        order = 1 if in_force == 1 else 2
-    centred = sampler.steps is not None and order == 2 and kappa is not None
-    spacing = sampler.spacing or ("centred" if centred else "geometric")
-    return replace(sampler, order=order, kappa=kappa, spacing=spacing)
-
-
-def label_of(sampler: Sampler) -> str:
-    """The sampler in a few words, its levels where they are not the paper's."""
-    sampler = resolved(sampler)
-    spaced = "" if sampler.spacing == "geometric" else f", {sampler.spacing} levels"
-    if sampler.method == "als":
-        return f"ALS, n_sigma {sampler.n_sigma}{spaced}"
-    sizes = {name: getattr(sampler, name) for name in ("eta", "epsilon", "kappa")}
-    name, size = next((name, size) for name, size in sizes.items() if size is not None)
-    return f"CAS, order {sampler.order}, {name} {size:g}{spaced}"
-
-
-def network_calls(sampler: Sampler, schedule: Schedule) -> int:
-    """How many network calls one chain takes."""
-    levels = len(sampling_sigmas(sampler, schedule))
-    return levels * (sampler.n_sigma if sampler.method == "als" else 1)
 
 
 def training_loop(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError
-from cascore.experiment.build import build_sampler
+from cascore.experiment.build import draw, resolved
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.noise import KeyedNoise
 from cascore.sampling import Callback, Samples, initial_noise
@@ -75,7 +75,7 @@ def generate(
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
     if start is not None and start.shape != (len(seeds), *shape):
         raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
-    run = build_sampler(sampler, schedule)
+    chain = resolved(sampler, schedule)
     parts = []
     for first in range(0, len(seeds), batch_size):
         part = seeds[first : first + batch_size]
@@ -91,7 +91,7 @@ def generate(
             if callback is not None:
                 callback(step, sigma, at, h)
 
-        parts.append(run(denoiser, x, noise, watch))
+        parts.append(draw(denoiser, x, chain, schedule, noise=noise, callback=watch))
     return Samples(
         raw=torch.cat([part.raw.cpu() for part in parts]),
         denoised=torch.cat([part.denoised.cpu() for part in parts]),

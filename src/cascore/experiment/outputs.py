@@ -1,6 +1,5 @@
 """What samples leave on the disk: PNGs, sheets and a record, written as one folder."""
 
-import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,9 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.files import replaced_folder, write_text
+from cascore.files import replaced_folder
 from cascore.pixels import grid, save_png, to_uint8
+from cascore.plain import write_json
 from cascore.sampling import Samples
 
 __all__ = ["file_name", "require_new", "software", "write_record", "write_samples"]
@@ -62,7 +62,7 @@ def _write_images(images: Tensor, folder: Path, name: str, seeds: Sequence[int])
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a JSON record, with the versions of the software."""
-    write_text(path, json.dumps({**record, "software": software()}, indent=2) + "\n")
+    write_json(path, {**record, "software": software()})
 
 
 def software() -> dict[str, str]:

@@ -233,24 +233,24 @@ def _samplers() -> Iterator[tuple[str, Sampler]]:
                 f"{model}-{method}-{n_sigma}",
                 Sampler(
                     method="cas" if method == "cas" else "als",
-                    steps=None,
-                    order=1,
+                    levels="all",
+                    order=1 if method == "cas" else None,
                     n_sigma=n_sigma,
                     epsilon=epsilon,
-                    spacing="geometric",
                 ),
             )
     for name, *_, n_sigma, epsilon in _SONG_ERMON:
         yield (
             f"song-ermon-{name}-als-{n_sigma}",
-            Sampler(
-                method="als", steps=None, n_sigma=n_sigma, epsilon=epsilon, spacing="geometric"
-            ),
+            Sampler(method="als", levels="all", n_sigma=n_sigma, epsilon=epsilon),
         )
     # Table 4, not tuned: epsilon 5e-6, as eta, which also fits the authors' own models of pixels
     # in [-1, 1]. Figure 2: the authors tried eta from 0.01 to 0.2.
-    yield "stacked-mnist-ncsnv2-cas-1", Sampler(steps=None, order=1, eta=0.05, spacing="geometric")
-    yield "figure-2", Sampler(method="als", steps=None, n_sigma=10, eta=0.2, spacing="geometric")
+    yield (
+        "stacked-mnist-ncsnv2-cas-1",
+        Sampler(levels="all", order=1, eta=0.05),
+    )
+    yield "figure-2", Sampler(method="als", levels="all", n_sigma=10, eta=0.2)
 
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType(dict(_samplers()))
@@ -274,7 +274,7 @@ def require_fitting(name: str, schedule: Schedule) -> None:
         raise InputError(
             f"--like {name} is for {tuned.levels} levels from {tuned.first:g} to {tuned.last:g},"
             f" and this model has {schedule.levels} from {schedule.first:g} to {schedule.last:g}:"
-            " its step size does not carry over, kappa does: --order 1 --kappa 1.5 --steps None"
+            " its step size does not carry over, kappa does: --order 1 --kappa 1.5 --levels all"
         )
 
 

@@ -1,13 +1,16 @@
 """Settings of an experiment, as frozen dataclasses; contradictions are refused here. No torch."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from cascore.errors import InputError
+from cascore.preprocessing import FolderOptions
 
 __all__ = [
     "Adversarial",
+    "Chain",
     "Data",
     "Experiment",
     "Network",
@@ -33,8 +36,26 @@ def _free_on_resume(default: int) -> int:
     return marked
 
 
+def _require_least(part: str, settings: object, least: int, *names: str) -> None:
+    """Refuse a smaller value, by the name of its option."""
+    for name in names:
+        value = getattr(settings, name)
+        option = f"--{part}.{name.replace('_', '-')}"
+        _require(value >= least, f"{option} must be at least {least}, not {value}")
+
+
+def _require_adam(part: str, learning_rate: float, betas: tuple[float, float]) -> None:
+    _require(
+        0 < learning_rate < math.inf,
+        f"--{part}.learning-rate must be positive and finite, not {learning_rate}",
+    )
+    _require(
+        all(-1 < beta < 1 for beta in betas), f"--{part}.betas must be in (-1, 1), not {betas}"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class Data(FolderOptions):
     """What is learned."""
 
     name: str = "digits"
@@ -42,16 +63,14 @@ class Data:
     stacked-fashion-mnist, 25-gaussians, swiss-roll, folder:PATH, or a prepared set's own name."""
     root: str | None = None
     """Folder of prepared sets (default: data), of the IDX files, or for a large folder's pixels."""
-    size: int | None = None
-    """For folder:PATH: height and width in pixels to bring every image to."""
-    crop: Literal["center", "none"] = "center"
-    """For folder:PATH with a size: cut the middle square out first, or stretch."""
-    filter: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"
-    """For folder:PATH with a size: the resampling filter."""
-    mode: Literal["auto", "rgb", "grey"] = "auto"
-    """For folder:PATH: take images as they are, or convert all to colour or to grey."""
     flip: bool = False
     """Mirror training images at random (not for digits)."""
+
+    @property
+    def options(self) -> FolderOptions:
+        """The choices for a folder alone."""
+        names = (choice.name for choice in fields(FolderOptions))
+        return FolderOptions(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +97,21 @@ class Network:
     """mlp: hidden layers."""
 
     def __post_init__(self) -> None:
+        _require_least("network", self, 1, "width", "blocks", "unshuffle", "depth")
+        _require(
+            all(multiplier >= 1 for multiplier in self.multipliers),
+            f"--network.multipliers must be at least 1 each, not {self.multipliers}",
+        )
+        _require(0 <= self.dropout < 1, f"--network.dropout must be in [0, 1), not {self.dropout}")
         _require(
             self.kind != "unet" or len(self.multipliers) == len(self.attention),
-            f"network: {len(self.multipliers)} multipliers but {len(self.attention)} attention"
-            " flags; give one of each per level",
+            f"--network.multipliers has {len(self.multipliers)} values and --network.attention"
+            f" {len(self.attention)}: give one of each for a level",
         )
         _require(
             self.kind != "ncsnv2" or not self.conditional,
-            "network: ncsnv2 does not see the noise level; a conditional network is a unet or mlp",
+            "--network.conditional is for --network.kind unet or mlp: ncsnv2 does not see the noise"
+            " level",
         )
 
 
@@ -101,17 +127,17 @@ class Schedule:
     """L (Technique 2)."""
 
     def __post_init__(self) -> None:
-        _require(self.levels >= 1, f"schedule: levels must be at least 1, not {self.levels}")
-        ends = f"not {self.first} and {self.last}"
+        _require_least("schedule", self, 1, "levels")
+        ends = f"--schedule.first {self.first:g} and --schedule.last {self.last:g}"
         if self.levels == 1:
             _require(
                 math.isfinite(self.first) and self.first == self.last > 0,
-                f"schedule: one level needs first = last > 0, {ends}",
+                f"one level has one sigma above 0, not {ends}: give the same twice",
             )
         else:
             _require(
                 math.isfinite(self.first) and self.first > self.last > 0,
-                f"schedule: need first > last > 0, {ends}",
+                f"the levels go down to a sigma above 0: first > last > 0, not {ends}",
             )
 
 
@@ -126,17 +152,17 @@ class Train:
     batch_size: int = 128
     """Images of one update, over all processes."""
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of Adam; the paper's hybrid runs have (0, 0.9)."""
+    """Decay rates of Adam's averages; the paper's hybrid runs have (0, 0.9)."""
     ema_decay: float = 0.999
-    """Of the average of the weights, which samples."""
+    """Decay of the average of the weights, which samples."""
     ema_warmup: bool = True
     """Let a young average forget the initial weights; off in the paper."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast of both networks, twice as fast where the processor computes in it."""
     seed: int = 0
-    """Of the initial weights and of every draw."""
+    """Seed of the initial weights and of every draw."""
     save_every: int = _free_on_resume(500)
     """Steps between checkpoints."""
     keep_last: int = _free_on_resume(2)
@@ -149,19 +175,14 @@ class Train:
     """Samples of such a distance."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "save_every", "keep_last"):
-            value = getattr(self, name)
-            _require(value >= 1, f"train: {name} must be at least 1, not {value}")
-        for name in ("keep_every", "evaluate_every"):
-            value = getattr(self, name)
-            _require(value >= 0, f"train: {name} must be 0 or more: {value}")
-        least = f"train: evaluate_count must be at least 2, not {self.evaluate_count}"
-        _require(self.evaluate_count >= 2, least)
-        _require(0 <= self.ema_decay < 1, f"train: ema_decay must be in [0, 1): {self.ema_decay}")
-        _require(0 <= self.seed < 2**64, f"train: seed must be from 0 to 2^64 - 1: {self.seed}")
+        _require_least("train", self, 1, "steps", "batch_size", "save_every", "keep_last")
+        _require_least("train", self, 0, "keep_every", "evaluate_every", "seed")
+        _require_least("train", self, 2, "evaluate_count")
+        _require(self.seed < 2**64, f"--train.seed must be below 2^64, not {self.seed}")
         _require(
-            self.learning_rate > 0, f"train: learning_rate must be positive: {self.learning_rate}"
+            0 <= self.ema_decay < 1, f"--train.ema-decay must be in [0, 1), not {self.ema_decay}"
         )
+        _require_adam("train", self.learning_rate, self.betas)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,16 +196,21 @@ class Adversarial:
     steps: int = 1
     """Discriminator updates for each update of the score network."""
     learning_rate: float = 1e-4
-    """Of the discriminator's Adam."""
+    """Learning rate of the discriminator's Adam."""
     betas: tuple[float, float] = (-0.5, 0.9)
-    """Of the discriminator's Adam."""
+    """Decay rates of its averages."""
     weight: float = 1.0
     """lambda of Eq. 5, the weight of the score matching term."""
     clamp: bool = True
     """Whether H is clamped to [0, 1] before the discriminator sees it (never for points)."""
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, f"adversarial: steps must be at least 1, not {self.steps}")
+        _require_least("adversarial", self, 1, "width", "steps")
+        _require_adam("adversarial", self.learning_rate, self.betas)
+        _require(
+            0 <= self.weight < math.inf,
+            f"--adversarial.weight must be finite and at least 0, not {self.weight}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +218,7 @@ class Experiment:
     """A model, its data and its training."""
 
     name: str = "digits"
-    """Of the preset, for the record."""
+    """Name of the preset, for the record."""
     data: Data = field(default_factory=Data)
     network: Network = field(default_factory=Network)
     schedule: Schedule = field(default_factory=Schedule)
@@ -202,16 +228,19 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """How pictures are drawn from a trained model."""
+    """How pictures are drawn from a trained model; None stands for what is not given."""
 
     method: Literal["cas", "als"] = "cas"
     """Consistent annealed sampling (Algorithm 2) or annealed Langevin (Algorithm 1)."""
-    order: Literal[1, 2] = 2
-    """cas: 1 is the paper's, 2 the multistep rule for few calls."""
-    steps: int | None = 12
-    """Noise levels of the chain between sigma_1 and sigma_L; None: as many as in training."""
+    calls: int | None = None
+    """Network calls of a chain; by default 12, of als 12 levels."""
+    levels: Literal["all"] | None = None
+    """all: at every noise level of the training, in place of a number of calls."""
+    order: Literal[1, 2] | None = None
+    """cas: 1 is the paper's, 2 the multistep rule for few calls; by default 2, but 1 with eta or
+    epsilon."""
     n_sigma: int = 1
-    """als: steps at each level; cas: the schedule is stretched by it."""
+    """als: calls at each level; cas, at all levels: the schedule is stretched by it."""
     kappa: float | None = None
     """cas: noise of a step in [1, inf]; by default 2.5 at order 2 and 1.5 at order 1."""
     eta: float | None = None
@@ -219,13 +248,99 @@ class Sampler:
     epsilon: float | None = None
     """The paper's step size in squared pixels; als: Technique 4 by default."""
     spacing: Spacing | None = None
-    """Of the levels; by default centred for cas of order 2 with kappa and a number of steps, else
+    """Of the levels; by default centred for cas of order 2 with kappa and a number of calls, else
     geometric, as in training."""
 
     def __post_init__(self) -> None:
-        given = [n for n in ("kappa", "eta", "epsilon") if getattr(self, n) is not None]
-        _require(len(given) <= 1, f"give at most one of kappa, eta, epsilon: {' and '.join(given)}")
-        _require(self.steps is None or self.steps >= 1, f"steps must be at least 1: {self.steps}")
-        _require(self.n_sigma >= 1, f"n_sigma must be at least 1, not {self.n_sigma}")
+        sizes = [name for name in ("kappa", "eta", "epsilon") if getattr(self, name) is not None]
+        _require(len(sizes) <= 1, f"give at most one of --{' and --'.join(sizes)}")
+        _require(
+            self.calls is None or self.levels is None, "give --calls or --levels all, not both"
+        )
+        calls, n_sigma = self.calls, self.n_sigma
+        _require(calls is None or calls >= 1, f"--calls must be at least 1, not {calls}")
+        _require(n_sigma >= 1, f"--n-sigma must be at least 1, not {n_sigma}")
         if self.method == "als":
-            _require(self.kappa is None, "kappa is for cas; als takes eta or epsilon")
+            for name in ("order", "kappa"):
+                value = getattr(self, name)
+                _require(value is None, f"--{name} {value} is for --method cas: leave it out")
+            if calls is not None and calls % n_sigma:
+                around = (calls // n_sigma * n_sigma, (calls // n_sigma + 1) * n_sigma)
+                fitting = " or ".join(str(number) for number in around if number)
+                raise InputError(
+                    f"--calls {calls} is no multiple of --n-sigma {n_sigma}, the calls at each"
+                    f" level: give {fitting}"
+                )
+        else:
+            _require(
+                n_sigma == 1 or self.levels == "all",
+                f"--n-sigma {n_sigma} of --method cas stretches the levels of the training: give"
+                " --levels all",
+            )
+
+    @staticmethod
+    def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What cascore 0.3 wrote, whose `steps` were the levels of a chain, None for all."""
+        if "steps" not in values:
+            return values
+        new = {"spacing": "geometric", **values}  # 0.3.0 knew no other, and did not name it
+        steps = new.pop("steps")
+        if new.get("method") == "als":
+            new.pop("order", None)  # was written, and without effect
+        if steps is None:
+            return {**new, "levels": "all"}
+        per_level = new.get("n_sigma", 1) if new.get("method") == "als" else 1
+        return {**new, "calls": steps * per_level}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """A sampler in force for a model: every setting of one chain, as records hold it.
+
+    Attributes:
+        method: cas or als.
+        order: Of the multistep rule.
+        calls: Network calls.
+        levels: Noise levels, before cas stretches them by n_sigma.
+        n_sigma: Of als, calls at each level; of cas, how far the levels are stretched.
+        kappa: Noise of a step; None where eta or epsilon rules.
+        eta: The paper's step size without units; of als without a given size, by Technique 4.
+        epsilon: The paper's step size in squared pixels, where it was given.
+        spacing: Of the levels.
+    """
+
+    method: Literal["cas", "als"]
+    order: Literal[1, 2]
+    calls: int
+    levels: int
+    n_sigma: int
+    kappa: float | None
+    eta: float | None
+    epsilon: float | None
+    spacing: Spacing
+
+    @property
+    def label(self) -> str:
+        """The chain in a few words, its levels where they are not the paper's."""
+        spaced = "" if self.spacing == "geometric" else f", {self.spacing} levels"
+        if self.method == "als":
+            return f"ALS, n_sigma {self.n_sigma}{spaced}"
+        sizes = {"eta": self.eta, "epsilon": self.epsilon, "kappa": self.kappa}
+        name, size = next((name, size) for name, size in sizes.items() if size is not None)
+        return f"CAS, order {self.order}, {name} {size:g}{spaced}"
+
+    @property
+    def sampler(self) -> Sampler:
+        """The settings that give this chain again, to the bit, for the model that it was of."""
+        stretched = self.method == "cas" and self.n_sigma > 1
+        return Sampler(
+            method=self.method,
+            calls=None if stretched else self.calls,
+            levels="all" if stretched else None,
+            order=None if self.method == "als" else self.order,
+            n_sigma=self.n_sigma,
+            kappa=self.kappa,
+            eta=self.eta,
+            epsilon=self.epsilon,
+            spacing=self.spacing,
+        )

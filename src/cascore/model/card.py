@@ -1,10 +1,9 @@
 """The card of a model directory: what the model is, in prose, from records alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
-from cascore.experiment.build import resolved
 from cascore.experiment.settings import Network, Sampler
 from cascore.measurement import Measurement
 from cascore.model.card_numbers import numbers_table
@@ -150,7 +149,7 @@ def _sampling(record: ModelRecord) -> Iterator[str]:
     yield (
         "FOLDER is this directory; of a model that comes with cascore its name will do.\n\n"
         "```sh\ncascore sample FOLDER --count 64 --seed 0\ncascore evaluate FOLDER\n"
-        "cascore tune FOLDER --steps 12\n```"
+        "cascore tune FOLDER --calls 12\n```"
     )
     if record.samplers:
         lines = [
@@ -165,14 +164,12 @@ def _sampling(record: ModelRecord) -> Iterator[str]:
     )
 
 
-def _flags(settings: Mapping[str, Any]) -> str:
-    """The options of `cascore sample` for settings that differ from the default."""
-    unspaced = Sampler(**{**settings, "spacing": None})
-    default = {**asdict(Sampler()), "spacing": resolved(unspaced).spacing}
+def _flags(sampler: Sampler) -> str:
+    """The options of `cascore sample` for these settings."""
     return " ".join(
-        f"--{each.name.replace('_', '-')} {settings[each.name]}"
-        for each in fields(Sampler)
-        if each.name in settings and settings[each.name] != default[each.name]
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in asdict(sampler).items()
+        if value != getattr(Sampler(), name)
     )
 
 

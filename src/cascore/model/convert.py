@@ -1,7 +1,7 @@
 """Model directories out of published checkpoints, and out of runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from cascore.experiment import build
 from cascore.experiment.outputs import require_new
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
 from cascore.experiment.run_folder import CHECKPOINTS, read_data, read_experiment
-from cascore.experiment.settings import Experiment, Schedule
+from cascore.experiment.settings import Experiment, Sampler, Schedule
 from cascore.files import file_digest
 from cascore.measurement import Measurement
 from cascore.model.checkpoint_file import CheckpointFile, read_checkpoint_file
@@ -266,7 +266,7 @@ def _words(schedule: Schedule) -> str:
 
 def _samplers(
     experiment: Experiment, shape: tuple[int, ...], pixel_range: tuple[float, float] | None
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Sampler]:
     """The paper's settings for this model, if it is the paper's: same data, network and levels."""
     name = experiment.name
     if name not in PUBLISHED or PUBLISHED[name][1] != shape:
@@ -286,5 +286,5 @@ def _samplers(
             # epsilon is in squared units of the pixels that the network was trained on.
             epsilon = sampler.epsilon
             scaled = None if epsilon is None else epsilon / (high - low) ** 2
-            found[each] = asdict(replace(sampler, epsilon=scaled))
+            found[each] = replace(sampler, epsilon=scaled)
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cascore.errors import InputError
-from cascore.experiment.settings import Experiment
+from cascore.experiment.settings import Experiment, Sampler
 
 __all__ = ["FORMAT_VERSION", "ModelRecord", "Weights"]
 
@@ -46,7 +46,7 @@ class ModelRecord:
     discriminator: str | None
     data: Mapping[str, Any]
     source: Mapping[str, Any]
-    samplers: Mapping[str, Mapping[str, Any]]
+    samplers: Mapping[str, Sampler]
     software: Mapping[str, Any]
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """The noise of a chain under the perfect score of a single datum, by the settings of a sampler."""
 
-from cascore.experiment.build import sampling_sigmas
-from cascore.experiment.settings import Sampler, Schedule
+from cascore.experiment.settings import Schedule
+from cascore.reproduce.sampler import Sampler, sampling_sigmas
 from cascore.sampling import consistent_steps, langevin_steps
 from cascore.theory import NoiseStd, noise_std
 

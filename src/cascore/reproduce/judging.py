@@ -9,7 +9,6 @@ from torch import Tensor
 
 from cascore.data import ImageSet, load_images
 from cascore.experiment.generate import generate, seeds_from
-from cascore.experiment.settings import Sampler
 from cascore.metrics import (
     FeatureExtractor,
     FeatureMoments,
@@ -18,6 +17,7 @@ from cascore.metrics import (
     real_floor,
 )
 from cascore.pixels import to_uint8
+from cascore.reproduce.sampler import Sampler
 from cascore.reproduce.workshop import Trained, Workshop
 from cascore.sampling import Samples
 
@@ -60,7 +60,7 @@ class Judge:
             trained.model.denoiser,
             shape=trained.model.shape,
             seeds=seeds_from(first_seed(seed), count),
-            sampler=sampler,
+            sampler=sampler.now,
             schedule=trained.model.experiment.schedule,
             device=self._workshop.device,
             batch_size=BATCH,

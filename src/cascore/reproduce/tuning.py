@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cascore.experiment.settings import Sampler
+from cascore.reproduce.sampler import Sampler
 
 __all__ = [
     "VALIDATION_SEED",

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from cascore.experiment.settings import Sampler
 from cascore.reproduce.beyond.methods import DEFAULT, GEOMETRIC, METHODS, SCALES, Subject
 from cascore.reproduce.beyond.values import Key, Measured, distances_of, measured_of, paper_best
 from cascore.reproduce.beyond.work import Cell, cells
 from cascore.reproduce.claims import Claim, Statement
 from cascore.reproduce.comparisons import estimated, paired
+from cascore.reproduce.sampler import Sampler
 from cascore.reproduce.units import Records
 
 __all__ = ["claims", "default_claims", "denoising_claims", "levels_claims"]

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from cascore.experiment.build import network_calls, resolved, sampling_sigmas
-from cascore.experiment.settings import Sampler, Schedule
+from cascore.experiment.settings import Schedule
 from cascore.reproduce.beyond.schedulers import SCHEDULERS, levels_within
+from cascore.reproduce.sampler import Sampler, network_calls, resolved, sampling_sigmas
 
 __all__ = [
     "BEST",

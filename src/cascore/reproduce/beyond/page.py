@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from cascore.experiment.build import label_of
 from cascore.experiment.presets import PRESETS
 from cascore.reproduce.beyond.claims import (
     claims,
@@ -39,6 +38,7 @@ from cascore.reproduce.beyond.work import TWIN_CALLS, TWINS_UNIT, Cell, cells
 from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.floors import like_real
 from cascore.reproduce.pages import Page, machine_of, markdown_table
+from cascore.reproduce.sampler import label_of
 from cascore.reproduce.spread import Spread
 from cascore.reproduce.units import Records
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from cascore import stats
-from cascore.experiment.build import resolved
 from cascore.reproduce.beyond.methods import (
     BEST,
     METHODS,
@@ -17,6 +16,7 @@ from cascore.reproduce.beyond.methods import (
 from cascore.reproduce.beyond.work import Cell, cells, floor_unit
 from cascore.reproduce.floors import band_of
 from cascore.reproduce.pages import Table
+from cascore.reproduce.sampler import resolved
 from cascore.reproduce.spread import Estimate, Spread, mean_of
 from cascore.reproduce.units import Records
 

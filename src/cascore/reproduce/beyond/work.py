@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from cascore.experiment.build import sampling_sigmas, settings_of
 from cascore.experiment.generate import seeds_from
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Experiment, Sampler
+from cascore.experiment.settings import Experiment
 from cascore.noise import KeyedNoise
 from cascore.reproduce.beyond.methods import (
     METHODS,
@@ -29,6 +28,7 @@ from cascore.reproduce.beyond.schedulers import (
     run_scheduler,
 )
 from cascore.reproduce.judging import BATCH, Judge, first_seed
+from cascore.reproduce.sampler import Sampler, sampling_sigmas, settings_of
 from cascore.reproduce.tuning import VALIDATION_SEED
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Trained, Workshop, seeded

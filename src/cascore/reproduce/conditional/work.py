@@ -13,11 +13,12 @@ from cascore.data import load_images
 from cascore.denoiser import Denoiser
 from cascore.experiment.build import training_sigmas
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Experiment, Sampler, Schedule
+from cascore.experiment.settings import Experiment, Schedule
 from cascore.pixels import to_float
 from cascore.reproduce.conditional.levels import UnconditionalOptimum, level_losses
 from cascore.reproduce.floors import floor_units
 from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.sampler import Sampler
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Trained, Workshop, seeded
 from cascore.theory import EmpiricalDenoiser

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cascore.experiment.build import build_sampler
-from cascore.experiment.settings import Sampler, Schedule
+from cascore.experiment.settings import Schedule
 from cascore.noise import KeyedNoise
 from cascore.reproduce.ideal import ideal_noise
+from cascore.reproduce.sampler import Sampler, build_sampler
 from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop

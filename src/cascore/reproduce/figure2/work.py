@@ -10,10 +10,9 @@ from torch import Tensor
 
 from cascore.data import load_points
 from cascore.denoiser import Denoiser
-from cascore.experiment.build import build_sampler
 from cascore.experiment.generate import seeds_from
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Experiment, Sampler
+from cascore.experiment.settings import Experiment
 from cascore.noise import KeyedNoise, Purpose
 from cascore.reproduce.figure2.plane import (
     CENTRES,
@@ -23,6 +22,7 @@ from cascore.reproduce.figure2.plane import (
     share_near_roll,
     sliced_wasserstein,
 )
+from cascore.reproduce.sampler import Sampler, build_sampler
 from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from cascore.experiment.build import sampling_sigmas
-from cascore.experiment.settings import Sampler, Schedule
+from cascore.experiment.settings import Schedule
+from cascore.reproduce.sampler import Sampler, sampling_sigmas
 from cascore.schedule import allowed_interval, eta_from_epsilon, kappa_from_eta
 
 __all__ = ["Curve", "Outcome", "best_kappa", "excess_at", "load_curves"]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cascore.experiment.build import sampling_sigmas
 from cascore.experiment.presets import PRESETS
 from cascore.reproduce.figure3.authors import Curve, Outcome
 from cascore.reproduce.figure3.values import METHODS, Measured, floors_of, scan_of
 from cascore.reproduce.figure3.work import Point, Subject
 from cascore.reproduce.pages import COLOURS, legend_below, new_figure, plain_ticks, shade_real
+from cascore.reproduce.sampler import sampling_sigmas
 from cascore.reproduce.units import Records
 from cascore.schedule import eta_from_kappa
 

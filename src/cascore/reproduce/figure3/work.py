@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Experiment, Sampler
+from cascore.experiment.settings import Experiment
 from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.sampler import Sampler
 from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded

@@ -7,7 +7,6 @@ import statistics
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cascore.experiment.build import label_of, resolved
 from cascore.reproduce.claims import claims_table, comparisons_table
 from cascore.reproduce.dots import dots
 from cascore.reproduce.floors import bands_of
@@ -35,6 +34,7 @@ from cascore.reproduce.pages import (
     markdown_table,
     new_figure,
 )
+from cascore.reproduce.sampler import label_of, resolved
 from cascore.reproduce.sheets import picture_of, show_sheet
 from cascore.reproduce.units import Records
 

@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from cascore.experiment.presets import PRESETS, SAMPLERS
-from cascore.experiment.settings import Experiment, Sampler
+from cascore.experiment.settings import Experiment
 from cascore.losses import GAN_LOSSES
 from cascore.pixels import to_uint8
 from cascore.reproduce.floors import floor_units
 from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.sampler import Sampler, then
 from cascore.reproduce.sheets import sheet_of
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
@@ -97,7 +98,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             trainings=2,
             draws=2,
             count=10_000,
-            sampler=SAMPLERS["cifar10-ncsnv2-cas-1"],
+            sampler=then(SAMPLERS["cifar10-ncsnv2-cas-1"]),
             extractors=("inception",),
         ),
     }

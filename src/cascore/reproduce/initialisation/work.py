@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from cascore.denoiser import Denoiser
-from cascore.experiment.build import network_calls, settings_of
 from cascore.experiment.generate import generate, seeds_from
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Experiment, Sampler, Schedule
+from cascore.experiment.settings import Experiment, Schedule
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.reproduce.floors import floor_units
 from cascore.reproduce.ideal import ideal_noise
 from cascore.reproduce.judging import BATCH, Judge, first_seed
+from cascore.reproduce.sampler import Sampler, network_calls, settings_of
 from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Workshop, seeded
@@ -247,7 +247,7 @@ def chains(
         denoiser,
         shape=tuple(train.shape[1:]),
         seeds=seeds,
-        sampler=sampler,
+        sampler=sampler.now,
         schedule=schedule,
         device=device,
         start=starting_points(start, seeds, sigma=schedule.first, train=train),

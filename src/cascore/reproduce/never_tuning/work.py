@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from cascore.evaluation.search import Candidate, Found, search
 from cascore.evaluation.tune import default_candidate, largest_kappa, sampler_of
-from cascore.experiment.build import settings_of
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Experiment, Sampler
+from cascore.experiment.settings import Experiment
 from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.sampler import Sampler, settings_of, then
 from cascore.reproduce.tuning import VALIDATION_SEED
 from cascore.reproduce.units import Records, Unit
 from cascore.reproduce.workshop import Trained, Workshop, seeded
@@ -133,7 +133,7 @@ def _search_unit(
         def distance(candidate: Candidate, block: int) -> float:
             samples = judge.sample(
                 model,
-                sampler_of(candidate, calls=calls),
+                then(sampler_of(candidate, calls=calls)),
                 seed=VALIDATION_SEED + block,
                 count=subject.count,
             )
@@ -141,7 +141,7 @@ def _search_unit(
 
         found = search(
             distance,
-            default=default_candidate(calls=calls),
+            default=default_candidate(subject.experiment.schedule, calls=calls),
             orders=orders,
             largest=largest_kappa(subject.experiment.schedule, calls=calls),
             points=subject.points,

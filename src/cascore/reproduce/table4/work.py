@@ -14,11 +14,12 @@ from cascore.errors import InputError
 from cascore.evaluation.metrics import mode_labels
 from cascore.evaluation.reference import channel_classifier
 from cascore.experiment.presets import PRESETS, SAMPLERS
-from cascore.experiment.settings import Experiment, Sampler
+from cascore.experiment.settings import Experiment
 from cascore.metrics import Classifier, ModeCoverage, mode_coverage, stacked_labels
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_uint8
 from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.sampler import Sampler, then
 from cascore.reproduce.sheets import sheet_of
 from cascore.reproduce.tuning import at_training_levels
 from cascore.reproduce.units import Records, Unit
@@ -129,7 +130,7 @@ SCALES: Mapping[str, tuple[Group, ...]] = MappingProxyType(
                 preset="stacked-mnist-ncsnv2",
                 steps=200_000,
                 samplers={
-                    "all-levels": SAMPLERS["stacked-mnist-ncsnv2-cas-1"],
+                    "all-levels": then(SAMPLERS["stacked-mnist-ncsnv2-cas-1"]),
                     "20-calls": _FEW_CALLS,
                 },
                 count=12_500,

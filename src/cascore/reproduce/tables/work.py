@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from cascore.data import load_images
 from cascore.experiment.presets import PRESETS, SAMPLERS
-from cascore.experiment.settings import Experiment, Sampler
+from cascore.experiment.settings import Experiment
 from cascore.pixels import to_uint8
 from cascore.reproduce.judging import Judge, first_seed
+from cascore.reproduce.sampler import Sampler, then
 from cascore.reproduce.sheets import sheet_of
 from cascore.reproduce.tables.scales import TABLES, TableScale
 from cascore.reproduce.tuning import VALIDATION_SEED, Grid, Method, at_training_levels, best_of
@@ -184,6 +185,6 @@ class _Work:
 def sampler_of(cell: Cell, scale: TableScale, records: Records) -> Sampler:
     """The sampler of a cell: with the step size that its model's records chose, or the paper's."""
     if scale.grid is None:
-        return SAMPLERS[f"{scale.presets[0]}-{cell.method}-{cell.n_sigma}"]
+        return then(SAMPLERS[f"{scale.presets[0]}-{cell.method}-{cell.n_sigma}"])
     chosen = records[cell.trial.tuning(cell.method, cell.n_sigma)]["result"]["chosen"]
     return at_training_levels(cell.method, n_sigma=cell.n_sigma, knob=chosen)
