@@ -16,7 +16,7 @@ CONTENT = bytes(range(256)) * 4000  # a megabyte, several chunks
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves CONTENT, notes the ranges that were requests for, and can be made to misbehave."""
+    """Serves CONTENT, notes the ranges that were asked for, and can be made to misbehave."""
 
     daemon_threads = True
 
@@ -29,12 +29,12 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
-        requests = self.headers["Range"]
-        server.requests.append(requests)
+        header = self.headers["Range"]
+        server.requests.append(header)
         if server.status is not None:
             self.send_error(server.status)
             return
-        start = int(re.fullmatch(r"bytes=(\d+)-", requests)[1]) if server.ranges else 0
+        start = int(re.fullmatch(r"bytes=(\d+)-", header)[1]) if server.ranges else 0
         body = server.content[start:]
         self.send_response(206 if server.ranges else 200)
         self.send_header("Content-Length", str(len(body)))
