@@ -153,10 +153,8 @@ def test_what_is_imported_at_the_start_loads_no_torch(statement):
     assert loaded & {"torch", "numpy", "scipy", "diffusers", "PIL", "matplotlib"} == set()
 
 
-def test_every_public_name_is_there_and_known_to_type_checkers():
-    tree = dict(modules(PACKAGE))[""]
-    typed = {name.rpartition(".")[2] for name in imports(tree) if name.startswith("cascore.")}
-    assert set(cascore.__all__) == {"__version__", *typed} == set(dir(cascore))
+def test_every_public_name_is_there():
+    assert set(dir(cascore)) == set(cascore.__all__) > {"__version__", "load", "train"}
     for name in cascore.__all__:
         assert getattr(cascore, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

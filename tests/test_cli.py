@@ -209,7 +209,7 @@ def mistakes(trained, tmp_path):
         (("train", "digits", *full), "/dev/full"),
         (("train", "digits", "--out", trained), "another experiment"),
         (("sample", tmp_path / "absent"), "absent"),
-        (("sample", empty), "neither a run nor a model directory"),
+        (("sample", empty), "neither a run nor a model folder"),
         (("sample", damaged), "format_version is None"),
         (("evaluate", damaged), "format_version is None"),
         (("info", damaged), "format_version is None"),
@@ -221,7 +221,7 @@ def mistakes(trained, tmp_path):
         (("convert", page, mixed, *cifar10), "is there already"),
         (("convert", tmp_path / "absent.pth", tmp_path / "out", *cifar10), "no file"),
         (("convert", empty, tmp_path / "out"), "no experiment.json"),
-        (("convert", damaged, tmp_path / "out"), "model directory already"),
+        (("convert", damaged, tmp_path / "out"), "model folder already"),
         (("convert", trained, tmp_path / "out", *cifar10), "leave out --network"),
         (("convert", truncated, tmp_path / "out"), "not a whole safetensors file"),
         (("convert", foreign, tmp_path / "out"), "does not fit"),
@@ -273,7 +273,7 @@ def mistakes(trained, tmp_path):
         (("reference", "digits", tmp_path / "out.npz", "--split", "all"), "no split 'all'"),
         (("reference", "swiss-roll", tmp_path / "out.npz"), "set of points"),
         (("train", "digits", "--train.evaluate-count", "1"), "--train.evaluate-count must be"),
-        (("info", empty), "neither a run nor a model directory"),
+        (("info", empty), "neither a run nor a model folder"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Published checkpoints become model directories; whatever else is refused, and runs nothing."""
+"""Published checkpoints become model folders; whatever else is refused, and runs nothing."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ from cascore.files import file_digest
 from cascore.measurement import read_measurements
 from cascore.model.checkpoint_file import read_checkpoint_file
 from cascore.model.convert import convert_checkpoint, convert_run, published_pixels
-from cascore.model.loading import load_model
+from cascore.model.loading import load
 from cascore.networks import BigGANDiscriminator, NCSNv2, UNet
 from cascore.networks.published import published_names
 
@@ -109,7 +109,7 @@ def convert(path, out, *, experiment=NARROW, pixel_range=UNIT, weights="ema"):
 
 def assert_denoises_like(folder, net):
     """H(x, sigma) = x + sigma f(x), with f the network whose weights were saved."""
-    model = load_model(folder, device=CPU)
+    model = load(folder, device=CPU)
     x = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(1))
     sigma = torch.tensor([0.3, 2.0])
     with torch.no_grad():
@@ -217,7 +217,7 @@ def test_levels_of_the_checkpoint_win_with_a_word(tmp_path, first, last, count):
     assert len(done.notices) == 1
     assert f"{count} from {first:g} to {last:g}" in done.notices[0]
     assert "not 232 from 50 to 0.01" in done.notices[0]
-    assert load_model(tmp_path / "out", device=CPU).experiment == done.record.experiment
+    assert load(tmp_path / "out", device=CPU).experiment == done.record.experiment
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_network_of_other_pixels_is_seen_in_0_to_1(tmp_path):
     experiment = replace(PUBLISHED[name][0], network=NARROW.network)
     path = save(tmp_path / "a.pth", states(ema()))
     convert(path, tmp_path / "out", experiment=experiment, pixel_range=(-1.0, 1.0))
-    model = load_model(tmp_path / "out", device=CPU)
+    model = load(tmp_path / "out", device=CPU)
     assert model.experiment.schedule == Schedule(first=25, last=0.005, levels=200)
     theirs = 2 * torch.rand(2, *SHAPE, dtype=torch.float64) - 1
     sigma, net = torch.tensor([0.5, 8.0], dtype=torch.float64), network(1).double()
@@ -533,12 +533,12 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize(("weights", "prefix"), [("ema", "ema."), ("raw", "denoiser.")])
 def test_a_run_becomes_a_model_directory(run, tmp_path, weights, prefix):
     convert_run(run, tmp_path / "out", weights=weights)
-    model = load_model(tmp_path / "out", device=CPU)
+    model = load(tmp_path / "out", device=CPU)
     saved = load_file(run / "checkpoints" / "step-00000003" / "state.safetensors")
     found = model.denoiser.state_dict()
     assert all(torch.equal(value, saved[prefix + name]) for name, value in found.items())
     assert not torch.equal(saved["ema.network.out.bias"], saved["denoiser.network.out.bias"])
-    original = load_model(run, device=CPU)
+    original = load(run, device=CPU)
     assert (model.shape, model.step) == (original.shape, original.step) == ((1, 8, 8), 3)
     assert model.experiment == original.experiment
     assert model.data == original.data == json.loads((run / "data.json").read_text())
@@ -567,7 +567,7 @@ def test_the_command_converts_and_the_model_is_sampled_alone(tmp_path, monkeypat
     assert captured.out.strip() == str(out)
     assert "discriminator.safetensors" in captured.err
     path.unlink()
-    model = load_model(out, device=CPU)
+    model = load(out, device=CPU)
     assert model.experiment.schedule == Schedule(first=20, last=0.02, levels=40)
     assert model.experiment.data.name == "mine"
     assert command("sample", out, "--count", 2, "--calls", 3, "--device", "cpu") == 0
@@ -582,7 +582,7 @@ def test_the_command_converts_and_the_model_is_sampled_alone(tmp_path, monkeypat
     # Other sizes: all but the discriminator, which is of one size, takes them.
     path = save(tmp_path / "b.pth", states(ema()))
     assert command("convert", path, *names, *overrides, tmp_path / "larger") == 0
-    assert load_model(tmp_path / "larger", device=CPU).shape == (3, 12, 12)
+    assert load(tmp_path / "larger", device=CPU).shape == (3, 12, 12)
 
 
 def test_a_model_directory_is_judged_like_its_run(run, tmp_path):
@@ -610,4 +610,4 @@ def test_data_of_ones_own_have_pixels_in_0_to_1(tmp_path, monkeypatch):
     for name, more, first in (("a", (), 25), ("b", ("--data", "mine"), 50)):
         arguments = ("--network", "stacked-mnist-ncsnv2", *more)
         assert command("convert", path, tmp_path / name, *arguments) == 0
-        assert load_model(tmp_path / name, device=CPU).experiment.schedule.first == first
+        assert load(tmp_path / name, device=CPU).experiment.schedule.first == first

@@ -28,7 +28,7 @@ from cascore.metrics import (
     precision_recall,
 )
 from cascore.model.convert import convert_run
-from cascore.model.loading import load_model
+from cascore.model.loading import load
 from cascore.pixels import to_float, to_uint8
 from cascore.preprocessing import FolderOptions
 from cascore.sampling import Samples
@@ -70,7 +70,7 @@ def test_the_same_number_twice_and_to_1e_4_at_any_batch_size(trained):
 
 def test_every_number_is_that_of_the_library(trained):
     """Samples drawn and judged here, by the functions that have oracles of their own."""
-    model = load_model(trained, device=CPU)
+    model = load(trained, device=CPU)
     samples = generate(
         model.denoiser, shape=model.shape, seeds=range(7, 67), sampler=SAMPLER,
         schedule=model.experiment.schedule, device=CPU,

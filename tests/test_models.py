@@ -1,4 +1,4 @@
-"""Model directories: what they hold, that they are enough, and each way to break them."""
+"""Model folders: what they hold, that they are enough, and each way to break them."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from cascore.experiment.settings import Data, Experiment, Network, Sampler, Trai
 from cascore.files import file_digest
 from cascore.model.convert import convert_run
 from cascore.model.folder import write_model_folder
-from cascore.model.loading import is_model, load_model
+from cascore.model.loading import is_model, load
 from cascore.model.record import FORMAT_VERSION, ModelRecord
 from cascore.plain import from_plain, json_text, to_plain
 
@@ -31,7 +31,7 @@ POINTS = Experiment(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run and its model directory."""
+    """A run and its model folder."""
     place = tmp_path_factory.mktemp("models")
     list(training_run(replace(POINTS, data=Data(name="swiss-roll")), place / "run", device=CPU))
     convert_run(place / "run", place / "model", weights="ema")
@@ -46,12 +46,13 @@ def model(made, tmp_path):
 
 
 def test_the_directory_alone_is_the_model_of_the_run(made, model):
-    ours, theirs = load_model(model, device=CPU), load_model(made[0], device=CPU)
+    ours, theirs = load(model, device=CPU), load(made[0], device=CPU)
     x, sigma = torch.randn(5, 2), torch.rand(5)
     assert torch.equal(ours.denoiser(x, sigma), theirs.denoiser(x, sigma))
     assert not ours.denoiser.training
     assert not any(parameter.requires_grad for parameter in ours.denoiser.parameters())
-    assert ours[1:4] == theirs[1:4]
+    for name in ("shape", "experiment", "step"):
+        assert getattr(ours, name) == getattr(theirs, name)
     assert ours.digest == file_digest(model / "model.safetensors")
     newest = made[0] / "checkpoints" / "step-00000002" / "state.safetensors"
     assert theirs.digest == file_digest(newest)
@@ -62,8 +63,7 @@ def test_the_directory_alone_is_the_model_of_the_run(made, model):
 def test_the_weights_have_the_names_of_the_bare_network(model):
     names = load_file(model / "model.safetensors")
     assert names.keys() == {
-        name.removeprefix("network.")
-        for name in load_model(model, device=CPU).denoiser.state_dict()
+        name.removeprefix("network.") for name in load(model, device=CPU).denoiser.state_dict()
     }
 
 

@@ -18,7 +18,7 @@ from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import read_selection
 from cascore.experiment.settings import Data, Network, Sampler
 from cascore.measurement import read_measurements
-from cascore.model.loading import load_model
+from cascore.model.loading import load
 from cascore.training.checkpoint import checkpoints
 
 CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ def test_training_does_not_notice(whole, tmp_path):
 
 def test_the_real_images_are_seen_once_and_each_checkpoint_is_loaded_once(tmp_path, monkeypatch):
     calls = []
-    for name in ("load_reference", "load_model"):
+    for name in ("load_reference", "load"):
         true = getattr(evaluating, name)
 
         def counted(*args, name=name, true=true, **kwargs):
@@ -78,7 +78,7 @@ def test_the_real_images_are_seen_once_and_each_checkpoint_is_loaded_once(tmp_pa
         monkeypatch.setattr(evaluating, name, counted)
     go(tiny(steps=4), tmp_path / "run")
     assert list(distances(tmp_path / "run")) == [2, 4]
-    assert calls == ["load_model", "load_reference", "load_model"]
+    assert calls == ["load", "load_reference", "load"]
 
 
 def test_every_chosen_step_has_a_record_and_the_best_is_kept(whole):
@@ -91,9 +91,9 @@ def test_every_chosen_step_has_a_record_and_the_best_is_kept(whole):
     assert selection.value == found[best]
     assert (selection.metric, selection.candidates) == ("frechet", 3)
     assert [each.step for each in checkpoints(folder / "best")] == [best]
-    model = load_model(folder, device=CPU, checkpoint="best")
+    model = load(folder, device=CPU, checkpoint="best")
     assert (model.step, model.selection) == (best, selection)
-    assert load_model(folder, device=CPU).selection is None
+    assert load(folder, device=CPU).selection is None
 
 
 def test_the_distance_is_that_of_the_command_on_samples_of_its_own(whole):
@@ -195,7 +195,7 @@ def test_the_last_of_those_that_tie_with_the_least_is_kept(tmp_path, values, bes
     assert [each.step for each in checkpoints(run / "best")] == [best]
     assert [each.step for each in checkpoints(run / "checkpoints")] == [6]
     kept = load_file(checkpoints(run / "best")[0].tensors)
-    weights = load_model(run, device=CPU, checkpoint="best").denoiser.state_dict()
+    weights = load(run, device=CPU, checkpoint="best").denoiser.state_dict()
     assert all(torch.equal(value, kept[f"ema.{name}"]) for name, value in weights.items())
 
 
@@ -236,7 +236,7 @@ def test_a_selection_that_lost_its_checkpoint_is_told(whole, tmp_path):
     shutil.copytree(whole[0], run)
     shutil.rmtree(checkpoints(run / "best")[0].folder)
     with pytest.raises(InputError, match="does not hold step"):
-        load_model(run, device=CPU, checkpoint="best")
+        load(run, device=CPU, checkpoint="best")
     (run / "best" / "selection.json").write_text('{"step": 2}')
     with pytest.raises(InputError, match="metric is missing"):
-        load_model(run, device=CPU, checkpoint="best")
+        load(run, device=CPU, checkpoint="best")

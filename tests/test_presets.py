@@ -13,7 +13,7 @@ from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS, PUBLISHED, SAMPLERS, SHAPES
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
-from cascore.model.loading import load_model
+from cascore.model.loading import load
 from cascore.plain import json_text, parse_json
 from cascore.sampling import consistent_steps, langevin_steps
 from cascore.schedule import centred_sigmas, geometric_sigmas, stretch
@@ -53,7 +53,7 @@ def walk(preset, folder, monkeypatch, *, batch_size):
     assert all(math.isfinite(each.dsm) for each in first + rest)
     assert (first[0].discriminator is not None) == (settings.objective == "hybrid")
     assert checkpoints(folder / "checkpoints")[-1].step == 3
-    model = load_model(folder, device=CPU)
+    model = load(folder, device=CPU)
     assert model.shape == SHAPES[preset.data.name]
     sampler = Sampler(calls=4)
     if preset.schedule.levels == 1:

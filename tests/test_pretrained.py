@@ -22,7 +22,7 @@ from cascore.model import pretrained
 from cascore.model.card import model_card
 from cascore.model.convert import convert_run
 from cascore.model.folder import read_model_record
-from cascore.model.loading import load_model
+from cascore.model.loading import load
 from cascore.model.pretrained import (
     find_model,
     place_for,
@@ -60,7 +60,7 @@ def test_the_digits_come_with_cascore():
 @pytest.mark.parametrize("name", shipped_names())
 def test_a_shipped_model_is_whole_and_says_what_a_user_must_know(name):
     folder = shipped_folders()[name]
-    model = cascore.load_model(name)
+    model = cascore.load(name)
     assert model.experiment.name == name
     assert not model.denoiser.training
     record = read_model_record(folder)
@@ -83,9 +83,9 @@ def test_a_path_wins_over_a_name(here):
 
 
 def test_a_text_may_be_a_name_and_a_path_is_a_path(here):
-    assert load_model("digits").shape == (1, 8, 8)
+    assert load("digits").shape == (1, 8, 8)
     with pytest.raises(InputError, match="no such path"):
-        load_model(Path("digits"))
+        load(Path("digits"))
 
 
 def test_what_is_made_of_a_shipped_model_goes_elsewhere():
@@ -99,7 +99,7 @@ def test_what_is_made_of_a_shipped_model_goes_elsewhere():
 def test_an_unknown_name_is_answered_with_those_there_are(here, capsys, command):
     assert run(command, "digit") == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "digit is neither a run nor a model directory" in told
+    assert "digit is neither a run nor a model folder" in told
     assert f"those are {', '.join(shipped_names())}" in told
 
 
@@ -137,7 +137,7 @@ def test_a_name_is_sampled_judged_verified_and_described(here, capsys):
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
-    """A run of two steps, records of it, and a model directory with those in its card."""
+    """A run of two steps, records of it, and a model folder with those in its card."""
     place = tmp_path_factory.mktemp("card")
     preset = PRESETS["digits"]
     tiny = replace(
@@ -181,7 +181,7 @@ def test_seconds_of_training_add_up_over_an_interruption(converted, tmp_path):
     (first,) = checkpoints(tmp_path / "run" / "checkpoints")
     path = first.folder / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 1000.0}))
-    experiment = load_model(tmp_path / "run").experiment
+    experiment = load(tmp_path / "run").experiment
     longer = replace(experiment, train=replace(experiment.train, steps=3))
     assert len(list(training_run(longer, tmp_path / "run", device=CPU))) == 1
     newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
@@ -192,7 +192,7 @@ def test_seconds_of_training_add_up_over_an_interruption(converted, tmp_path):
 
 
 def experiment_of(converted):
-    return load_model(converted / "run").experiment
+    return load(converted / "run").experiment
 
 
 def test_a_study_takes_a_kept_model_of_the_very_training(converted, tmp_path):
@@ -236,7 +236,7 @@ def test_a_study_trains_what_differs_in_anything_that_decides_the_weights(
 
 
 def test_a_study_takes_the_models_of_the_package(tmp_path):
-    model = load_model("digits")
+    model = load("digits")
     workshop = Workshop(runs=tmp_path / "runs", device=CPU, notify=lambda message: None)
     found = workshop.trained(replace(model.experiment, name="another name"))
     assert found.digest == model.digest

@@ -59,9 +59,9 @@ def test_the_floor_is_that_of_all_real_images_each_of_which_is_seen_once(tmp_pat
 
 
 def test_a_measurement_holds_the_distances_of_both_outcomes_of_its_seed(tmp_path):
-    from cascore import load_model
+    from cascore import load
 
-    model = load_model(find_model("digits"))
+    model = load(find_model("digits"))
     judge = Judge("digits", ("digits", "pixels"), silent(tmp_path))
     sampler = Sampler(steps=3)
     trained = Trained(model, model.digest)

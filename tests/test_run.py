@@ -15,7 +15,7 @@ from cascore.experiment import build, run
 from cascore.experiment.run import freed, training_run
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Train
-from cascore.model.loading import load_model
+from cascore.model.loading import load
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training import TrainingDivergedError
 from cascore.training.checkpoint import checkpoints
@@ -67,7 +67,7 @@ def test_the_last_step_is_saved_whatever_the_interval(tmp_path):
 
 
 def test_a_model_is_the_average_of_the_newest_checkpoint(done):
-    model = load_model(done, device=CPU)
+    model = load(done, device=CPU)
     assert (model.step, model.shape, model.experiment) == (6, (2,), TINY)
     saved = load_file(done / "checkpoints" / "step-00000006" / "state.safetensors")
     weights = model.denoiser.state_dict()
@@ -171,28 +171,28 @@ def test_a_broken_checkpoint_is_refused_and_the_one_before_serves(done, fault):
         go(with_train(steps=8), done)
     if fault != "record":  # the weights do not need it
         with pytest.raises(InputError, match="step-00000006"):
-            load_model(done, device=CPU)
+            load(done, device=CPU)
     shutil.rmtree(newest.folder)
     assert [each.step for each in go(TINY, done)] == [5, 6]
     assert (done / "metrics.jsonl").read_bytes() == metrics
 
 
 def test_what_is_no_run_is_no_model(tmp_path, done):
-    with pytest.raises(InputError, match="neither a run nor a model directory"):
-        load_model(tmp_path, device=CPU)
+    with pytest.raises(InputError, match="neither a run nor a model folder"):
+        load(tmp_path, device=CPU)
     shutil.rmtree(done / "checkpoints")
     with pytest.raises(InputError, match="has no checkpoint yet"):
-        load_model(done, device=CPU)
+        load(done, device=CPU)
     (done / "experiment.json").write_text('{"stepz": 1}')
     with pytest.raises(InputError, match="stepz is unknown"):
-        load_model(done, device=CPU)
+        load(done, device=CPU)
 
 
 @pytest.mark.parametrize("shape", ["", "{}", "[0]", "[2.5]", "[true]"])
 def test_a_shape_that_is_none_is_refused(done, shape):
     (done / "data.json").write_text(f'{{"shape": {shape}}}')
     with pytest.raises(InputError, match=r"data.json"):
-        load_model(done, device=CPU)
+        load(done, device=CPU)
 
 
 def test_a_run_does_not_go_on_with_other_data(done):

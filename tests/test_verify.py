@@ -195,4 +195,4 @@ def test_the_command_says_so_and_its_exit_code_too(trained, tmp_path, capsys):
     assert "different" in told
     shutil.rmtree(trained)
     assert run("verify", out) == 1
-    assert "neither a run nor a model directory" in " ".join(capsys.readouterr().out.split())
+    assert "neither a run nor a model folder" in " ".join(capsys.readouterr().out.split())

@@ -12,7 +12,7 @@ from cascore.experiment.run import freed, training_run
 from cascore.experiment.settings import Experiment
 from cascore.files import file_digest
 from cascore.model.folder import is_model_folder, read_model_record
-from cascore.model.loading import Model, load_model
+from cascore.model.loading import Model, load
 from cascore.model.pretrained import shipped_folders
 from cascore.training.checkpoint import checkpoints
 
@@ -57,7 +57,7 @@ class Models:
         for folder in self._folders():
             if _is_of(folder, experiment):
                 self.notify(f"{experiment.name}: the weights of {folder}, not trained")
-                model = load_model(folder, device=self.device)
+                model = load(folder, device=self.device)
                 return Trained(model, model.digest)
         return None
 
@@ -76,7 +76,7 @@ class Models:
             if metrics.step % max(1, train.steps // 10) == 0:
                 self.notify(f"{name}: update {metrics.step} of {train.steps}")
         weights = checkpoints(folder / "checkpoints")[-1].tensors
-        return Trained(load_model(folder, device=self.device), file_digest(weights))
+        return Trained(load(folder, device=self.device), file_digest(weights))
 
 
 def _is_of(folder: Path, experiment: Experiment) -> bool:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from cascore.errors import InputError
 from cascore.files import replaced_file
 
-__all__ = ["encode_png", "grid", "save_png", "to_float", "to_uint8"]
+__all__ = ["encode_png", "grid", "save_png", "sheet", "to_float", "to_uint8"]
 
 _MODES = {1: "L", 3: "RGB"}
 
@@ -93,6 +93,12 @@ def grid(
     return F.pad(sheet, (padding, 0, padding, 0), value=background)
 
 
+def sheet(images: Tensor) -> Tensor:
+    """Images [N, C, H, W], uint8, as one square sheet; the pixels of small ones are enlarged."""
+    columns = max(1, round(len(images) ** 0.5))
+    return grid(images, columns=columns, scale=max(1, 32 // images.shape[-1]))
+
+
 def encode_png(image: Tensor) -> bytes:
     """The bytes of a PNG file: grey for uint8 [1, H, W], RGB for uint8 [3, H, W].
 
@@ -121,6 +127,8 @@ def save_png(image: Tensor, path: Path | str) -> None:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise InputError(f"save_png writes PNG files; give {path.name!r} a name that ends in .png")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a file to write: choose another name")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to save {path.name} in; make it first")
     content = encode_png(image)

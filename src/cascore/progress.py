@@ -1,8 +1,9 @@
-"""What a person sees of long work: live bars on a terminal, plain lines anywhere else."""
+"""What a person sees of long work: live bars in a terminal or notebook, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
@@ -31,8 +32,10 @@ class _Bar(Protocol):
 class Display:
     """Progress and messages on one console (standard error, so that output stays clean)."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, plain: bool = True) -> None:
+        """Without `plain` nothing is shown but live bars: for a library, whose caller prints."""
         self.console = console or Console(stderr=True)
+        self.plain = plain
 
     def say(self, message: str) -> None:
         """One line."""
@@ -73,7 +76,7 @@ class Display:
 
     @contextmanager
     def _bar(self, title: str, total: int) -> Iterator[_Bar]:
-        if self.console.is_terminal:
+        if self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets")):
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -85,8 +88,9 @@ class Display:
             with Progress(*columns, console=self.console) as progress:
                 task = progress.add_task(title, total=total, text="")
                 yield lambda done, text: progress.update(task, completed=done, text=text)
+                progress.refresh()  # a notebook keeps what was shown last
             return
-        yield _plain_lines(self.say, title, total)
+        yield _plain_lines(self.say, title, total) if self.plain else lambda done, text: None
 
 
 def _plain_lines(say: Callable[[str], None], title: str, total: int) -> _Bar:

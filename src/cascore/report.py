@@ -32,7 +32,7 @@ from cascore.experiment.settings import Experiment, Sampler
 from cascore.files import write_text
 from cascore.measurement import Measurement, write_measurements
 from cascore.metrics import nearest_neighbours
-from cascore.model.loading import Model, load_model
+from cascore.model.loading import Model, load
 from cascore.progress import Display
 from cascore.stats import independent_difference, verdict
 
@@ -75,7 +75,7 @@ def run_quickstart(
     if not sum(1 for _ in shown) and page.is_file():
         display.say("trained and judged before; delete the folder to start afresh")
         return page
-    seconds, model = time.monotonic() - started, load_model(folder, device=device)
+    seconds, model = time.monotonic() - started, load(folder, device=device)
     asked = EvaluationSettings(path=folder, count=count)
     reference = reference_for(asked, model, device=device)
     rows = [

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError
 from cascore.noise import Noise, Purpose, as_source
+from cascore.pixels import encode_png, save_png, sheet, to_uint8
 from cascore.schedule import (
     allowed_interval,
     check_sigmas,
@@ -181,7 +183,7 @@ def _at_most_one(**given: object) -> None:
         raise InputError(f"give at most one of {', '.join(given)}, not {' and '.join(names)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Samples:
     """What one chain returns: both of the paper's results, from the same network calls.
 
@@ -194,6 +196,34 @@ class Samples:
     raw: Tensor
     denoised: Tensor
     nfe: int
+
+    def __repr__(self) -> str:
+        count, *shape = self.denoised.shape
+        return f"<Samples: {count} of {'×'.join(map(str, shape))}, {self.nfe} network calls each>"
+
+    def save(self, path: Path | str) -> None:
+        """Write the denoised pictures as one sheet, a PNG file, whole or not at all.
+
+        Raises:
+            InputError: samples that are no grey or RGB pictures; NaN among their pixels; a name
+                that does not end in .png, a folder of that name, or no folder to write to.
+        """
+        if not self._are_pictures:
+            raise InputError(
+                f"samples of shape {list(self.denoised.shape)} are no pictures [N, 1 or 3, H, W]:"
+                " save their tensors raw and denoised with numpy or torch"
+            )
+        save_png(sheet(to_uint8(self.denoised)), path)
+
+    def _repr_png_(self) -> bytes | None:
+        """The sheet that a notebook shows, of at most 256 pictures; None of points."""
+        if not self._are_pictures:
+            return None
+        return encode_png(sheet(to_uint8(self.denoised[:256])))
+
+    @property
+    def _are_pictures(self) -> bool:
+        return self.denoised.ndim == 4 and self.denoised.shape[1] in (1, 3)
 
 
 Callback = Callable[[int, float, Tensor, Tensor], None]

@@ -24,7 +24,7 @@ __all__ = ["Convert"]
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Make a model directory from a published checkpoint (.pth), or from a run.
+    """Make a model folder from a published checkpoint (.pth), or from a run.
 
     Example: cascore convert checkpoint_300000.pth models/cifar10 --network song-ermon-cifar10
 
@@ -66,7 +66,7 @@ class Convert:
 
         if is_model_folder(self.source):
             raise InputError(
-                f"{self.source} is a model directory already: cascore sample {self.source}"
+                f"{self.source} is a model folder already: cascore sample {self.source}"
             )
         if not is_run(self.source):
             raise InputError(

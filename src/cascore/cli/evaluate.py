@@ -45,7 +45,7 @@ class Evaluate:
     """
 
     path: tyro.conf.Positional[str]
-    """Folder of a run, a model directory, the name of a model that comes with cascore, or a folder
+    """Folder of a run, a model folder, the name of a model that comes with cascore, or a folder
     of images."""
     data: str | None = None
     """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
@@ -79,16 +79,16 @@ class Evaluate:
     def run(self, typed: str) -> int:
         """Judge a model's samples, or a folder of images; print a table and write the records."""
         from cascore.evaluation.evaluate import EvaluationSettings, evaluate
-        from cascore.evaluation.tune import Advised, advised
         from cascore.experiment.build import select_device
-        from cascore.model.loading import is_model, load_model
+        from cascore.model.advice import Advised
+        from cascore.model.loading import is_model, load
 
         display, path = Display(), find_model(self.path)
         sampler, device = chosen_sampler(self.sampler, self.like, path), select_device(self.device)
         model, advice = None, Advised(sampler)
         if is_model(path):
-            model = load_model(path, device=device, checkpoint=self.checkpoint)
-            advice = advised(sampler, path, model)
+            model = load(path, device=device, checkpoint=self.checkpoint)
+            advice = model.advised(sampler)
         if advice.notice is not None:
             display.say(advice.notice)
         settings = EvaluationSettings(

@@ -20,10 +20,10 @@ __all__ = ["Info"]
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Print what a run or a model directory is: settings, parameters, where it came from."""
+    """Print what a run or a model folder is: settings, parameters, where it came from."""
 
     path: tyro.conf.Positional[str]
-    """Folder of a run, a model directory, or the name of a model that comes with cascore."""
+    """Folder of a run, a model folder, or the name of a model that comes with cascore."""
 
     def run(self, typed: str) -> int:
         """Print settings, checkpoints, sizes and the last metrics."""
@@ -31,14 +31,14 @@ class Info:
 
         from cascore.experiment.run_folder import CHECKPOINTS, read_experiment
         from cascore.model.folder import is_model_folder, read_model_record
-        from cascore.model.loading import load_model, require_model
+        from cascore.model.loading import load, require_model
         from cascore.training.checkpoint import checkpoints
 
         path, cpu = find_model(self.path), torch.device("cpu")
         require_model(path)
         console = plain_console()
         if is_model_folder(path):
-            model = load_model(path, device=cpu)  # which checks that it is whole
+            model = load(path, device=cpu)  # which checks that it is whole
             console.print(json_text(read_model_record(path)), end="")
             _describe(console, model)
             return 0
@@ -48,7 +48,7 @@ class Info:
         steps = ", ".join(str(checkpoint.step) for checkpoint in saved)
         console.print(f"checkpoints: {steps or 'none yet'}")
         if saved:
-            _describe(console, load_model(path, device=cpu))
+            _describe(console, load(path, device=cpu))
         lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         if lines:
             console.print(f"last: {json.dumps(json.loads(lines[-1]))}")

@@ -56,7 +56,7 @@ class Reproduce:
     runs: Path = Path("runs/reproduce")
     """Folder of the models that are trained for it."""
     models: Path = Path("models")
-    """Folder of model directories (`cascore convert`) that are taken where they are of the very
+    """Folder of model folders (`cascore convert`) that are taken where they are of the very
     training that is wanted; so are models that come with cascore."""
     device: Device = "auto"
     """Where to compute."""

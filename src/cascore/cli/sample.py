@@ -20,7 +20,7 @@ class Sample:
     """Draw pictures from a trained model: PNGs, sheets and a record."""
 
     path: tyro.conf.Positional[str]
-    """Folder of a run of `cascore train`, a model directory of `cascore convert`, or the name of a
+    """Folder of a run of `cascore train`, a model folder of `cascore convert`, or the name of a
     model that comes with cascore: digits, ..."""
     out: Path | None = None
     """New folder for the pictures (default: within that folder, or samples/NAME)."""
@@ -38,18 +38,17 @@ class Sample:
 
     def run(self, typed: str) -> int:
         """Draw pictures and write them with their record."""
-        from cascore.evaluation.tune import advised
         from cascore.experiment import build
-        from cascore.experiment.generate import generate, seeds_from
+        from cascore.experiment.generate import seeds_from
         from cascore.experiment.outputs import file_name, require_new, write_samples
-        from cascore.model.loading import load_model
+        from cascore.model.loading import load
 
         path, display = find_model(self.path), Display()
         sampler = chosen_sampler(self.sampler, self.like, path)
         seeds = seeds_from(self.seed, self.count)
         device = build.select_device(self.device)
-        model = load_model(path, device=device)
-        advice = advised(sampler, path, model)
+        model = load(path, device=device)
+        advice = model.advised(sampler)
         sampler, schedule = advice.sampler, model.experiment.schedule
         chain = build.resolved(sampler, schedule)
         name = f"{chain.label} {chain.calls} calls seed {self.seed} count {self.count}"
@@ -63,17 +62,7 @@ class Sample:
         if advice.notice is not None:
             display.say(advice.notice)
         started = time.monotonic()
-        with display.counting("sampling", chain.calls * len(seeds)) as advance:
-            samples = generate(
-                model.denoiser,
-                shape=model.shape,
-                seeds=seeds,
-                sampler=sampler,
-                schedule=schedule,
-                device=device,
-                batch_size=self.batch_size,
-                progress=advance,
-            )
+        samples = model.draw(seeds, sampler, batch_size=self.batch_size, display=display)
         seconds = time.monotonic() - started
         record = {
             "run": spoken_name(path),

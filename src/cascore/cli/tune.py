@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cascore.evaluation.evaluate import EvaluationSettings
     from cascore.evaluation.reference import Reference
     from cascore.evaluation.search import Candidate, Found
-    from cascore.evaluation.tune import Choice
+    from cascore.model.advice import Choice
     from cascore.model.loading import Model
 
 __all__ = ["Tune", "outcome"]
@@ -42,7 +42,7 @@ class Tune:
     """
 
     path: tyro.conf.Positional[str]
-    """Folder of a run, a model directory, or the name of a model that comes with cascore."""
+    """Folder of a run, a model folder, or the name of a model that comes with cascore."""
     calls: int = 12
     """Network calls of a chain."""
     orders: tuple[Literal[1, 2], ...] = (1, 2)
@@ -73,15 +73,14 @@ class Tune:
         from cascore.evaluation.evaluate import EvaluationSettings, reference_for
         from cascore.evaluation.search import search
         from cascore.evaluation.tune import (
-            ADVICE,
             default_candidate,
             frechet_objective,
             largest_kappa,
-            write_choice,
         )
         from cascore.experiment import build
         from cascore.experiment.outputs import file_name, require_new, write_record
-        from cascore.model.loading import load_model
+        from cascore.model.advice import ADVICE, write_choice
+        from cascore.model.loading import load
 
         settings = EvaluationSettings(
             path=find_model(self.path),
@@ -95,7 +94,7 @@ class Tune:
         )
         path, calls, orders, blocks = settings.path, self.calls, self.orders, self.blocks
         display, device, started = Display(), build.select_device(self.device), time.monotonic()
-        model = load_model(path, device=device, checkpoint=self.checkpoint)
+        model = load(path, device=device, checkpoint=self.checkpoint)
         largest = largest_kappa(model.experiment.schedule, calls=calls)
         reference = reference_for(settings, model, device=device)
         untuned = build.resolved(Sampler(calls=calls), model.experiment.schedule)
@@ -212,16 +211,16 @@ def _draw(found: "Found", path: Path, title: str, reference: "Reference") -> boo
 
 
 def _choice(found: "Found", extractor: str, model: "Model", *, calls: int) -> "Choice":
-    from cascore.evaluation.tune import Choice, sampler_of
+    from cascore.evaluation.tune import sampler_of
     from cascore.experiment import build
+    from cascore.model.advice import Choice
 
     tuned = found.choice != found.default
+    chain = build.resolved(sampler_of(found.choice, calls=calls), model.experiment.schedule)
     return Choice(
-        order=found.choice.order,
+        order=chain.order,
         kappa=found.choice.kappa,
-        spacing=build.resolved(
-            sampler_of(found.choice, calls=calls), model.experiment.schedule
-        ).spacing,
+        spacing=chain.spacing,
         weights=model.digest,
         extractor=extractor,
         gain=found.difference.mean if tuned else 0.0,

@@ -33,7 +33,7 @@ from cascore.measurement import (
     SamplerFacts,
 )
 from cascore.model.folder import is_model_folder
-from cascore.model.loading import Model, absent, is_model, load_model
+from cascore.model.loading import Model, absent, is_model, load
 from cascore.model.pretrained import spoken_name
 from cascore.pixels import to_uint8
 from cascore.plain import to_plain
@@ -138,7 +138,7 @@ def evaluate(
         InputError: What cannot be found, does not fit together, or is of another shape.
     """
     if model is None and is_model(settings.path):
-        model = load_model(settings.path, device=device, checkpoint=settings.checkpoint)
+        model = load(settings.path, device=device, checkpoint=settings.checkpoint)
     source = _files(settings) if model is None else model
     reference = reference or reference_for(settings, source, device=device)
     asked, notices = usable_metrics(settings.metrics, reference, as_published=settings.as_published)
@@ -206,7 +206,7 @@ def checkpoint_measure(
             first_seed=FIRST_SEED,
             count=experiment.train.evaluate_count,
         )
-        model = load_model(folder, device=device, checkpoint=str(step))
+        model = load(folder, device=device, checkpoint=str(step))
         reference = reference or reference_for(settings, model, device=device)
         command = "cascore train, evaluate_every"
         evaluation = evaluate(
@@ -263,7 +263,7 @@ def _data_of_model(settings: EvaluationSettings, model: Model) -> Data:
 def _data_of_folder(settings: EvaluationSettings) -> Data:
     if settings.data is None:
         raise InputError(
-            f"{settings.path} is neither a run nor a model directory; to judge a folder of images,"
+            f"{settings.path} is neither a run nor a model folder; to judge a folder of images,"
             " name the real images to compare with: --data digits"
         )
     return named_data(settings.data, root=settings.root, folders=settings.folders)

@@ -1,11 +1,7 @@
-"""Order and kappa for a model and a number of network calls: measured, kept, and taken again.
-
-`sampler.json` beside a model holds what tuning chose for each number of network calls.
-"""
+"""Order and kappa for a model and a number of network calls: what a search measures and draws."""
 
 import math
 import statistics
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,29 +12,20 @@ from cascore.evaluation.reference import Reference
 from cascore.evaluation.search import Candidate, Found, Objective
 from cascore.experiment import build
 from cascore.experiment.generate import generate, seeds_from
-from cascore.experiment.settings import Sampler, Schedule, Spacing
+from cascore.experiment.settings import Sampler, Schedule
 from cascore.measurement import Floor
 from cascore.model.loading import Model
 from cascore.pixels import to_uint8
-from cascore.plain import from_plain, read_json, write_json
 from cascore.stats import Estimate
 
 __all__ = [
-    "ADVICE",
-    "Advised",
-    "Choice",
-    "advised",
     "default_candidate",
     "frechet_objective",
     "largest_kappa",
-    "read_choices",
     "sampler_of",
     "tuning_chart",
-    "write_choice",
 ]
 
-ADVICE = "sampler.json"
-_VERSION = 1
 _ALMOST_ALL = 0.99
 """Share of x that a step replaces by H at the largest kappa; beyond, kappas are much alike."""
 
@@ -109,107 +96,6 @@ def frechet_objective(
         return reference.frechet(features, reference.split).mean
 
     return measure
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """What was chosen for a model and a number of calls.
-
-    Attributes:
-        order: Order of the multistep rule.
-        kappa: Noise of a step.
-        spacing: Spacing of the levels it was chosen at.
-        weights: SHA-256 of the file of the weights that it was chosen for.
-        extractor: Extractor whose features the distances were of.
-        gain: By how much it beat the untuned setting on fresh pictures; 0 if that was kept.
-        gain_error: Standard error of that difference.
-        tuned: Whether it is another than the untuned setting.
-    """
-
-    order: int
-    kappa: float
-    spacing: Spacing = "geometric"  # those of cascore 0.3 name no levels: all were geometric
-    weights: str
-    extractor: str
-    gain: float
-    gain_error: float
-    tuned: bool
-
-
-@dataclass(frozen=True)
-class Advised:
-    """The sampler to take, what a person should know of it, and the choice behind it."""
-
-    sampler: Sampler
-    notice: str | None = None
-    choice: Choice | None = None
-
-
-def advised(sampler: Sampler, folder: Path, model: Model) -> Advised:
-    """The sampler with what was tuned for its number of calls, where nothing else was asked for.
-
-    Args:
-        sampler: As asked for; one with any setting but the number of calls given is returned as it
-            is.
-        folder: Folder of the model, which may hold `sampler.json`.
-        model: The model read from there.
-
-    Raises:
-        InputError: A `sampler.json` that cannot be read.
-    """
-    if sampler != Sampler(calls=sampler.calls) or not (folder / ADVICE).is_file():
-        return Advised(sampler)
-    calls = build.resolved(sampler, model.experiment.schedule).calls
-    choice = read_choices(folder / ADVICE).get(calls)
-    if choice is None or not choice.tuned:
-        return Advised(sampler)
-    candidate = Candidate(choice.order, choice.kappa)
-    if choice.weights != model.digest:
-        return Advised(
-            sampler,
-            f"{folder / ADVICE} was tuned for other weights and is not used: cascore tune again",
-        )
-    notice = f"{candidate} and {choice.spacing} levels as tuned for {calls} calls ({ADVICE})"
-    wanted = replace(sampler_of(candidate, calls=calls), spacing=choice.spacing)
-    return Advised(wanted, notice, choice)
-
-
-def read_choices(path: Path) -> dict[int, Choice]:
-    """The choices of a `sampler.json` by number of calls; none if there is no such file.
-
-    Raises:
-        InputError: A file that holds anything else.
-    """
-    if not path.is_file():
-        return {}
-    values = read_json(path)
-    version = values.get("format_version") if isinstance(values, dict) else None
-    by_calls = values.get("calls") if isinstance(values, dict) else None
-    if version != _VERSION or not isinstance(by_calls, dict):
-        raise InputError(
-            f"{path} is not what cascore tune writes (format_version {_VERSION} and calls):"
-            " delete it, and tune again"
-        )
-    choices = {}
-    for calls, plain in by_calls.items():
-        if not calls.isdecimal():
-            raise InputError(
-                f"{path}: {calls!r} is no number of calls; delete the file, and tune again"
-            )
-        choice = from_plain(Choice, plain, f"{path}.{calls}")
-        if choice.order not in (1, 2) or choice.kappa < 1:
-            raise InputError(
-                f"{path}.{calls} has order {choice.order} and kappa {choice.kappa:g}: tune again"
-            )
-        choices[int(calls)] = choice
-    return choices
-
-
-def write_choice(path: Path, calls: int, choice: Choice) -> None:
-    """Put a choice into a `sampler.json`, beside those for other numbers of calls."""
-    choices = {**read_choices(path), calls: choice}
-    by_calls = {str(calls): asdict(choices[calls]) for calls in sorted(choices)}
-    write_json(path, {"format_version": _VERSION, "calls": by_calls})
 
 
 def tuning_chart(found: Found, path: Path, *, title: str, floor: Floor | None) -> None:

@@ -12,7 +12,7 @@ from cascore.evaluation.evaluate import Counting, EvaluationSettings, evaluate, 
 from cascore.experiment import build
 from cascore.experiment.settings import Sampler
 from cascore.measurement import METRICS, Measurement
-from cascore.model.loading import Model, load_model
+from cascore.model.loading import Model, load
 from cascore.model.pretrained import find_model
 from cascore.preprocessing import FolderOptions
 
@@ -115,7 +115,7 @@ def _loaded(
     """The model of a measurement, or why it cannot be asked again."""
     assert measurement.model is not None  # files have none
     try:
-        model = load_model(settings.path, device=device, checkpoint=settings.checkpoint)
+        model = load(settings.path, device=device, checkpoint=settings.checkpoint)
     except InputError as error:
         return str(error)
     was = measurement.model

@@ -71,6 +71,8 @@ def generate(
     Raises:
         InputError: batch_size below 1, or a start of another shape.
     """
+    if not seeds:
+        raise InputError("there is no seed to draw from: give one for each picture")
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
     if start is not None and start.shape != (len(seeds), *shape):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.files import replaced_folder
-from cascore.pixels import grid, save_png, to_uint8
+from cascore.pixels import save_png, sheet, to_uint8
 from cascore.plain import write_json
 from cascore.sampling import Samples
 
@@ -54,10 +54,7 @@ def _write_images(images: Tensor, folder: Path, name: str, seeds: Sequence[int])
     (folder / name).mkdir()
     for image, seed in zip(images, seeds, strict=True):
         save_png(image, folder / name / f"seed-{seed:08d}.png")
-    shown = images[:SHEET]
-    columns = max(1, round(len(shown) ** 0.5))
-    scale = max(1, 32 // images.shape[-1])
-    save_png(grid(shown, columns=columns, scale=scale), folder / f"{name}.png")
+    save_png(sheet(images[:SHEET]), folder / f"{name}.png")
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

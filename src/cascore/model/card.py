@@ -1,4 +1,4 @@
-"""The card of a model directory: what the model is, in prose, from records alone."""
+"""The card of a model folder: what the model is, in prose, from records alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -29,7 +29,7 @@ _LICENCES = {
 """Of the data that may travel with their licence's name."""
 _UNKNOWN = "cascore does not know under what licence."
 _UNMEASURED = (
-    "Nothing was measured when this directory was written; `cascore evaluate FOLDER` measures it"
+    "Nothing was measured when this folder was written; `cascore evaluate FOLDER` measures it"
     " where the real images are at hand."
 )
 
@@ -147,7 +147,7 @@ def _spent(training: Mapping[str, Any]) -> str:
 
 def _sampling(record: ModelRecord) -> Iterator[str]:
     yield (
-        "FOLDER is this directory; of a model that comes with cascore its name will do.\n\n"
+        "FOLDER is this folder; of a model that comes with cascore its name will do.\n\n"
         "```sh\ncascore sample FOLDER --count 64 --seed 0\ncascore evaluate FOLDER\n"
         "cascore tune FOLDER --calls 12\n```"
     )
@@ -159,7 +159,7 @@ def _sampling(record: ModelRecord) -> Iterator[str]:
         code = "\n".join(lines)
         yield f"With the settings of the paper's tables for this model:\n\n```sh\n{code}\n```"
     yield (
-        "From Python, `cascore.load_model(folder)` returns the model; its `denoiser` is called as"
+        "From Python, `cascore.load(folder)` returns the model; its `denoiser` is called as"
         " `denoiser(x, sigma)` and returns H(x, sigma)."
     )
 

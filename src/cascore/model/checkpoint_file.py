@@ -101,7 +101,7 @@ def _require_likely(path: Path) -> None:
         raise InputError(f"{path} is empty: download or copy it again")
     if head[8:9] == b"{":
         raise InputError(
-            f"{path} is a safetensors file, not a checkpoint of torch.save; a model directory of"
+            f"{path} is a safetensors file, not a checkpoint of torch.save; a model folder of"
             " cascore is sampled as it is"
         )
     if head.lstrip().startswith(b"<"):

@@ -1,4 +1,4 @@
-"""Model directories out of published checkpoints, and out of runs."""
+"""Model folders out of published checkpoints, and out of runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ _ROUNDING = 1e-5
 
 
 class Conversion(NamedTuple):
-    """A model directory that was written, its record, and what a person should know of it."""
+    """A model folder that was written, its record, and what a person should know of it."""
 
     folder: Path
     record: ModelRecord
@@ -53,7 +53,7 @@ def convert_checkpoint(
     pixel_range: tuple[float, float],
     weights: Weights,
 ) -> Conversion:
-    """A model directory from a `.pth` file of either repository.
+    """A model folder from a `.pth` file of either repository.
 
     Args:
         checkpoint: the file.
@@ -108,7 +108,7 @@ def convert_checkpoint(
 def convert_run(
     run: Path, out: Path, *, weights: Weights, measured: Sequence[Measurement] = ()
 ) -> Conversion:
-    """A model directory from the newest checkpoint of a run of ours.
+    """A model folder from the newest checkpoint of a run of ours.
 
     Args:
         run: its folder.

@@ -1,4 +1,4 @@
-"""Model directories: `model.safetensors`, `model.json` and a card; sampling needs nothing else."""
+"""Model folders: `model.safetensors`, `model.json` and a card; sampling needs nothing else."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ DISCRIMINATOR, _CARD = "discriminator.safetensors", "README.md"
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Whether a folder is a model directory, whole or not."""
+    """Whether a folder is a model folder, whole or not."""
     return (folder / MODEL).is_file() or (folder / WEIGHTS).is_file()
 
 
@@ -48,7 +48,7 @@ def write_model_folder(
     discriminator: Mapping[str, Tensor] | None,
     measured: Sequence[Measurement] = (),
 ) -> ModelRecord:
-    """Write a model directory, whole or not at all.
+    """Write a model folder, whole or not at all.
 
     Args:
         folder: absent or empty.
@@ -84,7 +84,7 @@ def write_model_folder(
 
 
 def read_model_record(folder: Path) -> ModelRecord:
-    """The `model.json` of a model directory.
+    """The `model.json` of a model folder.
 
     Raises:
         InputError: it is missing or damaged, or of a later format.

@@ -1,45 +1,45 @@
-"""A trained model, ready to sample: out of a run's folder or out of a model directory."""
+"""The front door: a trained model, out of a run's folder or out of a model folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cascore.denoiser import rescaled
 from cascore.errors import InputError
 from cascore.experiment import build
+from cascore.experiment.generate import generate
 from cascore.experiment.run_folder import find_checkpoint, is_run, read_data, read_experiment
-from cascore.experiment.settings import Experiment
+from cascore.experiment.settings import Experiment, Sampler, Spacing
 from cascore.files import file_digest
 from cascore.measurement import Selection
-from cascore.model.folder import (
-    MODEL,
-    WEIGHTS,
-    is_model_folder,
-    network_of,
-    read_model_record,
-)
-from cascore.model.pretrained import find_model, shipped_names
+from cascore.model.advice import Advised, advised
+from cascore.model.folder import MODEL, WEIGHTS, is_model_folder, network_of, read_model_record
+from cascore.model.pretrained import find_model, shipped_names, spoken_name
+from cascore.progress import Display
+from cascore.sampling import Samples
 from cascore.training.checkpoint import read_tensors
 from cascore.training.state import require_same_shapes
 
-__all__ = ["Model", "absent", "is_model", "load_model", "require_model"]
-
-_CPU = torch.device("cpu")
+__all__ = ["Model", "absent", "is_model", "load", "require_model"]
 
 
-class Model(NamedTuple):
-    """A trained model.
+@dataclass(kw_only=True, eq=False, repr=False)
+class Model:
+    """A trained model: it draws samples, and its `denoiser` goes wherever a denoiser does.
 
     Attributes:
         denoiser: H(x, sigma) of pixels in [0, 1] (or of points), in evaluation mode.
-        shape: of one datum.
-        experiment: what was trained.
-        step: updates of the score network.
-        digest: SHA-256 of the file of the weights.
+        shape: the shape of one datum, (channels, height, width) or (dimension,).
+        experiment: the settings of its network, data and training.
+        step: the number of updates of the score network.
+        digest: the SHA-256 of the file of the weights.
         data: what it was trained on, as far as that is known: name, count, digest, ...
+        folder: where it was read from.
         selection: how its checkpoint was chosen; None if no number chose it.
     """
 
@@ -49,92 +49,219 @@ class Model(NamedTuple):
     step: int
     digest: str
     data: Mapping[str, Any]
+    folder: Path
     selection: Selection | None = None
+
+    def __repr__(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.denoiser.parameters())
+        return (
+            f"<Model {spoken_name(self.folder)}: {'×'.join(map(str, self.shape))},"
+            f" {parameters:,} parameters, step {self.step:,}, on {self.device}>"
+        )
+
+    @property
+    def sigmas(self) -> Tensor:
+        """The training levels (Eq. 2), [L] float64, decreasing."""
+        return build.training_sigmas(self.experiment.schedule)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights, where samples are computed."""
+        return next(self.denoiser.parameters()).device
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the weights, as `torch.nn.Module.to` does, and return the model."""
+        self.denoiser.to(device)
+        return self
+
+    def sample(
+        self,
+        seeds: Sequence[int],
+        *,
+        method: Literal["cas", "als"] = "cas",
+        order: Literal[1, 2] | None = None,
+        calls: int | None = None,
+        levels: Literal["all"] | None = None,
+        n_sigma: int = 1,
+        kappa: float | None = None,
+        eta: float | None = None,
+        epsilon: float | None = None,
+        spacing: Spacing | None = None,
+        batch_size: int = 256,
+        progress: bool = True,
+    ) -> Samples:
+        """Draw one datum for each seed: the very pictures of `cascore sample` at these settings.
+
+        With no setting but `calls` given, what `cascore tune` chose for the model is taken.
+
+        Args:
+            seeds: integers from 0 to 2^64 - 1; a seed's picture is the same in every batch.
+            method: consistent annealed sampling (Algorithm 2) or annealed Langevin (Algorithm 1).
+            order: cas: 1 is the paper's, 2 the multistep rule for few calls, the default.
+            calls: network calls of a chain; by default 12, of als 12 levels.
+            levels: "all" for a chain through all training levels, in place of `calls`.
+            n_sigma: als: calls at each level; cas, at all levels: how far they are stretched.
+            kappa: cas: the noise of a step, from 1 to infinity.
+            eta: the paper's step size without units; at most one of kappa, eta and epsilon.
+            epsilon: the paper's step size in squared pixels; als: Technique 4 by default.
+            spacing: the spacing of the levels.
+            batch_size: how many are drawn at a time.
+            progress: whether to show a bar, in a terminal or a notebook; elsewhere there is none.
+
+        Returns:
+            `Samples` on the CPU, float32 [len(seeds), *shape].
+
+        Raises:
+            InputError: no seed, or settings that contradict each other or do not fit the model.
+        """
+        sampler = Sampler(
+            method=method,
+            calls=calls,
+            levels=levels,
+            order=order,
+            n_sigma=n_sigma,
+            kappa=kappa,
+            eta=eta,
+            epsilon=epsilon,
+            spacing=spacing,
+        )
+        display = Display(plain=False) if progress else None
+        return self.draw(
+            seeds, self.advised(sampler).sampler, batch_size=batch_size, display=display
+        )
+
+    def advised(self, sampler: Sampler) -> Advised:
+        """The sampler with what was tuned for this model, where nothing else was asked for."""
+        schedule = self.experiment.schedule
+        return advised(sampler, self.folder, digest=self.digest, schedule=schedule)
+
+    def draw(
+        self,
+        seeds: Sequence[int],
+        sampler: Sampler,
+        *,
+        batch_size: int = 256,
+        display: Display | None = None,
+    ) -> Samples:
+        """Draw one datum for each seed by the settings of a sampler, showing progress."""
+        schedule = self.experiment.schedule
+        calls = build.resolved(sampler, schedule).calls * len(seeds)
+        with display.counting("sampling", calls) if display else nullcontext(_ignore) as advance:
+            return generate(
+                self.denoiser,
+                shape=self.shape,
+                seeds=seeds,
+                sampler=sampler,
+                schedule=schedule,
+                device=self.device,
+                batch_size=batch_size,
+                progress=advance,
+            )
+
+
+def _ignore(calls: int) -> None:
+    """Progress that nobody watches."""
 
 
 def is_model(path: Path) -> bool:
-    """Whether a path is the folder of a run or a model directory, whole or not."""
+    """Whether a path is the folder of a run or a model folder, whole or not."""
     return is_run(path) or is_model_folder(path)
 
 
 def require_model(path: Path) -> None:
-    """Raise InputError unless a path is the folder of a run or a model directory."""
+    """Raise InputError unless a path is the folder of a run or a model folder."""
     if not path.exists():
         raise absent(path)
     if not is_model(path):
         raise InputError(
-            f"{path} is neither a run nor a model directory: it holds no experiment.json and no"
+            f"{path} is neither a run nor a model folder: it holds no experiment.json and no"
             f" {MODEL}"
         )
 
 
 def absent(path: Path) -> InputError:
     """What to say of a model that is not there."""
-    known = ", ".join(shipped_names()) or "none"
     return InputError(
-        f"{path} is neither a run nor a model directory, because there is no such path, nor a model"
-        f" that comes with cascore; those are {known}"
+        f"{path} is neither a run nor a model folder, because there is no such path, nor a model"
+        f" that comes with cascore; those are {', '.join(shipped_names()) or 'none'}"
     )
 
 
-def load_model(
-    folder: Path | str, *, device: torch.device = _CPU, checkpoint: str = "newest"
+def load(
+    name_or_path: str | Path, *, device: torch.device | str = "cpu", checkpoint: str = "newest"
 ) -> Model:
-    """The model of a model directory, or the EMA of a run's checkpoint.
+    """The model of a model folder, or of a run's checkpoint, whose average of the weights it takes.
 
     Args:
-        folder: of the run, or the model directory; as text also the name of a model that comes
+        name_or_path: a run's folder, a model folder, or, as text, the name of a model that comes
             with cascore, unless there is such a path.
         device: where it is to compute.
-        checkpoint: of a run: newest, best (by the evaluations during training), or a step.
+        checkpoint: for a run: newest, best (by the evaluations during training), or a step.
 
     Raises:
         InputError: neither, no such checkpoint, or files that are damaged or do not fit together.
     """
-    folder = find_model(folder) if isinstance(folder, str) else folder
+    folder = find_model(name_or_path) if isinstance(name_or_path, str) else name_or_path
     require_model(folder)
     if not is_model_folder(folder):
         model = _of_run(folder, checkpoint)
     elif checkpoint == "newest":
         model = _of_folder(folder)
     else:
-        raise InputError(f"{folder} is a model directory: it has no checkpoints to choose from")
-    denoiser = model.denoiser.to(device).eval().requires_grad_(False)
-    return model._replace(denoiser=denoiser)
+        raise InputError(f"{folder} is a model folder: it has no checkpoints to choose from")
+    model.denoiser.eval().requires_grad_(False)
+    return model.to(device)
 
 
 def _of_run(folder: Path, wanted: str) -> Model:
-    experiment = read_experiment(folder)
-    (chosen, selection), data = find_checkpoint(folder, wanted), read_data(folder)
+    experiment, data = read_experiment(folder), read_data(folder)
+    checkpoint, selection = find_checkpoint(folder, wanted)
     shape = tuple(data["shape"])
     denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
-    weights = read_tensors(chosen.tensors, prefix="ema.")
-    require_same_shapes(denoiser.state_dict(), weights, what=str(chosen.tensors))
-    denoiser.load_state_dict(weights)
-    digest = file_digest(chosen.tensors)
-    return Model(denoiser, shape, experiment, chosen.step, digest, data, selection)
+    _fill(denoiser, checkpoint.tensors, prefix="ema.")
+    return Model(
+        denoiser=denoiser,
+        shape=shape,
+        experiment=experiment,
+        step=checkpoint.step,
+        digest=file_digest(checkpoint.tensors),
+        data=data,
+        folder=folder,
+        selection=selection,
+    )
 
 
 def _of_folder(folder: Path) -> Model:
-    record = read_model_record(folder)
-    path, experiment = folder / WEIGHTS, record.experiment
+    record, path = read_model_record(folder), folder / WEIGHTS
     if not path.is_file():
-        raise InputError(f"there is no file {path}: the model directory is not whole")
-    if (found := file_digest(path)) != record.digest:
+        raise InputError(f"there is no file {path}: the model folder is not whole")
+    if (digest := file_digest(path)) != record.digest:
         raise InputError(
-            f"{path} is not the file that {MODEL} describes: its SHA-256 is {found[:16]}..., not"
+            f"{path} is not the file that {MODEL} describes: its SHA-256 is {digest[:16]}..., not"
             f" {record.digest[:16]}...; convert or download it again"
         )
     try:
-        denoiser = build.build_denoiser(experiment.network, record.shape, seed=0)
+        denoiser = build.build_denoiser(record.experiment.network, record.shape, seed=0)
     except (InputError, RuntimeError) as error:  # PyTorch's word for a width beyond all memory
         raise InputError(f"{folder / MODEL} does not describe a model: {error}") from None
-    network = network_of(denoiser)
-    weights = read_tensors(path)
-    require_same_shapes(network.state_dict(), weights, what=str(path))
-    network.load_state_dict(weights)
+    _fill(network_of(denoiser), path)
     if record.other_pixels is not None:
         seen = rescaled(denoiser, *record.other_pixels)
         assert isinstance(seen, nn.Module)
         denoiser = seen
-    return Model(denoiser, record.shape, experiment, record.step, found, record.data)
+    return Model(
+        denoiser=denoiser,
+        shape=record.shape,
+        experiment=record.experiment,
+        step=record.step,
+        digest=digest,
+        data=record.data,
+        folder=folder,
+    )
+
+
+def _fill(module: nn.Module, path: Path, prefix: str = "") -> None:
+    """The module with the tensors of a file, which must be all of its own and no other."""
+    tensors = read_tensors(path, prefix=prefix)
+    require_same_shapes(module.state_dict(), tensors, what=str(path))
+    module.load_state_dict(tensors)

@@ -11,7 +11,7 @@ from cascore.experiment.run import freed, training_run
 from cascore.experiment.settings import Experiment
 from cascore.files import file_digest
 from cascore.model.folder import is_model_folder, read_model_record
-from cascore.model.loading import Model, load_model
+from cascore.model.loading import Model, load
 from cascore.model.pretrained import shipped_folders, spoken_name
 from cascore.training.checkpoint import checkpoints
 
@@ -56,7 +56,7 @@ class Workshop:
         for kept in self._kept():
             if _is_of(kept, experiment):
                 self.notify(f"{experiment.name}: the weights of {spoken_name(kept)}, not trained")
-                model = load_model(kept, device=self.device)
+                model = load(kept, device=self.device)
                 return Trained(model, model.digest)
         # Studies train one preset for different lengths, and `all` runs them in one folder.
         length = f"{settings.steps}-steps-{settings.precision}"
@@ -73,7 +73,7 @@ class Workshop:
             if metrics.step % max(1, settings.steps // 10) == 0:
                 self.notify(f"{folder.name}: step {metrics.step} of {settings.steps}")
         newest = checkpoints(folder / "checkpoints")[-1]
-        return Trained(load_model(folder, device=self.device), file_digest(newest.tensors))
+        return Trained(load(folder, device=self.device), file_digest(newest.tensors))
 
     def _kept(self) -> Iterator[Path]:
         """Model directories that may be what is wanted, those in the package first."""

@@ -1,4 +1,4 @@
-"""Models that come with cascore: each folder here that is a model directory, by its name.
+"""Models that come with cascore: each folder here that is a model folder, by its name.
 
 To add one: `cascore convert RUN src/cascore/model/pretrained/NAME`. Nothing is written here else:
 what is made of these models goes below the working directory.
@@ -20,7 +20,7 @@ _MARK = "model.json"
 
 
 def shipped_folders() -> dict[str, Path]:
-    """The model directories in the package by their names, in alphabetical order."""
+    """The model folders in the package by their names, in alphabetical order."""
     return {mark.parent.name: mark.parent for mark in sorted(_HERE.glob(f"*/{_MARK}"))}
 
 

@@ -1,0 +1,127 @@
+"""`sampler.json` beside a model: what tuning chose for each number of network calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cascore.errors import InputError
+from cascore.experiment import build
+from cascore.experiment.settings import Sampler, Schedule, Spacing
+from cascore.plain import from_plain, read_json, write_json
+
+__all__ = ["ADVICE", "Advised", "Choice", "advised", "read_choices", "write_choice"]
+
+ADVICE = "sampler.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was chosen for a model and a number of calls.
+
+    Attributes:
+        order: the order of the multistep rule.
+        kappa: the noise of a step.
+        spacing: the spacing of the levels that it was chosen at.
+        weights: the SHA-256 of the file of the weights that it was chosen for.
+        extractor: the extractor whose features the distances were of.
+        gain: by how much it beat the untuned setting on fresh pictures; 0 if that was kept.
+        gain_error: the standard error of that difference.
+        tuned: whether it is another than the untuned setting.
+    """
+
+    order: Literal[1, 2]
+    kappa: float
+    spacing: Spacing
+    weights: str
+    extractor: str
+    gain: float
+    gain_error: float
+    tuned: bool
+
+    def __post_init__(self) -> None:
+        if not self.kappa >= 1:
+            raise InputError(f"kappa is {self.kappa:g}; expected at least 1: tune again")
+
+    @staticmethod
+    def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The values with the levels that cascore 0.3, which names none, always took."""
+        return {"spacing": "geometric", **values}
+
+
+@dataclass(frozen=True)
+class Advised:
+    """The sampler to take, what a person should know of it, and the choice behind it."""
+
+    sampler: Sampler
+    notice: str | None = None
+    choice: Choice | None = None
+
+
+def advised(sampler: Sampler, folder: Path, *, digest: str, schedule: Schedule) -> Advised:
+    """The sampler with what was tuned for its number of calls, where nothing else was asked for.
+
+    Args:
+        sampler: as asked for; one with any setting but the number of calls is returned as it is.
+        folder: the model's folder, which may hold `sampler.json`.
+        digest: the SHA-256 of the file of the model's weights.
+        schedule: the training levels.
+
+    Raises:
+        InputError: a `sampler.json` that cannot be read.
+    """
+    if sampler != Sampler(calls=sampler.calls) or not (folder / ADVICE).is_file():
+        return Advised(sampler)
+    calls = build.resolved(sampler, schedule).calls
+    choice = read_choices(folder / ADVICE).get(calls)
+    if choice is None or not choice.tuned:
+        return Advised(sampler)
+    if choice.weights != digest:
+        return Advised(
+            sampler,
+            f"{folder / ADVICE} was tuned for other weights and is not used: cascore tune again",
+        )
+    tuned = replace(sampler, order=choice.order, kappa=choice.kappa, spacing=choice.spacing)
+    notice = (
+        f"order {choice.order}, kappa {choice.kappa:g} and {choice.spacing} levels as tuned for"
+        f" {calls} calls ({ADVICE})"
+    )
+    return Advised(tuned, notice, choice)
+
+
+def read_choices(path: Path) -> dict[int, Choice]:
+    """The choices of a `sampler.json` by number of calls; none if there is no such file.
+
+    Raises:
+        InputError: a file that holds anything else.
+    """
+    if not path.is_file():
+        return {}
+    values = read_json(path)
+    version = values.get("format_version") if isinstance(values, dict) else None
+    by_calls = values.get("calls") if isinstance(values, dict) else None
+    if version != _VERSION or not isinstance(by_calls, dict):
+        raise InputError(
+            f"{path} is not what cascore tune writes (format_version {_VERSION} and calls):"
+            " delete it, and tune again"
+        )
+    return {
+        _calls(name, path): from_plain(Choice, choice, f"{path}.{name}")
+        for name, choice in by_calls.items()
+    }
+
+
+def write_choice(path: Path, calls: int, choice: Choice) -> None:
+    """Put a choice into a `sampler.json`, beside those for other numbers of calls."""
+    choices = {**read_choices(path), calls: choice}
+    by_calls = {str(n): choices[n] for n in sorted(choices)}
+    write_json(path, {"format_version": _VERSION, "calls": by_calls})
+
+
+def _calls(name: str, path: Path) -> int:
+    if not (name.isdecimal() and len(name) < 10):
+        raise InputError(
+            f"{path}: {name!r:.60} is no number of calls; delete the file, and tune again"
+        )
+    return int(name)

@@ -1,0 +1,205 @@
+"""`cascore.load` and what it returns: the README's lines, a notebook, a run, a model folder."""
+
+import io
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+import cascore
+from cascore.cli.__main__ import main
+from cascore.errors import InputError
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Data, Experiment, Network, Train
+from cascore.model.advice import Choice, write_choice
+from cascore.model.convert import convert_run
+from cascore.model.pretrained import shipped_names
+from cascore.pixels import to_uint8
+from cascore.progress import Display
+from cascore.sampling import Samples
+
+POINTS = Experiment(
+    name="tiny",
+    data=Data(name="swiss-roll"),
+    network=Network(kind="mlp", width=8, depth=1, multipliers=(1,), attention=(False,)),
+    train=Train(steps=2, batch_size=8),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("front") / "run"
+    list(training_run(POINTS, folder, device=torch.device("cpu")))
+    return folder
+
+
+def test_the_ten_lines_of_the_readme(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model = cascore.load("fashion-mnist")
+    samples = model.sample(seeds=range(4), calls=3)
+    samples.save("clothes.png")
+    assert (samples.denoised.shape, samples.raw.shape, samples.nfe) == ((4, 1, 28, 28),) * 2 + (3,)
+    with Image.open("clothes.png") as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "L", (62, 62))
+    x = model.sigmas[0].float() * torch.randn(2, *model.shape)
+    again = cascore.consistent_annealed(
+        model.denoiser, x, model.sigmas[::40], kappa=2, noise=cascore.KeyedNoise([0, 1])
+    )
+    assert again.denoised.shape == (2, 1, 28, 28)
+    assert capsys.readouterr() == ("", "")  # a library prints nothing where nobody watches
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_the_models_of_the_package(name):
+    model = cascore.load(name)
+    assert repr(model).startswith(f"<Model {name}: 1×")
+    assert len(repr(model)) < 100
+    assert model.sigmas.dtype == torch.float64
+    assert len(model.sigmas) == model.experiment.schedule.levels
+    assert not model.denoiser.training
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (("--calls", "3"), {"calls": 3}),
+        (("--calls", "4", "--order", "1", "--kappa", "2"), {"calls": 4, "order": 1, "kappa": 2.0}),
+        (("--calls", "2", "--method", "als"), {"calls": 2, "method": "als"}),
+    ],
+)
+def test_the_command_draws_the_same_pictures(tmp_path, options, settings):
+    out = tmp_path / "out"
+    common = f"--count 3 --seed 5 --batch-size 2 --device cpu --out {out}"
+    with pytest.raises(SystemExit) as stopped:
+        main(["sample", "digits", *options, *common.split()])
+    assert stopped.value.code == 0
+    samples = cascore.load("digits").sample(range(5, 8), **settings)
+    samples.save(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes() == (out / "denoised.png").read_bytes()
+    for image, seed in zip(to_uint8(samples.raw), range(5, 8), strict=True):
+        with Image.open(out / "raw" / f"seed-{seed:08d}.png") as picture:
+            assert picture.tobytes() == image.numpy().tobytes()
+
+
+def test_tuned_advice_is_the_default_of_python_too(run, tmp_path):
+    folder = convert_run(run, tmp_path / "model", weights="ema").folder
+    model = cascore.load(folder)
+    plain = model.sample([1, 2], calls=3)
+    choice = Choice(
+        order=1, kappa=4.0, spacing="geometric", weights=model.digest, extractor="e",
+        gain=1.0, gain_error=0.1, tuned=True,
+    )  # fmt: skip
+    write_choice(folder / "sampler.json", 3, choice)
+    tuned = model.sample([1, 2], calls=3)
+    explicit = model.sample([1, 2], calls=3, order=1, kappa=4.0, spacing="geometric")
+    assert torch.equal(tuned.raw, explicit.raw)
+    assert not torch.equal(tuned.raw, plain.raw)
+    assert torch.equal(model.sample([1, 2], calls=2).raw, model.sample([2, 1], calls=2).raw.flip(0))
+
+
+def test_a_run_and_its_model_folder_are_the_same_model(run, tmp_path):
+    folder = convert_run(run, tmp_path / "model", weights="ema").folder
+    one, other = cascore.load(str(run)), cascore.load(folder)
+    assert torch.equal(one.sample([3], calls=2).denoised, other.sample([3], calls=2).denoised)
+    assert (one.shape, one.step, one.folder) == ((2,), 2, run)
+
+
+def test_to_moves_the_weights_and_gives_the_model(run):
+    model = cascore.load(run)
+    assert model.to("meta") is model
+    assert model.device == torch.device("meta")
+
+
+def test_what_is_no_model_or_no_seed_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match="those are digits, fashion-mnist"):
+        cascore.load("fashion")
+    with pytest.raises(InputError, match="neither a run nor a model folder"):
+        cascore.load(tmp_path)
+    model = cascore.load(run)
+    for seeds in ([], [-1], [2**64]):
+        with pytest.raises(InputError, match="seed"):
+            model.sample(seeds)
+    with pytest.raises(InputError, match="kappa"):
+        model.sample([0], kappa=0.5)
+
+
+def test_points_have_no_picture(run, tmp_path):
+    samples = cascore.load(run).sample(range(5))
+    assert samples._repr_png_() is None
+    assert repr(samples) == "<Samples: 5 of 2, 12 network calls each>"
+    with pytest.raises(InputError, match="no pictures"):
+        samples.save(tmp_path / "points.png")
+
+
+def pictures(count):
+    values = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return Samples(raw=values, denoised=values, nfe=1)
+
+
+def test_a_notebook_shows_the_sheet(tmp_path):
+    samples = pictures(300)
+    with Image.open(io.BytesIO(samples._repr_png_())) as shown:
+        assert shown.size == (16 * 34 + 2,) * 2  # 256 of them at most
+    samples.save(tmp_path / "all.png")
+    with Image.open(tmp_path / "all.png") as saved:
+        assert saved.size == (17 * 34 + 2, 18 * 34 + 2)  # and all of them in a file
+    assert repr(samples) == "<Samples: 300 of 3×8×8, 1 network calls each>"
+
+
+def test_a_sheet_that_cannot_be_saved_is_refused(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    for name, message in (
+        ("a.jpg", r"ends in \.png"),
+        ("folder.png", "is a folder"),
+        ("absent/a.png", "no folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pictures(1).save(tmp_path / name)
+    broken = torch.full((1, 1, 2, 2), torch.nan)
+    with pytest.raises(InputError, match="NaN"):
+        Samples(raw=broken, denoised=broken, nfe=1).save(tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def watched(console):
+    with Display(console, plain=False).counting("drawing", 2) as advance:
+        advance(2)
+
+
+def test_progress_is_for_those_who_watch():
+    terminal, file = io.StringIO(), io.StringIO()
+    watched(Console(file=terminal, force_terminal=True))
+    watched(Console(file=file))
+    assert "2/2" in terminal.getvalue()
+    assert file.getvalue() == ""
+
+
+class Output:
+    """A widget of a notebook, as rich uses it."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return False
+
+    def clear_output(self, wait):
+        del wait
+
+
+def test_a_notebook_shows_a_bar_if_it_has_widgets_and_no_warning_if_it_has_none(monkeypatch):
+    notebook = Console(file=io.StringIO(), force_jupyter=True)
+    watched(notebook)  # without widgets rich would warn, which fails a test
+    shown = []
+    for name in ("ipywidgets", "IPython", "IPython.display"):
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        module.Output, module.display = Output, lambda *values: shown.extend(values)
+        monkeypatch.setitem(sys.modules, name, module)
+    watched(notebook)
+    texts = [value.data for value in shown if hasattr(value, "data")]
+    assert any("2/2" in str(value._repr_mimebundle_([], [])) for value in shown[1:]), texts
