@@ -12,15 +12,6 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 
-__all__ = [
-    "ConditionalDenoiser",
-    "Denoiser",
-    "UnconditionalDenoiser",
-    "broadcast_sigma",
-    "rescaled",
-    "score",
-]
-
 
 class Denoiser(Protocol):
     """`denoiser(x, sigma) -> H`: x is [N, ...], sigma a scalar or [N] in x's dtype and device."""

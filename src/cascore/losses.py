@@ -16,17 +16,6 @@ from cascore.errors import InputError
 from cascore.noise import Noise, Purpose, as_source
 from cascore.schedule import check_sigmas
 
-__all__ = [
-    "GAN_LOSSES",
-    "Corrupted",
-    "GanLoss",
-    "corrupt",
-    "discriminator_loss",
-    "dsm_loss",
-    "hybrid_loss",
-    "lsgan",
-]
-
 
 class Corrupted(NamedTuple):
     """One draw of p(x, x~, sigma): clean [N, ...], noisy = clean + sigma z, sigma [N]."""

@@ -18,15 +18,6 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = [
-    "KeyedNoise",
-    "Noise",
-    "NoiseSource",
-    "Purpose",
-    "as_source",
-    "philox",
-]
-
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, as 32-bit fractions
@@ -85,31 +76,20 @@ class _GeneratorNoise:
         self,
         shape: Sequence[int],
         *,
-        purpose: Purpose,
-        step: int = 0,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        **key: int,
     ) -> Tensor:
-        """The next float32 numbers of the stream; a stream knows neither purpose nor step."""
-        del purpose, step
+        del key  # a stream knows neither purpose nor step
         z = torch.randn(tuple(shape), generator=self.generator, device=self.generator.device)
         return z.to(device=device, dtype=dtype)
 
     def integers(
-        self,
-        count: int,
-        *,
-        high: int,
-        purpose: Purpose,
-        step: int = 0,
-        device: torch.device | str = "cpu",
+        self, count: int, *, high: int, device: torch.device | str = "cpu", **key: int
     ) -> Tensor:
-        """The next integers of the stream."""
-        del purpose, step
-        drawn = torch.randint(
-            high, (count,), generator=self.generator, device=self.generator.device
-        )
-        return drawn.to(device)
+        del key
+        home = self.generator.device
+        return torch.randint(high, (count,), generator=self.generator, device=home).to(device)
 
 
 class KeyedNoise:
@@ -133,23 +113,24 @@ class KeyedNoise:
         indices: Sequence[int] | Tensor | None = None,
         step: int = 0,
     ) -> None:
-        one = isinstance(seeds, int)
-        if one and indices is None:
-            raise InputError(
-                "one seed for a batch needs indices= to tell its samples apart;"
-                " give one seed per sample, or indices=range(N)"
-            )
-        each = [operator.index(seed) for seed in ([seeds] if isinstance(seeds, int) else seeds)]
-        for seed in each:
+        if isinstance(seeds, int):
+            if indices is None:
+                raise InputError(
+                    "one seed for a batch needs indices= to tell its samples apart;"
+                    " give one seed per sample, or indices=range(N)"
+                )
+            seeds = [seeds]
+        seeds = [operator.index(seed) for seed in seeds]
+        for seed in seeds:
             if not 0 <= seed < 2**64:
                 raise InputError(f"a seed must be an integer from 0 to 2^64 - 1, not {seed}")
-        rows = [0] * len(each) if indices is None else indices
+        rows = [0] * len(seeds) if indices is None else indices
         self._index = torch.as_tensor(rows, dtype=torch.int64).reshape(-1).cpu()
-        if len(each) not in (1, self.count):
-            raise InputError(f"{len(each)} seeds for {self.count} indices: give one seed each")
+        if len(seeds) not in (1, self.count):
+            raise InputError(f"{len(seeds)} seeds for {self.count} indices: give one seed each")
         if self.count and not 0 <= int(self._index.min()) <= int(self._index.max()) <= _WORD:
             raise InputError("a sample's index must be from 0 to 2^32 - 1")
-        words = [[seed & _WORD for seed in each], [seed >> 32 for seed in each]]
+        words = [[seed & _WORD for seed in seeds], [seed >> 32 for seed in seeds]]
         self._key = torch.tensor(words, dtype=torch.int64).expand(2, self.count)
         self._step = step
 

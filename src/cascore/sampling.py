@@ -28,19 +28,6 @@ from cascore.schedule import (
     langevin_step_size,
 )
 
-__all__ = [
-    "Callback",
-    "Samples",
-    "Step",
-    "annealed_langevin",
-    "consistent_annealed",
-    "consistent_steps",
-    "initial_noise",
-    "langevin_steps",
-    "order_and_kappa",
-]
-
-
 Kappa = TypeVar("Kappa")
 
 _EDGE = 1e-12  # a squared noise coefficient this close to 0 is 0: rounding at the interval's edge
@@ -261,7 +248,7 @@ def annealed_langevin(
         `Samples` after L n_sigma calls; `raw` contains the last noise, as in Algorithm 1.
 
     Raises:
-        InputError: a ValueError; a schedule or a step size that is none.
+        InputError: levels that do not decrease, or a step size outside (0, 2).
     """
     steps = langevin_steps(sigmas, eta=eta, epsilon=epsilon, n_sigma=n_sigma)
     return _walk(denoiser, x, steps, noise, callback)
@@ -300,8 +287,8 @@ def consistent_annealed(
         `Samples` after L calls.
 
     Raises:
-        InputError: a ValueError; more than one step size, or one outside its interval, which the
-            message states in eta, epsilon and kappa.
+        InputError: levels that do not decrease, more than one step size, or one outside its
+            interval, which the message states in eta, epsilon and kappa.
     """
     steps = consistent_steps(sigmas, kappa=kappa, eta=eta, epsilon=epsilon, order=order)
     return _walk(denoiser, x, steps, noise, callback)

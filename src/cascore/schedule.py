@@ -13,24 +13,6 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = [
-    "AllowedInterval",
-    "Interval",
-    "allowed_interval",
-    "centred_sigmas",
-    "check_sigmas",
-    "epsilon_from_eta",
-    "eta_at_n_sigma",
-    "eta_from_epsilon",
-    "eta_from_kappa",
-    "geometric_sigmas",
-    "kappa_from_eta",
-    "karras_sigmas",
-    "langevin_step_size",
-    "level_count",
-    "stretch",
-]
-
 
 def check_sigmas(sigmas: Tensor) -> Tensor:
     """The levels as a float64 tensor on the CPU, once they are known to be a schedule.

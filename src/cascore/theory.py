@@ -17,16 +17,6 @@ from cascore.errors import InputError
 from cascore.sampling import Step
 from cascore.schedule import check_sigmas
 
-__all__ = [
-    "EmpiricalDenoiser",
-    "GaussianLaw",
-    "GaussianMixtureDenoiser",
-    "NoiseStd",
-    "gaussian_law",
-    "noise_std",
-    "unconditional_optimum",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalDenoiser:
@@ -142,10 +132,10 @@ def gaussian_law(
 
     Args:
         steps: `langevin_steps(...)` or `consistent_steps(...)` of `cascore.sampling`.
-        mean: of the data.
-        std: of the data; 0 is a single datum.
-        start_mean: of the first x.
-        start_std: of the first x.
+        mean: Mean of the data.
+        std: Standard deviation of the data; 0 is a single datum.
+        start_mean: Mean of the first x.
+        start_std: Standard deviation of the first x.
     """
     state = torch.tensor([start_mean - mean, 0.0], dtype=torch.float64)
     covariance = torch.zeros(2, 2, dtype=torch.float64)

@@ -8,8 +8,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from cascore.errors import InputError
 
-__all__ = ["BigGANDiscriminator"]
-
 
 class BigGANDiscriminator(nn.Module):
     """BigGAN's residual discriminator: images [N, channels, size, size] -> D(x) [N], unbounded.

@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 
-__all__ = ["MLP", "ConditionalMLP", "MLPDiscriminator"]
-
 # Angular frequencies of log σ: one turn over 6.3, 3.1 and 1.6 e-folds of the noise level.
 _FREQUENCIES = (1.0, 2.0, 4.0)
 
@@ -39,16 +37,8 @@ class MLP(nn.Module):
 class ConditionalMLP(nn.Module):
     """Score network that sees the noise level: x [N, dimension], log σ -> f(x, σ) [N, dimension].
 
-    An `MLP` whose input is x, log σ, and sines and cosines of log σ, which let it tell
-    neighbouring levels apart.
-
-    Args:
-        dimension: coordinates of a point.
-        width: units of a hidden layer.
-        depth: hidden layers.
-
-    Raises:
-        InputError: a setting below 1, or points that are not [N, dimension].
+    An `MLP`, with its settings, whose input is x, log σ, and sines and cosines of log σ, which let
+    it tell neighbouring levels apart.
     """
 
     frequencies: Tensor
@@ -69,16 +59,7 @@ class ConditionalMLP(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """Discriminator for points: x [N, dimension] -> D(x) [N], unbounded as least squares wants it.
-
-    Args:
-        dimension: coordinates of a point.
-        width: units of a hidden layer.
-        depth: hidden layers.
-
-    Raises:
-        InputError: a setting below 1, or points that are not [N, dimension].
-    """
+    """Discriminator for points: x [N, dimension] -> D(x) [N], unbounded; the settings of `MLP`."""
 
     def __init__(self, *, dimension: int = 2, width: int = 512, depth: int = 3) -> None:
         super().__init__()

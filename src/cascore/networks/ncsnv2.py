@@ -13,8 +13,6 @@ from torch.nn import functional as F
 
 from cascore.errors import InputError
 
-__all__ = ["InstanceNormPlus", "NCSNv2"]
-
 _EPS = 1e-5
 
 
@@ -189,15 +187,11 @@ class _Refine(nn.Module):
         self.output = nn.Sequential(*(_Unit(features) for _ in range(outputs)))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        adapted = [adapt(each) for adapt, each in zip(self.adapt, maps, strict=True)]
+        adapted = [adapt(x) for adapt, x in zip(self.adapt, maps, strict=True)]
+        h, size = adapted[0], adapted[0].shape[2:]
         if self.fuse:
-            size = adapted[0].shape[2:]
-            fused = [
-                _enlarged(fuse(each), size) for fuse, each in zip(self.fuse, adapted, strict=True)
-            ]
-            h = fused[0] + fused[1]
-        else:
-            h = adapted[0]
+            fine, coarse = (fuse(x) for fuse, x in zip(self.fuse, adapted, strict=True))
+            h = _enlarged(fine, size) + _enlarged(coarse, size)
         return self.output(self.pool(h))  # type: ignore[no-any-return]
 
 

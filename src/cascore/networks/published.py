@@ -16,8 +16,6 @@ from cascore.networks.biggan import BigGANDiscriminator
 from cascore.networks.ncsnv2 import NCSNv2
 from cascore.networks.unet import UNet
 
-__all__ = ["from_published", "published_names"]
-
 # What the published networks hold and never use: an embedding of the time, singular values that
 # were only logged, and the noise levels, which are the schedule's.
 _UNUSED = re.compile(r"temb_dense\..*|.*\.sv0|sigmas")
@@ -152,17 +150,17 @@ def _unet_modules(network: UNet) -> Iterator[tuple[str, str]]:
         ("middle", network.middle, "middleblocks", 0),
         ("up", network.up, "upblocks", 0),
     ):
-        place = first
+        position = first
         for i, module in enumerate(modules):
-            yield f"{path}.{i}", f"{theirs}.{place}"
-            yield f"{path}.{i}.conv", f"{theirs}.{place}.conv"
+            yield f"{path}.{i}", f"{theirs}.{position}"
+            yield f"{path}.{i}.conv", f"{theirs}.{position}.conv"
             for ours, part in _UNET_PARTS.items():
-                yield f"{path}.{i}.{ours}", f"{theirs}.{place}.{part}"
+                yield f"{path}.{i}.{ours}", f"{theirs}.{position}.{part}"
             if not isinstance(getattr(module, "attention", None), nn.Identity | None):
-                place += 1
+                position += 1
                 for ours, part in _ATTENTION_PARTS.items():
-                    yield f"{path}.{i}.{ours}", f"{theirs}.{place}.{part}"
-            place += 1
+                    yield f"{path}.{i}.{ours}", f"{theirs}.{position}.{part}"
+            position += 1
 
 
 def _biggan_names(network: BigGANDiscriminator) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ of the noise level; the strided convolutions pad on all sides, as the paper's co
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,8 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascore.errors import InputError
-
-__all__ = ["ConditionalUNet", "UNet"]
 
 # DDPM's sinusoids were made for timesteps 0 to 1000; log σ from log 0.01 to log 50 spans 850 here.
 _TIMESTEPS_PER_LOG_SIGMA = 100.0
@@ -39,34 +38,20 @@ class _DDPMUNet(nn.Module):
         unshuffle: int = 1,
     ) -> None:
         super().__init__()
-        _check_settings(
-            channels=channels,
-            multipliers=multipliers,
-            blocks=blocks,
-            attention=attention,
-            dropout=dropout,
-            unshuffle=unshuffle,
-        )
+        _check_settings(channels, multipliers, blocks, attention, dropout, unshuffle)
         self.channels = channels
         self.unshuffle = unshuffle
         self.divisor = unshuffle * 2 ** (len(multipliers) - 1)
         self.width = width
         embedding = 4 * width if self._sees_noise else 0
-        self.embed = _embedding(width, embedding) if embedding else None
+        self.embed = None
+        if self._sees_noise:
+            layers = nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+            self.embed = nn.Sequential(*layers, nn.SiLU())
         groups = _group_count(width)
         widths = [width * m for m in multipliers]
         last = len(widths) - 1
-
-        def block(inputs: int, outputs: int, *, attends: bool) -> _Block:
-            return _Block(
-                inputs,
-                outputs,
-                groups=groups,
-                dropout=dropout,
-                embedding=embedding,
-                attends=attends,
-            )
-
+        block = partial(_Block, groups=groups, dropout=dropout, embedding=embedding)
         self.stem = nn.Conv2d(channels * unshuffle**2, width, 3, padding=1)
         skips = [width]
         inputs = width
@@ -233,12 +218,6 @@ class _Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0))  # type: ignore[no-any-return]
 
 
-def _embedding(width: int, outputs: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(width, outputs), nn.SiLU(), nn.Linear(outputs, outputs), nn.SiLU()
-    )
-
-
 def _sinusoids(timestep: Tensor, width: int) -> Tensor:
     """Sines, then cosines, of timesteps [N] at width / 2 frequencies from 1 down to 1e-4."""
     half = width // 2
@@ -277,7 +256,6 @@ def _group_count(width: int) -> int:
 
 
 def _check_settings(
-    *,
     channels: int,
     multipliers: tuple[int, ...],
     blocks: int,

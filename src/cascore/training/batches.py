@@ -14,8 +14,6 @@ from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.training.parallel import ALONE, Workers
 
-__all__ = ["Batches", "KeyedBatches", "TrainingData", "as_batches", "batch_rows"]
-
 _USUAL_SIZE = 128
 
 
@@ -51,12 +49,12 @@ class KeyedBatches:
 
     Attributes:
         items: [N, ...]; uint8 is taken for pixels and brought to [0, 1].
-        batch_size: rows of the global batch.
-        seed: of the order and the flips.
-        flip: mirror each image with probability one half.
-        workers: who else trains.
-        device: where the batch goes.
-        dtype: of the batch; by default that of the items, float32 for uint8.
+        batch_size: Rows of the global batch.
+        seed: Key of the order and of the flips.
+        flip: Whether each image is mirrored with probability one half.
+        workers: The processes that share the batch.
+        device: Where the batch is put.
+        dtype: Type of the batch; by default that of the items, float32 for uint8.
     """
 
     items: Tensor

@@ -17,18 +17,6 @@ from cascore.files import give_usual_mode, replaced_folder
 from cascore.plain import read_json, write_json
 from cascore.training.state import TrainState
 
-__all__ = [
-    "Checkpoint",
-    "checkpoint_record",
-    "checkpoints",
-    "load_checkpoint",
-    "prune_checkpoints",
-    "read_tensors",
-    "require_finite",
-    "save_checkpoint",
-    "write_tensors",
-]
-
 _PREFIX = "step-"
 _TENSORS, _RECORD = "state.safetensors", "state.json"
 
@@ -52,10 +40,10 @@ def save_checkpoint(
     """Write `folder/step-N`, whole or not at all.
 
     Args:
-        state: what is saved.
-        folder: of the checkpoints.
-        processes: that train together.
-        seconds: of training up to here, interruptions not counted; None where it is not known.
+        state: The state to save.
+        folder: The folder of a run's checkpoints.
+        processes: How many processes train together.
+        seconds: Time of training so far without interruptions; None where it is not known.
 
     Raises:
         InputError: a weight that is not finite, or a checkpoint of this step is there already.
@@ -144,12 +132,12 @@ def read_tensors(path: Path, *, prefix: str = "") -> dict[str, Tensor]:
 
 def checkpoints(folder: Path) -> list[Checkpoint]:
     """The checkpoints in a folder, by step; folders that were never finished do not count."""
-    found = []
+    finished = []
     for path in folder.glob(f"{_PREFIX}*"):
         digits = path.name.removeprefix(_PREFIX)
         if digits.isdigit() and path.is_dir():
-            found.append(Checkpoint(path, int(digits)))
-    return sorted(found, key=lambda checkpoint: checkpoint.step)
+            finished.append(Checkpoint(path, int(digits)))
+    return sorted(finished, key=lambda checkpoint: checkpoint.step)
 
 
 def prune_checkpoints(folder: Path, *, keep_last: int, keep_every: int) -> None:

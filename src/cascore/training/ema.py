@@ -3,8 +3,6 @@
 import torch
 from torch import nn
 
-__all__ = ["update_ema", "warmed_decay"]
-
 
 @torch.no_grad()
 def update_ema(average: nn.Module, module: nn.Module, *, decay: float) -> None:

@@ -23,8 +23,6 @@ from cascore.training.step import (
     score_step,
 )
 
-__all__ = ["Metrics", "train"]
-
 
 class Metrics(NamedTuple):
     """What a step reports: means over the global batch; the last two only in hybrid training."""
@@ -64,24 +62,24 @@ def train(
     The batches of an iterable are not: it starts from its beginning, in the order that it chooses.
 
     Args:
-        state: changed in place; `state.step` says where to go on.
-        data: a tensor [N, ...], float or uint8 pixels, which are brought to [0, 1]; an image or
+        state: The state to train, changed in place; it goes on from `state.step`.
+        data: A tensor [N, ...], float or uint8 pixels, which are brought to [0, 1]; an image or
             point set; an iterable of batches that can be started again, such as a DataLoader,
             each a tensor or a tuple or list that begins with one; or what has `batch(step)`.
         sigmas: [L], the training levels.
-        steps: updates of the score network when training ends, those already done included.
-        batch_size: rows of an update where the data do not come in batches; 128 by default.
-        ema_decay: of the weights' average, 0.999 or 0.9999 in the paper.
-        ema_warmup: let the average forget the initial weights sooner (`warmed_decay`).
-        precision: of the networks' products, by autocast if not float32; weights, averages, the
-            noisy data and the losses stay as they are.
+        steps: Updates of the score network when training ends, those already done included.
+        batch_size: Rows of an update where the data do not come in batches; 128 by default.
+        ema_decay: Decay of the weights' average, 0.999 or 0.9999 in the paper.
+        ema_warmup: Let the average forget the initial weights sooner (`warmed_decay`).
+        precision: Type of the networks' products, by autocast if not float32; weights, averages,
+            the noisy data and the losses stay as they are.
         weight: lambda of Eq. 5.
-        gan: the pair of losses.
-        discriminator_steps: updates of D for each of the score network; the same images with
+        gan: The pair of adversarial losses.
+        discriminator_steps: Updates of D for each of the score network, on the same images with
             fresh noise.
-        clamp: the data range that H is clamped to before D sees it, (0, 1) for images as in the
+        clamp: The data range that H is clamped to before D sees it, (0, 1) for images as in the
             authors' code; None for data without a range.
-        workers: who else trains; the iterable of each process gives its own, equal share.
+        workers: The processes that train together; the iterable of each gives its equal share.
 
     Yields:
         `Metrics` once per update of the score network; `step` counts from 1.

@@ -12,16 +12,14 @@ from torch import distributed as dist
 
 from cascore.errors import InputError
 
-__all__ = ["ALONE", "Workers", "joined_processes"]
-
 
 @dataclass(frozen=True)
 class Workers:
-    """The place of this process among those that train one model; alone by default.
+    """Which process this is of those that train one model; alone by default.
 
     Attributes:
-        rank: of this process, from 0.
-        count: of all processes; above 1, `torch.distributed` must have been initialised.
+        rank: Number of this process, from 0.
+        count: Number of all processes; above 1, `torch.distributed` must have been initialised.
     """
 
     rank: int = 0

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 
-__all__ = ["TrainState", "adam"]
-
 
 def adam(
     parameters: Iterable[nn.Parameter],
@@ -40,14 +38,14 @@ class TrainState:
     """What changes while a model trains.
 
     Attributes:
-        denoiser: H(x, sigma), trained.
-        optimizer: of the denoiser; by default `adam` with learning rate 1e-3.
-        seed: of every draw, 0 <= seed < 2^64.
-        discriminator: D, in hybrid training.
-        discriminator_optimizer: of D; by default `adam` with the authors' betas (-0.5, 0.9) and
+        denoiser: H(x, sigma), which is trained.
+        optimizer: Adam of the denoiser; by default with learning rate 1e-3.
+        seed: Key of every draw, 0 <= seed < 2^64.
+        discriminator: D in hybrid training, else None.
+        discriminator_optimizer: Adam of D; by default with the authors' betas (-0.5, 0.9) and
             learning rate 1e-4.
-        step: updates of the denoiser so far.
-        average: the average of the denoiser's weights (EMA), which samples.
+        step: Updates of the denoiser so far.
+        average: The denoiser with the average of its weights (EMA), which samples.
     """
 
     def __init__(
@@ -95,13 +93,13 @@ class TrainState:
             for name, parameter in module.named_parameters()
         ]
         moments = {name: _new_moments(parameter) for name, _, parameter in slots if started}
-        own = self._weights() | {
-            f"{name}.{key}": value for name, each in moments.items() for key, value in each.items()
+        current = self._weights() | {
+            f"{name}.{key}": value for name, slot in moments.items() for key, value in slot.items()
         }
-        require_same_shapes(own, tensors, what="the checkpoint")
+        require_same_shapes(current, tensors, what="the checkpoint")
         with torch.no_grad():
             for name, value in tensors.items():
-                own[name].copy_(value)
+                current[name].copy_(value)
         for name, optimizer, parameter in slots:
             if started:
                 optimizer.state[parameter] = moments[name]
@@ -149,15 +147,15 @@ def _new_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
 
 
 def require_same_shapes(
-    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], *, what: str
+    expected: Mapping[str, Tensor], given: Mapping[str, Tensor], *, what: str
 ) -> None:
-    """Raise InputError that lists what is missing, surplus or misshapen in `found`."""
-    faults = [f"missing {name}" for name in sorted(expected.keys() - found.keys())]
-    faults += [f"surplus {name}" for name in sorted(found.keys() - expected.keys())]
+    """Raise InputError that lists what is missing, surplus or misshapen in `given`."""
+    faults = [f"missing {name}" for name in sorted(expected.keys() - given.keys())]
+    faults += [f"surplus {name}" for name in sorted(given.keys() - expected.keys())]
     faults += [
-        f"{name} is {list(found[name].shape)}, not {list(expected[name].shape)}"
-        for name in sorted(expected.keys() & found.keys())
-        if expected[name].shape != found[name].shape
+        f"{name} is {list(given[name].shape)}, not {list(expected[name].shape)}"
+        for name in sorted(expected.keys() & given.keys())
+        if expected[name].shape != given[name].shape
     ]
     if faults:
         shown = "; ".join(faults[:8]) + (f"; and {len(faults) - 8} more" if len(faults) > 8 else "")

@@ -12,8 +12,6 @@ from cascore.errors import InputError
 from cascore.losses import Corrupted, GanLoss, discriminator_loss, dsm_loss, hybrid_loss, lsgan
 from cascore.training.parallel import ALONE, Workers
 
-__all__ = ["Objective", "ScoreLosses", "TrainingDivergedError", "discriminator_step", "score_step"]
-
 Clamp = tuple[float, float] | None
 
 
@@ -33,11 +31,11 @@ class Objective:
     """What the two updates of a step minimise, and how it is computed.
 
     Attributes:
-        weight: lambda, of the DSM term of Eq. 5.
-        gan: the pair of losses.
-        clamp: the data range that H is clamped to before D sees it, or None.
-        precision: of the networks' products, by autocast if not float32.
-        workers: who else trains.
+        weight: lambda, the weight of the DSM term of Eq. 5.
+        gan: The pair of adversarial losses.
+        clamp: The data range that H is clamped to before D sees it, or None.
+        precision: Type of the networks' products, by autocast if not float32.
+        workers: The processes that train together.
     """
 
     weight: float = 1.0
@@ -58,10 +56,10 @@ def discriminator_step(
 
     Args:
         discriminator: D, wrapped for several processes (`Workers.wrap`).
-        optimizer: of D.
+        optimizer: The optimizer of D.
         denoiser: H, bare.
-        drawn: this process's share of the batch, with noise of its own.
-        objective: see there.
+        drawn: This process's share of the batch, with noise of its own.
+        objective: The losses.
     """
     precision, workers = objective.precision, objective.workers
     with torch.no_grad():
@@ -90,10 +88,10 @@ def score_step(
 
     Args:
         denoiser: H, wrapped for several processes (`Workers.wrap`).
-        optimizer: of the denoiser.
+        optimizer: The optimizer of the denoiser.
         discriminator: D, bare and left unchanged; None trains by DSM alone.
-        drawn: this process's share of the batch.
-        objective: see there.
+        drawn: This process's share of the batch.
+        objective: The losses.
 
     Raises:
         TrainingDivergedError: a loss that is not finite, with the sigma of the worst sample.
@@ -133,7 +131,7 @@ def _checked(loss: Tensor, dsm: Tensor, drawn: Corrupted, workers: Workers) -> T
 
 
 def _called(module: nn.Module, *inputs: Tensor, precision: torch.dtype) -> Tensor:
-    """What a network makes of its inputs, in their own type whatever it computes in."""
+    """The network's output in the type of its inputs, whatever type it computes in."""
     if precision == torch.float32:
         return module(*inputs)  # type: ignore[no-any-return]
     with torch.autocast(inputs[0].device.type, dtype=precision):
