@@ -127,8 +127,7 @@ def at_floor(distance: float | None, floor: Floor | None) -> bool:
     """Whether a distance cannot be told from that of real images: at most mean + 2 spread.
 
     A distance far *below* the floor passes too, but is no success: the samples are closer to the
-    reference than new real images are. Look at `memorisation_ratio` then. What is not known, None,
-    is not at the floor.
+    reference than new real images are. Look at `memorisation_ratio` then.
     """
     return distance is not None and floor is not None and distance <= floor.band[1]
 

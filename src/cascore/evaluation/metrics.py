@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -34,13 +35,7 @@ _BY_NAME = {metric.asked: metric for metric in METRICS.values()}
 def usable_metrics(
     names: Sequence[str] | None, reference: Reference, *, as_published: bool
 ) -> tuple[list[str], list[str]]:
-    """The metrics to compute, and what to say of those that cannot be.
-
-    Args:
-        names: Of METRIC_NAMES; None takes frechet, kernel, precision-recall, memorisation, and
-            modes of stacked images.
-        reference: What there is.
-        as_published: Whether the divergence of modes is wanted as the authors' program prints it.
+    """The metrics to compute, and what to say of those that cannot be; None asks for the usual.
 
     Raises:
         InputError: No such metric, or nothing that can be measured.
@@ -88,87 +83,73 @@ def _lack(metric: Metric, reference: Reference) -> str | None:
 def measured(
     asked: Sequence[str], blank: Measurement, images: Tensor, reference: Reference
 ) -> Iterator[Measurement]:
-    """The numbers of uint8 images [count, C, H, W], for metrics that `usable_metrics` allows.
-
-    Args:
-        asked: Names of METRIC_NAMES.
-        blank: What all numbers of these images share.
-        images: What is measured.
-        reference: What they are compared with.
-    """
+    """The numbers of uint8 images [count, C, H, W]; `blank` is what they all share."""
     seen: Tensor | None = None
     for name in asked:
         if _BY_NAME[name].needs in ("splits", "classifier"):
             yield from _MEASURES[name](blank, images, reference)
         else:
             seen = reference.see(images) if seen is None else seen
-            with_extractor = replace(blank, extractor=reference.extractor.identity)
-            yield from _MEASURES[name](with_extractor, seen, reference)
+            part = replace(blank, extractor=reference.extractor.identity)
+            yield from _MEASURES[name](part, seen, reference)
 
 
-def _frechet(blank: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
+def _number(part: Measurement, metric: str, value: float, error: float, **more: Any) -> Measurement:
+    finite = [number if math.isfinite(number) else None for number in (value, error)]
+    return replace(part, metric=metric, value=finite[0], error=finite[1], **more)
+
+
+def _frechet(part: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
     """The distance to all images of each split."""
     for split, facts in reference.facts.items():
-        distance = reference.frechet(features, split)
-        yield replace(
-            blank,
-            metric="frechet",
-            value=distance.mean,
-            error=distance.error,
-            references=(facts,),
-            floor=reference.floors[split],
-        )
+        distance, floor = reference.frechet(features, split), reference.floors[split]
+        more = {"references": (facts,), "floor": floor}
+        yield _number(part, "frechet", distance.mean, distance.error, **more)
 
 
 def _as_many(
-    blank: Measurement, features: Tensor, reference: Reference
+    part: Measurement, features: Tensor, reference: Reference
 ) -> tuple[Measurement, Tensor]:
     """As many real images as judged ones, at most, of the split that samples are to be like."""
     real = drawn(reference.features[reference.split], len(features))
     facts = replace(reference.facts[reference.split], count=len(real))
-    return replace(blank, references=(facts,)), real
+    return replace(part, references=(facts,)), real
 
 
-def _kernel(blank: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
-    part, real = _as_many(blank, features, reference)
+def _kernel(part: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
+    part, real = _as_many(part, features, reference)
     distance = kernel_distance(features, real)
-    yield replace(part, metric="kernel", value=distance.value, error=distance.error)
+    yield _number(part, "kernel", distance.value, distance.error)
 
 
 def _precision_recall(
-    blank: Measurement, features: Tensor, reference: Reference
+    part: Measurement, features: Tensor, reference: Reference
 ) -> Iterator[Measurement]:
-    part, real = _as_many(blank, features, reference)
+    part, real = _as_many(part, features, reference)
     shares = precision_recall(features, real)
     part = replace(part, settings={"neighbours": shares.neighbours})
-    yield replace(part, metric="precision", value=shares.precision, error=shares.precision_error)
-    yield replace(part, metric="recall", value=shares.recall, error=shares.recall_error)
+    yield _number(part, "precision", shares.precision, shares.precision_error)
+    yield _number(part, "recall", shares.recall, shares.recall_error)
 
 
 def _density_coverage(
-    blank: Measurement, features: Tensor, reference: Reference
+    part: Measurement, features: Tensor, reference: Reference
 ) -> Iterator[Measurement]:
-    part, real = _as_many(blank, features, reference)
+    part, real = _as_many(part, features, reference)
     shares = density_coverage(features, real)
     part = replace(part, settings={"neighbours": shares.neighbours})
-    yield replace(part, metric="density", value=shares.density, error=shares.density_error)
-    yield replace(part, metric="coverage", value=shares.coverage, error=shares.coverage_error)
+    yield _number(part, "density", shares.density, shares.density_error)
+    yield _number(part, "coverage", shares.coverage, shares.coverage_error)
 
 
 def _inception_score(
-    blank: Measurement, features: Tensor, reference: Reference
+    part: Measurement, features: Tensor, reference: Reference
 ) -> Iterator[Measurement]:
-    extractor = reference.extractor
+    extractor, parts = reference.extractor, min(_PARTS_OF_SCORE, len(features))
     assert isinstance(extractor, Inception)
-    parts = min(_PARTS_OF_SCORE, len(features))
     score = inception_score(extractor.unbiased_logits(features), splits=parts, seed=_SEED)
-    yield replace(
-        blank,
-        metric="inception-score",
-        value=score.value,
-        error=_finite(score.error),
-        settings={"splits": parts, "seed": _SEED},
-    )
+    settings = {"splits": parts, "seed": _SEED}
+    yield _number(part, "inception-score", score.value, score.error, settings=settings)
 
 
 def mode_labels(images: Tensor, classifier: Classifier) -> tuple[Tensor, int]:
@@ -183,49 +164,29 @@ def mode_labels(images: Tensor, classifier: Classifier) -> tuple[Tensor, int]:
     return classifier.classify(images), 10
 
 
-def _modes(blank: Measurement, images: Tensor, reference: Reference) -> Iterator[Measurement]:
+def _modes(part: Measurement, images: Tensor, reference: Reference) -> Iterator[Measurement]:
     classifier = reference.classifier
     assert classifier is not None
     labels, modes = mode_labels(images, classifier)
     reached = mode_coverage(labels, modes)
-    part = replace(blank, extractor=classifier.identity, settings={"modes": modes})
-    yield replace(part, metric="modes", value=reached.covered, error=reached.covered_error)
-    yield replace(
-        part,
-        metric="modes-kl",
-        value=reached.kl,
-        error=reached.kl_error,
-        settings={"modes": modes, "perfect": reached.kl_floor},
-    )
-    yield replace(
-        part,
-        metric="modes-kl-as-published",
-        value=published_kl(reached.kl, counted=COUNTED, total=TOTAL),
-        error=2 * COUNTED / TOTAL * reached.kl_error,
-        settings={"modes": modes, "counted": COUNTED, "total": TOTAL},
-    )
+    part = replace(part, extractor=classifier.identity, settings={"modes": modes})
+    yield _number(part, "modes", reached.covered, reached.covered_error)
+    settings = {"modes": modes, "perfect": reached.kl_floor}
+    yield _number(part, "modes-kl", reached.kl, reached.kl_error, settings=settings)
+    published = published_kl(reached.kl, counted=COUNTED, total=TOTAL)
+    error = 2 * COUNTED / TOTAL * reached.kl_error
+    settings = {"modes": modes, "counted": COUNTED, "total": TOTAL}
+    yield _number(part, "modes-kl-as-published", published, error, settings=settings)
 
 
-def _memorisation(
-    blank: Measurement, images: Tensor, reference: Reference
-) -> Iterator[Measurement]:
+def _memorisation(part: Measurement, images: Tensor, reference: Reference) -> Iterator[Measurement]:
     """Median pixel distance to the nearest training image over that to held-out images."""
     train, test = (reference.sets[split].images for split in ("train", "test"))
     size = min(len(train), len(test))
     sets = (images, drawn(train, size), drawn(test, size))
     ratio = memorisation_ratio(*map(to_float, sets), seed=_SEED)
     facts = (replace(reference.facts[split], count=ratio.references) for split in ("train", "test"))
-    yield replace(
-        blank,
-        metric="memorisation",
-        value=_finite(ratio.ratio),
-        error=_finite(ratio.error),
-        references=tuple(facts),
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    yield _number(part, "memorisation", ratio.ratio, ratio.error, references=tuple(facts))
 
 
 _Measure = Callable[[Measurement, Tensor, Reference], Iterator[Measurement]]

@@ -3,7 +3,7 @@
 Every candidate is measured on the same blocks of seeds, so that what the seeds decide cancels in
 the difference of two candidates and a few small blocks tell them apart. A golden section would
 decide each of its steps by one such difference and never look back; a grid that is halved around
-its best point compares with all that was measured, and ends where neighbours cannot be told apart.
+its best point compares with all that was measured, and ends where neighbours tie (`stats.verdict`).
 The best of many is lucky in part, so it meets the default again on blocks that chose nothing.
 """
 
@@ -20,12 +20,7 @@ __all__ = ["Candidate", "Found", "Objective", "search"]
 
 @dataclass(frozen=True, order=True)
 class Candidate:
-    """Settings of consistent sampling.
-
-    Attributes:
-        order: of the multistep rule.
-        kappa: noise of a step, at least 1.
-    """
+    """Settings of consistent sampling: order of the multistep rule, and kappa, at least 1."""
 
     order: int
     kappa: float
@@ -36,6 +31,7 @@ class Candidate:
 
 Objective = Callable[[Candidate, int], float]
 """What is to be small: of a candidate on a block of seeds, numbered from 0."""
+_Curve = Mapping[Candidate, tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +39,18 @@ class Found:
     """What a search measured and chose.
 
     Attributes:
-        curve: every candidate's values on the blocks of the search.
-        default: what is chosen where nothing better can be told.
-        best: the candidate of least mean in the curve.
-        fresh: values of default and best on other blocks.
+        curve: Every candidate's values on the blocks of the search.
+        default: What is chosen where nothing better can be told.
+        best: The candidate of least mean in the curve.
+        fresh: Values of default and best on other blocks.
         difference: default - best on those; positive where tuning helps.
-        choice: best, or the default where the 95 % interval of the difference does not tell them
-            apart.
+        choice: best, where that is the verdict on the fresh blocks, or else the default.
     """
 
-    curve: Mapping[Candidate, tuple[float, ...]]
+    curve: _Curve
     default: Candidate
     best: Candidate
-    fresh: Mapping[Candidate, tuple[float, ...]]
+    fresh: _Curve
     difference: Estimate
     choice: Candidate
 
@@ -78,26 +73,32 @@ def search(
     """Choose order and kappa.
 
     Args:
-        objective: to be small; the same candidate and block give the same value.
-        default: measured beside all others.
-        orders: that are tried.
+        objective: To be small; the same candidate and block give the same value.
+        default: Measured beside all others.
+        orders: Those that are tried.
         largest: kappa is looked for from 1 to here.
-        points: of the first grid, even in log kappa, at least 3.
-        rounds: how often the spacing is halved around the best point of an order, at most.
-        blocks: of seeds for each candidate, at least 2; as many more for the last comparison.
-        watch: told of each candidate that was measured.
+        points: Points of the first grid, even in log kappa, at least 3.
+        rounds: How often the spacing is halved around the best point of an order, at most.
+        blocks: Blocks of seeds for each candidate, at least 2; as many more at the end.
+        watch: Told of each candidate that was measured.
 
     Raises:
-        InputError: fewer points or blocks, no orders, or a largest kappa that is not above 1.
+        InputError: Fewer points or blocks, no orders, or a largest kappa that is not above 1.
     """
-    _require(points, rounds, blocks, orders, largest)
+    for name, value, least in (("points", points, 3), ("rounds", rounds, 0), ("blocks", blocks, 2)):
+        if value < least:
+            raise InputError(f"{name} must be at least {least}, not {value}")
+    if not orders:
+        raise InputError("there is no order to try: give at least one")
+    if not 1 < largest < math.inf:
+        raise InputError(f"the largest kappa must be above 1 and finite, not {largest}")
     curve: dict[Candidate, tuple[float, ...]] = {}
 
     def measure(candidates: Sequence[Candidate]) -> None:
-        for each in candidates:
-            if each not in curve:
-                curve[each] = tuple(objective(each, block) for block in range(blocks))
-                watch(each, curve[each])
+        for candidate in candidates:
+            if candidate not in curve:
+                curve[candidate] = tuple(objective(candidate, block) for block in range(blocks))
+                watch(candidate, curve[candidate])
 
     grid = [largest ** (i / (points - 1)) for i in range(points)]
     measure([default, *(_at(order, kappa) for order in orders for kappa in grid)])
@@ -115,33 +116,33 @@ def search(
         factor = math.sqrt(factor)
     best = _least(curve)
     fresh = {
-        each: tuple(objective(each, block) for block in range(blocks, 2 * blocks))
-        for each in dict.fromkeys((default, best))
+        candidate: tuple(objective(candidate, block) for block in range(blocks, 2 * blocks))
+        for candidate in dict.fromkeys((default, best))
     }
-    gain = paired_difference(fresh[default], fresh[best])
-    choice = best if verdict(gain) == "worse" else default  # the default is
+    better = verdict(paired_difference(fresh[best], fresh[default])) == "better"
     return Found(
-        curve=curve, default=default, best=best, fresh=fresh, difference=gain, choice=choice
+        curve=curve,
+        default=default,
+        best=best,
+        fresh=fresh,
+        difference=paired_difference(fresh[default], fresh[best]),
+        choice=best if better else default,
     )
 
 
-def _worth_refining(
-    curve: Mapping[Candidate, Sequence[float]], order: int, factor: float
-) -> Candidate | None:
+def _worth_refining(curve: _Curve, order: int, factor: float) -> Candidate | None:
     """The best point of an order; None if the order has lost, or is flat around that point."""
-    own = {each: values for each, values in curve.items() if each.order == order}
-    centre, best = _least(own), _least(curve)
-    if order != best.order and not _ties(curve[centre], curve[best]):
+
+    def tie(a: Candidate, b: Candidate) -> bool:
+        return verdict(paired_difference(curve[a], curve[b])) == "tie"
+
+    line = {candidate: values for candidate, values in curve.items() if candidate.order == order}
+    centre, best = _least(line), _least(curve)
+    if order != best.order and not tie(centre, best):
         return None
     reach = 1.1 * factor  # kappas are rounded
-    near = [each for each in own if 1 / reach < each.kappa / centre.kappa < reach]
-    near.remove(centre)
-    flat = all(_ties(curve[each], curve[centre]) for each in near)
-    return None if flat else centre
-
-
-def _ties(a: Sequence[float], b: Sequence[float]) -> bool:
-    return verdict(paired_difference(a, b)) == "tie"
+    near = (point for point in line if 1 / reach < point.kappa / centre.kappa < reach)
+    return None if all(tie(neighbour, centre) for neighbour in near) else centre
 
 
 def _at(order: int, kappa: float) -> Candidate:
@@ -149,15 +150,5 @@ def _at(order: int, kappa: float) -> Candidate:
     return Candidate(order, max(1.0, float(f"{kappa:.3g}")))
 
 
-def _least(curve: Mapping[Candidate, Sequence[float]]) -> Candidate:
-    return min(curve, key=lambda each: statistics.fmean(curve[each]))
-
-
-def _require(points: int, rounds: int, blocks: int, orders: Sequence[int], largest: float) -> None:
-    for name, value, least in (("points", points, 3), ("rounds", rounds, 0), ("blocks", blocks, 2)):
-        if value < least:
-            raise InputError(f"{name} must be at least {least}, not {value}")
-    if not orders:
-        raise InputError("there is no order to try: give at least one")
-    if not 1 < largest < math.inf:
-        raise InputError(f"the largest kappa must be above 1 and finite, not {largest}")
+def _least(curve: _Curve) -> Candidate:
+    return min(curve, key=lambda candidate: statistics.fmean(curve[candidate]))
