@@ -64,8 +64,8 @@ def test_our_file_says_where_it_comes_from_and_others_can_read_it(ours):
     assert said["reference"]["digest"] == load_images("digits", "train").digest
     assert said["command"].startswith("cascore reference digits")
     found = read_statistics(ours)
-    assert found.count == 1437
-    assert found.provenance.extractor == expected.extractor
+    assert found.facts.count == 1437
+    assert found.extractor == expected.extractor
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -142,4 +142,4 @@ def test_files_that_are_none_are_refused(tmp_path):
 def test_a_slightly_asymmetric_covariance_in_float32_is_one(tmp_path):
     sigma = torch.eye(3, dtype=torch.float32).numpy()
     sigma[0, 1] = 1e-7
-    assert read_statistics(save(tmp_path / "a.npz", mu=np.zeros(3), sigma=sigma)).dimension == 3
+    assert read_statistics(save(tmp_path / "a.npz", mu=np.zeros(3), sigma=sigma)).mean.shape == (3,)

@@ -227,12 +227,12 @@ def _load_sets(data: Data, *, whole: bool) -> dict[str, ImageSet]:
 def _default_extractor(data: Data, statistics: "Statistics | None") -> str:
     if statistics is None:
         return data.name if data.name in extractor_names() else "random-convolution"
-    if statistics.provenance is not None:
-        return statistics.provenance.extractor.name
-    if statistics.dimension == _INCEPTION_DIMENSION:
+    if statistics.extractor is not None:
+        return statistics.extractor.name
+    if len(statistics.mean) == _INCEPTION_DIMENSION:
         return "inception"
     raise InputError(
-        f"{statistics.path} does not say which extractor made its {statistics.dimension} features:"
+        f"{statistics.path} does not say which extractor made its {len(statistics.mean)} features:"
         " name it, --extractor NAME"
     )
 
@@ -282,37 +282,15 @@ class Statistics:
         path: The file.
         mean: [D] float64.
         covariance: [D, D] float64, unbiased in our files, as they come in others.
-        count: Number of images, None where it is not known.
-        provenance: None where it is not known.
+        facts: What a measurement says of them; of other programs' files, that nothing is known.
+        extractor: What made the features; None where it is not known.
     """
 
     path: Path
     mean: Tensor
     covariance: Tensor
-    count: int | None
-    provenance: _Provenance | None
-
-    @property
-    def dimension(self) -> int:
-        """Length of a feature vector."""
-        return len(self.mean)
-
-    @property
-    def facts(self) -> ReferenceFacts:
-        """What a measurement says of them."""
-        if self.provenance is not None:
-            return self.provenance.reference
-        return ReferenceFacts(
-            kind="statistics",
-            name=str(self.path),
-            split=None,
-            count=self.count,
-            available=None,
-            digest=file_digest(self.path),
-            settings={},
-            preparation=(),
-            provenance="unknown",
-        )
+    facts: ReferenceFacts
+    extractor: ExtractorIdentity | None
 
     def moments(self, extractor: FeatureExtractor) -> FeatureMoments:
         """The moments, taken as those of an extractor.
@@ -320,20 +298,19 @@ class Statistics:
         Raises:
             InputError: They have another number of dimensions, or say that another one made them.
         """
-        if self.dimension != extractor.dimension:
+        dimension, identity = len(self.mean), extractor.identity
+        if dimension != extractor.dimension:
             raise InputError(
-                f"{self.path} has {self.dimension} dimensions, features of"
-                f" {extractor.identity.name} have {extractor.dimension}: they are not of this"
-                " extractor"
+                f"{self.path} has {dimension} dimensions, features of {identity.name} have"
+                f" {extractor.dimension}: they are not of this extractor"
             )
-        known = self.provenance
-        if known is not None and known.extractor != extractor.identity:
+        if self.extractor not in (None, identity):
             raise InputError(
-                f"{self.path} holds statistics of {known.extractor}, not of {extractor.identity};"
-                " name that extractor, or leave the choice to the file"
+                f"{self.path} holds statistics of {self.extractor}, not of {identity}; name that"
+                " extractor, or leave the choice to the file"
             )
-        count = self.count or 2  # a distance needs the covariance alone
-        return FeatureMoments(count, self.mean, self.covariance * (count - 1), extractor.identity)
+        count = self.facts.count or 2  # a distance needs the covariance alone
+        return FeatureMoments(count, self.mean, self.covariance * (count - 1), identity)
 
 
 def write_statistics(
@@ -386,10 +363,22 @@ def read_statistics(path: Path) -> Statistics:
     _require_moments(mean, covariance, path)
     if count is not None and count < 2:
         raise InputError(f"{path} is of {count} images; a covariance needs at least 2")
-    where = f"{path}: provenance"
-    plain = None if text is None else parse_json(text, where)
-    provenance = None if plain is None else from_plain(_Provenance, plain, where)
-    return Statistics(path, mean, covariance, count, provenance)
+    if text is not None:
+        where = f"{path}: provenance"
+        provenance = from_plain(_Provenance, parse_json(text, where), where)
+        return Statistics(path, mean, covariance, provenance.reference, provenance.extractor)
+    unknown = ReferenceFacts(
+        kind="statistics",
+        name=str(path),
+        split=None,
+        count=count,
+        available=None,
+        digest=file_digest(path),
+        settings={},
+        preparation=(),
+        provenance="unknown",
+    )
+    return Statistics(path, mean, covariance, unknown, None)
 
 
 def _array(values: Any, path: Path) -> Tensor:
