@@ -329,7 +329,7 @@ def _of_samples(
             batch_size=settings.batch_size,
             progress=advance,
         )
-    resolved: dict[str, Any] = to_plain(chain)
+    resolved: dict[str, Any] = asdict(chain)
     if settings.tuned is not None:
         resolved["tuned"] = to_plain(settings.tuned)
     known = replace(

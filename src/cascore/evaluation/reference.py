@@ -7,7 +7,7 @@ how many, seen through which weights. Ours do, in an array of text. Nothing is u
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -176,15 +176,13 @@ def load_reference(
         count: Number of images that are to be judged, at least 2.
         device: Where features are computed.
         shape: Shape of the judged images, which the real ones must have; None takes any.
-        whole: Take a folder as one set, as for a folder that is compared with it, rather than as
-            the training and held-out images of a model.
+        whole: Take a folder as one set, rather than as training and held-out images.
         extractor: A name; None takes that of the statistics, or the data set's classifier, or
             random-convolution where there is none.
         root: Folder of extractors that need a file.
 
     Raises:
-        InputError: No such data, file or extractor, points, fewer than 2 images to judge, images of
-            another shape, or statistics that do not say which extractor made them.
+        InputError: What cannot be found or compared.
     """
     if count < 2:
         raise InputError(f"a Fréchet distance needs at least 2 images, not {count}")
@@ -245,7 +243,7 @@ def channel_classifier(data: str) -> Classifier | None:
 
 
 def _facts(images: ImageSet, data: Data) -> ReferenceFacts:
-    defaults, given = asdict(Data()), asdict(replace(data, flip=False))
+    defaults = asdict(Data(name=data.name, flip=data.flip))
     return ReferenceFacts(
         kind="data",
         name=data.name,
@@ -253,11 +251,7 @@ def _facts(images: ImageSet, data: Data) -> ReferenceFacts:
         count=images.count,
         available=images.count,
         digest=images.digest,
-        settings={
-            name: value
-            for name, value in given.items()
-            if name not in ("name", "flip") and value != defaults[name]
-        },
+        settings={name: x for name, x in asdict(data).items() if x != defaults[name]},
         preparation=images.record.preparation,
         provenance="known",
     )
