@@ -14,10 +14,9 @@ from cascore.errors import InputError
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Data, Experiment, Network, Sampler, Train
 from cascore.files import file_digest
-from cascore.model.convert import convert_run
-from cascore.model.folder import write_model_folder
+from cascore.model.convert import convert_run, write_model_folder
+from cascore.model.folder import FORMAT_VERSION, ModelRecord
 from cascore.model.loading import is_model, load
-from cascore.model.record import FORMAT_VERSION, ModelRecord
 from cascore.plain import from_plain, json_text, to_plain
 
 CPU = torch.device("cpu")

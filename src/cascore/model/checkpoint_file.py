@@ -8,6 +8,7 @@ None, or a discriminator and its optimizer. What an extra dictionary is follows 
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cascore.errors import InputError
 __all__ = ["CheckpointFile", "read_checkpoint_file"]
 
 Named = Mapping[str, Tensor]
+_EMA, _DISCRIMINATOR = "an average of the weights", "a discriminator"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,21 +52,24 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
         raise InputError(f"there is no file {path}")
     _require_likely(path)
     score, step, others = _parts(path, _load(path))
-    found: dict[str, Named] = {}
-    for place, value in enumerate(others, start=5):
+    parts: dict[str, Named] = {}
+    for number, value in enumerate(others, start=5):
         if value is None or _is_optimizer(value):
             continue
-        tensors = _tensors(path, place, value)
-        what = _recognised(tensors, score)
-        if what is None:
+        tensors = _tensors(path, number, value)
+        if tensors.keys() & score.keys():
+            kind = _EMA
+        elif any(name.startswith("blocks.") for name in tensors) and "linear.weight" in tensors:
+            kind = _DISCRIMINATOR
+        else:
             raise InputError(
-                f"{path}: element {place} is neither an average of the score network (element 1)"
+                f"{path}: element {number} is neither an average of the score network (element 1)"
                 f" nor a BigGAN discriminator; it holds{_names_in(tensors)}"
             )
-        if what in found:
-            raise InputError(f"{path} holds two of these: {what}; element {place} is the second")
-        found[what] = tensors
-    return CheckpointFile(score, step, found.get(_EMA), found.get(_DISCRIMINATOR))
+        if kind in parts:
+            raise InputError(f"{path} holds two of these: {kind}; element {number} is the second")
+        parts[kind] = tensors
+    return CheckpointFile(score, step, parts.get(_EMA), parts.get(_DISCRIMINATOR))
 
 
 def _parts(path: Path, values: Any) -> tuple[Named, int, Sequence[Any]]:
@@ -76,21 +81,10 @@ def _parts(path: Path, values: Any) -> tuple[Named, int, Sequence[Any]]:
     score, optimizer, epoch, step, *others = values
     if not _is_optimizer(optimizer):
         raise _unlike(path, f"as its element 2 a {type(optimizer).__name__}{_names_in(optimizer)}")
-    for place, value in ((3, epoch), (4, step)):
+    for number, value in ((3, epoch), (4, step)):
         if type(value) is not int or value < 0:
-            raise _unlike(path, f"as its element {place} {value!r:.60}")
+            raise _unlike(path, f"as its element {number} {value!r:.60}")
     return _tensors(path, 1, score), step, others
-
-
-_EMA, _DISCRIMINATOR = "an average of the weights", "a discriminator"
-
-
-def _recognised(tensors: Named, score: Named) -> str | None:
-    if tensors.keys() & score.keys():
-        return _EMA
-    if any(name.startswith("blocks.") for name in tensors) and "linear.weight" in tensors:
-        return _DISCRIMINATOR
-    return None
 
 
 def _require_likely(path: Path) -> None:
@@ -116,10 +110,10 @@ def _load(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise anything, an OSError too
-        asked = _code_asked_for(path, str(error))
-        if asked:
+        functions = _code_asked_for(path, str(error))
+        if functions:
             raise InputError(
-                f"{path} is refused: loading it would run code, it asks for {', '.join(asked)};"
+                f"{path} is refused: loading it would run code, it asks for {', '.join(functions)};"
                 " a checkpoint needs only tensors, numbers, lists and dictionaries. Ask whoever"
                 " made it for a file of state dictionaries, and do not load this one elsewhere"
                 " unless you trust them"
@@ -132,13 +126,11 @@ def _load(path: Path) -> Any:
 
 def _code_asked_for(path: Path, message: str) -> list[str]:
     """The functions and classes that a file would have called, as far as they can be told."""
-    named = re.findall(r"GLOBAL (\S+)", message)
-    try:
-        named += torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # the old format, or damaged; the message above names the first of them
-        named = list(named)
+    names = re.findall(r"GLOBAL (\S+)", message)
+    with suppress(Exception):  # the old format, or damaged; the message names the first of them
+        names += torch.serialization.get_unsafe_globals_in_checkpoint(path)
     # The operating system's module goes by another name in pickles.
-    return sorted({re.sub(r"^(posix|nt)\.", "os.", name) for name in named})
+    return sorted({re.sub(r"^(posix|nt)\.", "os.", name) for name in names})
 
 
 def _first_reason(error: Exception) -> str:
@@ -146,15 +138,14 @@ def _first_reason(error: Exception) -> str:
     text = str(error)
     if "WeightsUnpickler error:" in text:
         text = text.partition("WeightsUnpickler error:")[2]
-    lines = (line.strip() for line in text.splitlines())
-    reason = next((line for line in lines if line), "")
+    reason = text.strip().partition("\n")[0]
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 
-def _unlike(path: Path, found: str) -> InputError:
+def _unlike(path: Path, content: str) -> InputError:
     return InputError(
         f"{path} is not laid out as either repository saves checkpoints: expected a list of score"
-        f" network, optimizer, epoch, step(, average of the weights), found {found}"
+        f" network, optimizer, epoch, step(, average of the weights), found {content}"
     )
 
 
@@ -171,14 +162,14 @@ def _names_in(value: Any) -> str:
     return f" of {', '.join(names[:4])}{more}" if names else " of nothing"
 
 
-def _tensors(path: Path, place: int, value: Any) -> dict[str, Tensor]:
+def _tensors(path: Path, number: int, value: Any) -> dict[str, Tensor]:
     """The tensors of a state dictionary; names lose the prefix of DataParallel."""
     if not isinstance(value, Mapping):
-        raise _unlike(path, f"as its element {place} a {type(value).__name__}")
+        raise _unlike(path, f"as its element {number} a {type(value).__name__}")
     faults = [*_faults(value)]
     if faults:
         shown = "\n  ".join(faults)
-        raise InputError(f"{path}: element {place} is not a dictionary of weights:\n  {shown}")
+        raise InputError(f"{path}: element {number} is not a dictionary of weights:\n  {shown}")
     return {name.removeprefix("module."): tensor.float() for name, tensor in value.items()}
 
 

@@ -10,24 +10,40 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.experiment import build
-from cascore.experiment.outputs import require_new
+from cascore.experiment.outputs import require_new, software
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
 from cascore.experiment.run_folder import CHECKPOINTS, read_data, read_experiment
 from cascore.experiment.settings import Experiment, Sampler, Schedule
-from cascore.files import file_digest
+from cascore.files import file_digest, replaced_folder, write_text
 from cascore.measurement import Measurement
-from cascore.model.checkpoint_file import CheckpointFile, read_checkpoint_file
-from cascore.model.folder import network_of, write_model_folder
-from cascore.model.record import ModelRecord, Weights
+from cascore.model.card import model_card
+from cascore.model.checkpoint_file import read_checkpoint_file
+from cascore.model.folder import (
+    DISCRIMINATOR,
+    MODEL,
+    WEIGHTS,
+    ModelRecord,
+    Weights,
+    fitting_tensors,
+    network_of,
+)
 from cascore.networks.published import from_published
+from cascore.plain import write_json
 from cascore.schedule import geometric_sigmas
-from cascore.training.checkpoint import Checkpoint, checkpoint_record, checkpoints, read_tensors
-from cascore.training.state import require_same_shapes
+from cascore.training.checkpoint import checkpoint_record, checkpoints, write_tensors
 
-__all__ = ["Conversion", "convert_checkpoint", "convert_run", "published_pixels"]
+__all__ = [
+    "Conversion",
+    "convert_checkpoint",
+    "convert_run",
+    "published_pixels",
+    "write_model_folder",
+]
 
 # Levels in a checkpoint are float32: rounded to 2^-24, and computed there as exp of a line.
 _ROUNDING = 1e-5
+_WRITTEN_LATER: Mapping[str, Any] = {"digest": "", "discriminator": None, "software": {}}
+"""What `write_model_folder` fills in."""
 
 
 class Conversion(NamedTuple):
@@ -59,8 +75,8 @@ def convert_checkpoint(
         checkpoint: the file.
         out: the new folder.
         experiment: what the file is of; its noise levels in the units of `pixel_range`.
-        shape: of an image.
-        pixel_range: of the pixels that the network was trained on.
+        shape: the shape of an image.
+        pixel_range: the pixels that the network was trained on.
         weights: which of the file's weights to take.
 
     Returns:
@@ -71,6 +87,12 @@ def convert_checkpoint(
     """
     require_new(out)
     file = read_checkpoint_file(checkpoint)
+    chosen = file.score if weights == "raw" else file.ema
+    if chosen is None:
+        raise InputError(
+            f"{checkpoint} holds no average of the weights: take those of the last step with"
+            " --weights raw"
+        )
     schedule, notices = _levels(file.score.get("sigmas"), experiment.schedule, checkpoint)
     experiment = replace(experiment, schedule=schedule)
     samplers = _samplers(experiment, shape, pixel_range)
@@ -79,30 +101,31 @@ def convert_checkpoint(
     experiment = replace(experiment, schedule=replace(schedule, first=first, last=last))
     network = network_of(build.build_denoiser(experiment.network, shape, seed=0))
     _require_divisible(network, shape)
-    state = _state(network, _chosen(file, weights, checkpoint), checkpoint)
+    state = _published_state(network, chosen, checkpoint)
     opponent = None
     if file.discriminator is not None:
         module = build.build_discriminator(experiment.adversarial, shape, seed=0)
-        opponent = _state(module, file.discriminator, checkpoint)
+        opponent = _published_state(module, file.discriminator, checkpoint)
+    # Only Song and Ermon's networks carry their noise levels.
+    song_ermon = "sigmas" in file.score and experiment.network.kind == "ncsnv2"
+    origin = "ermongroup/ncsnv2" if song_ermon else "AlexiaJM/AdversarialConsistentScoreMatching"
     record = ModelRecord(
         shape=shape,
         pixel_range=pixel_range,
         experiment=experiment,
         step=file.step,
         weights=weights,
-        digest="",  # of the file that is written now
         data={"name": experiment.data.name},
         source={
-            "kind": _kind(file, experiment),
+            "kind": f"checkpoint of {origin}",
             "name": checkpoint.name,
             "sha256": file_digest(checkpoint),
         },
         samplers=samplers,
-        discriminator=None,
-        software={},
+        **_WRITTEN_LATER,
     )
     written = write_model_folder(out, record, weights=state, discriminator=opponent)
-    return Conversion(out, written, tuple(notices))
+    return Conversion(out, written, notices)
 
 
 def convert_run(
@@ -111,9 +134,9 @@ def convert_run(
     """A model folder from the newest checkpoint of a run of ours.
 
     Args:
-        run: its folder.
+        run: the run's folder.
         out: the new folder.
-        weights: which of the checkpoint's to take.
+        weights: which of the checkpoint's weights to take.
         measured: records of evaluations of this checkpoint, for the card.
 
     Raises:
@@ -127,12 +150,14 @@ def convert_run(
     newest, shape = saved[-1], tuple(data["shape"])
     network = network_of(build.build_denoiser(experiment.network, shape, seed=0))
     prefix = {"ema": "ema", "raw": "denoiser"}[weights]
-    state = _own(network, newest.tensors, f"{prefix}.network.")
+    state = fitting_tensors(network, newest.tensors, prefix=f"{prefix}.network.")
     opponent = None
     if experiment.train.objective == "hybrid":
         module = build.build_discriminator(experiment.adversarial, shape, seed=0)
-        opponent = _own(module, newest.tensors, "discriminator.")
+        opponent = fitting_tensors(module, newest.tensors, prefix="discriminator.")
     pixel_range = (0.0, 1.0) if len(shape) == 3 else None
+    made = checkpoint_record(newest)
+    kept = ("seconds", "processes", "threads", "machine", "torch")
     record = ModelRecord(
         shape=shape,
         pixel_range=pixel_range,
@@ -142,17 +167,15 @@ def convert_run(
         ),
         step=newest.step,
         weights=weights,
-        digest="",  # of the file that is written now
         data=_without_paths(data),
         source={
             "kind": "run of cascore",
             "name": f"{newest.folder.name}/{newest.tensors.name}",
             "sha256": file_digest(newest.tensors),
-            "training": _training(newest),
+            "training": {name: made[name] for name in kept if made.get(name) is not None},
         },
         samplers=_samplers(experiment, shape, pixel_range),
-        discriminator=None,
-        software={},
+        **_WRITTEN_LATER,
     )
     written = write_model_folder(
         out, record, weights=state, discriminator=opponent, measured=measured
@@ -160,11 +183,47 @@ def convert_run(
     return Conversion(out, written, ())
 
 
-def _training(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the checkpoint says of the machine that trained, and for how long it did."""
-    found = checkpoint_record(checkpoint)
-    names = ("seconds", "processes", "threads", "machine", "torch")
-    return {name: found[name] for name in names if found.get(name) is not None}
+def write_model_folder(
+    folder: Path,
+    record: ModelRecord,
+    *,
+    weights: Mapping[str, Tensor],
+    discriminator: Mapping[str, Tensor] | None,
+    measured: Sequence[Measurement] = (),
+) -> ModelRecord:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        folder: absent or empty.
+        record: what is known of the model; its digests and versions are filled in here.
+        weights: the weights of the bare network.
+        discriminator: the discriminator's weights, if there is one.
+        measured: evaluations of these weights, for the card.
+
+    Returns:
+        The record as it was written.
+
+    Raises:
+        InputError: something is there already, or evaluations of other weights.
+    """
+    require_new(folder)
+    with replaced_folder(folder) as temporary:
+        digests = {}
+        for name, tensors in ((WEIGHTS, weights), (DISCRIMINATOR, discriminator)):
+            if tensors is not None:
+                write_tensors(tensors, temporary / name, target=folder)
+                digests[name] = file_digest(temporary / name)
+        record = replace(
+            record,
+            digest=digests[WEIGHTS],
+            discriminator=digests.get(DISCRIMINATOR),
+            software=software(),
+        )
+        write_json(temporary / MODEL, record)
+        parameters = sum(tensor.numel() for tensor in weights.values())
+        card = model_card(record, parameters=parameters, measured=measured)
+        write_text(temporary / "README.md", card)
+    return record
 
 
 def _without_path(name: str) -> str:
@@ -181,31 +240,9 @@ def _without_paths(data: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _own(module: nn.Module, path: Path, prefix: str) -> dict[str, Tensor]:
-    tensors = read_tensors(path, prefix=prefix)
-    require_same_shapes(module.state_dict(), tensors, what=str(path))
-    return tensors
-
-
-def _kind(file: CheckpointFile, experiment: Experiment) -> str:
-    # Only Song and Ermon's networks carry their noise levels.
-    song_ermon = "sigmas" in file.score and experiment.network.kind == "ncsnv2"
-    name = "ermongroup/ncsnv2" if song_ermon else "AlexiaJM/AdversarialConsistentScoreMatching"
-    return f"checkpoint of {name}"
-
-
-def _chosen(file: CheckpointFile, weights: Weights, path: Path) -> Mapping[str, Tensor]:
-    if weights == "raw":
-        return file.score
-    if file.ema is None:
-        raise InputError(
-            f"{path} holds no average of the weights: take those of the last step with"
-            " --weights raw"
-        )
-    return file.ema
-
-
-def _state(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _published_state(
+    module: nn.Module, tensors: Mapping[str, Tensor], path: Path
+) -> dict[str, Tensor]:
     """The tensors under our names; all of them there, of our shapes, and finite."""
     try:
         state = from_published(module, tensors)
@@ -230,10 +267,12 @@ def _require_divisible(network: nn.Module, shape: tuple[int, int, int]) -> None:
         )
 
 
-def _levels(found: Tensor | None, expected: Schedule, path: Path) -> tuple[Schedule, list[str]]:
+def _levels(
+    found: Tensor | None, expected: Schedule, path: Path
+) -> tuple[Schedule, tuple[str, ...]]:
     """The levels that the checkpoint itself holds, if it does; they win over those expected."""
     if found is None:
-        return expected, []
+        return expected, ()
     sigmas = found.double().flatten()
     if not len(sigmas) or not bool((torch.isfinite(sigmas) & (sigmas > 0)).all()):
         raise InputError(f"{path}: its sigmas are not positive numbers")
@@ -245,46 +284,37 @@ def _levels(found: Tensor | None, expected: Schedule, path: Path) -> tuple[Sched
             f"{path}: its {len(sigmas)} sigmas, from {first:g} to {last:g}, are not a decreasing"
             " geometric sequence; cascore knows only geometric training levels (Eq. 2)"
         )
-    own = Schedule(first=first, last=last, levels=len(sigmas))
-    table = geometric_sigmas(expected.first, expected.last, expected.levels)
-    if len(table) == len(sigmas) and _close(sigmas, table):
-        return expected, []
-    told = (
-        f"the checkpoint's own noise levels are used, {_words(own)}, not {_words(expected)} as"
-        " asked for or published"
+    published = geometric_sigmas(expected.first, expected.last, expected.levels)
+    if len(published) == len(sigmas) and _close(sigmas, published):
+        return expected, ()
+    notice = (
+        f"the checkpoint's own noise levels are used, {len(sigmas)} from {first:g} to {last:g}, not"
+        f" {expected.levels} from {expected.first:g} to {expected.last:g} as asked for or published"
     )
-    return own, [told]
+    return Schedule(first=first, last=last, levels=len(sigmas)), (notice,)
 
 
 def _close(a: Tensor, b: Tensor) -> bool:
     return bool(((a / b - 1).abs() < _ROUNDING).all())
 
 
-def _words(schedule: Schedule) -> str:
-    return f"{schedule.levels} from {schedule.first:g} to {schedule.last:g}"
-
-
 def _samplers(
     experiment: Experiment, shape: tuple[int, ...], pixel_range: tuple[float, float] | None
 ) -> dict[str, Sampler]:
     """The paper's settings for this model, if it is the paper's: same data, network and levels."""
-    name = experiment.name
-    if name not in PUBLISHED or PUBLISHED[name][1] != shape:
+    table, its_shape = PUBLISHED.get(experiment.name, (None, None))
+    if table is None or (
+        (table.data.name, table.network, table.schedule, its_shape)
+        != (experiment.data.name, experiment.network, experiment.schedule, shape)
+    ):
         return {}
-    table, _ = PUBLISHED[name]
-    for part in ("data", "network", "schedule"):
-        theirs, ours = getattr(table, part), getattr(experiment, part)
-        if part == "data":
-            theirs, ours = theirs.name, ours.name
-        if theirs != ours:
-            return {}
     low, high = pixel_range or (0.0, 1.0)
-    prefix = name.removesuffix("-adversarial")
-    found = {}
-    for each, sampler in SAMPLERS.items():
-        if each.startswith((f"{prefix}-cas-", f"{prefix}-als-")):
+    prefix = experiment.name.removesuffix("-adversarial")
+    samplers = {}
+    for name, sampler in SAMPLERS.items():
+        if name.startswith((f"{prefix}-cas-", f"{prefix}-als-")):
             # epsilon is in squared units of the pixels that the network was trained on.
             epsilon = sampler.epsilon
             scaled = None if epsilon is None else epsilon / (high - low) ** 2
-            found[each] = replace(sampler, epsilon=scaled)
-    return found
+            samplers[name] = replace(sampler, epsilon=scaled)
+    return samplers

@@ -1,86 +1,107 @@
-"""Model folders: `model.safetensors`, `model.json` and a card; sampling needs nothing else."""
+"""A model folder: `model.safetensors`, and `model.json`, which says what the weights are."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from cascore.experiment.outputs import require_new, software
-from cascore.files import file_digest, replaced_folder, write_text
-from cascore.measurement import Measurement
-from cascore.model.card import model_card
-from cascore.model.record import ModelRecord
-from cascore.plain import from_plain, read_json, write_json
-from cascore.training.checkpoint import write_tensors
+from cascore.errors import InputError
+from cascore.experiment.settings import Experiment, Sampler
+from cascore.plain import from_plain, read_json
+from cascore.training.checkpoint import read_tensors
+from cascore.training.state import require_same_shapes
 
 __all__ = [
     "DISCRIMINATOR",
+    "FORMAT_VERSION",
     "MODEL",
     "WEIGHTS",
+    "ModelRecord",
+    "Weights",
+    "fitting_tensors",
     "is_model_folder",
     "network_of",
     "read_model_record",
-    "write_model_folder",
 ]
 
-MODEL, WEIGHTS = "model.json", "model.safetensors"
-DISCRIMINATOR, _CARD = "discriminator.safetensors", "README.md"
+MODEL, WEIGHTS, DISCRIMINATOR = "model.json", "model.safetensors", "discriminator.safetensors"
+
+FORMAT_VERSION = 1
+"""The version of `model.json`; a later one is refused, because it may mean something else."""
+
+Weights = Literal["ema", "raw"]
+"""The average of the weights over training, or the weights after its last update."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """What is known of a model.
+
+    Attributes:
+        format_version: the version of this form.
+        shape: the shape of one datum, [channels, height, width] or [dimension].
+        pixel_range: the pixels that the network itself takes, which the loader maps from [0, 1];
+            None for points. Everything else here, sigmas included, is for pixels in [0, 1].
+        experiment: the network, noise levels, data set and training.
+        step: the number of updates of the score network.
+        weights: which weights the file holds.
+        digest: the SHA-256 of `model.safetensors`.
+        discriminator: the SHA-256 of `discriminator.safetensors`, if there is one.
+        data: what it was trained on: the name, and count and digest where they are known.
+        source: what it was made from: kind, file or run, its SHA-256.
+        samplers: the settings of the paper's tables for this model, by name.
+        software: the versions that wrote it.
+    """
+
+    format_version: int = FORMAT_VERSION
+    shape: tuple[int, ...]
+    pixel_range: tuple[float, float] | None
+    experiment: Experiment
+    step: int
+    weights: Weights
+    digest: str
+    discriminator: str | None
+    data: Mapping[str, Any]
+    source: Mapping[str, Any]
+    samplers: Mapping[str, Sampler]
+    software: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
+            raise InputError(
+                f"shape is {list(self.shape)}; expected [channels, height, width] or [dimension]"
+            )
+        if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
+            raise InputError(
+                f"pixel_range is {list(self.pixel_range)}; expected [low, high] with low < high"
+            )
+        if self.step < 0:
+            raise InputError(f"step is {self.step}; expected a number of updates")
+
+    @staticmethod
+    def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The values as they are, if they are of a version that is known."""
+        version = values.get("format_version")
+        if type(version) is not int or version < 1:
+            raise InputError(f"format_version is {version!r:.60}; expected {FORMAT_VERSION}")
+        if version > FORMAT_VERSION:
+            raise InputError(
+                f"it has format version {version}, this cascore reads {FORMAT_VERSION}: install a"
+                " newer cascore"
+            )
+        return values
+
+    @property
+    def other_pixels(self) -> tuple[float, float] | None:
+        """The range of the network's pixels where it is not [0, 1]; None where it is."""
+        return None if self.pixel_range in (None, (0.0, 1.0)) else self.pixel_range
 
 
 def is_model_folder(folder: Path) -> bool:
     """Whether a folder is a model folder, whole or not."""
     return (folder / MODEL).is_file() or (folder / WEIGHTS).is_file()
-
-
-def network_of(denoiser: nn.Module) -> nn.Module:
-    """The bare network of a denoiser: the names of its weights are those of a model's file."""
-    network = denoiser.network
-    assert isinstance(network, nn.Module)
-    return network
-
-
-def write_model_folder(
-    folder: Path,
-    record: ModelRecord,
-    *,
-    weights: Mapping[str, Tensor],
-    discriminator: Mapping[str, Tensor] | None,
-    measured: Sequence[Measurement] = (),
-) -> ModelRecord:
-    """Write a model folder, whole or not at all.
-
-    Args:
-        folder: absent or empty.
-        record: its digests and versions are filled in here.
-        weights: of the bare network.
-        discriminator: its weights, if there is one.
-        measured: evaluations of these weights, for the card.
-
-    Returns:
-        The record as it was written.
-
-    Raises:
-        InputError: something is there already, or evaluations of other weights.
-    """
-    require_new(folder)
-    with replaced_folder(folder) as temporary:
-        digests = {}
-        for name, tensors in ((WEIGHTS, weights), (DISCRIMINATOR, discriminator)):
-            if tensors is not None:
-                write_tensors(tensors, temporary / name, target=folder)
-                digests[name] = file_digest(temporary / name)
-        record = replace(
-            record,
-            digest=digests[WEIGHTS],
-            discriminator=digests.get(DISCRIMINATOR),
-            software=software(),
-        )
-        write_json(temporary / MODEL, record)
-        parameters = sum(tensor.numel() for tensor in weights.values())
-        card = model_card(record, parameters=parameters, measured=measured)
-        write_text(temporary / _CARD, card)
-    return record
 
 
 def read_model_record(folder: Path) -> ModelRecord:
@@ -91,3 +112,21 @@ def read_model_record(folder: Path) -> ModelRecord:
     """
     path = folder / MODEL
     return from_plain(ModelRecord, read_json(path), str(path))
+
+
+def network_of(denoiser: nn.Module) -> nn.Module:
+    """The bare network of a denoiser: the names of its weights are those of a model's file."""
+    network = denoiser.network
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def fitting_tensors(module: nn.Module, path: Path, *, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a safetensors file below a prefix, which are exactly those of a module.
+
+    Raises:
+        InputError: a file that is missing or damaged, or tensors that are not the module's, listed.
+    """
+    tensors = read_tensors(path, prefix=prefix)
+    require_same_shapes(module.state_dict(), tensors, what=str(path))
+    return tensors

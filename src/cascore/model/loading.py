@@ -18,12 +18,17 @@ from cascore.experiment.settings import Experiment, Sampler, Spacing
 from cascore.files import file_digest
 from cascore.measurement import Selection
 from cascore.model.advice import Advised, advised
-from cascore.model.folder import MODEL, WEIGHTS, is_model_folder, network_of, read_model_record
+from cascore.model.folder import (
+    MODEL,
+    WEIGHTS,
+    fitting_tensors,
+    is_model_folder,
+    network_of,
+    read_model_record,
+)
 from cascore.model.pretrained import find_model, shipped_names, spoken_name
 from cascore.progress import Display
 from cascore.sampling import Samples
-from cascore.training.checkpoint import read_tensors
-from cascore.training.state import require_same_shapes
 
 __all__ = ["Model", "absent", "is_model", "load", "require_model"]
 
@@ -218,7 +223,7 @@ def _of_run(folder: Path, wanted: str) -> Model:
     checkpoint, selection = find_checkpoint(folder, wanted)
     shape = tuple(data["shape"])
     denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
-    _fill(denoiser, checkpoint.tensors, prefix="ema.")
+    denoiser.load_state_dict(fitting_tensors(denoiser, checkpoint.tensors, prefix="ema."))
     return Model(
         denoiser=denoiser,
         shape=shape,
@@ -244,7 +249,8 @@ def _of_folder(folder: Path) -> Model:
         denoiser = build.build_denoiser(record.experiment.network, record.shape, seed=0)
     except (InputError, RuntimeError) as error:  # PyTorch's word for a width beyond all memory
         raise InputError(f"{folder / MODEL} does not describe a model: {error}") from None
-    _fill(network_of(denoiser), path)
+    network = network_of(denoiser)
+    network.load_state_dict(fitting_tensors(network, path))
     if record.other_pixels is not None:
         seen = rescaled(denoiser, *record.other_pixels)
         assert isinstance(seen, nn.Module)
@@ -258,10 +264,3 @@ def _of_folder(folder: Path) -> Model:
         data=record.data,
         folder=folder,
     )
-
-
-def _fill(module: nn.Module, path: Path, prefix: str = "") -> None:
-    """The module with the tensors of a file, which must be all of its own and no other."""
-    tensors = read_tensors(path, prefix=prefix)
-    require_same_shapes(module.state_dict(), tensors, what=str(path))
-    module.load_state_dict(tensors)
