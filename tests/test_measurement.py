@@ -49,30 +49,25 @@ def paths(value, before=()):
 ENTRIES = [*paths(plain())]
 
 
-def test_the_walk_reaches_the_depths():
-    assert ("model", "digest") in ENTRIES
-    assert ("extractor", "digest") in ENTRIES
-    assert len(ENTRIES) > 40
-
-
 def at(value, path):
     for name in path[:-1]:
         value = value[name]
     return value
 
 
-@pytest.mark.parametrize("path", ENTRIES, ids=".".join)
-def test_every_entry_is_needed_and_of_its_kind(path):
-    missing, mistyped, unknown = plain(), plain(), plain()
-    del at(missing, path)[path[-1]]
-    at(mistyped, path)[path[-1]] = [[{}]]
-    at(unknown, path)[f"{path[-1]}_more"] = 1
-    with pytest.raises(InputError, match=path[-1]):
-        measurement_from_plain(missing, "it")
-    with pytest.raises(InputError, match=r"it\." + r"\.".join(path)):
-        measurement_from_plain(mistyped, "it")
-    with pytest.raises(InputError, match=f"{path[-1]}_more is unknown"):
-        measurement_from_plain(unknown, "it")
+def test_every_entry_is_needed_and_of_its_kind():
+    assert len(ENTRIES) > 40
+    for path in ENTRIES:
+        missing, mistyped, unknown = plain(), plain(), plain()
+        del at(missing, path)[path[-1]]
+        at(mistyped, path)[path[-1]] = [[{}]]
+        at(unknown, path)[f"{path[-1]}_more"] = 1
+        with pytest.raises(InputError, match=path[-1]):
+            measurement_from_plain(missing, "it")
+        with pytest.raises(InputError, match=r"it\." + r"\.".join(path)):
+            measurement_from_plain(mistyped, "it")
+        with pytest.raises(InputError, match=f"{path[-1]}_more is unknown"):
+            measurement_from_plain(unknown, "it")
 
 
 @pytest.mark.parametrize(
@@ -92,10 +87,6 @@ def test_every_entry_is_needed_and_of_its_kind(path):
 def test_values_of_another_kind_are_refused(name, value):
     with pytest.raises(InputError, match=rf"it.*{name}"):
         measurement_from_plain(plain() | {name: value}, "it")
-
-
-def test_a_whole_number_is_a_number():
-    assert measurement_from_plain(plain() | {"value": 3}, "it").value == 3.0
 
 
 @pytest.mark.parametrize(

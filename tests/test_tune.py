@@ -11,7 +11,6 @@ import pytest
 import torch
 from running import run
 
-from cascore.cli.tune import outcome as outcome_words
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import EvaluationSettings, reference_for
 from cascore.evaluation.search import Candidate, search
@@ -21,7 +20,6 @@ from cascore.evaluation.tune import (
     largest_kappa,
 )
 from cascore.evaluation.verify import settings_of_measurement
-from cascore.experiment.build import resolved
 from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
@@ -147,30 +145,6 @@ def test_the_largest_kappa_replaces_99_percent_or_is_twice_the_default():
         assert largest == pytest.approx(max(2 * untuned, math.log(0.01) / math.log(gamma)))
     with pytest.raises(InputError, match="no noise to tune"):
         largest_kappa(schedule, calls=1)
-
-
-def test_the_default_is_that_of_sampling():
-    schedule = PRESETS["digits"].schedule
-    candidate, chain = default_candidate(schedule, calls=12), resolved(Sampler(), schedule)
-    assert (candidate.order, candidate.kappa) == (chain.order, chain.kappa)
-
-
-def outcome(objective):
-    found = search(objective, default=DEFAULT, orders=(2,), largest=30)
-    return found, " ".join(outcome_words(found, name="runs/a", calls=12))
-
-
-def test_each_outcome_has_its_words():
-    found, told = outcome(valley(at=10))
-    assert f"tuned: {found.best}; " in told
-    assert f"cascore sample runs/a --calls 12 --order 2 --kappa {found.best.kappa:g}" in told
-    share = found.difference.mean / statistics.fmean(found.fresh[DEFAULT])
-    assert f"never tuning loses {share:.0%} of the distance" in told
-    _, told = outcome(valley(at=2.5))
-    assert told.startswith("untuned is best: order 2, kappa 2.5, ")
-    found, told = outcome(valley(at=10, depth=1e-6, own=1))
-    assert found.best != DEFAULT
-    assert "no better that can be told: untuned is kept" in told
 
 
 # --- the command and what it leaves --------------------------------------------------------------
@@ -340,6 +314,10 @@ def test_choices_for_other_numbers_of_calls_stay(trained):
     assert [found[3].kappa, found[12].kappa] == [3.25, 9.0]
 
 
+CHOSEN = """{"format_version": 1, "calls": {"3": {"order": 2, "kappa": 3.25, "weights": "",
+    "tuned": true, "extractor": "", "gain": 0, "gain_error": 0}}}"""
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -348,23 +326,14 @@ def test_choices_for_other_numbers_of_calls_stay(trained):
         ('{"format_version": 2, "calls": {}}', "not what cascore tune writes"),
         ('{"format_version": 1, "calls": {"x": {}}}', "no number of calls"),
         ('{"format_version": 1, "calls": {"3": {}}}', "order is missing"),
+        (CHOSEN.replace('"order": 2', '"order": 7'), "order is 7"),
+        (CHOSEN.replace("3.25", "0.5"), "tune again"),
     ],
 )
 def test_a_broken_file_of_choices_is_told(tmp_path, text, told):
     (tmp_path / "sampler.json").write_text(text)
     with pytest.raises(InputError, match=told):
         read_choices(tmp_path / "sampler.json")
-
-
-def test_a_choice_that_no_sampler_takes_is_told(trained):
-    choose(trained)
-    written = json.loads((trained / "sampler.json").read_text())
-    for changes in ({"kappa": 0.5}, {"order": 7}):
-        broken = {"3": written["calls"]["3"] | changes}
-        (trained / "sampler.json").write_text(json.dumps(written | {"calls": broken}))
-        with pytest.raises(InputError, match=f"{next(iter(changes))} is"):
-            read_choices(trained / "sampler.json")
-    (trained / "sampler.json").unlink()
 
 
 def test_a_shipped_model_is_tuned_without_touching_the_package(tmp_path, monkeypatch, capsys):
@@ -387,14 +356,3 @@ def test_without_matplotlib_there_is_no_picture_and_a_word(trained, monkeypatch,
     assert not (tmp_path / "out" / "curve.png").exists()
     assert "cascore[report]" in capsys.readouterr().err
     (trained / "sampler.json").unlink()
-
-
-def test_what_cannot_be_tuned_is_refused(trained, capsys):
-    for arguments, told in (
-        (("--calls", 1), "no noise to tune"),
-        (("--blocks", 1), "blocks must be at least 2"),
-        (("--count", 1), "at least 2"),
-        (("--orders", 3), "3"),
-    ):
-        assert run("tune", trained, "--device", "cpu", *arguments) == 2
-        assert told in " ".join(capsys.readouterr().err.split())
