@@ -147,7 +147,7 @@ def test_what_is_too_small_is_refused_by_the_name_of_its_option(kind, below):
         (Sampler, {"kappa": 2.0, "eta": 0.1}, "at most one of --kappa and --eta"),
         (Sampler, {"method": "als", "kappa": 2.0}, "--kappa 2.0 is for --method cas"),
         (Sampler, {"method": "als", "order": 1}, "--order 1 is for --method cas"),
-        (Sampler, {"calls": 0}, "--calls must be at least 1, not 0"),
+        (Sampler, {"calls": 0}, "--calls must be from 1 to 1,000,000, not 0"),
         (Sampler, {"n_sigma": 0}, "--n-sigma must be at least 1, not 0"),
         (Sampler, {"method": "als", "calls": 12, "n_sigma": 5}, "give 10 or 15"),
         (Sampler, {"method": "als", "calls": 3, "n_sigma": 5}, "give 5"),

@@ -70,7 +70,7 @@ def test_a_measurement_holds_the_distances_of_both_outcomes_of_its_seed(tmp_path
         model.denoiser,
         shape=model.shape,
         seeds=range(2_000_000, 2_000_040),
-        sampler=sampler,
+        sampler=sampler.now,
         schedule=model.experiment.schedule,
         device=CPU,
     )

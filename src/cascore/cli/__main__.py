@@ -49,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (InputError, OSError) as error:
         sys.stderr.write(f"cascore: error: {error}\n")
         code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        sys.stderr.write(f"cascore: error: out of memory, take less at once: {error}\n")
+        code = 2
     except KeyboardInterrupt:
         sys.stderr.write("cascore: stopped\n")
         code = 130

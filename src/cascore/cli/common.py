@@ -3,10 +3,11 @@
 import contextlib
 import difflib
 import io
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import tyro
 from rich.console import Console
@@ -19,7 +20,7 @@ from cascore.experiment.settings import Sampler
 __all__ = [
     "Command",
     "Device",
-    "SamplerName",
+    "ModelName",
     "chosen_sampler",
     "duration",
     "nearest",
@@ -31,10 +32,7 @@ __all__ = [
 
 _Kind = TypeVar("_Kind")
 Device = Literal["auto", "cpu", "cuda", "mps"]
-if TYPE_CHECKING:
-    SamplerName = str
-else:
-    SamplerName = Literal[tuple(SAMPLERS)]
+ModelName = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
 
 
 class Command(Protocol):
@@ -83,8 +81,19 @@ def parsed(
             cause = cause.__context__
         if cause is not None:
             raise cause from None
-        sys.stderr.write(written.getvalue())
+        sys.stderr.write(re.sub(_NO_NUMBER, _named_number, written.getvalue()))
         raise
+
+
+_NO_NUMBER = (
+    r"(?:invalid literal for (int)\(\) with base 10|could not convert string to float): '(.*?)'"
+)
+
+
+def _named_number(match: re.Match[str]) -> str:
+    """Python's words in those of a person, as long, so that the frame around them stays whole."""
+    kind = "a whole number" if match[1] else "a number"
+    return f"{match[2]!r} is not {kind}".ljust(len(match[0]))
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -126,6 +135,10 @@ def chosen_sampler(sampler: Sampler, like: str | None, path: Path) -> Sampler:
     """
     if like is None:
         return sampler
+    if like not in SAMPLERS:
+        raise InputError(
+            f"there is no sampler {like!r}{nearest(like, SAMPLERS)}; cascore presets lists them"
+        )
     if sampler != Sampler():
         raise InputError(
             f"--like {like} fixes every sampler setting: leave out the others, or --like"

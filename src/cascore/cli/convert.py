@@ -83,6 +83,8 @@ class Convert:
     def _of_checkpoint(self) -> "Conversion":
         from cascore.model.convert import convert_checkpoint, published_pixels
 
+        if not self.source.exists():
+            raise InputError(f"there is no file or folder {self.source}")
         if self.records:
             raise InputError("--records is for a run: a checkpoint file has no evaluations of ours")
         if self.network is None:

@@ -9,7 +9,7 @@ import tyro
 
 from cascore.cli.common import (
     Device,
-    SamplerName,
+    ModelName,
     chosen_sampler,
     result_table,
     table_console,
@@ -44,7 +44,7 @@ class Evaluate:
     cascore evaluate pictures --data statistics.npz --extractor inception
     """
 
-    path: tyro.conf.Positional[str]
+    path: ModelName
     """Folder of a run, a model folder, the name of a model that comes with cascore, or a folder
     of images."""
     data: str | None = None
@@ -70,7 +70,7 @@ class Evaluate:
     """Of the first picture."""
     batch_size: int = 256
     """Pictures at a time."""
-    like: SamplerName | None = None
+    like: str | None = None
     """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
     sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
     device: Device = "auto"

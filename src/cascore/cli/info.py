@@ -4,9 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import tyro
-
-from cascore.cli.common import plain_console
+from cascore.cli.common import ModelName, plain_console
 from cascore.model.pretrained import find_model
 from cascore.plain import json_text
 
@@ -22,7 +20,7 @@ __all__ = ["Info"]
 class Info:
     """Print what a run or a model folder is: settings, parameters, where it came from."""
 
-    path: tyro.conf.Positional[str]
+    path: ModelName
     """Folder of a run, a model folder, or the name of a model that comes with cascore."""
 
     def run(self, typed: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from cascore.cli.common import Device, SamplerName, chosen_sampler, plain_console
+from cascore.cli.common import Device, ModelName, chosen_sampler, plain_console
 from cascore.errors import InputError
 from cascore.experiment.settings import Sampler
 from cascore.model.pretrained import find_model, place_for, spoken_name
@@ -19,7 +19,7 @@ __all__ = ["Sample"]
 class Sample:
     """Draw pictures from a trained model: PNGs, sheets and a record."""
 
-    path: tyro.conf.Positional[str]
+    path: ModelName
     """Folder of a run of `cascore train`, a model folder of `cascore convert`, or the name of a
     model that comes with cascore: digits, ..."""
     out: Path | None = None
@@ -30,7 +30,7 @@ class Sample:
     """Of the first picture; picture i has seed + i, and looks the same in any batch."""
     batch_size: int = 256
     """Pictures at a time."""
-    like: SamplerName | None = None
+    like: str | None = None
     """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
     sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
     device: Device = "auto"

@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import tyro
-
-from cascore.cli.common import Device, plain_console
+from cascore.cli.common import Device, ModelName, plain_console
 from cascore.errors import MissingExtraError
 from cascore.experiment.settings import Sampler
 from cascore.files import replaced_folder
@@ -41,7 +39,7 @@ class Tune:
     (sampler.json beside the model) for that number of calls, where no other setting is given.
     """
 
-    path: tyro.conf.Positional[str]
+    path: ModelName
     """Folder of a run, a model folder, or the name of a model that comes with cascore."""
     calls: int = 12
     """Network calls of a chain."""

@@ -106,7 +106,7 @@ def build_denoiser(network: Network, shape: tuple[int, ...], *, seed: int) -> nn
 def _require_kind(network: Network, shape: tuple[int, ...]) -> None:
     what, fitting = ("points", "mlp") if len(shape) == 1 else ("images", "unet or ncsnv2")
     if network.kind not in fitting.split(" or "):
-        raise InputError(f"network.kind is {network.kind}, but the data are {what}: use {fitting}")
+        raise InputError(f"--network.kind {network.kind} is not for {what} as here: use {fitting}")
 
 
 def _build_network(network: Network, shape: tuple[int, ...]) -> nn.Module:

@@ -25,6 +25,9 @@ Spacing = Literal["geometric", "karras", "centred"]
 """How the levels of a chain are spaced."""
 
 
+_MOST_CALLS = 10**6  # far above any use, far below what memory holds
+
+
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise InputError(message)
@@ -258,7 +261,10 @@ class Sampler:
             self.calls is None or self.levels is None, "give --calls or --levels all, not both"
         )
         calls, n_sigma = self.calls, self.n_sigma
-        _require(calls is None or calls >= 1, f"--calls must be at least 1, not {calls}")
+        _require(
+            calls is None or 1 <= calls <= _MOST_CALLS,
+            f"--calls must be from 1 to {_MOST_CALLS:,}, not {calls}",
+        )
         _require(n_sigma >= 1, f"--n-sigma must be at least 1, not {n_sigma}")
         if self.method == "als":
             for name in ("order", "kappa"):
