@@ -20,7 +20,6 @@ from cascore.experiment.run import training_run
 from cascore.experiment.settings import Adversarial, Data, Network, Schedule
 from cascore.files import file_digest
 from cascore.measurement import read_measurements
-from cascore.model.checkpoint_file import read_checkpoint_file
 from cascore.model.convert import convert_checkpoint, convert_run, published_pixels
 from cascore.model.loading import load
 from cascore.networks import BigGANDiscriminator, NCSNv2, UNet
@@ -96,15 +95,9 @@ def save(path, values, *, old=False):
     return path
 
 
-def convert(path, out, *, experiment=NARROW, pixel_range=UNIT, weights="ema"):
-    return convert_checkpoint(
-        path,
-        out,
-        experiment=experiment,
-        shape=SHAPE,
-        pixel_range=pixel_range,
-        weights=weights,
-    )
+def convert(path, out, **settings):
+    whole = {"experiment": NARROW, "shape": SHAPE, "pixel_range": UNIT, "weights": "ema"}
+    return convert_checkpoint(path, out, **whole | settings)
 
 
 def assert_denoises_like(folder, net):
@@ -266,18 +259,13 @@ def test_the_papers_settings_go_with_the_papers_models_in_their_units(tmp_path):
     def converted(name, *, data=None, levels=None, size=None, pixels=UNIT):
         experiment, shape = PUBLISHED[name]
         out = tmp_path / f"{name}-{data}-{levels}-{size}"
-        done = convert_checkpoint(
-            path,
-            out,
-            experiment=replace(
-                experiment,
-                data=replace(experiment.data, name=data or experiment.data.name),
-                schedule=replace(experiment.schedule, levels=levels or experiment.schedule.levels),
-            ),
-            shape=(3, size, size) if size else shape,
-            pixel_range=pixels,
-            weights="ema",
+        experiment = replace(
+            experiment,
+            data=replace(experiment.data, name=data or experiment.data.name),
+            schedule=replace(experiment.schedule, levels=levels or experiment.schedule.levels),
         )
+        shape = (3, size, size) if size else shape
+        done = convert(path, out, experiment=experiment, shape=shape, pixel_range=pixels)
         return done.record, (out / "README.md").read_text()
 
     cifar10, card = converted("cifar10-ncsnv2")
@@ -322,17 +310,6 @@ def test_whatever_does_not_fit_is_listed_in_full(tmp_path):
     assert f"{len(lines)} tensors differ" in told
 
 
-def test_a_discriminator_that_does_not_fit_is_no_reason_to_skip_it(tmp_path):
-    broken = opponent()
-    broken["module.linear.weight"] = torch.zeros(1, 99)
-    told = refused(tmp_path, save(tmp_path / "a.pth", states(ema(), broken)))
-    assert "linear.weight is [1, 99]" in told
-
-
-def test_without_an_average_the_other_weights_are_named(tmp_path):
-    assert "--weights raw" in refused(tmp_path, save(tmp_path / "a.pth", states()))
-
-
 def test_weights_that_are_not_finite_are_listed_and_others_do_not_matter(tmp_path):
     broken = ema()
     broken["begin_conv.weight"][0, 0, 0, 0] = math.nan
@@ -346,16 +323,8 @@ def test_weights_that_are_not_finite_are_listed_and_others_do_not_matter(tmp_pat
 
 
 def test_a_size_that_the_network_cannot_have_is_refused(tmp_path):
-    path = save(tmp_path / "a.pth", states(ema()))
     with pytest.raises(InputError, match=r"multiples of 2.*--size"):
-        convert_checkpoint(
-            path,
-            tmp_path / "out",
-            experiment=NARROW,
-            shape=(3, 9, 9),
-            pixel_range=UNIT,
-            weights="ema",
-        )
+        convert(save(tmp_path / "a.pth", states(ema())), tmp_path / "out", shape=(3, 9, 9))
 
 
 def test_what_is_there_is_never_written_over(tmp_path):
@@ -430,11 +399,6 @@ def test_the_hostile_file_of_these_tests_does_run_code_when_loaded_carelessly(tm
     assert (tmp_path / "ran").exists()
 
 
-def test_a_whole_module_is_code_too(tmp_path):
-    told = refused(tmp_path, save(tmp_path / "a.pth", [torch.nn.Linear(1, 1), {}, 0, 1]))
-    assert "torch.nn.modules.linear.Linear" in told
-
-
 # --- files that are something else ---------------------------------------------------------------
 
 
@@ -473,6 +437,14 @@ def test_a_renamed_safetensors_file_is_told(tmp_path):
 
 
 OTHERS = {
+    "a whole module": (
+        lambda: [torch.nn.Linear(1, 1), {}, 0, 1], "run code, it asks for torch.nn.modules.linear",
+    ),
+    "a discriminator that does not fit": (
+        lambda: states(ema(), opponent() | {"module.linear.weight": torch.zeros(1, 99)}),
+        "linear.weight is [1, 99]",
+    ),
+    "no average": (states, "--weights raw"),
     "a dictionary": (ema, "found a OrderedDict of begin_conv.weight, "),
     "a tensor": (lambda: torch.zeros(3), "found a Tensor"),
     "a short list": (lambda: [ema(), {}, 1], "found a list of 3"),
@@ -503,13 +475,6 @@ OTHERS = {
 def test_another_layout_is_told(tmp_path, name):
     values, told = OTHERS[name]
     assert told in refused(tmp_path, save(tmp_path / "a.pth", values()))
-
-
-def test_the_names_of_the_extra_parts_decide_what_they_are(tmp_path):
-    file = read_checkpoint_file(save(tmp_path / "a.pth", states(opponent(), ema())))
-    assert file.ema.keys() == ema().keys()
-    assert "linear.weight" in file.discriminator
-    assert file.score.keys() == ema().keys()
 
 
 # --- runs of ours, and the command ---------------------------------------------------------------

@@ -116,7 +116,10 @@ def problems(document, folder):
     with contextlib.chdir(folder):
         for language, text in blocks(document):
             if language == "python":
-                exec(compile(text, document, "exec"), names)
+                try:
+                    exec(compile(text, document, "exec"), names)
+                except Exception as error:
+                    wrong[text] = repr(error)
             for line in text.splitlines() if language == "sh" else ():
                 with contextlib.redirect_stderr(io.StringIO()) as told:
                     answer = problem(line)
@@ -180,7 +183,8 @@ def is_there(name):
         path /= parts.pop(0)
     if parts and (path / f"{parts[0]}.py").is_file():
         path /= f"{parts.pop(0)}.py"
-    source = path if path.is_file() else path / "__init__.py"
+    stub = path / "__init__.pyi"  # where the package's own names stand
+    source = path if path.is_file() else stub if stub.is_file() else path / "__init__.py"
     body = ast.parse(source.read_text(encoding="utf-8")).body
     known = dict(definitions(body)) | (dict(exports(body)) if source != path else {})
     for part in parts:

@@ -4,23 +4,18 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import pytest
 import torch
 from running import run
-from torch import nn
 
-import cascore
 from cascore.errors import InputError
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
-from cascore.experiment.settings import Adversarial
 from cascore.measurement import read_measurements
 from cascore.model import pretrained
 from cascore.model.card import model_card
-from cascore.model.convert import convert_run
 from cascore.model.folder import read_model_record
 from cascore.model.loading import load
 from cascore.model.pretrained import (
@@ -30,7 +25,6 @@ from cascore.model.pretrained import (
     shipped_names,
     spoken_name,
 )
-from cascore.reproduce.workshop import Workshop
 from cascore.training.checkpoint import checkpoints
 
 CPU = torch.device("cpu")
@@ -50,19 +44,10 @@ def here(tmp_path, monkeypatch):
 # --- names ---------------------------------------------------------------------------------------
 
 
-def test_the_digits_come_with_cascore():
-    assert "digits" in shipped_names()
-    files = resources.files("cascore.model.pretrained").joinpath("digits")
-    for name in ("model.json", "model.safetensors", "README.md"):
-        assert files.joinpath(name).is_file()
-
-
 @pytest.mark.parametrize("name", shipped_names())
 def test_a_shipped_model_is_whole_and_says_what_a_user_must_know(name):
     folder = shipped_folders()[name]
-    model = cascore.load(name)
-    assert model.experiment.name == name
-    assert not model.denoiser.training
+    assert load(name).experiment.name == name
     record = read_model_record(folder)
     assert record.weights == "ema"
     assert record.experiment.data.root is None
@@ -186,70 +171,3 @@ def test_seconds_of_training_add_up_over_an_interruption(converted, tmp_path):
     assert len(list(training_run(longer, tmp_path / "run", device=CPU))) == 1
     newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
     assert 1000 < json.loads((newest.folder / "state.json").read_text())["seconds"] < 1100
-
-
-# --- studies -------------------------------------------------------------------------------------
-
-
-def experiment_of(converted):
-    return load(converted / "run").experiment
-
-
-def test_a_study_takes_a_kept_model_of_the_very_training(converted, tmp_path):
-    (tmp_path / "models").mkdir()
-    shutil.copytree(converted / "model", tmp_path / "models" / "digits-seed-0")
-    told = []
-    workshop = Workshop(
-        runs=tmp_path / "runs", device=CPU, notify=told.append, models=tmp_path / "models"
-    )
-    wanted = experiment_of(converted)
-    kept = replace(wanted, train=replace(wanted.train, save_every=7, keep_last=1))
-    found = workshop.trained(kept)
-    assert found.digest == read_model_record(converted / "model").digest
-    assert "digits-seed-0" in told[0]
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda e: replace(e, train=replace(e.train, seed=1)),
-        lambda e: replace(e, train=replace(e.train, steps=1)),
-        lambda e: replace(e, train=replace(e.train, precision="bfloat16")),
-        lambda e: replace(e, schedule=replace(e.schedule, levels=27)),
-        lambda e: replace(e, adversarial=Adversarial(width=3)),
-    ],
-)
-def test_a_study_trains_what_differs_in_anything_that_decides_the_weights(
-    converted, tmp_path, change
-):
-    shutil.copytree(converted / "model", tmp_path / "models" / "digits-seed-0")
-    workshop = Workshop(
-        runs=tmp_path / "runs",
-        device=CPU,
-        notify=lambda message: None,
-        models=tmp_path / "models",
-    )
-    found = workshop.trained(change(experiment_of(converted)))
-    assert found.digest != read_model_record(converted / "model").digest
-    assert len(list((tmp_path / "runs").iterdir())) == 1
-
-
-def test_a_study_takes_the_models_of_the_package(tmp_path):
-    model = load("digits")
-    workshop = Workshop(runs=tmp_path / "runs", device=CPU, notify=lambda message: None)
-    found = workshop.trained(replace(model.experiment, name="another name"))
-    assert found.digest == model.digest
-    assert isinstance(found.model.denoiser, nn.Module)
-
-
-def test_raw_weights_are_not_those_that_a_study_wants(converted, tmp_path):
-    convert_run(converted / "run", tmp_path / "models" / "digits-seed-0", weights="raw")
-    workshop = Workshop(
-        runs=tmp_path / "runs",
-        device=CPU,
-        notify=lambda message: None,
-        models=tmp_path / "models",
-    )
-    workshop.trained(experiment_of(converted))
-    assert (tmp_path / "runs").is_dir()

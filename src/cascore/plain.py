@@ -17,16 +17,6 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 from cascore.errors import InputError
 from cascore.files import write_text
 
-__all__ = [
-    "from_plain",
-    "json_text",
-    "parse_json",
-    "read_json",
-    "read_json_lines",
-    "to_plain",
-    "write_json",
-]
-
 _MAX_BYTES = 2**28  # no file of ours comes near
 _MAX_DEPTH = 64  # far below what copying and printing a value can take
 _MAX_DIGITS = 20  # of 2^64 - 1, the largest seed

@@ -10,8 +10,6 @@ from cascore.experiment import build
 from cascore.experiment.settings import Sampler, Schedule, Spacing
 from cascore.plain import from_plain, read_json, write_json
 
-__all__ = ["ADVICE", "Advised", "Choice", "advised", "read_choices", "write_choice"]
-
 ADVICE = "sampler.json"
 _VERSION = 1
 

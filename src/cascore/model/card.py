@@ -9,8 +9,6 @@ from cascore.experiment.settings import Sampler
 from cascore.measurement import Measurement
 from cascore.model.folder import ModelRecord
 
-__all__ = ["model_card"]
-
 _DATA = {
     "cifar-10": "CIFAR-10 (A. Krizhevsky, 2009)",
     "celeba": "CelebA (Z. Liu et al., 2015), for non-commercial research only",

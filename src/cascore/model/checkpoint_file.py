@@ -18,8 +18,6 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = ["CheckpointFile", "read_checkpoint_file"]
-
 Named = Mapping[str, Tensor]
 _EMA, _DISCRIMINATOR = "an average of the weights", "a discriminator"
 

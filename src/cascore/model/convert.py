@@ -32,14 +32,6 @@ from cascore.plain import write_json
 from cascore.schedule import geometric_sigmas
 from cascore.training.checkpoint import checkpoint_record, checkpoints, write_tensors
 
-__all__ = [
-    "Conversion",
-    "convert_checkpoint",
-    "convert_run",
-    "published_pixels",
-    "write_model_folder",
-]
-
 # Levels in a checkpoint are float32: rounded to 2^-24, and computed there as exp of a line.
 _ROUNDING = 1e-5
 _WRITTEN_LATER: Mapping[str, Any] = {"digest": "", "discriminator": None, "software": {}}

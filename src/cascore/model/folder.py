@@ -13,19 +13,6 @@ from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import read_tensors
 from cascore.training.state import require_same_shapes
 
-__all__ = [
-    "DISCRIMINATOR",
-    "FORMAT_VERSION",
-    "MODEL",
-    "WEIGHTS",
-    "ModelRecord",
-    "Weights",
-    "fitting_tensors",
-    "is_model_folder",
-    "network_of",
-    "read_model_record",
-]
-
 MODEL, WEIGHTS, DISCRIMINATOR = "model.json", "model.safetensors", "discriminator.safetensors"
 
 FORMAT_VERSION = 1

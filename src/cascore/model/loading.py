@@ -30,8 +30,6 @@ from cascore.model.pretrained import find_model, shipped_names, spoken_name
 from cascore.progress import Display
 from cascore.sampling import Samples
 
-__all__ = ["Model", "absent", "is_model", "load", "require_model"]
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Model:

@@ -6,15 +6,6 @@ what is made of these models goes below the working directory.
 
 from pathlib import Path
 
-__all__ = [
-    "find_model",
-    "is_shipped",
-    "place_for",
-    "shipped_folders",
-    "shipped_names",
-    "spoken_name",
-]
-
 _HERE = Path(__file__).resolve().parent
 _MARK = "model.json"
 

@@ -1,0 +1,70 @@
+"""Where the studies get their networks: a kept model of the very training, else a run."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.experiment.settings import Adversarial
+from cascore.model.convert import convert_run
+from cascore.model.folder import read_model_record
+from cascore.model.loading import load
+from paper.engine.models import Models
+
+CPU = torch.device("cpu")
+TINY = replace(
+    PRESETS["digits"],
+    network=replace(PRESETS["digits"].network, width=8),
+    train=replace(PRESETS["digits"].train, steps=2, batch_size=4),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    list(training_run(TINY, folder, device=CPU))
+    return folder
+
+
+@pytest.fixture
+def models(run, tmp_path):
+    """Where runs are to go, with the model of the run above kept."""
+    convert_run(run, tmp_path / "kept" / "digits-seed-0", weights="ema")
+    return Models(tmp_path / "runs", tmp_path / "kept", CPU, notify=lambda message: None)
+
+
+def test_a_kept_model_of_the_very_training_is_taken(models):
+    kept = replace(TINY, train=replace(TINY.train, save_every=7, keep_last=1))  # weigh nothing
+    record = read_model_record(models.kept / "digits-seed-0")
+    assert models.of(kept).digest == record.digest
+    assert not models.runs.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train": replace(TINY.train, seed=1)},
+        {"train": replace(TINY.train, steps=1)},
+        {"train": replace(TINY.train, precision="bfloat16")},
+        {"schedule": replace(TINY.schedule, levels=27)},
+        {"adversarial": Adversarial(width=3)},
+    ],
+)
+def test_what_differs_in_anything_that_decides_the_weights_is_trained(models, change):
+    record = read_model_record(models.kept / "digits-seed-0")
+    assert models.of(replace(TINY, **change)).digest != record.digest
+    assert len(list(models.runs.iterdir())) == 1
+
+
+def test_the_models_of_the_package_are_taken_under_any_name(models):
+    model = load("digits")
+    assert models.of(replace(model.experiment, name="another name")).digest == model.digest
+
+
+def test_raw_weights_are_not_those_that_a_study_wants(run, tmp_path):
+    convert_run(run, tmp_path / "kept" / "digits-seed-0", weights="raw")
+    models = Models(tmp_path / "runs", tmp_path / "kept", CPU, notify=lambda message: None)
+    models.of(TINY)
+    assert models.runs.is_dir()
