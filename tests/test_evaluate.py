@@ -107,7 +107,7 @@ def test_every_number_is_that_of_the_library(trained):
 def test_raw_and_denoised_are_not_mixed_up(trained, monkeypatch):
     """The network of three steps hardly denoises, so here are pixels that say which is which."""
     values = Samples(raw=torch.zeros(20, 1, 8, 8), denoised=torch.ones(20, 1, 8, 8), nfe=1)
-    monkeypatch.setattr("cascore.evaluation.evaluate.generate", lambda *a, **k: values)
+    monkeypatch.setattr("cascore.model.loading.generate", lambda *a, **k: values)
     found = {each.images.form: each.images for each in ask(trained, count=20).measurements}
     for form, level in (("raw", 0), ("denoised", 255)):
         pixels = torch.full((20, 1, 8, 8), level, dtype=torch.uint8)
@@ -249,7 +249,7 @@ def test_other_training_data_than_the_models_are_told(trained, tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused_before_sampling(trained, monkeypatch, settings, told):
-    monkeypatch.setattr("cascore.evaluation.evaluate.generate", None)
+    monkeypatch.setattr("cascore.model.loading.generate", None)
     with pytest.raises(InputError, match=told):
         ask(trained, **settings)
 

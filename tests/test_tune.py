@@ -217,7 +217,7 @@ def test_the_objective_is_of_denoised_samples(trained):
     high = replace(model.experiment, schedule=replace(model.experiment.schedule, last=2.0))
     model, question = replace(model, experiment=high), EvaluationSettings(path=trained, count=10)
     reference = reference_for(question, model, device=CPU)
-    found = frechet_objective(model, reference, calls=3, first_seed=5, batch_size=4, device=CPU)(
+    found = frechet_objective(model, reference, calls=3, first_seed=5, batch_size=4)(
         Candidate(1, 1.5), 2
     )
     samples = generate(

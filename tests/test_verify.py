@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from evaluating import SAMPLER, ask, write_images
+from rich.console import Console
 from running import run
 from safetensors.torch import load_file, save_file
 
 from cascore.data import load_images
 from cascore.errors import InputError
-from cascore.evaluation.evaluate import EvaluationSettings, evaluate, silently
+from cascore.evaluation.evaluate import EvaluationSettings, evaluate
 from cascore.evaluation.verify import settings_of_measurement, verify
 from cascore.experiment import build
 from cascore.experiment.presets import PRESETS
@@ -22,6 +23,7 @@ from cascore.experiment.settings import Sampler
 from cascore.measurement import read_measurements, write_measurements
 from cascore.model import loading
 from cascore.preprocessing import FolderOptions
+from cascore.progress import Display
 
 CPU = torch.device("cpu")
 TWO = ("frechet", "precision-recall")
@@ -56,12 +58,13 @@ def test_each_number_stands_for_itself_and_costs_one_sampling(trained, monkeypat
     records = ask(trained, count=30, metrics=("frechet", "kernel", "memorisation")).measurements
     calls = []
 
-    def counting(title, total):
-        calls.append((title, total))
-        return silently(title, total)
+    class Counts(Display):
+        def counting(self, title, total):
+            calls.append((title, total))
+            return super().counting(title, total)
 
     some = [records[-1], records[0]]  # of pixels, and of features
-    found = verify(some, root=None, device=CPU, counting=counting)
+    found = verify(some, root=None, device=CPU, display=Counts(Console(quiet=True)))
     assert [each.found for each in found] == ["equal", "equal"]
     assert [each.measurement.metric for each in found] == ["memorisation", "frechet"]
     assert calls == [("sampling", 4 * 30)]

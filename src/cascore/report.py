@@ -11,8 +11,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +77,7 @@ def run_quickstart(
     seconds, model = time.monotonic() - started, load(folder, device=device)
     asked = EvaluationSettings(path=folder, count=count)
     reference = reference_for(asked, model, device=device)
+    assert reference.floors  # computed now, so that the first sampler's time is its own
     rows = [
         _row(model, folder, sampler, reference, device=device, display=display)
         for sampler in samplers
@@ -119,17 +119,8 @@ def _row(
     display: Display,
 ) -> Row:
     """Samples of a sampler and their distances, by (form, split), which are also written."""
-    chain = build.resolved(sampler, model.experiment.schedule)
-    name, seconds = chain.label, 0.0
-
-    @contextmanager
-    def timed(title: str, total: int) -> Iterator[Callable[[int], None]]:
-        nonlocal seconds
-        started = time.monotonic()
-        with display.counting(f"{title}: {name}", total) as advance:
-            yield advance
-        seconds = time.monotonic() - started
-
+    chain, started = build.resolved(sampler, model.experiment.schedule), time.monotonic()
+    display.say(f"{chain.label}, {chain.calls} network calls")
     settings = EvaluationSettings(
         path=folder, sampler=sampler, count=reference.count, metrics=("frechet", "memorisation")
     )
@@ -138,20 +129,18 @@ def _row(
         device=device,
         model=model,
         reference=reference,
-        counting=timed,
+        display=display,
         command="cascore quickstart",
     )
     numbers = evaluation.measurements
-    facts = numbers[0].sampler
-    assert facts is not None  # a model was sampled
-    file = file_name(f"quickstart {name} {facts.nfe} calls step {model.step}")
+    file = file_name(f"quickstart {chain.label} {chain.calls} calls step {model.step}")
     write_measurements(folder / "evaluations" / f"{file}.json", numbers)
     return {
-        "name": name,
+        "name": chain.label,
         "settings": f"{chain.levels} {chain.spacing} levels",
-        "nfe": facts.nfe,
+        "nfe": chain.calls,
         "count": reference.count,
-        "seconds": seconds,
+        "seconds": time.monotonic() - started,
         "images": evaluation.images,
         "copying": next(n.value for n in reversed(numbers) if n.metric == "memorisation"),
         **{(n.images.form, n.references[0].split): n for n in numbers if n.metric == "frechet"},

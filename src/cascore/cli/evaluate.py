@@ -106,9 +106,7 @@ class Evaluate:
             count=self.count,
             batch_size=self.batch_size,
         )
-        evaluation = evaluate(
-            settings, device=device, model=model, counting=display.counting, command=typed
-        )
+        evaluation = evaluate(settings, device=device, model=model, display=display, command=typed)
         numbers = evaluation.measurements
         console = table_console()
         console.print(_title(settings, numbers[0]), style="bold")

@@ -120,7 +120,6 @@ class Tune:
                 calls=calls,
                 first_seed=self.seed,
                 batch_size=self.batch_size,
-                device=device,
             ),
             default=default_candidate(model.experiment.schedule, calls=calls),
             orders=orders,

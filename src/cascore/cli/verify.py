@@ -36,7 +36,7 @@ class Verify:
 
         records = read_measurements(self.file)
         device = select_device(self.device or records[0].computation.device)
-        rows = verify(records, root=self.root, device=device, counting=Display().counting)
+        rows = verify(records, root=self.root, device=device, display=Display())
         console = table_console()
         console.print(_table(rows))
         for change in dict.fromkeys(change for row in rows for change in row.changes):

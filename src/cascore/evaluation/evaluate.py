@@ -4,8 +4,7 @@
 `Measurement`; an `Evaluation` is all of them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from cascore.errors import InputError
 from cascore.evaluation.metrics import measured, usable_metrics
 from cascore.evaluation.reference import FOLDER, Reference, load_reference, named_data
 from cascore.experiment import build
-from cascore.experiment.generate import generate, seeds_from
+from cascore.experiment.generate import seeds_from
 from cascore.experiment.outputs import software
 from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.settings import Data, Experiment, Sampler
@@ -38,28 +37,17 @@ from cascore.model.pretrained import spoken_name
 from cascore.pixels import to_uint8
 from cascore.plain import to_plain
 from cascore.preprocessing import FolderOptions
+from cascore.progress import Display
 
 __all__ = [
-    "Counting",
     "Evaluation",
     "EvaluationSettings",
     "checkpoint_measure",
     "evaluate",
     "reference_for",
-    "silently",
 ]
 
 _FOLDERS_AS_THEY_ARE = FolderOptions()
-
-Counting = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Shows progress: title and total; gives a function to call with how much more is done."""
-
-
-@contextmanager
-def silently(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A `Counting` that shows nothing."""
-    del title, total
-    yield lambda more: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +109,7 @@ def evaluate(
     device: torch.device,
     model: Model | None = None,
     reference: Reference | None = None,
-    counting: Counting = silently,
+    display: Display | None = None,
     command: str = "",
 ) -> Evaluation:
     """Measure a model's samples, raw and denoised, or the images of a folder.
@@ -131,7 +119,7 @@ def evaluate(
         device: Where a model samples.
         model: The model of `settings.path`, where it is loaded already.
         reference: The real side, where it is known already, as from another checkpoint.
-        counting: Shows progress.
+        display: Shows progress.
         command: What was typed, for the records.
 
     Raises:
@@ -142,48 +130,37 @@ def evaluate(
     source = _files(settings) if model is None else model
     reference = reference or reference_for(settings, source, device=device)
     asked, notices = usable_metrics(settings.metrics, reference, as_published=settings.as_published)
-    blank = Measurement(
-        metric="",
-        value=None,
-        error=None,
-        settings={},
-        floor=None,
-        data=reference.data.name,
-        images=ImageFacts(
-            source="folder",
-            path=str(settings.path),
-            form="images",
-            count=reference.count,
-            digest="",
-            first_seed=None,
-            preprocessing={},
-        ),
-        model=None,
-        sampler=None,
-        extractor=None,
-        references=(),
-        selection=None,
-        computation=Computation(
-            device=device.type,
-            threads=torch.get_num_threads(),
-            batch_size=settings.batch_size,
-        ),
-        software=software(),
-        command=command,
-    )
+    made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
     if isinstance(source, ImageSet):
-        parts = [_of_files(blank, settings, source)]
+        parts = [_of_files(settings, source)]
     else:
-        parts = _of_samples(blank, settings, source, device=device, counting=counting)
+        parts, made = _of_samples(settings, source, display)
         notices += _other_data(source, reference)
-    measurements = [
-        measurement
-        for part, images in parts
-        for measurement in measured(asked, part, images, reference)
-        if settings.as_published or measurement.metric != "modes-kl-as-published"
-    ]
-    images = {part.images.form: pixels for part, pixels in parts}
-    return Evaluation(measurements, notices, images)
+    measurements: list[Measurement] = []
+    for facts, images in parts:
+        blank = Measurement(
+            metric="",
+            value=None,
+            error=None,
+            settings={},
+            floor=None,
+            data=reference.data.name,
+            images=facts,
+            extractor=None,
+            references=(),
+            computation=Computation(
+                device=device.type,
+                threads=torch.get_num_threads(),
+                batch_size=settings.batch_size,
+            ),
+            software=software(),
+            command=command,
+            **made,
+        )
+        measurements += measured(asked, blank, images, reference)
+    if not settings.as_published:
+        measurements = [m for m in measurements if m.metric != "modes-kl-as-published"]
+    return Evaluation(measurements, notices, {facts.form: images for facts, images in parts})
 
 
 def checkpoint_measure(
@@ -294,47 +271,47 @@ def _files(settings: EvaluationSettings) -> ImageSet:
     return load_folder(settings.path, "all", options=settings.folders)
 
 
-def _of_files(
-    blank: Measurement, settings: EvaluationSettings, files: ImageSet
-) -> tuple[Measurement, Tensor]:
+def _of_files(settings: EvaluationSettings, files: ImageSet) -> tuple[ImageFacts, Tensor]:
     options = settings.folders
     steps = asdict(options) if options.size is not None else {}
     if options.mode != "auto":
         steps["mode"] = options.mode
-    digest = array_digest(files.images.numpy())
-    facts = replace(blank.images, digest=digest, preprocessing=steps)
-    return replace(blank, images=facts), files.images
+    facts = ImageFacts(
+        source="folder",
+        path=str(settings.path),
+        form="images",
+        count=files.count,
+        digest=array_digest(files.images.numpy()),
+        first_seed=None,
+        preprocessing=steps,
+    )
+    return facts, files.images
 
 
 def _of_samples(
-    blank: Measurement,
-    settings: EvaluationSettings,
-    model: Model,
-    *,
-    device: torch.device,
-    counting: Counting,
-) -> list[tuple[Measurement, Tensor]]:
-    """Samples of a model, raw and denoised, from the same chains, and what is known of them."""
+    settings: EvaluationSettings, model: Model, display: Display | None
+) -> tuple[list[tuple[ImageFacts, Tensor]], dict[str, Any]]:
+    """Samples of a model, raw and denoised, from the same chains, and what made them."""
     seeds = seeds_from(settings.first_seed, settings.count)
-    sampler, schedule = settings.sampler, model.experiment.schedule
-    chain = build.resolved(sampler, schedule)
-    with counting("sampling", chain.calls * len(seeds)) as advance:
-        samples = generate(
-            model.denoiser,
-            shape=model.shape,
-            seeds=seeds,
-            sampler=sampler,
-            schedule=schedule,
-            device=device,
-            batch_size=settings.batch_size,
-            progress=advance,
+    samples = model.draw(seeds, settings.sampler, batch_size=settings.batch_size, display=display)
+    parts: list[tuple[ImageFacts, Tensor]] = []
+    forms: tuple[tuple[Form, Tensor], ...] = (("raw", samples.raw), ("denoised", samples.denoised))
+    for form, values in forms:
+        pixels = to_uint8(values)
+        facts = ImageFacts(
+            source="model" if is_model_folder(settings.path) else "run",
+            path=spoken_name(settings.path),
+            form=form,
+            count=settings.count,
+            digest=array_digest(pixels.numpy()),
+            first_seed=settings.first_seed,
+            preprocessing={},
         )
-    resolved: dict[str, Any] = asdict(chain)
-    if settings.tuned is not None:
-        resolved["tuned"] = to_plain(settings.tuned)
-    known = replace(
-        blank,
-        model=ModelFacts(
+        parts.append((facts, pixels))
+    chain = asdict(build.resolved(settings.sampler, model.experiment.schedule))
+    tuned = {} if settings.tuned is None else {"tuned": to_plain(settings.tuned)}
+    made = {
+        "model": ModelFacts(
             name=model.experiment.name,
             digest=model.digest,
             step=model.step,
@@ -342,20 +319,7 @@ def _of_samples(
             experiment=to_plain(model.experiment),
             data=to_plain(model.data),
         ),
-        sampler=SamplerFacts(settings=resolved, nfe=samples.nfe),
-        selection=model.selection,
-    )
-
-    def part(form: Form, values: Tensor) -> tuple[Measurement, Tensor]:
-        pixels = to_uint8(values)
-        facts = replace(
-            blank.images,
-            source="model" if is_model_folder(settings.path) else "run",
-            path=spoken_name(settings.path),
-            form=form,
-            digest=array_digest(pixels.numpy()),
-            first_seed=settings.first_seed,
-        )
-        return replace(known, images=facts), pixels
-
-    return [part("raw", samples.raw), part("denoised", samples.denoised)]
+        "sampler": SamplerFacts(settings={**chain, **tuned}, nfe=samples.nfe),
+        "selection": model.selection,
+    }
+    return parts, made

@@ -4,14 +4,12 @@ import math
 import statistics
 from pathlib import Path
 
-import torch
-
 from cascore.errors import InputError
 from cascore.evaluation.compare import dot_chart
 from cascore.evaluation.reference import Reference
 from cascore.evaluation.search import Candidate, Found, Objective
 from cascore.experiment import build
-from cascore.experiment.generate import generate, seeds_from
+from cascore.experiment.generate import seeds_from
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.measurement import Floor
 from cascore.model.loading import Model
@@ -69,7 +67,6 @@ def frechet_objective(
     calls: int,
     first_seed: int,
     batch_size: int,
-    device: torch.device,
 ) -> Objective:
     """Fréchet distance of a block of `reference.count` denoised samples to the real images.
 
@@ -79,19 +76,11 @@ def frechet_objective(
         calls: Network calls of a chain.
         first_seed: Seed of the first picture of block 0; the blocks follow one another.
         batch_size: Pictures at a time.
-        device: Where the model computes.
     """
 
     def measure(candidate: Candidate, block: int) -> float:
-        samples = generate(
-            model.denoiser,
-            shape=model.shape,
-            seeds=seeds_from(first_seed + block * reference.count, reference.count),
-            sampler=sampler_of(candidate, calls=calls),
-            schedule=model.experiment.schedule,
-            device=device,
-            batch_size=batch_size,
-        )
+        seeds = seeds_from(first_seed + block * reference.count, reference.count)
+        samples = model.draw(seeds, sampler_of(candidate, calls=calls), batch_size=batch_size)
         features = reference.see(to_uint8(samples.denoised))
         return reference.frechet(features, reference.split).mean
 

@@ -8,13 +8,14 @@ from typing import Any, Literal
 import torch
 
 from cascore.errors import InputError
-from cascore.evaluation.evaluate import Counting, EvaluationSettings, evaluate, silently
+from cascore.evaluation.evaluate import EvaluationSettings, evaluate
 from cascore.experiment import build
 from cascore.experiment.settings import Sampler
 from cascore.measurement import METRICS, Measurement
 from cascore.model.loading import Model, load
 from cascore.model.pretrained import find_model
 from cascore.preprocessing import FolderOptions
+from cascore.progress import Display
 
 __all__ = ["Found", "Verified", "settings_of_measurement", "verify"]
 
@@ -51,7 +52,7 @@ def verify(
     *,
     root: str | None,
     device: torch.device,
-    counting: Counting = silently,
+    display: Display | None = None,
 ) -> list[Verified]:
     """Compute measurements again from what they say they follow from.
 
@@ -62,7 +63,7 @@ def verify(
         measurements: Numbers of one or several evaluations.
         root: Folder of the data now; None takes the one of the measurement.
         device: Where to sample; on another device than before, numbers move by rounding.
-        counting: Shows progress.
+        display: Shows progress.
 
     Raises:
         InputError: A path, data set or extractor that cannot be found.
@@ -77,7 +78,7 @@ def verify(
         if isinstance(model, str):
             results = [Verified(number, None, "not computed", (model,)) for number in part]
         else:
-            evaluation = evaluate(settings, device=device, model=model, counting=counting)
+            evaluation = evaluate(settings, device=device, model=model, display=display)
             now = {_key(number): number for number in evaluation.measurements}
             results = [_compared(number, now.get(_key(number))) for number in part]
         verified |= zip(indices, results, strict=True)
