@@ -144,7 +144,6 @@ def test_settings_that_cannot_be_leave_no_folder(tmp_path):
         replace(TINY, adversarial=Adversarial(gan="best")),
         replace(TINY, network=Network(kind="unet")),
         replace(TINY, data=Data(name="nothing")),
-        with_train(betas=(1.0, 0.9)),
     ):
         with pytest.raises(InputError):
             go(other, folder)
