@@ -5,6 +5,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -183,14 +185,14 @@ class Lab:
             tags: columns of the rows.
 
         Returns:
-            Rows with the tags, the settings of the sampler, `model`, `seed`, `nfe`, `extractor`,
-            `outcome`, `distance`, `standard_error` and what else the result holds; by seed, then
-            extractor, then outcome.
+            Rows by seed, extractor and outcome, with `model`, `training` (its seed), `seed`, `nfe`,
+            `extractor`, `outcome`, `distance`, `standard_error`, the settings of the sampler, what
+            else the result holds, and the tags. Of a chain also `sampler` and `knob`.
         """
-        schedule = experiment.schedule
-        settings = chain.settings(schedule) if isinstance(chain, Chain) else dict(chain)
+        settings = dict(chain) if isinstance(chain, Mapping) else chain.settings(experiment.schedule)
         if isinstance(chain, Chain):
-            calls = chain.calls(schedule)
+            calls = chain.calls(experiment.schedule)
+            tags = {"sampler": chain.method.upper(), "knob": chain.knob, **tags}
         rows = Rows()
         for seed in seeds:
             result = self.keep(
@@ -208,25 +210,22 @@ class Lab:
                 experiment=experiment,
                 enough=lambda found: all(name in found["distances"] for name in extractors),
             )
-            rest = {name: value for name, value in result.items() if name != "distances"}
-            for extractor in extractors:
-                for outcome in OUTCOMES:
-                    of = result.get("distances", {}).get(extractor, {})
-                    distance, error = of.get(outcome, (math.nan, math.nan))
-                    rows.append(
-                        {
-                            **settings,
-                            "model": experiment.name,
-                            "seed": seed,
-                            "nfe": calls,
-                            **rest,
-                            "extractor": extractor,
-                            "outcome": outcome,
-                            "distance": distance,
-                            "standard_error": error,
-                            **tags,
-                        }
-                    )
+            of_seed = {
+                **settings,
+                **{"model": experiment.name, "training": experiment.train.seed},
+                **{"seed": seed, "nfe": calls, **tags},
+                **{name: value for name, value in result.items() if name != "distances"},
+            }
+            for extractor, outcome in product(extractors, OUTCOMES):
+                of = result.get("distances", {}).get(extractor, {})
+                distance, error = of.get(outcome, (math.nan, math.nan))
+                rows.append(
+                    {
+                        **of_seed,
+                        **{"extractor": extractor, "outcome": outcome},
+                        **{"distance": distance, "standard_error": error},
+                    }
+                )
         return rows
 
     def _measured(
@@ -238,21 +237,22 @@ class Lab:
         draw: Draw | None,
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         trained, data = self.model(experiment), experiment.data.name
-        more: Mapping[str, Any] = {}
-        if draw is not None:
-            samples, more = draw(trained, seeds)
+        if isinstance(chain, Chain) and draw is None:
+            samples, more = self.samples(trained, chain, seeds), {}
         else:
-            assert isinstance(chain, Chain)
-            samples = self.samples(trained, chain, seeds)
+            assert draw is not None
+            samples, more = draw(trained, seeds)
         reals = {name: self._real(data, name) for name in extractors}
         images = {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}
-        distances: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in extractors}
-        for name, real in reals.items():
-            for outcome in OUTCOMES:
-                estimate = frechet_estimate(real.extractor(images[outcome]), real.moments)
-                distances[name][outcome] = estimate.value, estimate.error
-        result = {"distances": distances, "nfe": samples.nfe, **more}
-        return result, {
+        distances = {
+            name: {
+                outcome: (distance.value, distance.error)
+                for outcome in OUTCOMES
+                for distance in [frechet_estimate(real.extractor(images[outcome]), real.moments)]
+            }
+            for name, real in reals.items()
+        }
+        return {"distances": distances, "nfe": samples.nfe, **more}, {
             "checkpoint": trained.digest,
             "reference": self.images(data, "train").digest,
             "extractors": {n: real.extractor.identity.digest for n, real in reals.items()},
@@ -299,18 +299,14 @@ class Lab:
 
     # --- real images ------------------------------------------------------------------------------
 
-    def floor(self, data: str, *, count: int, extractor: str) -> Number:
-        """What `count` real images score against as many as the training set has, one split."""
-        result = self.keep(
-            "floor",
-            {"data": data, "count": count, "extractor": extractor, "repeats": _REPEATS},
-            lambda: self._floor(data, count, extractor),
-        )
-        return Number(result.get("mean", math.nan), result.get("spread", math.nan))
-
     def floors(self, data: str, *, count: int, extractors: Sequence[str]) -> dict[str, Number]:
-        """`floor` by extractor."""
-        return {name: self.floor(data, count=count, extractor=name) for name in extractors}
+        """What `count` real images score against as many as the training set has, one split."""
+        numbers = {}
+        for name in extractors:
+            settings = {"data": data, "count": count, "extractor": name, "repeats": _REPEATS}
+            result = self.keep("floor", settings, partial(self._floor, data, count, name))
+            numbers[name] = Number(result.get("mean", math.nan), result.get("spread", math.nan))
+        return numbers
 
     def _floor(
         self, data: str, count: int, extractor: str
@@ -324,13 +320,12 @@ class Lab:
             seed=0,
             extractor=real.extractor.identity,
         )
-        result = {
+        return {
             "mean": floor.mean,
             "spread": floor.spread,
             "reference_count": real.moments.count,
             "extrapolated": floor.extrapolated,
-        }
-        return result, {"extractors": {extractor: real.extractor.identity.digest}}
+        }, {"extractors": {extractor: real.extractor.identity.digest}}
 
     def images(self, data: str, split: str) -> ImageSet:
         """A split of an image set, loaded once."""
