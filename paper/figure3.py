@@ -9,17 +9,23 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from cascore.experiment.settings import Experiment, Schedule
+from cascore.experiment.settings import Schedule
 from cascore.schedule import eta_from_kappa
 from paper.authors import best_kappa, excess, published_curves
 from paper.engine.chain import Chain, als, cas
 from paper.engine.charts import COLOURS, Curve, Panel, curves, lines
-from paper.engine.claims import Claim, consistent_is_better, denoising_lowers
-from paper.engine.compare import Number, by_errors, contrasts, mean_of
+from paper.engine.claims import (
+    Claim,
+    Statement,
+    claims_by,
+    consistent_is_better,
+    denoising_lowers,
+)
+from paper.engine.compare import Comparison, Number, by_errors, contrasts, mean_of
 from paper.engine.lab import OUTCOMES, Lab
-from paper.engine.models import Precision, training_of
 from paper.engine.page import Page, Study
 from paper.engine.rows import Row, Rows, pivot, table
+from paper.engine.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,39 +34,11 @@ DEFAULT = 1.5  # kappa of the first order
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A network, and the step sizes that are tried on it.
+class Scans(Subject):
+    """A network, and by n_sigma the step sizes that are tried on it at all training levels."""
 
-    Attributes:
-        preset: what is trained, with seed 0.
-        steps: of training.
-        precision: of training.
-        extractors: of the features, by name.
-        count: pictures of each measurement.
-        seeds: measurements of each step size, with other noise.
-        kappas: by n_sigma, of consistent sampling at all training levels, stretched.
-        etas: by n_sigma, of annealed Langevin sampling.
-    """
-
-    preset: str
-    steps: int
-    precision: Precision = "bfloat16"
-    # A classifier's features hardly move by noise of deviation 0.01, the others do.
-    extractors: tuple[str, ...] = ("digits", "random-convolution")
-    count: int = 500
-    seeds: int = 2
     kappas: Mapping[int, tuple[float, ...]]
     etas: Mapping[int, tuple[float, ...]]
-
-    @property
-    def experiment(self) -> Experiment:
-        """What is trained."""
-        return training_of(self.preset, steps=self.steps, precision=self.precision)
-
-    @property
-    def both(self) -> tuple[int, ...]:
-        """At which n_sigma both samplers are scanned."""
-        return tuple(n for n in self.kappas if n in self.etas)
 
 
 _MANY = {
@@ -71,7 +49,7 @@ _ETAS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
 _PAPERS = (1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2.0, 2.5, 3.0, 4.0)
 SCALES = {
     "tiny": tuple(
-        Subject(
+        Scans(
             preset=preset,
             steps=2,
             precision="float32",
@@ -84,7 +62,7 @@ SCALES = {
     ),
     "laptop": (
         *(
-            Subject(
+            Scans(
                 preset=preset,
                 steps=4000,
                 kappas=_MANY,
@@ -92,9 +70,9 @@ SCALES = {
             )
             for preset in ("digits", "digits-adversarial")
         ),
-        Subject(preset="digits-ncsnv2", steps=2000, kappas=_MANY, etas={1: _ETAS}),
+        Scans(preset="digits-ncsnv2", steps=2000, kappas=_MANY, etas={1: _ETAS}),
         # Thirty times the cost of the digits: few step sizes, few pictures, and n_sigma 1 alone.
-        Subject(
+        Scans(
             preset="fashion-mnist",
             steps=16_000,
             extractors=("fashion-mnist", "random-convolution"),
@@ -104,7 +82,7 @@ SCALES = {
         ),
     ),
     "paper": tuple(
-        Subject(
+        Scans(
             preset=preset,
             steps=300_000,
             precision="float32",
@@ -150,27 +128,20 @@ class Measured:
         return scans
 
 
-def measure(lab: Lab, scale: Sequence[Subject]) -> Measured:
+def measure(lab: Lab, scale: Sequence[Scans]) -> Measured:
     """A row for each network, step size, seed, extractor and outcome; the cheap chains first."""
-    rows, floors = Rows(), {}
+    rows = Rows()
     for subject in scale:
-        experiment = subject.experiment
-        of: dict[str, Any] = {"count": subject.count, "extractors": subject.extractors}
         chains = [cas(k, n_sigma=n) for n, kappas in subject.kappas.items() for k in kappas]
         chains += [als(eta, n_sigma=n) for n, etas in subject.etas.items() for eta in etas]
         for chain in sorted(chains, key=lambda chain: chain.n_sigma):
-            rows += lab.distances(
-                experiment,
+            rows += subject.distances(
+                lab,
                 chain,
-                seeds=range(subject.seeds),
-                **of,
-                knob=chain.knob,
-                axis=_eta(chain, experiment.schedule),
-                sampler=chain.method.upper(),
-                both=chain.n_sigma in subject.both,
+                axis=_eta(chain, subject.experiment().schedule),
+                both=chain.n_sigma in subject.kappas.keys() & subject.etas.keys(),
             )
-        floors[subject.preset] = lab.floors(experiment.data.name, **of)
-    return Measured(rows, floors)
+    return Measured(rows, {subject.preset: subject.floors(lab) for subject in scale})
 
 
 def _eta(chain: Chain, schedule: Schedule) -> float:
@@ -181,29 +152,35 @@ def _eta(chain: Chain, schedule: Schedule) -> float:
     return eta_from_kappa(chain.kappa, gamma)
 
 
-def claims(found: Measured, scale: Sequence[Subject]) -> list[Claim]:
+def claims(found: Measured, scale: Sequence[Scans]) -> list[Claim]:
     """The paper's claims of both samplers, each side at its best step size."""
-    claims, both = [], found.scans.where(both=True)
-    of_n, each = "{model}, n_σ = {n_sigma}", "{model}"
-    raw, denoised = ({"outcome": outcome} for outcome in OUTCOMES)
-    for extractor in found.rows.levels("extractor"):
-        rows = both.where(extractor=extractor)
-        asked = {
-            denoising_lowers(m): contrasts(rows.where(method=m), of_n, denoised, raw, by_errors)
-            for m in ("als", "cas")
+
+    def asked(rows: Rows) -> dict[Statement, list[Comparison]]:
+        raw, denoised = ({"outcome": outcome} for outcome in OUTCOMES)
+        als, cas = ({"method": method} for method in ("als", "cas"))
+        of_n = "{model}, n_σ = {n_sigma}"
+        return {
+            **{
+                denoising_lowers(of["method"]): contrasts(
+                    rows.where(**of), of_n, denoised, raw, by_errors
+                )
+                for of in (als, cas)
+            },
+            **{
+                consistent_is_better(n, outcome): contrasts(
+                    rows.where(n_sigma=n, outcome=outcome), "{model}", cas, als, by_errors
+                )
+                for n, outcome in product(rows.levels("n_sigma"), OUTCOMES)
+            },
         }
-        for n, o in product(rows.levels("n_sigma"), OUTCOMES):
-            of = rows.where(n_sigma=n, outcome=o)
-            pairs = contrasts(of, each, {"method": "cas"}, {"method": "als"}, by_errors)
-            asked[consistent_is_better(n, o)] = pairs
-        claims += [Claim(statement, f"`{extractor}`", pairs) for statement, pairs in asked.items()]
-    return claims
+
+    return claims_by("extractor", found.scans.where(both=True), asked)
 
 
 # --- the page ------------------------------------------------------------------------------------
 
 
-def page(found: Measured, scale: Sequence[Subject]) -> Page:
+def page(found: Measured, scale: Sequence[Scans]) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
     published = published_curves()
     consistent = published.where(sampler="CAS").by("curve")
@@ -346,16 +323,14 @@ _AXES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _ours(found: Measured, scale: Sequence[Subject], place: int, axis: str) -> Figure:
+def _ours(found: Measured, scale: Sequence[Scans], place: int, axis: str) -> Figure:
     """A panel for each network: against kappa at each n_sigma, or both samplers against eta."""
     chosen = found.rows.where(method="cas") if axis == "kappa" else found.rows.where(n_sigma=1)
     x = "kappa" if axis == "kappa" else "axis"
     label = ("$n_\\sigma$ = {n_sigma}" if axis == "kappa" else "{sampler}") + ", {outcome}"
 
     def style(row: Row) -> Mapping[str, Any]:
-        raw, few = row["outcome"] == "raw", row["n_sigma"] == 1
-        colour = _COLOURS[row["sampler"]] if few else COLOURS[1]
-        return {"colour": colour, "form": "o--" if raw else "o-", "hollow": raw}
+        return {"colour": _COLOURS[row["sampler"]] if row["n_sigma"] == 1 else COLOURS[1]}
 
     return curves(
         [

@@ -10,7 +10,7 @@ from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import Experiment
 from cascore.losses import GAN_LOSSES
 from paper.engine.chain import Chain, cas
-from paper.engine.charts import BLACK, COLOURS, SHIFTS, dots, sheets
+from paper.engine.charts import BLACK, COLOURS, dots, sheets
 from paper.engine.claims import Claim, Statement, adversarial_lowers
 from paper.engine.compare import Comparison, Number, Pool, by_logarithms, pool_of
 from paper.engine.lab import OUTCOMES, Lab
@@ -69,7 +69,7 @@ class Measured:
 
     rows: Rows
     floors: Mapping[str, Number]
-    sheets: Mapping[str, str]
+    sheets: Rows
 
     def means(self, loss: str, extractor: str, outcome: str) -> list[float]:
         """The mean distance of the draws of each training."""
@@ -103,7 +103,7 @@ def training(loss: str, seed: int, scale: Scale) -> Experiment:
 
 def measure(lab: Lab, scale: Scale) -> Measured:
     """A row for each loss, training, draw, extractor and outcome."""
-    rows, pictures = Rows(), {}
+    rows, pictures = Rows(), Rows()
     of: dict[str, Any] = {"count": scale.count, "extractors": scale.extractors}
     for loss in scale.losses:
         for seed in range(1 if loss in scale.others else scale.trainings):
@@ -115,7 +115,8 @@ def measure(lab: Lab, scale: Scale) -> Measured:
                 loss=loss,
                 training=seed,
             )
-        pictures[loss] = lab.sheet(training(loss, 0, scale), scale.chain)
+        png = lab.sheet(training(loss, 0, scale), scale.chain)
+        pictures.append({"label": "", "title": loss, "png": png})
     return Measured(rows, lab.floors(PRESETS[scale.preset].data.name, **of), pictures)
 
 
@@ -165,17 +166,13 @@ def page(found: Measured, scale: Scale) -> Page:
             "distance": lambda: dots(
                 found.rows,
                 found.number,
-                panel="features of {extractor}",
                 row="{loss}",
                 label="{outcome}",
-                style=lambda row: {
-                    "colour": colours.get(row["loss"], COLOURS[0]),
-                    "hollow": row["outcome"] == "raw",
-                    "shift": SHIFTS[row["outcome"] == "denoised"],
-                },
-                bands={f"features of {name}": floor for name, floor in found.floors.items()},
+                colour=lambda row: colours.get(row["loss"], COLOURS[0]),
+                shift="outcome",
+                bands=found.floors,
             ),
-            "samples": lambda: sheets([(loss, "", png) for loss, png in found.sheets.items()]),
+            "samples": lambda: sheets(found.sheets),
         },
         tables={"measurements": table(found.rows, columns)},
     )

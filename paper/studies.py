@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from paper import figure3, gan_losses
+from paper import figure3, gan_losses, headline, tables
 from paper.engine.page import Study
 
 __all__ = ["STUDIES"]
@@ -11,6 +11,8 @@ __all__ = ["STUDIES"]
 STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         "figure3": figure3.STUDY,
+        **tables.STUDIES,
+        "headline": headline.STUDY,
         "gan-losses": gan_losses.STUDY,
     }
 )

@@ -25,7 +25,6 @@ __all__ = [
     "BLACK",
     "COLOURS",
     "GREY",
-    "SHIFTS",
     "Curve",
     "Panel",
     "curves",
@@ -39,13 +38,8 @@ __all__ = [
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers tell apart."""
 BLACK, GREY = "#000000", "#777777"
-SHIFTS = (-0.14, 0.14)
-"""Of two dots in one row of a chart, in rows."""
 _WIDTH = 9.0  # inches
 _INK, _RULE, _BANDS = "#333333", "#d9d9d9", (GREY, COLOURS[1])
-
-Style = Callable[[Row], Mapping[str, Any]]
-"""How the rows of a dot or a curve are drawn, from the first of them."""
 
 
 def require_matplotlib() -> None:
@@ -107,67 +101,67 @@ def dots(
     rows: Rows,
     number: Callable[[Rows], Number],
     *,
-    panel: str,
     row: str,
     label: str,
-    style: Style,
+    colour: Callable[[Row], str],
+    shift: str,
     bands: Mapping[str, Number],
+    panel: str = "features of {extractor}",
     axis: str = "Fréchet distance (lower is better)",
     logarithmic: bool = True,
     line: tuple[float, str] | None = None,
     columns: int = 3,
     rules: int = 0,
 ) -> Figure:
-    """A dot with whiskers of two ± for each group of rows, in panels that share their rows.
+    """A dot with whiskers of two ± for each group of rows, hollow for raw samples.
 
     Args:
         rows: behind all dots.
         number: that a group of rows shows.
-        panel: title of the panel of a row, as `features of {extractor}`.
-        row: what stands at the left of it.
+        row: what stands at the left of it; all panels have the same.
         label: what it is in the legend.
-        style: `colour`, and where they apply `hollow` and `shift`, down in rows.
-        bands: by title, what real images have.
+        colour: of it, from the first of the rows.
+        shift: the column whose levels are drawn beside each other.
+        bands: what real images have, by extractor.
+        panel: title of its panel.
         axis: what the numbers are.
         logarithmic: the axis.
         line: where a dashed line is, and what it is.
         columns: of the legend.
         rules: a line after so many rows; 0 draws none.
     """
-    names, panels = list(rows.named(row)), rows.named(panel)
+    names, panels, shifts = list(rows.named(row)), rows.named(panel), rows.levels(shift)
     figure, axes = new_figure(len(panels), height=1.5 + 0.32 * len(names))
-    for axes_of, (title, group) in zip(axes, panels.items(), strict=True):
-        if title in bands:
-            band = bands[title].band
-            axes_of.axvspan(*band, color=GREY, alpha=0.2, linewidth=0, label="real images")
+    for at, (title, group) in zip(axes, panels.items(), strict=True):
+        if (band := bands.get(str(group[0].get("extractor")))) is not None:
+            at.axvspan(*band.band, color=GREY, alpha=0.2, linewidth=0, label="real images")
         if line is not None:
-            axes_of.axvline(line[0], color=_INK, linestyle="--", linewidth=1, label=line[1])
+            at.axvline(line[0], color=_INK, linestyle="--", linewidth=1, label=line[1])
         for legend, of_label in group.named(label).items():
-            for place, (name, marks) in enumerate(of_label.named(row).items()):
-                look, value = style(marks[0]), number(marks)
-                axes_of.errorbar(
+            for i, (name, of) in enumerate(of_label.named(row).items()):
+                value, ink = number(of), colour(of[0])
+                at.errorbar(
                     value.mean,
-                    names.index(name) + look.get("shift", 0.0),
+                    names.index(name) + (-0.14, 0.14)[shifts.index(of[0][shift])],
                     xerr=value.whisker,
                     fmt="o",
-                    color=look["colour"],
-                    markerfacecolor="white" if look.get("hollow") else look["colour"],
+                    color=ink,
+                    markerfacecolor="white" if of[0].get("outcome") == "raw" else ink,
                     markersize=6,
                     linewidth=1.4,
-                    label="_" if place else legend,
+                    label="_" if i else legend,
                 )
         if logarithmic:
-            axes_of.set_xscale("log")
-            _plain_ticks(axes_of.xaxis)
-        axes_of.set_title(title, loc="left", fontsize=10)
-        axes_of.set_xlabel(axis)
-        axes_of.set_yticks(range(len(names)), labels=names)
-        axes_of.set_ylim(len(names) - 0.4, -0.6)
-        axes_of.grid(visible=False, axis="y")
+            at.set_xscale("log")
+            _plain_ticks(at.xaxis)
+        at.set_title(title, loc="left", fontsize=10)
+        at.set_xlabel(axis)
+        at.set_yticks(range(len(names)), labels=names)
+        at.set_ylim(len(names) - 0.4, -0.6)
+        at.grid(visible=False, axis="y")
         for place in range(rules, len(names), rules) if rules else ():
-            axes_of.axhline(place - 0.5, color=_RULE, linewidth=0.8)
-    for axes_of in axes[1:]:
-        axes_of.tick_params(labelleft=False)
+            at.axhline(place - 0.5, color=_RULE, linewidth=0.8)
+        at.tick_params(labelleft=at is axes[0])
     _legend(figure, axes, columns)
     return figure
 
@@ -205,24 +199,37 @@ def lines(
     rows: Rows,
     x: str,
     label: str,
-    style: Style,
+    style: Callable[[Row], Mapping[str, Any]],
     number: Callable[[Rows], Number] = mean_of,
 ) -> list[Curve]:
-    """A curve for each label: a point for each value of a column, with bars of two ±.
+    """A curve for each label, dashed and hollow for raw samples.
 
     Args:
         rows: behind all curves.
-        x: the column.
+        x: the column with a point for each value.
         label: what a curve is, as `{method}, {outcome}`.
-        style: further settings of the curve, its `colour` among them.
-        number: that the rows of a point show.
+        style: further settings of a curve from the first of its rows, its `colour` among them.
+        number: that the rows of a point show, with bars of two ±.
     """
     drawn = []
     for name, group in rows.named(label).items():
-        points = {value: number(of) for value, of in group.by(x).items()}
-        means, bars = [n.mean for n in points.values()], [n.whisker for n in points.values()]
-        drawn.append(Curve(list(points), means, name, bars=bars, **style(group[0])))
+        numbers = {value: number(of) for value, of in group.by(x).items()}
+        drawn.append(
+            Curve(
+                list(numbers),
+                [n.mean for n in numbers.values()],
+                **{
+                    **(_RAW if group[0].get("outcome") == "raw" else {}),
+                    "label": name,
+                    "bars": [n.whisker for n in numbers.values()],
+                    **style(group[0]),
+                },
+            )
+        )
     return drawn
+
+
+_RAW: Mapping[str, Any] = {"form": "o--", "hollow": True}
 
 
 @dataclass(frozen=True)
@@ -304,22 +311,25 @@ def _curves(axis: Axes, panel: Panel) -> None:
 # --- sheets --------------------------------------------------------------------------------------
 
 
-def sheets(cells: Sequence[tuple[str, str, str]], *, columns: int = 2) -> Figure:
-    """Sheets of samples in a grid.
+def sheets(rows: Rows, *, columns: int = 2) -> Figure:
+    """Sheets of samples in a grid, by the columns `label`, at the left, and `title`, above.
 
     Args:
-        cells: title, label at the left and the PNG in base64, row by row.
-        columns: of the grid.
+        rows: each with a `png` in base64.
+        columns: of the grid, in which titles without labels are wrapped.
     """
-    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for _, _, png in cells]
+    cells = [of[0] for of in rows.by("label", "title").values()]
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(c["png"])))) for c in cells]
     height, width = pictures[0].shape[:2]
-    rows = math.ceil(len(cells) / columns)
-    titled = any(title for title, _, _ in cells)
-    figure, axes = new_figure(columns, rows=rows, height=0.3 * titled + 4.5 * height / width)
-    for axis, (title, label, _), picture in zip(axes, cells, pictures, strict=False):
+    titles = 0.1 if cells[0]["label"] else 0.3  # above the first line, or above each
+    lines, height = math.ceil(len(cells) / columns), titles + 4.2 * height / width
+    figure, axes = new_figure(columns, rows=lines, height=height)
+    for place, (axis, cell, picture) in enumerate(zip(axes, cells, pictures, strict=False)):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(title, loc="left", fontsize=10)
-        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+        if cell["label"] == cells[0]["label"]:
+            axis.set_title(cell["title"], loc="left", fontsize=10)
+        if place % columns == 0:
+            axis.set_ylabel(cell["label"], rotation=0, ha="right", va="center", fontsize=9)
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])

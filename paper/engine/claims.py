@@ -2,17 +2,18 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from paper.engine.compare import COLUMNS, Comparison, Verdict
-from paper.engine.rows import Table, markdown_table
+from paper.engine.rows import Rows, Table, markdown_table
 
 __all__ = [
     "Claim",
     "Statement",
     "adversarial_lowers",
+    "claims_by",
     "claims_table",
     "claims_words",
     "comparisons_table",
@@ -99,6 +100,17 @@ class Claim:
         part = self.change
         change = f"{abs(part):.1%} {'lower' if part >= 0 else 'higher'}"
         return self.measure, self.verdict, "–" if math.isnan(part) else change
+
+
+def claims_by(
+    column: str, rows: Rows, asked: Callable[[Rows], Mapping[Statement, Sequence[Comparison]]]
+) -> list[Claim]:
+    """The claims about the rows of each level of a column, which says what is measured."""
+    return [
+        Claim(statement, f"`{level}`", pairs)
+        for level, of in rows.by(column).items()
+        for statement, pairs in asked(of).items()
+    ]
 
 
 _COLUMNS = ("claim", "the paper", "measured", "here", "on average")

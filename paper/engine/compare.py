@@ -27,6 +27,7 @@ __all__ = [
     "between_trainings",
     "by_errors",
     "by_logarithms",
+    "by_networks",
     "contrasts",
     "estimated",
     "independent",
@@ -167,12 +168,20 @@ def between_trainings(where: str, lower: Rows, higher: Rows) -> list[Comparison]
     return [independent(where, *means)]
 
 
+def by_networks(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
+    """Within each training where both are of one model, else between trainings."""
+    same = {row["model"] for row in lower} == {row["model"] for row in higher}
+    return (within_trainings if same else between_trainings)(where, lower, higher)
+
+
 def by_errors(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
     """Two numbers with errors over many pictures, each a mean of its rows."""
     return [estimated(where, mean_of(lower), mean_of(higher))]
 
 
-def contrasts(rows: Rows, where: str, lower: Row, higher: Row, by: Compare) -> list[Comparison]:
+def contrasts(
+    rows: Rows, where: str, lower: Row, higher: Row, by: Compare = by_networks
+) -> list[Comparison]:
     """What is said to be lower against the other, all else alike.
 
     Args:

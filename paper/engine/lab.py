@@ -189,9 +189,10 @@ class Lab:
             `extractor`, `outcome`, `distance`, `standard_error`, the settings of the sampler, what
             else the result holds, and the tags. Of a chain also `sampler` and `knob`.
         """
-        settings = dict(chain) if isinstance(chain, Mapping) else chain.settings(experiment.schedule)
-        if isinstance(chain, Chain):
-            calls = chain.calls(experiment.schedule)
+        if isinstance(chain, Mapping):
+            settings = dict(chain)
+        else:
+            settings, calls = chain.settings(experiment.schedule), chain.calls(experiment.schedule)
             tags = {"sampler": chain.method.upper(), "knob": chain.knob, **tags}
         rows = Rows()
         for seed in seeds:
@@ -212,8 +213,11 @@ class Lab:
             )
             of_seed = {
                 **settings,
-                **{"model": experiment.name, "training": experiment.train.seed},
-                **{"seed": seed, "nfe": calls, **tags},
+                "model": experiment.name,
+                "training": experiment.train.seed,
+                "seed": seed,
+                "nfe": calls,
+                **tags,
                 **{name: value for name, value in result.items() if name != "distances"},
             }
             for extractor, outcome in product(extractors, OUTCOMES):
@@ -222,8 +226,10 @@ class Lab:
                 rows.append(
                     {
                         **of_seed,
-                        **{"extractor": extractor, "outcome": outcome},
-                        **{"distance": distance, "standard_error": error},
+                        "extractor": extractor,
+                        "outcome": outcome,
+                        "distance": distance,
+                        "standard_error": error,
                     }
                 )
         return rows
@@ -238,10 +244,11 @@ class Lab:
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         trained, data = self.model(experiment), experiment.data.name
         if isinstance(chain, Chain) and draw is None:
-            samples, more = self.samples(trained, chain, seeds), {}
+            drawn: tuple[Samples, Mapping[str, Any]] = self.samples(trained, chain, seeds), {}
         else:
             assert draw is not None
-            samples, more = draw(trained, seeds)
+            drawn = draw(trained, seeds)
+        samples, more = drawn
         reals = {name: self._real(data, name) for name in extractors}
         images = {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}
         distances = {
