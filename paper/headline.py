@@ -65,7 +65,7 @@ def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
             "best": best,
         },
         pictures={
-            "published": lambda: curves([_published(published)], columns=1, legend=3, height=4.6),
+            "published": lambda: curves([_published(published)], columns=1, legend=2, height=5),
             "best": lambda: dots(
                 found,
                 lambda rows: spread_of(rows.values("ratio")),
@@ -86,13 +86,11 @@ def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
 
 def _published(published: Rows) -> Panel:
     """Distance against network calls of what is published."""
-    told = Rows({**row, "name": row["result"].split(": ")[0]} for row in published if row["nfe"])
+    told = Rows(row for row in published if row["nfe"]).by("result")
     drawn = []
-    for name, colour in zip(told.levels("name"), (COLOURS[0], *COLOURS[2:], GREY), strict=True):
-        rows, star = told.where(name=name), name == "this paper"
-        form, size = ("*", 12.0) if star else ("o-", 4.0)
-        x, y = rows.values("nfe"), rows.values("fid")
-        drawn.append(Curve(x, y, name, colour, form, size=size))
+    for (name, rows), colour in zip(told.items(), (*COLOURS, GREY, "#b9b9b9"), strict=True):
+        form, size = ("*", 12.0) if name.startswith("this paper") else ("o-", 4.0)
+        drawn.append(Curve(rows.values("nfe"), rows.values("fid"), name, colour, form, size=size))
     return Panel(
         title="CIFAR-10, published",
         curves=drawn,

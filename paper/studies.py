@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from paper import figure3, gan_losses, headline, tables
+from paper import figure3, gan_losses, headline, table4, tables
 from paper.engine.page import Study
 
 __all__ = ["STUDIES"]
@@ -12,6 +12,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         "figure3": figure3.STUDY,
         **tables.STUDIES,
+        "table4": table4.STUDY,
         "headline": headline.STUDY,
         "gan-losses": gan_losses.STUDY,
     }

@@ -25,7 +25,7 @@ from paper.engine.models import Models, Trained
 from paper.engine.rows import Row, Rows
 from paper.engine.store import Line, Store, machine
 
-__all__ = ["BATCH", "OUTCOMES", "Cost", "Draw", "Lab", "MissingError", "seeds_of"]
+__all__ = ["BATCH", "OUTCOMES", "Cost", "Draw", "Judge", "Lab", "MissingError", "seeds_of"]
 
 OUTCOMES = ("raw", "denoised")
 BATCH = 250
@@ -36,6 +36,8 @@ _REPEATS = 20  # random splits of real images behind a floor
 
 Draw = Callable[[Trained, range], tuple[Samples, Mapping[str, Any]]]
 """Of a model and seeds: samples, and what else to keep in the result."""
+Judge = Callable[[Samples], tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""Of samples: what they are like, and its provenance."""
 
 
 class MissingError(InputError):
@@ -154,113 +156,126 @@ class Lab:
             raise MissingError(f"this lab only reads, and has no network of {experiment.name}")
         return self.models.of(experiment)
 
-    # --- Fréchet distances ------------------------------------------------------------------------
+    # --- samples ----------------------------------------------------------------------------------
+
+    def draws(
+        self,
+        experiment: Experiment,
+        chain: Chain | Mapping[str, Any],
+        judge: Judge,
+        *,
+        kind: str,
+        seeds: Iterable[int],
+        count: int,
+        more: Mapping[str, Any] | None = None,
+        draw: Draw | None = None,
+        calls: int | None = None,
+        enough: Callable[[Mapping[str, Any]], bool] = lambda result: True,
+        **tags: Any,
+    ) -> Rows:
+        """Samples of a network, judged: a row for each sampling seed.
+
+        Args:
+            experiment: of the network.
+            chain: the sampler, or its settings where `draw` is given.
+            judge: gives the result and its provenance.
+            kind: of the measurement.
+            seeds: of sampling; each has `count` pictures of its own.
+            count: pictures of each seed.
+            more: further settings that decide the result.
+            draw: in place of the chain.
+            calls: network calls of one picture, where the chain does not say.
+            enough: as of `keep`.
+            tags: columns of the rows.
+
+        Returns:
+            Rows with `model`, `training` (its seed), `seed`, `nfe`, the settings of the sampler, of
+            a chain also `sampler` and `knob`, the tags, and what the result holds.
+        """
+
+        def measure(seed: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            trained, own = self.model(experiment), seeds_of(seed, count)
+            extra: Mapping[str, Any] = {}
+            if draw is not None:
+                samples, extra = draw(trained, own)
+            else:
+                assert isinstance(chain, Chain)
+                samples = self.samples(trained, chain, own)
+            result, provenance = judge(samples)
+            return {**result, "nfe": samples.nfe, **extra}, {
+                "checkpoint": trained.digest,
+                **provenance,
+            }
+
+        if isinstance(chain, Mapping):
+            settings = dict(chain)
+        else:
+            settings, calls = chain.settings(experiment.schedule), chain.calls(experiment.schedule)
+            tags = {"sampler": chain.method.upper(), "knob": chain.knob, **tags}
+        tags = {"model": experiment.name, "training": experiment.train.seed, "nfe": calls, **tags}
+        of_seed = {**(more or {}), "sampler": settings, "count": count}
+        return Rows(
+            {
+                **settings, **tags, "seed": seed,
+                **self.keep(
+                    kind,
+                    {**of_seed, "first_seed": seed * SEED_APART},
+                    partial(measure, seed),
+                    calls=count * (calls or 0),
+                    experiment=experiment,
+                    enough=enough,
+                ),
+            }
+            for seed in seeds
+        )
 
     def distances(
         self,
         experiment: Experiment,
         chain: Chain | Mapping[str, Any],
         *,
-        seeds: Iterable[int],
-        count: int,
         extractors: Sequence[str],
         kind: str = "distances",
-        more: Mapping[str, Any] | None = None,
-        draw: Draw | None = None,
-        calls: int | None = None,
-        **tags: Any,
+        **settings: Any,
     ) -> Rows:
         """Raw and denoised samples of a network against its training images, a row a number.
 
         Args:
             experiment: of the network.
             chain: the sampler, or its settings where `draw` is given.
-            seeds: of sampling; each has `count` pictures of its own.
-            count: pictures of each seed.
             extractors: of the features.
             kind: of the measurement, if it keeps more than distances.
-            more: further settings that decide the result.
-            draw: in place of the chain.
-            calls: network calls of one picture, where the chain does not say.
-            tags: columns of the rows.
+            settings: as of `draws`, and tags.
 
         Returns:
-            Rows by seed, extractor and outcome, with `model`, `training` (its seed), `seed`, `nfe`,
-            `extractor`, `outcome`, `distance`, `standard_error`, the settings of the sampler, what
-            else the result holds, and the tags. Of a chain also `sampler` and `knob`.
+            The rows of `draws` for each extractor and outcome, with `extractor`, `outcome`,
+            `distance` and `standard_error`.
         """
-        if isinstance(chain, Mapping):
-            settings = dict(chain)
-        else:
-            settings, calls = chain.settings(experiment.schedule), chain.calls(experiment.schedule)
-            tags = {"sampler": chain.method.upper(), "knob": chain.knob, **tags}
+
+        def enough(result: Mapping[str, Any]) -> bool:
+            return all(name in result["distances"] for name in extractors)
+
+        judge = partial(self._distances, experiment.data.name, extractors)
+        of_seeds = self.draws(experiment, chain, judge, kind=kind, enough=enough, **settings)
         rows = Rows()
-        for seed in seeds:
-            result = self.keep(
-                kind,
-                {
-                    **(more or {}),
-                    "sampler": settings,
-                    "first_seed": seed * SEED_APART,
-                    "count": count,
-                },
-                lambda seed=seed: self._measured(  # type: ignore[misc]
-                    experiment, chain, seeds_of(seed, count), extractors, draw
-                ),
-                calls=count * (calls or 0),
-                experiment=experiment,
-                enough=lambda found: all(name in found["distances"] for name in extractors),
-            )
-            of_seed = {
-                **settings,
-                "model": experiment.name,
-                "training": experiment.train.seed,
-                "seed": seed,
-                "nfe": calls,
-                **tags,
-                **{name: value for name, value in result.items() if name != "distances"},
-            }
-            for extractor, outcome in product(extractors, OUTCOMES):
-                of = result.get("distances", {}).get(extractor, {})
-                distance, error = of.get(outcome, (math.nan, math.nan))
-                rows.append(
-                    {
-                        **of_seed,
-                        "extractor": extractor,
-                        "outcome": outcome,
-                        "distance": distance,
-                        "standard_error": error,
-                    }
-                )
+        for row, extractor, outcome in product(of_seeds, extractors, OUTCOMES):
+            of = row.get("distances", {}).get(extractor, {})
+            distance, error = of.get(outcome, (math.nan, math.nan))
+            rest = {name: value for name, value in row.items() if name != "distances"}
+            number = {"distance": distance, "standard_error": error}
+            rows.append({**rest, "extractor": extractor, "outcome": outcome, **number})
         return rows
 
-    def _measured(
-        self,
-        experiment: Experiment,
-        chain: Chain | Mapping[str, Any],
-        seeds: range,
-        extractors: Sequence[str],
-        draw: Draw | None,
+    def _distances(
+        self, data: str, extractors: Sequence[str], samples: Samples
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        trained, data = self.model(experiment), experiment.data.name
-        if isinstance(chain, Chain) and draw is None:
-            drawn: tuple[Samples, Mapping[str, Any]] = self.samples(trained, chain, seeds), {}
-        else:
-            assert draw is not None
-            drawn = draw(trained, seeds)
-        samples, more = drawn
+        distances: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in extractors}
         reals = {name: self._real(data, name) for name in extractors}
-        images = {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}
-        distances = {
-            name: {
-                outcome: (distance.value, distance.error)
-                for outcome in OUTCOMES
-                for distance in [frechet_estimate(real.extractor(images[outcome]), real.moments)]
-            }
-            for name, real in reals.items()
-        }
-        return {"distances": distances, "nfe": samples.nfe, **more}, {
-            "checkpoint": trained.digest,
+        for (name, real), outcome in product(reals.items(), OUTCOMES):
+            features = real.extractor(to_uint8(getattr(samples, outcome)))
+            distance = frechet_estimate(features, real.moments)
+            distances[name][outcome] = distance.value, distance.error
+        return {"distances": distances}, {
             "reference": self.images(data, "train").digest,
             "extractors": {n: real.extractor.identity.digest for n, real in reals.items()},
         }
