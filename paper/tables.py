@@ -18,7 +18,7 @@ from paper.engine.claims import (
     consistent_is_better,
     denoising_lowers,
 )
-from paper.engine.compare import Comparison, Number, by_networks, contrasts, spread_of
+from paper.engine.compare import Number, by_networks, spread_of
 from paper.engine.lab import OUTCOMES, Lab
 from paper.engine.page import Page, Study
 from paper.engine.rows import Row, Rows, pivot, table
@@ -161,34 +161,24 @@ def _chains(
 
 def claims(found: Measured, scale: Scale) -> list[Claim]:
     """What the paper says of a table, put to our own."""
-    few, many = found.rows.levels("n_sigma")
-    raw, denoised = ({"outcome": outcome} for outcome in OUTCOMES)
-    als, cas = ({"sampler": sampler} for sampler in ("ALS", "CAS"))
-    plain, adversarial = ({"objective": objective} for objective in OBJECTIVES)
-    network = PRESETS[scale.preset].network.kind
-    more = f"more steps for each level lower the distance (n_σ = {many} against {few})"
-
-    def asked(rows: Rows) -> dict[Statement, list[Comparison]]:
-        pairs, cell = {}, "n_σ = {n_sigma}, {objective}"
-        for of in (als, cas):
-            of_method = rows.where(**of)
-            pairs[denoising_lowers(of["sampler"])] = contrasts(of_method, cell, denoised, raw)
-        less = Statement("denoising changes CAS less than ALS", "yes")
-        pairs[less] = contrasts(_changes(rows), cell, cas, als)
-        for n, outcome in product((few, many), OUTCOMES):
-            of_both = rows.where(n_sigma=n, outcome=outcome)
-            pairs[consistent_is_better(n, outcome)] = contrasts(of_both, "{objective}", cas, als)
-        cell = "{sampler}, {objective}, {outcome}"
-        pairs[Statement(more, "yes, always")] = contrasts(
-            rows, cell, {"n_sigma": many}, {"n_sigma": few}
-        )
-        for outcome in OUTCOMES:
-            pairs[adversarial_lowers(outcome, network)] = contrasts(
-                rows.where(outcome=outcome), "{sampler}, n_σ = {n_sigma}", adversarial, plain
-            )
-        return pairs
-
-    return claims_by("extractor", found.rows, asked)
+    rows, network = found.rows, PRESETS[scale.preset].network.kind
+    cell, every = "n_σ = {n_sigma}, {objective}", "{sampler}, {objective}, {outcome}"
+    more = f"more steps for each level lower the distance (n_σ = {scale.many} against 1)"
+    asked = [
+        (denoising_lowers(sampler), rows.where(sampler=sampler), cell, "outcome: denoised < raw")
+        for sampler in ("ALS", "CAS")
+    ]
+    less = Statement("denoising changes CAS less than ALS", "yes")
+    asked.append((less, _changes(rows), cell, "sampler: CAS < ALS"))
+    for n, o in product((1, scale.many), OUTCOMES):
+        of_both = rows.where(n_sigma=n, outcome=o)
+        asked.append((consistent_is_better(n, o), of_both, "{objective}", "sampler: CAS < ALS"))
+    asked.append((Statement(more, "yes, always"), rows, every, f"n_sigma: {scale.many} < 1"))
+    for o in OUTCOMES:
+        statement, of_both = adversarial_lowers(o, network), rows.where(outcome=o)
+        sides = "objective: adversarial < plain"
+        asked.append((statement, of_both, "{sampler}, n_σ = {n_sigma}", sides))
+    return claims_by("extractor", asked)
 
 
 def _changes(rows: Rows) -> Rows:

@@ -156,14 +156,16 @@ def test_contrasts_differ_in_nothing_but_their_sides() -> None:
             ("a", 10, "raw", 8.0),  # nothing to compare with
         ]
     )
-    raw, denoised = {"outcome": "raw"}, {"outcome": "denoised"}
-    pairs = contrasts(rows, "{sampler}, n = {n}", denoised, raw, by_errors)
+    sides = "outcome: denoised < raw"
+    pairs = contrasts(rows, "{sampler}, n = {n}", sides, by_errors)
     assert [(p.where, p.lower.mean, p.higher.mean, p.verdict) for p in pairs] == [
         ("b, n = 9", 7.0, 6.0, "did not hold"),  # numbers in their order
         ("b, n = 10", 3.0, 4.0, "held"),
     ]
-    (pair,) = contrasts(rows.where(sampler="b", n=9), "", denoised, raw, by_errors)
+    (pair,) = contrasts(rows.where(sampler="b", n=9), "", sides, by_errors)
     assert pair.difference.mean == -1.0
+    (pair,) = contrasts(rows.where(outcome="raw"), "{sampler}", "n: 9 < 10", by_errors)
+    assert (pair.lower.mean, pair.higher.mean) == (6.0, 4.0)
 
 
 def test_a_pivot_has_a_cell_for_each_group() -> None:

@@ -16,8 +16,6 @@ from cascore.schedule import (
 )
 from paper.engine.rows import Row, Rows
 
-__all__ = ["best_kappa", "excess", "published_curves", "published_results"]
-
 _FOLDER = Path(__file__).parent
 _SCHEDULES = {
     "cifar10": Schedule(first=50.0, last=0.01, levels=232),

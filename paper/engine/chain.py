@@ -5,8 +5,6 @@ from typing import Any, Literal
 
 from cascore.experiment.settings import Sampler, Schedule, Spacing
 
-__all__ = ["VALIDATION_SEED", "Chain", "als", "cas", "knob_text"]
-
 VALIDATION_SEED = 1000
 """Step sizes are chosen on this sampling seed; none that a study reports comes near it."""
 

@@ -14,26 +14,13 @@ from PIL import Image
 
 from cascore.errors import MissingExtraError
 from paper.engine.compare import Number, mean_of
-from paper.engine.rows import Row, Rows
+from paper.engine.rows import Row, Rows, fields
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = [
-    "BLACK",
-    "COLOURS",
-    "GREY",
-    "Curve",
-    "Panel",
-    "curves",
-    "dots",
-    "lines",
-    "new_figure",
-    "require_matplotlib",
-    "sheets",
-]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers tell apart."""
@@ -122,7 +109,7 @@ def dots(
         label: what it is in the legend.
         colour: of it, from the first of the rows.
         shift: the column whose levels are drawn beside each other.
-        bands: what real images have, by extractor.
+        bands: what real images have, by what the title of a panel names.
         panel: title of its panel.
         axis: what the numbers are.
         logarithmic: the axis.
@@ -133,7 +120,7 @@ def dots(
     names, panels, shifts = list(rows.named(row)), rows.named(panel), rows.levels(shift)
     figure, axes = new_figure(len(panels), height=1.5 + 0.32 * len(names))
     for at, (title, group) in zip(axes, panels.items(), strict=True):
-        if (band := bands.get(str(group[0].get("extractor")))) is not None:
+        for band in (bands[key] for key in map(group[0].get, fields(panel)) if key in bands):
             at.axvspan(*band.band, color=GREY, alpha=0.2, linewidth=0, label="real images")
         if line is not None:
             at.axvline(line[0], color=_INK, linestyle="--", linewidth=1, label=line[1])

@@ -2,24 +2,12 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from paper.engine.compare import COLUMNS, Comparison, Verdict
+from paper.engine.compare import COLUMNS, Compare, Comparison, Verdict, by_networks, contrasts
 from paper.engine.rows import Rows, Table, markdown_table
-
-__all__ = [
-    "Claim",
-    "Statement",
-    "adversarial_lowers",
-    "claims_by",
-    "claims_table",
-    "claims_words",
-    "comparisons_table",
-    "consistent_is_better",
-    "denoising_lowers",
-]
 
 
 class Statement(NamedTuple):
@@ -103,13 +91,22 @@ class Claim:
 
 
 def claims_by(
-    column: str, rows: Rows, asked: Callable[[Rows], Mapping[Statement, Sequence[Comparison]]]
+    column: str,
+    asked: Sequence[tuple[Statement, Rows, str, str]],
+    by: Compare = by_networks,
 ) -> list[Claim]:
-    """The claims about the rows of each level of a column, which says what is measured."""
+    """All claims for each level of the column that says what is measured.
+
+    Args:
+        column: such as `extractor`.
+        asked: of each claim the statement, and `rows`, `where` and `sides` of `contrasts`.
+        by: how two sides are compared.
+    """
+    levels = dict.fromkeys(level for _, rows, _, _ in asked for level in rows.levels(column))
     return [
-        Claim(statement, f"`{level}`", pairs)
-        for level, of in rows.by(column).items()
-        for statement, pairs in asked(of).items()
+        Claim(statement, f"`{level}`", contrasts(rows.where(**{column: level}), where, sides, by))
+        for level in levels
+        for statement, rows, where, sides in asked
     ]
 
 

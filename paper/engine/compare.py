@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cascore.stats import (
-    Estimate,
-    estimate,
-    independent_difference,
-    paired_difference,
-    verdict,
-)
-from paper.engine.rows import Row, Rows
-
-__all__ = [
-    "COLUMNS",
-    "Compare",
-    "Comparison",
-    "Number",
-    "Pool",
-    "Verdict",
-    "between_trainings",
-    "by_errors",
-    "by_logarithms",
-    "by_networks",
-    "contrasts",
-    "estimated",
-    "independent",
-    "mean_of",
-    "paired",
-    "pool_of",
-    "spread_of",
-    "within_trainings",
-]
+from cascore.stats import Estimate, estimate, independent_difference, paired_difference, verdict
+from paper.engine.rows import Rows
 
 Verdict = Literal["held", "tie", "did not hold"]
 _VERDICTS: dict[str, Verdict] = {"better": "held", "tie": "tie", "worse": "did not hold"}
@@ -63,9 +37,8 @@ class Number:
 
     def text(self, digits: int = 2) -> str:
         """`mean ± deviation`, or the mean alone, with that many digits behind the point."""
-        if math.isnan(self.plus_minus):
-            return f"{self.mean:.{digits}f}"
-        return f"{self.mean:.{digits}f} ± {self.plus_minus:.{digits}f}"
+        error = "" if math.isnan(self.plus_minus) else f" ± {self.plus_minus:.{digits}f}"
+        return f"{self.mean:.{digits}f}{error}"
 
     def ties(self, other: Number) -> bool:
         """Whether the 95 % interval of a difference of means with known errors holds zero."""
@@ -90,8 +63,7 @@ class Comparison:
 
     Attributes:
         where: what else is the same in both, in a few words.
-        lower: the one that is said to be lower.
-        higher: the other.
+        lower, higher: which is said to be which.
         difference: higher less lower, which decides.
         by: what the difference was taken from.
     """
@@ -129,15 +101,13 @@ def paired(where: str, lower: Sequence[float], higher: Sequence[float]) -> Compa
     return Comparison(where, spread_of(lower), spread_of(higher), difference, "pairs")
 
 
-def independent(where: str, lower: Sequence[float], higher: Sequence[float]) -> Comparison:
-    """Means of trainings (Welch). Seeds that both share are ignored, which at worst makes ties."""
-    difference = independent_difference(estimate(higher), estimate(lower))
-    return Comparison(where, spread_of(lower), spread_of(higher), difference, "trainings")
-
-
 def estimated(where: str, lower: Number, higher: Number) -> Comparison:
     """Two numbers with errors over many pictures: common noise, if any, makes more ties."""
     return Comparison(where, lower, higher, _known(higher, lower), "errors")
+
+
+def _known(a: Number, b: Number) -> Estimate:
+    return independent_difference(Estimate(a.mean, a.plus_minus), Estimate(b.mean, b.plus_minus))
 
 
 # --- rows against rows ---------------------------------------------------------------------------
@@ -149,23 +119,23 @@ Compare = Callable[[str, Rows, Rows], list[Comparison]]
 def within_trainings(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
     """Two ways of sampling, on each training by itself, paired by sampling seed."""
     pairs = list(zip(_runs(lower), _runs(higher), strict=True))
-    return [
-        paired(f"{where}, training {training}" if len(pairs) > 1 else where, *pair)
-        for training, pair in enumerate(pairs)
-    ]
+    names = [f"{where}, training {i}" if len(pairs) > 1 else where for i in range(len(pairs))]
+    return [paired(name, *pair) for name, pair in zip(names, pairs, strict=True)]
 
 
 def between_trainings(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
-    """Two ways of training: the means of their networks are the measurements.
+    """Two ways of training (Welch): the means of their networks are the measurements.
 
     With one network of each kind nothing is known of trainings. Then it is the two networks that
-    are compared, paired by sampling seed. One against several is always a tie.
+    are compared, paired by sampling seed. One against several is always a tie. Seeds that both
+    share are ignored, which at worst makes ties.
     """
     runs = _runs(lower), _runs(higher)
     if len(runs[0]) == len(runs[1]) == 1:
         return [paired(f"{where}, one training each", runs[0][0], runs[1][0])]
-    means = [[statistics.fmean(values) for values in side] for side in runs]
-    return [independent(where, *means)]
+    a, b = ([statistics.fmean(values) for values in side] for side in runs)
+    difference = independent_difference(estimate(b), estimate(a))
+    return [Comparison(where, spread_of(a), spread_of(b), difference, "trainings")]
 
 
 def by_networks(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
@@ -179,25 +149,19 @@ def by_errors(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
     return [estimated(where, mean_of(lower), mean_of(higher))]
 
 
-def contrasts(
-    rows: Rows, where: str, lower: Row, higher: Row, by: Compare = by_networks
-) -> list[Comparison]:
-    """What is said to be lower against the other, all else alike.
+def contrasts(rows: Rows, where: str, sides: str, by: Compare = by_networks) -> list[Comparison]:
+    """Rows that are said to be lower against others, all else alike.
 
     Args:
         rows: of all comparisons.
-        where: the columns in which they differ from each other, as `n_σ = {n_sigma}`.
-        lower: tags of the side that is said to be lower.
-        higher: tags of the other.
+        where: the columns in which these differ from each other, as `n_σ = {n_sigma}`.
+        sides: what differs within each, as `outcome: denoised < raw`.
         by: how two sides are compared.
     """
-    sides = rows.where(**lower).named(where), rows.where(**higher).named(where)
-    return [
-        comparison
-        for name in rows.named(where)
-        if name in sides[0] and name in sides[1]
-        for comparison in by(name, sides[0][name], sides[1][name])
-    ]
+    column, *values = re.split(": | < ", sides)
+    lower, higher = (Rows(r for r in rows if str(r[column]) == v).named(where) for v in values)
+    names = [name for name in rows.named(where) if name in lower and name in higher]
+    return [pair for name in names for pair in by(name, lower[name], higher[name])]
 
 
 def _runs(rows: Rows) -> list[list[float]]:
@@ -233,14 +197,7 @@ def by_logarithms(
     where: str, lower: Sequence[float], higher: Sequence[float], pool: Pool
 ) -> Comparison:
     """Two ways of training by the logarithms of their means, which deviate alike for all ways."""
-    a, b = ([math.log(mean) for mean in side] for side in (lower, higher))
-    difference = Estimate(
-        statistics.fmean(b) - statistics.fmean(a),
-        pool.deviation * math.sqrt(1 / len(a) + 1 / len(b)),
-        pool.freedom,
-    )
-    return Comparison(where, pool.number(lower), pool.number(higher), difference, "logarithms")
-
-
-def _known(a: Number, b: Number) -> Estimate:
-    return independent_difference(Estimate(a.mean, a.plus_minus), Estimate(b.mean, b.plus_minus))
+    a, b = (statistics.fmean(map(math.log, side)) for side in (lower, higher))
+    error = pool.deviation * math.sqrt(1 / len(lower) + 1 / len(higher))
+    numbers = pool.number(lower), pool.number(higher)
+    return Comparison(where, *numbers, Estimate(b - a, error, pool.freedom), "logarithms")

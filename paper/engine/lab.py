@@ -25,8 +25,6 @@ from paper.engine.models import Models, Trained
 from paper.engine.rows import Row, Rows
 from paper.engine.store import Line, Store, machine
 
-__all__ = ["BATCH", "OUTCOMES", "Cost", "Draw", "Judge", "Lab", "MissingError", "seeds_of"]
-
 OUTCOMES = ("raw", "denoised")
 BATCH = 250
 """Pictures at a time."""
@@ -216,7 +214,9 @@ class Lab:
         of_seed = {**(more or {}), "sampler": settings, "count": count}
         return Rows(
             {
-                **settings, **tags, "seed": seed,
+                **settings,
+                **tags,
+                "seed": seed,
                 **self.keep(
                     kind,
                     {**of_seed, "first_seed": seed * SEED_APART},

@@ -16,8 +16,6 @@ from cascore.model.loading import Model, load
 from cascore.model.pretrained import shipped_folders
 from cascore.training.checkpoint import checkpoints
 
-__all__ = ["Models", "Precision", "Trained", "training_of"]
-
 Precision = Literal["float32", "bfloat16"]
 
 

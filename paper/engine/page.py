@@ -19,7 +19,6 @@ from paper.engine.rows import Table, csv_text, markdown_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Page", "Study", "write_page", "write_template"]
 
 _TEMPLATES = Path(__file__).parents[1] / "pages"
 _DPI = 130

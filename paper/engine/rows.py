@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
-__all__ = ["Row", "Rows", "Table", "csv_text", "markdown_table", "pivot", "table"]
-
 Row = Mapping[str, Any]
 
 
@@ -41,11 +39,15 @@ class Rows(list[Row]):
 
     def named(self, text: str) -> dict[str, Rows]:
         """Groups by the columns that a text names in braces, as `n_σ = {n_sigma}`, under it."""
-        columns = [name for _, name, _, _ in Formatter().parse(text) if name]
         groups: dict[str, Rows] = {}
-        for rows in self.by(*columns).values():
+        for rows in self.by(*fields(text)).values():
             groups.setdefault(text.format_map(rows[0]), Rows()).extend(rows)
         return groups
+
+
+def fields(text: str) -> list[str]:
+    """The columns that a text names in braces."""
+    return [name for _, name, _, _ in Formatter().parse(text) if name]
 
 
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]

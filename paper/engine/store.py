@@ -20,8 +20,6 @@ from cascore.experiment.settings import Experiment
 from cascore.files import replaced_file
 from cascore.plain import from_plain, parse_json, to_plain
 
-__all__ = ["Line", "Store", "machine"]
-
 Line = Mapping[str, Any]
 
 

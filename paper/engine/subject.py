@@ -1,6 +1,7 @@
-"""What most studies have some of: a network, and how its samples are measured."""
+"""What most studies have: networks with how their samples are measured, and what came of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from cascore.experiment.settings import Experiment
@@ -10,9 +11,10 @@ from paper.engine.lab import Lab
 from paper.engine.models import Precision, training_of
 from paper.engine.rows import Rows
 
-__all__ = ["OBJECTIVES", "Subject"]
-
 OBJECTIVES = ("plain", "adversarial")
+TINY: Mapping[str, Any] = {"steps": 2, "precision": "float32", "extractors": ("digits", "pixels")}
+"""A trial of the program: nothing is learned in two steps."""
+PAPER: Mapping[str, Any] = {"precision": "float32", "extractors": ("inception",), "count": 10_000}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +42,36 @@ class Subject:
         preset = self.preset + "-adversarial" * (objective == "adversarial")
         return training_of(preset, steps=self.steps, seed=training, precision=self.precision)
 
+    @property
+    def data(self) -> str:
+        """The data set by name."""
+        return self.experiment().data.name
+
     def distances(
         self, lab: Lab, chain: Chain, objective: str = "plain", training: int = 0, **tags: Any
     ) -> Rows:
         """The rows of a chain, `objective` among their tags."""
-        return lab.distances(
-            self.experiment(objective, training),
-            chain,
-            seeds=range(self.seeds),
-            count=self.count,
-            extractors=self.extractors,
-            objective=objective,
-            **tags,
-        )
+        experiment, of = self.experiment(objective, training), {"objective": objective, **tags}
+        how: dict[str, Any] = {"count": self.count, "extractors": self.extractors}
+        return lab.distances(experiment, chain, seeds=range(self.seeds), **how, **of)
 
     def floors(self, lab: Lab) -> dict[str, Number]:
         """What as many real images score, by extractor."""
-        data = self.experiment().data.name
-        return lab.floors(data, count=self.count, extractors=self.extractors)
+        return lab.floors(self.data, count=self.count, extractors=self.extractors)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of it.
+
+    Attributes:
+        rows: of all that is reported.
+        floors: what real images have, by extractor or by what the study says.
+        sheets: of samples, with `label`, `title` and `png`.
+        tried: on the validation seed, to choose by.
+    """
+
+    rows: Rows
+    floors: Mapping[str, Any] = field(default_factory=dict)
+    sheets: Rows = field(default_factory=Rows)
+    tried: Rows = field(default_factory=Rows)
