@@ -145,6 +145,7 @@ def claims(found: Measured, scale: Sequence[Group]) -> list[Claim]:
 def page(found: Measured, scale: Sequence[Group]) -> Page:
     """Modes covered and divergences, honest and as published, of each data set."""
     parts, pictures, tables = [], {}, {}
+    order = ("objective", "scheme", "outcome", "seed")
     for group in scale:
         name, real = group.preset, found.floors[group.preset]
         of, rows = _coverage(real["counts"]), found.rows.where(preset=name)
@@ -167,7 +168,7 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
         )
         pictures[f"{name}-samples"] = partial(sheets, found.sheets.where(preset=name))
         tables[name] = table(
-            [{**row, **asdict(_coverage(row["counts"]))} for row in rows],
+            [{**row, **asdict(_coverage(row["counts"]))} for (row,) in rows.by(*order).values()],
             "objective sampler=scheme nfe outcome block=seed count covered kl kl_error"
             " kl_of_even_draws=kl_floor",
         )

@@ -120,7 +120,7 @@ def dots(
     names, panels, shifts = list(rows.named(row)), rows.named(panel), rows.levels(shift)
     figure, axes = new_figure(len(panels), height=1.5 + 0.32 * len(names))
     for at, (title, group) in zip(axes, panels.items(), strict=True):
-        for band in (bands[key] for key in map(group[0].get, fields(panel)) if key in bands):
+        for band in (bands[k] for k in (group[0][f] for f in fields(panel)) if k in bands):
             at.axvspan(*band.band, color=GREY, alpha=0.2, linewidth=0, label="real images")
         if line is not None:
             at.axvline(line[0], color=_INK, linestyle="--", linewidth=1, label=line[1])

@@ -255,7 +255,7 @@ class Lab:
         def enough(result: Mapping[str, Any]) -> bool:
             return all(name in result["distances"] for name in extractors)
 
-        judge = partial(self._distances, experiment.data.name, extractors)
+        judge = partial(self.frechet, experiment.data.name, extractors)
         of_seeds = self.draws(experiment, chain, judge, kind=kind, enough=enough, **settings)
         rows = Rows()
         for row, extractor, outcome in product(of_seeds, extractors, OUTCOMES):
@@ -266,9 +266,10 @@ class Lab:
             rows.append({**rest, "extractor": extractor, "outcome": outcome, **number})
         return rows
 
-    def _distances(
+    def frechet(
         self, data: str, extractors: Sequence[str], samples: Samples
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """The `distances` of both outcomes with their errors by extractor, and provenance."""
         distances: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in extractors}
         reals = {name: self._real(data, name) for name in extractors}
         for (name, real), outcome in product(reals.items(), OUTCOMES):
