@@ -226,7 +226,7 @@ def test_points_are_refused_before_a_folder_is_made(tmp_path):
         data=Data(name="swiss-roll"),
         network=Network(kind="mlp", width=8, multipliers=(1,), attention=(False,)),
     )
-    with pytest.raises(InputError, match="evaluate_every is for images"):
+    with pytest.raises(InputError, match="evaluate-every is for images"):
         go(points, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

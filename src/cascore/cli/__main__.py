@@ -22,8 +22,6 @@ from cascore.cli.tune import Tune
 from cascore.cli.verify import Verify
 from cascore.errors import InputError
 
-__all__ = ["main", "parse"]
-
 COMMANDS: dict[str, type[Command]] = {
     "quickstart": Quickstart,
     "train": Train,

@@ -17,19 +17,6 @@ from cascore.errors import InputError
 from cascore.experiment.presets import SAMPLERS, require_fitting
 from cascore.experiment.settings import Sampler
 
-__all__ = [
-    "Command",
-    "Device",
-    "ModelName",
-    "chosen_sampler",
-    "duration",
-    "nearest",
-    "parsed",
-    "plain_console",
-    "result_table",
-    "table_console",
-]
-
 _Kind = TypeVar("_Kind")
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ModelName = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from cascore.evaluation.compare import Row
 
-__all__ = ["Compare"]
-
 if TYPE_CHECKING:
     NumberName = str
 else:

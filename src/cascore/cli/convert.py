@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 else:
     NetworkName = Literal[tuple(PUBLISHED)]
 
-__all__ = ["Convert"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
@@ -92,16 +90,12 @@ class Convert:
                 f"name the network of {self.source} with --network: one of {', '.join(PUBLISHED)}"
             )
         experiment, (channels, height, _) = PUBLISHED[self.network]
-        data, schedule = experiment.data, experiment.schedule
+        ends = {"first": self.first, "last": self.last, "levels": self.levels}
+        given = {name: value for name, value in ends.items() if value is not None}
         experiment = replace(
             experiment,
-            data=replace(data, name=data.name if self.data is None else self.data),
-            schedule=replace(
-                schedule,
-                first=schedule.first if self.first is None else self.first,
-                last=schedule.last if self.last is None else self.last,
-                levels=schedule.levels if self.levels is None else self.levels,
-            ),
+            data=replace(experiment.data, name=self.data or experiment.data.name),
+            schedule=replace(experiment.schedule, **given),  # type: ignore[arg-type]
         )
         side = height if self.size is None else self.size
         if side < 1:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from cascore.data import ImageSet
     from cascore.data.diameter import Diameter
 
-__all__ = ["DataSets"]
-
 SHOWN = 100  # images on a sheet
 WIDE = 1200  # pixels of a sheet, about
 LAST = 0.01  # sigma_L of the paper
@@ -165,7 +163,7 @@ def _numbers(train: "ImageSet", test: "ImageSet", diameter: "Diameter | None") -
     numbers: dict[str, object] = {
         "name": train.name,
         "shape": list(train.shape),
-        "dimension": _dimension(train),
+        "dimension": math.prod(train.shape),
         "classes": list(train.classes) if len(train.classes) <= 100 else len(train.classes),
         "record": asdict(train.record),
         "splits": {
@@ -194,15 +192,10 @@ def _per_class(part: "ImageSet") -> object:
     return {"fewest": int(counts.min()), "most": int(counts.max())}
 
 
-def _dimension(images: "ImageSet") -> int:
-    channels, height, width = images.shape
-    return channels * height * width
-
-
 def _level_count(images: "ImageSet", sigma_1: float) -> int | None:
     from cascore.schedule import level_count
 
-    return level_count(_dimension(images), sigma_1, LAST) if sigma_1 > LAST else None
+    return level_count(math.prod(images.shape), sigma_1, LAST) if sigma_1 > LAST else None
 
 
 def _levels(images: "ImageSet", diameter: "Diameter") -> Iterator[str]:
@@ -220,7 +213,7 @@ def _levels(images: "ImageSet", diameter: "Diameter") -> Iterator[str]:
     for sigma_1 in dict.fromkeys(math.ceil(10 * each) / 10 for each in (low, high)):
         if (count := _level_count(images, sigma_1)) is not None:
             yield (
-                f"levels by Technique 2 from {sigma_1:.1f} to {LAST:g} in {_dimension(images)}"
+                f"levels by Technique 2 from {sigma_1:.1f} to {LAST:g} in {math.prod(images.shape)}"
                 f" dimensions: {count}"
             )
             yield f"  --schedule.first {sigma_1:.1f} --schedule.levels {count}"

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from cascore.evaluation.evaluate import EvaluationSettings
 
-__all__ = ["Evaluate"]
-
 if TYPE_CHECKING:
     MetricName = str
 else:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from cascore.model.loading import Model
 
-__all__ = ["Info"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Info:

@@ -8,8 +8,6 @@ from cascore.cli.common import Device, duration
 from cascore.experiment.presets import PRESETS, SAMPLERS, SHAPES
 from cascore.experiment.settings import Experiment
 
-__all__ = ["Presets"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Presets:

@@ -6,8 +6,6 @@ from pathlib import Path
 from cascore.cli.common import Device, plain_console
 from cascore.progress import Display
 
-__all__ = ["Quickstart"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Quickstart:

@@ -11,8 +11,6 @@ from cascore.errors import InputError
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
-__all__ = ["MakeReference"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class MakeReference:

@@ -14,8 +14,6 @@ from cascore.progress import Display
 if TYPE_CHECKING:
     from cascore.reproduce.workshop import Workshop
 
-__all__ = ["EVERYTHING", "Reproduce", "reproduce_everything"]
-
 EVERYTHING = "all"
 """In place of a study's name."""
 

@@ -12,8 +12,6 @@ from cascore.experiment.settings import Sampler
 from cascore.model.pretrained import find_model, place_for, spoken_name
 from cascore.progress import Display
 
-__all__ = ["Sample"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:

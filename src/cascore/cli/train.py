@@ -22,8 +22,6 @@ from cascore.progress import Display
 if TYPE_CHECKING:
     from cascore.data import ImageSet, PointSet
 
-__all__ = ["Train", "parse_train"]
-
 STAND_INS = 256  # random images in the place of data that are not here
 MINUTES = 30.0
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from cascore.model.advice import Choice
     from cascore.model.loading import Model
 
-__all__ = ["Tune", "outcome"]
-
 _POINTS, _ROUNDS = 7, 3
 
 
@@ -74,6 +72,7 @@ class Tune:
             default_candidate,
             frechet_objective,
             largest_kappa,
+            tuning_chart,
         )
         from cascore.experiment import build
         from cascore.experiment.outputs import file_name, require_new, write_record
@@ -146,13 +145,18 @@ class Tune:
         title = f"{name}, step {model.step}, {calls} network calls"
         with replaced_folder(folder) as temporary:
             write_record(temporary / "tuning.json", record)
-            drawn = _draw(found, temporary / "curve.png", title, reference)
+            no_picture = ""
+            try:
+                floor = reference.floors[reference.split]
+                tuning_chart(found, temporary / "curve.png", title=title, floor=floor)
+            except MissingExtraError as error:  # a picture is a help and no need
+                no_picture = f"no picture: {error}"
         advice = (folder if is_shipped(path) else path) / ADVICE
         write_choice(advice, calls, _choice(found, extractor, model, calls=calls))
         for line in outcome(found, name=name, calls=calls):
             display.say(line)
-        if not drawn:
-            display.say("no picture: it needs matplotlib; pip install 'cascore[report]'")
+        if no_picture:
+            display.say(no_picture)
         display.say(f"{advice}, record and picture in {folder}")
         plain_console().print(folder)
         return 0
@@ -194,17 +198,6 @@ def _answer(found: "Found") -> dict[str, object]:
         "gain": asdict(found.difference),
         "choice": asdict(found.choice),
     }
-
-
-def _draw(found: "Found", path: Path, title: str, reference: "Reference") -> bool:
-    """Whether there is a picture: it is a help and no need."""
-    from cascore.evaluation.tune import tuning_chart
-
-    try:
-        tuning_chart(found, path, title=title, floor=reference.floors[reference.split])
-    except MissingExtraError:
-        return False
-    return True
 
 
 def _choice(found: "Found", extractor: str, model: "Model", *, calls: int) -> "Choice":

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from cascore.evaluation.verify import Verified
 
-__all__ = ["Verify"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:

@@ -57,24 +57,6 @@ from cascore.training import (
     train,
 )
 
-__all__ = [
-    "build_batches",
-    "build_denoiser",
-    "build_discriminator",
-    "build_gan",
-    "build_state",
-    "chain_sigmas",
-    "data_shape",
-    "draw",
-    "load_data",
-    "recorded",
-    "resolved",
-    "select_device",
-    "training_loop",
-    "training_sigmas",
-    "use_threads",
-]
-
 _CALLS = 12  # of a chain, where neither calls nor levels are given; of als its levels
 _SPACINGS = {
     "geometric": geometric_sigmas,

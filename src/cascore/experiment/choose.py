@@ -18,16 +18,6 @@ from cascore.experiment.cost import measured_step, step_cost, training_speed
 from cascore.experiment.settings import Data, Experiment, Network, Schedule, Train
 from cascore.schedule import level_count
 
-__all__ = [
-    "LARGEST_WORK",
-    "LEAST_STEPS",
-    "Choice",
-    "choose_experiment",
-    "choose_levels",
-    "choose_network",
-    "with_given",
-]
-
 LAST = 0.01
 BATCH_SIZE = 64
 SMALL = 40  # pixels; larger images get one resolution more

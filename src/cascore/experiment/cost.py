@@ -21,8 +21,6 @@ from cascore.experiment import build
 from cascore.experiment.settings import Adversarial, Experiment, Network
 from cascore.training import Workers
 
-__all__ = ["Cost", "measured_step", "step_cost", "training_speed"]
-
 _BACKWARD = 2  # a backward pass has about twice the operations of the forward pass
 _TRIALS = 3
 _TRIAL_STEPS = 6

@@ -13,8 +13,6 @@ from cascore.experiment.settings import Sampler, Schedule
 from cascore.noise import KeyedNoise
 from cascore.sampling import Callback, Samples, initial_noise
 
-__all__ = ["Frame", "chain_frames", "generate", "seeds_from"]
-
 
 @dataclass(frozen=True)
 class Frame:

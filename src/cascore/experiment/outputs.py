@@ -17,8 +17,6 @@ from cascore.pixels import save_png, sheet, to_uint8
 from cascore.plain import write_json
 from cascore.sampling import Samples
 
-__all__ = ["file_name", "require_new", "software", "write_record", "write_samples"]
-
 SHEET = 256  # pictures on a sheet at most
 
 

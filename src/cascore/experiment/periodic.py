@@ -24,8 +24,6 @@ from cascore.plain import parse_json, write_json
 from cascore.stats import independent_difference, verdict
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
-__all__ = ["EVALUATIONS", "FIRST_SEED", "Measure", "PeriodicEvaluation", "cut_evaluations"]
-
 EVALUATIONS = "evaluations.jsonl"
 FIRST_SEED = 2**62
 """Seed of the first sample that chooses a checkpoint; other evaluations count from 0."""

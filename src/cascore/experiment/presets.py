@@ -20,16 +20,6 @@ from cascore.experiment.settings import (
     Train,
 )
 
-__all__ = [
-    "FOLDER",
-    "PRESETS",
-    "PUBLISHED",
-    "SAMPLERS",
-    "SHAPES",
-    "describe_preset",
-    "require_fitting",
-]
-
 # --- networks ------------------------------------------------------------------------------------
 
 _NCSNV2 = Network(kind="ncsnv2", width=128, multipliers=(1, 2, 2, 2))

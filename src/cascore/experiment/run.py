@@ -35,8 +35,6 @@ from cascore.training.checkpoint import (
     save_checkpoint,
 )
 
-__all__ = ["freed", "training_run"]
-
 ALONE = Workers()
 _METRICS = "metrics.jsonl"
 
@@ -51,7 +49,7 @@ def training_run(
     notify: Callable[[str], None] = lambda message: None,
     measure: Measure | None = None,
 ) -> Iterator[Metrics]:
-    """Train, saving on the way; a folder that holds the same experiment is continued.
+    """Prepare a run's folder or go on with it; then train, saving on the way, as it is iterated.
 
     Args:
         experiment: resolved settings.
@@ -62,8 +60,8 @@ def training_run(
         notify: told in words what a person should know (resumed from where, what differs).
         measure: measures a checkpoint where `train.evaluate_every` asks for that.
 
-    Yields:
-        The metrics of each step.
+    Returns:
+        An iterator that trains a step each time, and gives its metrics.
 
     Raises:
         InputError: settings that cannot be, another experiment in the folder, a broken checkpoint,
@@ -71,7 +69,7 @@ def training_run(
     """
     data = build.load_data(experiment.data, "train")
     if experiment.train.evaluate_every and not isinstance(data, ImageSet):
-        raise InputError("train.evaluate_every is for images; these data are points")
+        raise InputError("--train.evaluate-every is for images; these data are points")
     evaluation = PeriodicEvaluation(experiment.train, folder, measure)
     shape = build.data_shape(data)
     state = build.build_state(experiment, shape, device=device)
@@ -89,10 +87,14 @@ def training_run(
     if lead:
         _cut_metrics(folder / _METRICS, state.step)
         cut_evaluations(folder, state.step)
+    saved = _saved(steps, state, experiment, folder, workers, should_stop, notify, evaluation)
+    return _with_advice(saved, folder)
+
+
+def _with_advice(metrics: Iterator[Metrics], folder: Path) -> Iterator[Metrics]:
+    """Say which checkpoint is good where training diverges."""
     try:
-        yield from _saved(
-            steps, state, experiment, folder, workers, should_stop, notify, evaluation
-        )
+        yield from metrics
     except TrainingDivergedError as error:
         saved = checkpoints(folder / CHECKPOINTS)
         last = f"the last good checkpoint is {saved[-1].folder}" if saved else "nothing was saved"

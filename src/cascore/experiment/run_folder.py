@@ -10,19 +10,6 @@ from cascore.measurement import Selection
 from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
-__all__ = [
-    "BEST",
-    "CHECKPOINTS",
-    "DATA",
-    "EXPERIMENT",
-    "SELECTION",
-    "find_checkpoint",
-    "is_run",
-    "read_data",
-    "read_experiment",
-    "read_selection",
-]
-
 EXPERIMENT, DATA = "experiment.json", "data.json"
 CHECKPOINTS, BEST = "checkpoints", "best"
 """Folders within a run: of its checkpoints, and of the one that an evaluation chose."""

@@ -8,19 +8,6 @@ from typing import Any, Literal
 from cascore.errors import InputError
 from cascore.preprocessing import FolderOptions
 
-__all__ = [
-    "Adversarial",
-    "Chain",
-    "Data",
-    "Experiment",
-    "Network",
-    "Sampler",
-    "Schedule",
-    "Spacing",
-    "Train",
-]
-
-
 Spacing = Literal["geometric", "karras", "centred"]
 """How the levels of a chain are spaced."""
 
