@@ -45,10 +45,8 @@ def test_the_ten_lines_of_the_readme(tmp_path, monkeypatch, capsys):
     assert (samples.denoised.shape, samples.raw.shape, samples.nfe) == ((4, 1, 28, 28),) * 2 + (3,)
     with Image.open("clothes.png") as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "L", (62, 62))
-    x = model.sigmas[0].float() * torch.randn(2, *model.shape)
-    again = cascore.consistent_annealed(
-        model.denoiser, x, model.sigmas[::40], kappa=2, noise=cascore.KeyedNoise([0, 1])
-    )
+    x = cascore.initial_noise((2, *model.shape), float(model.sigmas[0]))
+    again = cascore.consistent_annealed(model.denoiser, x, model.sigmas[::40], kappa=2)
     assert again.denoised.shape == (2, 1, 28, 28)
     assert capsys.readouterr() == ("", "")  # a library prints nothing where nobody watches
 

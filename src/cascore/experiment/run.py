@@ -24,7 +24,7 @@ from cascore.experiment.run_folder import (
 from cascore.experiment.settings import Experiment, Train
 from cascore.files import write_text
 from cascore.measurement import Measurement
-from cascore.plain import write_json
+from cascore.plain import parse_json, write_json
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
     checkpoint_record,
@@ -245,11 +245,11 @@ def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:
 def _cut_metrics(path: Path, step: int) -> None:
     """Drop the lines after the checkpoint, and one that a killed process left unfinished."""
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            if json.loads(line)["step"] > step:
+            if parse_json(line, str(path))["step"] > step:
                 break
-        except (ValueError, KeyError, TypeError):
+        except (InputError, LookupError, TypeError):
             break
-        kept.append(line + "\n")
+        kept.append(f"{line.decode()}\n")
     write_text(path, "".join(kept))
