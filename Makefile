@@ -17,10 +17,6 @@ quickstart: $(STAMP)
 paper: $(STAMP)
 	$(BIN)/python -m paper all
 
-# Redraws the pages of docs/results; what has no record yet is measured first.
-paper: $(STAMP)
-	$(BIN)/python -m paper all
-
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
