@@ -48,7 +48,7 @@ def again(records):
 def test_a_run_is_found_again_to_the_bit_though_it_has_gone_on(trained):
     records = ask(trained, count=30, checkpoint="1", metrics=TWO).measurements
     found = again(records)
-    assert [each.found for each in found] == ["equal"] * 8
+    assert [each.outcome for each in found] == ["equal"] * 8
     assert [each.measurement for each in found] == records
     assert all(each.holds and each.changes == () for each in found)
     assert records[0].model.step == 1
@@ -65,7 +65,7 @@ def test_each_number_stands_for_itself_and_costs_one_sampling(trained, monkeypat
 
     some = [records[-1], records[0]]  # of pixels, and of features
     found = verify(some, root=None, device=CPU, display=Counts(Console(quiet=True)))
-    assert [each.found for each in found] == ["equal", "equal"]
+    assert [each.outcome for each in found] == ["equal", "equal"]
     assert [each.measurement.metric for each in found] == ["memorisation", "frechet"]
     assert calls == [("sampling", 4 * 30)]
 
@@ -76,7 +76,7 @@ def test_another_value_is_told_from_rounding_by_the_error(trained):
     far = replace(record, value=record.value + 1.1 * record.error)
     unknown = replace(record, value=record.value * (1 + 2e-4), error=None)
     rounded = replace(record, value=record.value * (1 + 5e-5), error=None)
-    assert [each.found for each in again([near, far, unknown, rounded])] == [
+    assert [each.outcome for each in again([near, far, unknown, rounded])] == [
         "within uncertainty", "different", "different", "within uncertainty",
     ]  # fmt: skip
     assert [each.holds for each in again([near, far])] == [True, False]
@@ -90,7 +90,7 @@ def test_what_moves_by_rounding_is_told_and_does_not_decide(trained):
         images=replace(record.images, digest="00" * 32),
     )
     (found,) = again([older])
-    assert found.found == "equal"
+    assert found.outcome == "equal"
     assert f"torch was 1.0, is {torch.__version__}" in found.changes
     assert any(each.startswith("pixels of the samples was 000000000000") for each in found.changes)
 
@@ -104,7 +104,7 @@ def test_other_weights_are_found_before_anything_is_computed(trained, monkeypatc
     save_file(tensors, path)
     monkeypatch.setattr("cascore.evaluation.verify.evaluate", None)
     for each in again(records):
-        assert each.found == "not computed"
+        assert each.outcome == "not computed"
         assert not each.holds
         assert f"were {records[0].model.digest[:12]} at step 2" in each.changes[0]
     shutil.rmtree(path.parent)
@@ -121,7 +121,7 @@ def test_other_data_or_another_extractor_are_another_number(trained):
         (other_eyes, "the extractor digits was 000000000000, is "),
     ):
         (found,) = again([other])
-        assert found.found == "different"
+        assert found.outcome == "different"
         assert found.value == record.value
         assert found.changes[0].startswith(told)
 
@@ -129,10 +129,10 @@ def test_other_data_or_another_extractor_are_another_number(trained):
 def test_a_folder_that_changed_is_told(tmp_path):
     folder = write_images(load_images("digits", "test").images[:40], tmp_path / "a")
     record = ask(folder, data="digits", metrics=("frechet",)).measurements[0]
-    assert again([record])[0].found == "equal"
+    assert again([record])[0].outcome == "equal"
     shutil.copy(folder / "0000.png", folder / "0001.png")
     (found,) = again([record])
-    assert found.found == "different"
+    assert found.outcome == "different"
     assert found.changes[0].startswith(f"the images of {folder} was {record.images.digest[:12]}")
     (folder / "0001.png").unlink()
     assert again([record])[0].changes[1] == f"their count in {folder} was 40, is 39"
@@ -145,7 +145,7 @@ def test_settings_come_back_as_they_were(tmp_path):
     for data in ("digits", f"folder:{folder}"):
         record = ask(folder, data=data, folders=options, metrics=("frechet",)).measurements[0]
         assert settings_of_measurement(record).folders == options
-        assert again([record])[0].found == "equal"
+        assert again([record])[0].outcome == "equal"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_every_sampler_comes_back(trained, tmp_path, sampler):
     schedule = read_experiment(trained).schedule
     assert build.resolved(found, schedule) == build.resolved(sampler, schedule)
     assert settings_of_measurement(record).batch_size == 3
-    assert again([record])[0].found == "equal"
+    assert again([record])[0].outcome == "equal"
 
 
 def test_a_record_of_a_later_cascore_is_told(trained):

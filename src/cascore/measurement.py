@@ -54,7 +54,7 @@ class Metric:
     """A number that an evaluation may hold.
 
     Attributes:
-        asked: What `--metrics` calls it; one name may stand for several numbers.
+        group: What `--metrics` calls it; one name may stand for several numbers.
         label: What a person reads.
         better: None for a number that is best neither high nor low.
         needs: A real set's features or their moments; images of a real set; training and held-out
@@ -63,7 +63,7 @@ class Metric:
         unit: What is printed is the value times this.
     """
 
-    asked: str
+    group: str
     label: str
     better: Better | None
     needs: Literal["moments", "images", "splits", "classifier", "inception"]
@@ -86,7 +86,7 @@ METRICS: Mapping[str, Metric] = {
 }
 """Every number by its name in records."""
 
-METRIC_NAMES = tuple(dict.fromkeys(metric.asked for metric in METRICS.values()))
+METRIC_NAMES = tuple(dict.fromkeys(metric.group for metric in METRICS.values()))
 """What can be asked for."""
 
 

@@ -75,8 +75,8 @@ def run_quickstart(
         display.say("trained and judged before; delete the folder to start afresh")
         return page
     seconds, model = time.monotonic() - started, load(folder, device=device)
-    asked = EvaluationSettings(path=folder, count=count)
-    reference = reference_for(asked, model, device=device)
+    evaluation = EvaluationSettings(path=folder, count=count)
+    reference = reference_for(evaluation, model, device=device)
     assert reference.floors  # computed now, so that the first sampler's time is its own
     rows = [
         _row(model, folder, sampler, reference, device=device, display=display)
@@ -162,23 +162,23 @@ def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
     if best.at_floor:
         first = "The closest samples cannot be told from real digits:"
     if distance > _FAR * floor.mean:
-        told = "Every sampler is far from real digits, so none of them is called better."
-        return f"{first} {score}.", told
+        claim = "Every sampler is far from real digits, so none of them is called better."
+        return f"{first} {score}.", claim
     clauses, causes = [], []
     for other in numbers[:-1]:
-        found = verdict(independent_difference(last.estimate, other.estimate))
-        found = "tie" if last.at_floor and other.at_floor else found
+        result = verdict(independent_difference(last.estimate, other.estimate))
+        result = "tie" if last.at_floor and other.at_floor else result
         words = {"better": "comes closer than", "worse": "stays farther than", "tie": "ties with"}
-        clauses.append(f"{words[found]} {_words(other)}")
+        clauses.append(f"{words[result]} {_words(other)}")
         a, b = (number.sampler.settings for number in (last, other) if number.sampler)
-        if found != "tie" and a["method"] == b["method"]:
+        if result != "tie" and a["method"] == b["method"]:
             keys = {"order": "order", "spacing": "levels", "kappa": "kappa"}
             differ = [word for key, word in keys.items() if a.get(key) != b.get(key)]
             causes.append(f"From the latter it differs in {', '.join(differ)}, not in algorithm.")
     if not clauses:
         return f"{first} {score}.", ""
-    told = f"{_words(last).capitalize()} {' and '.join(clauses)}."
-    return f"{first} {score}.", " ".join([told, *causes])
+    claim = f"{_words(last).capitalize()} {' and '.join(clauses)}."
+    return f"{first} {score}.", " ".join([claim, *causes])
 
 
 def _words(number: Measurement) -> str:

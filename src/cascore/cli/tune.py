@@ -18,7 +18,7 @@ from cascore.progress import Display
 if TYPE_CHECKING:
     from cascore.evaluation.evaluate import EvaluationSettings
     from cascore.evaluation.reference import Reference
-    from cascore.evaluation.search import Candidate, Found
+    from cascore.evaluation.search import Candidate, SearchResult
     from cascore.model.advice import Choice
     from cascore.model.loading import Model
 
@@ -186,7 +186,7 @@ def _provenance(
     }
 
 
-def _answer(found: "Found") -> dict[str, object]:
+def _answer(found: "SearchResult") -> dict[str, object]:
     return {
         "curve": [
             {**asdict(each), "values": values, "over_default": asdict(found.against_default(each))}
@@ -200,7 +200,7 @@ def _answer(found: "Found") -> dict[str, object]:
     }
 
 
-def _choice(found: "Found", extractor: str, model: "Model", *, calls: int) -> "Choice":
+def _choice(found: "SearchResult", extractor: str, model: "Model", *, calls: int) -> "Choice":
     from cascore.evaluation.tune import sampler_of
     from cascore.experiment import build
     from cascore.model.advice import Choice
@@ -219,7 +219,7 @@ def _choice(found: "Found", extractor: str, model: "Model", *, calls: int) -> "C
     )
 
 
-def outcome(found: "Found", *, name: str, calls: int) -> list[str]:
+def outcome(found: "SearchResult", *, name: str, calls: int) -> list[str]:
     """What was found, what it gains, and what to type to have it of the model of that name."""
     means = {each: statistics.fmean(values) for each, values in found.fresh.items()}
     untuned, gain = means[found.default], found.difference

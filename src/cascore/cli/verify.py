@@ -58,8 +58,8 @@ def _table(rows: "list[Verified]") -> "Table":
         table.add_row(
             f"{record.label}{split}, {record.images.form}",
             _number(record.value),
-            "" if row.found == "not computed" else _number(row.value),
-            row.found,
+            "" if row.outcome == "not computed" else _number(row.value),
+            row.outcome,
         )
     return table
 

@@ -76,13 +76,13 @@ def find_rows(paths: Sequence[Path], *, metric: str, form: str, split: str | Non
     for path in paths:
         here = []
         for file in _files(path):
-            wanted = [
+            of_metric = [
                 measurement
                 for measurement in read_measurements(file)
                 if measurement.metric == metric
                 and (form == "both" or measurement.images.form in (form, "images"))
             ]
-            here += [(file, measurement) for measurement in _of_split(wanted, split)]
+            here += [(file, measurement) for measurement in _of_split(of_metric, split)]
         if not here:
             what = f"{metric} of {'images' if form == 'both' else f'{form} samples'}"
             where = "" if split is None else f" against the split {split}"
@@ -327,10 +327,10 @@ def dot_chart(
         low, high = floor.band
         axes.axvspan(max(0.0, low), high, color=_BAND, linewidth=0, label="real images")
         figure.legend(loc="outside lower right", frameon=False, fontsize=8.5, labelcolor=_SOFT)
-    for place, (_, number, colour) in enumerate(dots):
+    for height, (_, number, colour) in enumerate(dots):
         bar = [0.0 if math.isnan(number.error) else number.error]
         axes.errorbar(
-            [number.mean], [place], xerr=bar, fmt="o", color=colour, capsize=3.5, elinewidth=1.6
+            [number.mean], [height], xerr=bar, fmt="o", color=colour, capsize=3.5, elinewidth=1.6
         )
     axes.set_yticks(range(len(dots)), labels=[label for label, _, _ in dots])
     axes.set_ylim(len(dots) - 0.5, -0.5)

@@ -129,7 +129,9 @@ def evaluate(
         model = load(settings.path, device=device, checkpoint=settings.checkpoint)
     source = _files(settings) if model is None else model
     reference = reference or reference_for(settings, source, device=device)
-    asked, notices = usable_metrics(settings.metrics, reference, as_published=settings.as_published)
+    usable, notices = usable_metrics(
+        settings.metrics, reference, as_published=settings.as_published
+    )
     made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
     if isinstance(source, ImageSet):
         parts = [_of_files(settings, source)]
@@ -157,7 +159,7 @@ def evaluate(
             command=command,
             **made,
         )
-        measurements += measured(asked, blank, images, reference)
+        measurements += measured(usable, blank, images, reference)
     if not settings.as_published:
         measurements = [m for m in measurements if m.metric != "modes-kl-as-published"]
     return Evaluation(measurements, notices, {facts.form: images for facts, images in parts})

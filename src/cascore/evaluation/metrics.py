@@ -29,7 +29,7 @@ __all__ = ["COUNTED", "TOTAL", "measured", "mode_labels", "usable_metrics"]
 COUNTED, TOTAL = 25_000, 26_000
 """Of the authors' program: images that it counts (twice each), and what it divides by."""
 _PARTS_OF_SCORE, _SEED = 10, 0
-_BY_NAME = {metric.asked: metric for metric in METRICS.values()}
+_BY_NAME = {metric.group: metric for metric in METRICS.values()}
 
 
 def usable_metrics(
@@ -46,18 +46,18 @@ def usable_metrics(
     default = ["frechet", "kernel", "precision-recall", "memorisation"]
     if reference.classifier is not None and any(s.shape[0] == 3 for s in reference.sets.values()):
         default.append("modes")
-    wanted = default if names is None else names
-    lacks = {name: _lack(_BY_NAME[name], reference) for name in METRIC_NAMES if name in wanted}
-    asked = [name for name, lack in lacks.items() if lack is None]
+    names = default if names is None else names
+    lacks = {name: _lack(_BY_NAME[name], reference) for name in METRIC_NAMES if name in names}
+    usable = [name for name, lack in lacks.items() if lack is None]
     notices = [f"{name} left out: {lack}" for name, lack in lacks.items() if lack is not None]
-    if as_published and "modes" not in asked:
+    if as_published and "modes" not in usable:
         raise InputError(
             "as published is the divergence of modes, which is not measured here; it is of stacked"
             " digits, or of a data set with a classifier and --metrics modes"
         )
-    if not asked:
+    if not usable:
         raise InputError(f"nothing can be measured: {'; '.join(notices)}")
-    return asked, notices
+    return usable, notices
 
 
 def _lack(metric: Metric, reference: Reference) -> str | None:
@@ -81,11 +81,11 @@ def _lack(metric: Metric, reference: Reference) -> str | None:
 
 
 def measured(
-    asked: Sequence[str], blank: Measurement, images: Tensor, reference: Reference
+    usable: Sequence[str], blank: Measurement, images: Tensor, reference: Reference
 ) -> Iterator[Measurement]:
     """The numbers of uint8 images [count, C, H, W]; `blank` is what they all share."""
     seen: Tensor | None = None
-    for name in asked:
+    for name in usable:
         if _BY_NAME[name].needs in ("splits", "classifier"):
             yield from _MEASURES[name](blank, images, reference)
         else:
@@ -199,4 +199,4 @@ _MEASURES: Mapping[str, _Measure] = {
     "memorisation": _memorisation,
     "inception-score": _inception_score,
 }
-"""By what is asked; given pixels where METRICS says that splits or a classifier are needed."""
+"""By group of METRICS; given pixels where METRICS says that splits or a classifier are needed."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from cascore.errors import InputError
 from cascore.stats import Estimate, paired_difference, verdict
 
-__all__ = ["Candidate", "Found", "Objective", "search"]
+__all__ = ["Candidate", "Objective", "SearchResult", "search"]
 
 
 @dataclass(frozen=True, order=True)
@@ -35,7 +35,7 @@ _Curve = Mapping[Candidate, tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """What a search measured and chose.
 
     Attributes:
@@ -69,7 +69,7 @@ def search(
     rounds: int = 3,
     blocks: int = 4,
     watch: Callable[[Candidate, Sequence[float]], None] = lambda candidate, values: None,
-) -> Found:
+) -> SearchResult:
     """Choose order and kappa.
 
     Args:
@@ -120,7 +120,7 @@ def search(
         for candidate in dict.fromkeys((default, best))
     }
     better = verdict(paired_difference(fresh[best], fresh[default])) == "better"
-    return Found(
+    return SearchResult(
         curve=curve,
         default=default,
         best=best,

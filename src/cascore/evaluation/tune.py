@@ -7,7 +7,7 @@ from pathlib import Path
 from cascore.errors import InputError
 from cascore.evaluation.compare import dot_chart
 from cascore.evaluation.reference import Reference
-from cascore.evaluation.search import Candidate, Found, Objective
+from cascore.evaluation.search import Candidate, Objective, SearchResult
 from cascore.experiment import build
 from cascore.experiment.generate import seeds_from
 from cascore.experiment.settings import Sampler, Schedule
@@ -87,18 +87,18 @@ def frechet_objective(
     return measure
 
 
-def tuning_chart(found: Found, path: Path, *, title: str, floor: Floor | None) -> None:
+def tuning_chart(result: SearchResult, path: Path, *, title: str, floor: Floor | None) -> None:
     """Draw every candidate's mean; bars are errors of its paired difference from the default.
 
     Raises:
         InputError: matplotlib is not installed.
     """
     dots = []
-    for candidate in sorted(found.curve):
-        notes = [" (untuned)"] * (candidate == found.default)
-        notes += [" (chosen)"] * (candidate == found.choice)
-        error = found.against_default(candidate).error
-        number = Estimate(statistics.fmean(found.curve[candidate]), error)
+    for candidate in sorted(result.curve):
+        notes = [" (untuned)"] * (candidate == result.default)
+        notes += [" (chosen)"] * (candidate == result.choice)
+        error = result.against_default(candidate).error
+        number = Estimate(statistics.fmean(result.curve[candidate]), error)
         colour = "#d55e00" if notes else "#1f5fa8" if candidate.order == 2 else "#5b6475"
         dots.append((f"{candidate}{''.join(notes)}", number, colour))
     across = "Fréchet distance, denoised (bars: error of the difference from untuned)"

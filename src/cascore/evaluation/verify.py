@@ -17,11 +17,11 @@ from cascore.model.pretrained import find_model
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
-__all__ = ["Found", "Verified", "settings_of_measurement", "verify"]
+__all__ = ["Outcome", "Verified", "settings_of_measurement", "verify"]
 
 _TOLERANCE = 1e-4  # relative, of a number without a standard error
 
-Found = Literal["equal", "within uncertainty", "different", "not computed"]
+Outcome = Literal["equal", "within uncertainty", "different", "not computed"]
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Verified:
     Attributes:
         measurement: As it was.
         value: As it is now; None if it was not computed, or is infinite.
-        found: equal to the bit; within one standard error; different; or not computed, because
+        outcome: equal to the bit; within one standard error; different; or not computed, because
             what it follows from is not there any more.
         changes: What the number follows from and is not what it was, in words.
     """
 
     measurement: Measurement
     value: float | None
-    found: Found
+    outcome: Outcome
     changes: tuple[str, ...]
 
     @property
     def holds(self) -> bool:
         """Whether the number was found again."""
-        return self.found in ("equal", "within uncertainty")
+        return self.outcome in ("equal", "within uncertainty")
 
 
 def verify(
@@ -159,7 +159,7 @@ def settings_of_measurement(
         root=root or first.get("root"),
         folders=options,
         extractor=None if seen is None else seen.name,
-        metrics=(metric.asked,),
+        metrics=(metric.group,),
         as_published=measurement.metric == "modes-kl-as-published",
         checkpoint=_checkpoint(measurement),
         sampler=_sampler(measurement),
@@ -187,10 +187,10 @@ def _compared(was: Measurement, now: Measurement | None) -> Verified:
         return Verified(was, None, "not computed", ("this evaluation has no such number now",))
     other = _other_meaning(was, now)
     changes = (*other, *_other_rounding(was, now))
-    return Verified(was, now.value, "different" if other else _found(was, now), changes)
+    return Verified(was, now.value, "different" if other else _outcome(was, now), changes)
 
 
-def _found(was: Measurement, now: Measurement) -> Found:
+def _outcome(was: Measurement, now: Measurement) -> Outcome:
     if was.value == now.value:
         return "equal"
     if was.value is None or now.value is None:

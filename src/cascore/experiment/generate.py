@@ -53,15 +53,15 @@ def generate(
 
     Args:
         denoiser: H(x, sigma), on `device`.
-        shape: of one datum.
-        seeds: one each.
-        sampler: settings of the chain.
-        schedule: the training levels, whose range the chain covers.
-        device: where the chain runs.
-        start: of the chains, [len(seeds), *shape]; None: sigma_1 z.
-        batch_size: pictures at a time.
-        progress: called after every network call with how many pictures it was for.
-        callback: of the sampler, for each batch.
+        shape: Shape of one datum.
+        seeds: One for each datum.
+        sampler: Settings of the chain.
+        schedule: The training levels, whose range the chain covers.
+        device: Where the chain runs.
+        start: Start of the chains, [len(seeds), *shape]; None takes sigma_1 z.
+        batch_size: Pictures at a time.
+        progress: Called after every network call with how many pictures it was for.
+        callback: The sampler's callback, in each batch.
 
     Returns:
         `Samples` on the CPU; nfe is per picture.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from cascore.evaluation.search import Candidate, Found, search
+from cascore.evaluation.search import Candidate, SearchResult, search
 from cascore.evaluation.tune import default_candidate, largest_kappa, sampler_of
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import Experiment
@@ -169,7 +169,7 @@ def _search_unit(
     return Unit(subject.unit(calls), settings, measure)
 
 
-def _told(found: Found) -> dict[str, Any]:
+def _told(found: SearchResult) -> dict[str, Any]:
     """A search in JSON's own types."""
     return {
         "curve": [
