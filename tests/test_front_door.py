@@ -118,7 +118,7 @@ def test_what_is_no_model_or_no_seed_is_refused(run, tmp_path):
     with pytest.raises(InputError, match="neither a run nor a model folder"):
         cascore.load(tmp_path)
     model = cascore.load(run)
-    for seeds in ([], [-1], [2**64]):
+    for seeds in ([], [-1], [2**64], 16):
         with pytest.raises(InputError, match="seed"):
             model.sample(seeds)
     with pytest.raises(InputError, match="kappa"):

@@ -1,6 +1,6 @@
 """The front door: a trained model, out of a run's folder or out of a model folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,7 @@ class Model:
 
     def sample(
         self,
-        seeds: Sequence[int],
+        seeds: Iterable[int],
         *,
         method: Literal["cas", "als"] = "cas",
         order: Literal[1, 2] | None = None,
@@ -117,6 +117,10 @@ class Model:
         Raises:
             InputError: no seed, or settings that contradict each other or do not fit the model.
         """
+        if isinstance(seeds, int):
+            raise InputError(
+                f"seeds is {seeds}; expected a seed for each datum, for instance range({seeds})"
+            )
         sampler = Sampler(
             method=method,
             calls=calls,
@@ -130,7 +134,7 @@ class Model:
         )
         display = Display(plain=False) if progress else None
         return self.draw(
-            seeds, self.advised(sampler).sampler, batch_size=batch_size, display=display
+            list(seeds), self.advised(sampler).sampler, batch_size=batch_size, display=display
         )
 
     def advised(self, sampler: Sampler) -> Advised:
