@@ -86,7 +86,7 @@ def _named_number(match: re.Match[str]) -> str:
 def nearest(word: str, words: Iterable[str]) -> str:
     """Words for a message: which of the known words may have been meant, if one is near."""
     near = difflib.get_close_matches(word, words, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def plain_console() -> Console:

@@ -210,7 +210,7 @@ def _levels(images: "ImageSet", diameter: "Diameter") -> Iterator[str]:
             f" {low:.2f} apart; by the triangle inequality no two are further than {high:.2f};"
             f" {diameter.compared:,} distances were computed, all would take too long"
         )
-    for sigma_1 in dict.fromkeys(math.ceil(10 * each) / 10 for each in (low, high)):
+    for sigma_1 in dict.fromkeys(math.ceil(10 * distance) / 10 for distance in (low, high)):
         if (count := _level_count(images, sigma_1)) is not None:
             yield (
                 f"levels by Technique 2 from {sigma_1:.1f} to {LAST:g} in {math.prod(images.shape)}"

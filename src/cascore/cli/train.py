@@ -196,12 +196,12 @@ def _asked_to_stop() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         came.append(number)
 
-    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield came
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:

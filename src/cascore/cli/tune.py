@@ -112,7 +112,7 @@ class Tune:
             f"Fréchet distance of {blocks} × {self.count} denoised samples in {calls} calls,"
             f" features of {extractor}; kappa from 1 to {largest:.3g}"
         )
-        found = search(
+        result = search(
             frechet_objective(
                 model,
                 reference,
@@ -137,7 +137,7 @@ class Tune:
             "untuned": asdict(untuned),
             "points": _POINTS,
             "rounds": _ROUNDS,
-            **_answer(found),
+            **_answer(result),
             "seconds": round(time.monotonic() - started, 1),
             "command": typed,
         }
@@ -148,12 +148,12 @@ class Tune:
             no_picture = ""
             try:
                 floor = reference.floors[reference.split]
-                tuning_chart(found, temporary / "curve.png", title=title, floor=floor)
+                tuning_chart(result, temporary / "curve.png", title=title, floor=floor)
             except MissingExtraError as error:  # a picture is a help and no need
                 no_picture = f"no picture: {error}"
         advice = (folder if is_shipped(path) else path) / ADVICE
-        write_choice(advice, calls, _choice(found, extractor, model, calls=calls))
-        for line in outcome(found, name=name, calls=calls):
+        write_choice(advice, calls, _choice(result, extractor, model, calls=calls))
+        for line in outcome(result, name=name, calls=calls):
             display.say(line)
         if no_picture:
             display.say(no_picture)
@@ -186,56 +186,62 @@ def _provenance(
     }
 
 
-def _answer(found: "SearchResult") -> dict[str, object]:
+def _answer(result: "SearchResult") -> dict[str, object]:
     return {
         "curve": [
-            {**asdict(each), "values": values, "over_default": asdict(found.against_default(each))}
-            for each, values in sorted(found.curve.items())
+            {
+                **asdict(candidate),
+                "values": values,
+                "over_default": asdict(result.against_default(candidate)),
+            }
+            for candidate, values in sorted(result.curve.items())
         ],
-        "default": asdict(found.default),
-        "best": asdict(found.best),
-        "fresh": [{**asdict(each), "values": values} for each, values in found.fresh.items()],
-        "gain": asdict(found.difference),
-        "choice": asdict(found.choice),
+        "default": asdict(result.default),
+        "best": asdict(result.best),
+        "fresh": [
+            {**asdict(candidate), "values": values} for candidate, values in result.fresh.items()
+        ],
+        "gain": asdict(result.difference),
+        "choice": asdict(result.choice),
     }
 
 
-def _choice(found: "SearchResult", extractor: str, model: "Model", *, calls: int) -> "Choice":
+def _choice(result: "SearchResult", extractor: str, model: "Model", *, calls: int) -> "Choice":
     from cascore.evaluation.tune import sampler_of
     from cascore.experiment import build
     from cascore.model.advice import Choice
 
-    tuned = found.choice != found.default
-    chain = build.resolved(sampler_of(found.choice, calls=calls), model.experiment.schedule)
+    tuned = result.choice != result.default
+    chain = build.resolved(sampler_of(result.choice, calls=calls), model.experiment.schedule)
     return Choice(
         order=chain.order,
-        kappa=found.choice.kappa,
+        kappa=result.choice.kappa,
         spacing=chain.spacing,
         weights=model.digest,
         extractor=extractor,
-        gain=found.difference.mean if tuned else 0.0,
-        gain_error=found.difference.error,
+        gain=result.difference.mean if tuned else 0.0,
+        gain_error=result.difference.error,
         tuned=tuned,
     )
 
 
-def outcome(found: "SearchResult", *, name: str, calls: int) -> list[str]:
+def outcome(result: "SearchResult", *, name: str, calls: int) -> list[str]:
     """What was found, what it gains, and what to type to have it of the model of that name."""
-    means = {each: statistics.fmean(values) for each, values in found.fresh.items()}
-    untuned, gain = means[found.default], found.difference
+    means = {candidate: statistics.fmean(values) for candidate, values in result.fresh.items()}
+    untuned, gain = means[result.default], result.difference
     spread = f"{gain.mean:.3g} ± {gain.error:.2g} (± is one standard error)"
-    if found.best == found.default:
-        return [f"untuned is best: {found.default}, {untuned:.4g} on fresh seeds"]
+    if result.best == result.default:
+        return [f"untuned is best: {result.default}, {untuned:.4g} on fresh seeds"]
     compared = (
-        f"on fresh seeds {found.best} scores {means[found.best]:.4g}, untuned ({found.default})"
+        f"on fresh seeds {result.best} scores {means[result.best]:.4g}, untuned ({result.default})"
         f" {untuned:.4g}: a difference of {spread}"
     )
-    if found.choice == found.default:
+    if result.choice == result.default:
         return [compared, "no better that can be told: untuned is kept, never tuning loses nothing"]
     share = f"{gain.mean / untuned:.0%} of the distance" if untuned > 0 else "all of it"
-    flags = f"--calls {calls} --order {found.choice.order} --kappa {found.choice.kappa:g}"
+    flags = f"--calls {calls} --order {result.choice.order} --kappa {result.choice.kappa:g}"
     return [
         compared,
-        f"tuned: {found.choice}; never tuning loses {share}",
+        f"tuned: {result.choice}; never tuning loses {share}",
         f"the same by hand: cascore sample {name} {flags}",
     ]

@@ -168,7 +168,7 @@ def _both() -> Iterator[Experiment]:
         yield _hybrid(name, plain)
 
 
-PRESETS: Mapping[str, Experiment] = MappingProxyType({each.name: each for each in _both()})
+PRESETS: Mapping[str, Experiment] = MappingProxyType({preset.name: preset for preset in _both()})
 """What `cascore train` can start, by name."""
 
 # --- checkpoints that Song and Ermon (2020) published --------------------------------------------

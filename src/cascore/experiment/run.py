@@ -111,16 +111,16 @@ def _saved(
     notify: Callable[[str], None],
     evaluation: PeriodicEvaluation,
 ) -> Iterator[Metrics]:
-    settings, place = experiment.train, folder / CHECKPOINTS
+    settings, kept = experiment.train, folder / CHECKPOINTS
     lead, started = workers.rank == 0, time.monotonic()
-    before = _seconds_before(place)
+    before = _seconds_before(kept)
     if lead and state.step > 0 and evaluation.is_missing(state.step):
-        notify(_said(evaluation.evaluate_newest()))
+        notify(_summary(evaluation.evaluate_newest()))
     with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
             # All processes stop after the same step, whichever of them was asked to.
-            asked = torch.tensor(float(should_stop()), device=_device_of(state))
-            stopping = bool(workers.mean(asked) > 0)
+            stop = torch.tensor(float(should_stop()), device=_device_of(state))
+            stopping = bool(workers.mean(stop) > 0)
             if lead:
                 _append(log, metrics)
             due = evaluation.is_due(state.step)
@@ -130,25 +130,25 @@ def _saved(
                 if lead:
                     log.flush()
                     passed = None if before is None else before + time.monotonic() - started
-                    save_checkpoint(state, place, processes=workers.count, seconds=passed)
+                    save_checkpoint(state, kept, processes=workers.count, seconds=passed)
                     prune_checkpoints(
-                        place, keep_last=settings.keep_last, keep_every=settings.keep_every
+                        kept, keep_last=settings.keep_last, keep_every=settings.keep_every
                     )
             if due and lead:
-                notify(_said(evaluation.evaluate_newest()))
+                notify(_summary(evaluation.evaluate_newest()))
             yield metrics
             if stopping:
                 break
     workers.barrier()  # nobody looks for the last checkpoint before it is there
 
 
-def _seconds_before(place: Path) -> float | None:
+def _seconds_before(kept: Path) -> float | None:
     """Seconds of training that the newest checkpoint took; None if it does not say."""
-    saved = checkpoints(place)
+    saved = checkpoints(kept)
     return checkpoint_record(saved[-1]).get("seconds") if saved else 0.0
 
 
-def _said(record: Measurement) -> str:
+def _summary(record: Measurement) -> str:
     step = None if record.model is None else record.model.step
     return f"step {step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
 
@@ -195,22 +195,22 @@ def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any
     (folder / _METRICS).touch()
 
 
-def freed(found: Experiment, wanted: Experiment) -> Experiment:
-    """`found` with those settings of `wanted` that a run may change when it resumes."""
+def freed(stored: Experiment, given: Experiment) -> Experiment:
+    """`stored` with those settings of `given` that a run may change when it resumes."""
     free = {
-        setting.name: getattr(wanted.train, setting.name)
+        setting.name: getattr(given.train, setting.name)
         for setting in fields(Train)
         if setting.metadata.get("free_on_resume")
     }
-    return replace(found, train=replace(found.train, **free))
+    return replace(stored, train=replace(stored.train, **free))
 
 
-def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
+def _require_same(stored: Experiment, given: Experiment, folder: Path) -> None:
     """A run may be made longer and saved at other steps, but not be turned into another."""
-    found = freed(found, wanted)
-    if found == wanted:
+    stored = freed(stored, given)
+    if stored == given:
         return
-    before, after = asdict(found), asdict(wanted)
+    before, after = asdict(stored), asdict(given)
     changes = [
         f"{part}.{name} was {before[part][name]} and is {value}"
         for part, values in after.items()
@@ -218,15 +218,15 @@ def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
         for name, value in values.items()
         if before[part][name] != value
     ]
-    what = "; ".join(changes) or f"its name was {found.name} and is {wanted.name}"
+    what = "; ".join(changes) or f"its name was {stored.name} and is {given.name}"
     raise InputError(f"{folder} holds another experiment ({what}): choose another folder")
 
 
-def _require_same_data(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
-    if found.get("digest") != wanted["digest"]:
+def _require_same_data(stored: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
+    if stored.get("digest") != given["digest"]:
         raise InputError(
-            f"{folder} was trained on other data: {found.get('count')} items with digest"
-            f" {str(found.get('digest'))[:16]}, now {wanted['count']} with {wanted['digest'][:16]};"
+            f"{folder} was trained on other data: {stored.get('count')} items with digest"
+            f" {str(stored.get('digest'))[:16]}, now {given['count']} with {given['digest'][:16]};"
             " restore them, or choose another folder"
         )
 

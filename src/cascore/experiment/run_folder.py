@@ -49,39 +49,39 @@ def read_data(folder: Path) -> Mapping[str, Any]:
     return checked
 
 
-def find_checkpoint(folder: Path, wanted: str) -> tuple[Checkpoint, Selection | None]:
+def find_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | None]:
     """A checkpoint of a run, and how it was selected if it was.
 
     Args:
         folder: Of the run.
-        wanted: newest, best, or a step.
+        name: newest, best, or a step.
 
     Raises:
         InputError: There is none, or no such one.
     """
     saved = checkpoints(folder / CHECKPOINTS)
-    if wanted == "best":
+    if name == "best":
         selection = read_selection(folder)
         if selection is None:
             raise InputError(
                 f"{folder} has no best checkpoint: none was evaluated during training"
                 " (--train.evaluate-every)"
             )
-        kept = {each.step: each for each in checkpoints(folder / BEST)}
+        kept = {saved.step: saved for saved in checkpoints(folder / BEST)}
         if selection.step not in kept:
             raise InputError(f"{folder / BEST} does not hold step {selection.step}, which was best")
         return kept[selection.step], selection
     if not saved:
         raise InputError(f"{folder} has no checkpoint yet: train it first")
-    if wanted == "newest":
+    if name == "newest":
         return saved[-1], None
-    by_step = {str(each.step): each for each in saved}
-    if wanted not in by_step:
+    by_step = {str(checkpoint.step): checkpoint for checkpoint in saved}
+    if name not in by_step:
         raise InputError(
-            f"{folder} has no checkpoint {wanted!r}; expected newest, best, or one of the steps"
+            f"{folder} has no checkpoint {name!r}; expected newest, best, or one of the steps"
             f" {', '.join(by_step)}"
         )
-    return by_step[wanted], None
+    return by_step[name], None
 
 
 def read_selection(folder: Path) -> Selection | None:
