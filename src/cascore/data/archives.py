@@ -15,8 +15,6 @@ from pathlib import Path, PurePosixPath
 
 from cascore.errors import InputError
 
-__all__ = ["opened_zip", "read_tar", "read_zip_member"]
-
 _LARGEST_READ = 256 * 2**20  # no header or member of a data set comes near
 
 

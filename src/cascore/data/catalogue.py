@@ -17,8 +17,6 @@ from cascore.data.stacked import STACKED, stack
 from cascore.errors import InputError
 from cascore.preprocessing import FolderOptions
 
-__all__ = ["DATA_ROOT", "find_originals", "load", "load_images", "load_points", "names"]
-
 DATA_ROOT = Path("data")  # where prepared sets are, unless the user says otherwise
 _FOLDER = "folder:"
 _ORIGINAL = FolderOptions()

@@ -17,8 +17,6 @@ from cascore.data.originals import (
 )
 from cascore.errors import InputError
 
-__all__ = ["find_celeba"]
-
 CROP, SIZE = 140, 64
 _IMAGES, _PARTITION = "img_align_celeba", "list_eval_partition.txt"
 _SPLITS = {"0": "train", "1": "valid", "2": "test"}

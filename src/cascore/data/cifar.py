@@ -29,8 +29,6 @@ from cascore.data.originals import (
 from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError, MissingExtraError
 
-__all__ = ["CLASSES", "find_cifar10"]
-
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),

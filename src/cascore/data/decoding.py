@@ -14,17 +14,6 @@ from PIL import ExifTags, Image, ImageOps
 from cascore.errors import InputError
 from cascore.preprocessing import Crop, Filter
 
-__all__ = [
-    "Header",
-    "Target",
-    "crop_then_resize",
-    "decode_one",
-    "opened_image",
-    "read_header",
-    "require_8_bits",
-    "resize_then_crop",
-]
-
 Pixels = npt.NDArray[np.uint8]
 
 # Named, because Pillow also knows formats that start other programs.

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = ["Diameter", "image_diameter"]
-
 _CHUNK = 512
 _ROUNDING = 1e-9  # of r, which is a float64 root of sums; distances are whole numbers squared
 

@@ -12,8 +12,6 @@ import torch
 
 from cascore.data.images import DataRecord, ImageSet, require_split
 
-__all__ = ["load_digits"]
-
 
 def load_digits(split: str) -> ImageSet:
     """The digits, uint8 [N, 1, 8, 8], N 1,437 to train on and 360 to test with, labels 0 to 9.

@@ -9,8 +9,6 @@ from types import MappingProxyType
 
 from cascore.fetching import Download
 
-__all__ = ["DOWNLOADS"]
-
 
 def _four(address: str, *facts: tuple[int, str]) -> tuple[Download, ...]:
     names = [f"{part}-{kind}.gz" for part in ("train", "t10k") for kind in _KINDS]

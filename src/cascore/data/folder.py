@@ -23,8 +23,6 @@ from cascore.errors import InputError
 from cascore.files import replaced_file
 from cascore.preprocessing import FolderOptions
 
-__all__ = ["find_folder", "find_images", "load_folder"]
-
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 _TEST_SHARE = 10  # one image in ten
 _MAPPED_ABOVE = 256 * 2**20  # bytes

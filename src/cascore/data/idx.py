@@ -18,8 +18,6 @@ import torch
 from cascore.data.images import DataRecord, ImageSet, require_split
 from cascore.errors import InputError
 
-__all__ = ["FASHION_MNIST", "MNIST", "IdxSource", "find_files", "load_idx", "read_idx"]
-
 _GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_RATIO = 1032  # deflate spends at least 2 bits on 258 bytes
 _CHUNK = 2**20

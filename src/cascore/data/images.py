@@ -11,8 +11,6 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = ["SPLITS", "DataRecord", "ImageSet", "array_digest", "require_split"]
-
 SPLITS = ("train", "test")
 
 

@@ -21,8 +21,6 @@ from cascore.data.originals import (
 )
 from cascore.errors import InputError, MissingExtraError
 
-__all__ = ["find_lsun_church"]
-
 SIZE = 64
 _FOLDERS = {"train": "church_outdoor_train_lmdb", "test": "church_outdoor_val_lmdb"}
 _OFFICIAL = (126_227, 300)

@@ -11,19 +11,6 @@ import numpy.typing as npt
 from cascore.data.images import DataRecord, ImageSet
 from cascore.errors import InputError
 
-__all__ = [
-    "FileFacts",
-    "Original",
-    "Originals",
-    "Pixels",
-    "counts_note",
-    "file_facts",
-    "from_arrays",
-    "from_items",
-    "from_sets",
-    "mapped_array",
-]
-
 Pixels = npt.NDArray[np.uint8]
 FileFacts = tuple[str, int, int]  # name, bytes, time of change in ns
 

@@ -11,8 +11,6 @@ from torch import Tensor
 from cascore.data.images import DataRecord, array_digest, require_split
 from cascore.errors import InputError
 
-__all__ = ["POINT_SETS", "PointSet", "load_point_set"]
-
 _COUNTS = {"train": 10_000, "test": 2_000}
 
 Points = npt.NDArray[np.float64]

@@ -27,8 +27,6 @@ from cascore.data.originals import Original, Originals, mapped_array
 from cascore.errors import InputError
 from cascore.plain import from_plain, read_json, write_json
 
-__all__ = ["NAME", "is_prepared", "load_prepared", "prepare", "read_record"]
-
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a folder of the root, and nothing beside it
 _RECORD, _PROGRESS = "record.json", "progress.json"
 _FORMAT = 1  # grows when the same originals would come out as other pixels

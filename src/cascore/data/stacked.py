@@ -10,8 +10,6 @@ from cascore.data.images import SPLITS, DataRecord, ImageSet
 from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose
 
-__all__ = ["SEED", "STACKED", "stack"]
-
 SEED = 27
 STACKED = {"stacked-mnist": "mnist", "stacked-fashion-mnist": "fashion-mnist"}
 STACKED["stacked-digits"] = "digits"

@@ -8,8 +8,6 @@ from cascore.data.folder import find_images
 from cascore.errors import InputError
 from cascore.preprocessing import FolderOptions
 
-__all__ = ["FolderSurvey", "fitting_options", "fitting_sizes", "survey_folder"]
-
 _SIZES = (64, 32, 16, 8)  # for images that are not all of one small size
 
 

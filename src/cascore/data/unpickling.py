@@ -19,8 +19,6 @@ import numpy.typing as npt
 
 from cascore.errors import InputError
 
-__all__ = ["unpickle_arrays"]
-
 
 def unpickle_arrays(content: bytes, *, path: str | Path) -> object:
     """What a pickle of plain values and uint8 arrays holds, strings of Python 2 as bytes.

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = ["InceptionScore", "inception_score"]
-
 
 @dataclass(frozen=True)
 class InceptionScore:

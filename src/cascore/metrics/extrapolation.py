@@ -11,8 +11,6 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.metrics.frechet import FeatureMoments, Projected
 
-__all__ = ["FrechetExtrapolation", "FrechetPoint", "frechet_extrapolated"]
-
 
 @dataclass(frozen=True)
 class FrechetPoint:

@@ -17,15 +17,6 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
 
-__all__ = [
-    "FeatureExtractor",
-    "Images",
-    "checked_features",
-    "checked_pair",
-    "extract_features",
-    "features_in_batches",
-]
-
 Images = Tensor | Iterable[Tensor]
 
 

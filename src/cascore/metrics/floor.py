@@ -19,8 +19,6 @@ from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity, Floor
 from cascore.metrics.frechet import FeatureMoments, frechet_distance
 
-__all__ = ["real_floor"]
-
 
 def real_floor(
     features: Tensor,

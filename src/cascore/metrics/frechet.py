@@ -18,16 +18,6 @@ from cascore.metrics.features import (
     features_in_batches,
 )
 
-__all__ = [
-    "FeatureMoments",
-    "FrechetEstimate",
-    "Projected",
-    "covariance_factor",
-    "feature_moments",
-    "frechet_distance",
-    "frechet_estimate",
-]
-
 _BLOCK = 128  # columns between two updates of the remainder; 64 and 256 were slower at D = 2048
 
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from cascore.metrics.features import checked_pair
 
-__all__ = ["KernelDistance", "kernel_distance"]
-
 
 @dataclass(frozen=True)
 class KernelDistance:

@@ -19,8 +19,6 @@ from cascore.errors import InputError
 from cascore.metrics.features import checked_pair
 from cascore.metrics.neighbours import nearest_neighbours
 
-__all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
-
 
 @dataclass(frozen=True)
 class PrecisionRecall:

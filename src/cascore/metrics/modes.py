@@ -10,8 +10,6 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = ["ModeCoverage", "mode_coverage", "published_kl", "stacked_labels"]
-
 
 @dataclass(frozen=True)
 class ModeCoverage:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
-__all__ = ["Memorisation", "Neighbours", "memorisation_ratio", "nearest_neighbours"]
-
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:

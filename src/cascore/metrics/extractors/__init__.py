@@ -24,8 +24,6 @@ from cascore.metrics.extractors.inception import load_inception
 from cascore.metrics.extractors.random_network import random_convolution
 from cascore.metrics.features import FeatureExtractor
 
-__all__ = ["extractor_names", "load_extractor"]
-
 
 def extractor_names() -> tuple[str, ...]:
     """The names that `load_extractor` knows."""

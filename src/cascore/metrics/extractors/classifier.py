@@ -30,8 +30,6 @@ from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import in_batches, require_images, usable_device
 from cascore.pixels import to_float
 
-__all__ = ["Classifier", "ConvNet", "classifier_names", "load_classifier"]
-
 _WEIGHTS = Path(__file__).parent / "weights"
 _BATCH = 256  # fixed: a convolution's rounding may depend on the batch size
 

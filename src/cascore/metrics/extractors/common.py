@@ -19,8 +19,6 @@ from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
 from cascore.pixels import to_float
 
-__all__ = ["Pixels", "as_colour", "in_batches", "require_images", "usable_device"]
-
 
 @dataclass(frozen=True)
 class Pixels:

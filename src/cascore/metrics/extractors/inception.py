@@ -30,16 +30,6 @@ from cascore.metrics.extractors.common import (
 )
 from cascore.metrics.extractors.inception_network import FEATURES, SIDE, InceptionNetwork
 
-__all__ = [
-    "INCEPTION_FILES",
-    "INCEPTION_SHA256",
-    "Inception",
-    "download_inception",
-    "load_inception",
-    "prepared",
-    "resize_like_tensorflow",
-]
-
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_FILES = {
     "weights-inception-2015-12-05-6726825d.pth": (

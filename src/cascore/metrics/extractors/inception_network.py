@@ -18,8 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FEATURES", "LOGITS", "SIDE", "InceptionNetwork"]
-
 SIDE = 299
 FEATURES = 2048
 LOGITS = 1008

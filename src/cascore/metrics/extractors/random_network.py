@@ -30,8 +30,6 @@ from cascore.metrics.extractors.common import as_colour, in_batches, require_ima
 from cascore.noise import philox
 from cascore.pixels import to_float
 
-__all__ = ["RandomConvolution", "random_convolution"]
-
 _NAME = "random-convolution"
 _SEED = 20210503  # any number will do, but it may never change
 _WIDTHS = (3, 16, 24, 24)

@@ -15,8 +15,6 @@ from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import as_colour, in_batches, require_images
 from cascore.pixels import to_float
 
-__all__ = ["ModuleExtractor", "state_digest"]
-
 
 class ModuleExtractor:
     """An extractor from any module that turns prepared images into vectors.
