@@ -18,7 +18,7 @@ import torch
 
 from cascore.data import load_images, prepare
 from cascore.data.images import DataRecord
-from cascore.data.originals import Originals, from_arrays
+from cascore.data.originals import Originals, from_array
 from cascore.experiment import build
 from cascore.experiment.presets import PRESETS
 from cascore.training import KeyedBatches, Workers
@@ -37,10 +37,8 @@ def prepared(root: Path, name: str, shape: tuple[int, int, int]) -> Path:
     pixels = generator.integers(0, 256, (COUNT, *shape), dtype=np.uint8)
     originals = Originals(
         name=name,
-        train=from_arrays(pixels, None),
-        test=from_arrays(pixels[:1], None),
+        splits={"train": from_array(pixels, None), "test": from_array(pixels[:1], None)},
         record=DataRecord(source="noise", split="none"),
-        classes=(),
         files=(),
     )
     return prepare(originals, root=root)

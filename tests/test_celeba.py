@@ -51,7 +51,7 @@ def zipped(tmp_path, members):
 
 
 def everything(original, start=0):
-    return np.concatenate([*original.blocks(start)])
+    return np.stack([*original.items(start)])
 
 
 def expected(faces, part):
@@ -70,10 +70,10 @@ def test_folder_and_archive_hold_the_official_parts_cropped_and_resized(faces, t
     archive = zipped(tmp_path, {"img_align_celeba/": b"", "__MACOSX/a.jpg": b"x", **members})
     for source in (tmp_path / "folder", archive, archive / "img_align_celeba.zip"):
         result = find_celeba(source)
-        assert (result.train.count, result.test.count) == (3, 2)
-        assert np.array_equal(everything(result.train), expected(faces, 0))
-        assert np.array_equal(everything(result.test), expected(faces, 2))
-        assert np.array_equal(everything(result.train, 2), expected(faces, 0)[2:])
+        assert (result.splits["train"].count, result.splits["test"].count) == (3, 2)
+        assert np.array_equal(everything(result.splits["train"]), expected(faces, 0))
+        assert np.array_equal(everything(result.splits["test"]), expected(faces, 2))
+        assert np.array_equal(everything(result.splits["train"], 2), expected(faces, 0)[2:])
         assert "3 + 2 images, where the official set has 162,770 + 19,962" in result.record.source
     assert sorted(path.name for path in archive.iterdir()) == [
         *("img_align_celeba.zip", "list_eval_partition.txt")
@@ -85,7 +85,7 @@ def test_a_folder_within_a_folder_is_found(faces, tmp_path):
     shutil.move(folder, tmp_path / "moved")
     folder.mkdir()
     shutil.move(tmp_path / "moved", folder / "img_align_celeba")
-    assert find_celeba(tmp_path / "folder").train.count == 3
+    assert find_celeba(tmp_path / "folder").splits["train"].count == 3
 
 
 def test_an_archive_with_a_name_that_leads_out_or_a_link_is_refused(tmp_path):
@@ -110,7 +110,7 @@ def test_a_damaged_archive_is_named(faces, tmp_path):
     at = whole.index(b"\xff\xd8\xff") + 300  # inside the first JPEG: its sum no longer fits
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     with pytest.raises(InputError, match=r"000001\.jpg .* cannot be read"):
-        everything(find_celeba(folder).train)
+        everything(find_celeba(folder).splits["train"])
 
 
 BROKEN = {
@@ -142,7 +142,7 @@ BROKEN = {
     ),
     "a small image": (
         lambda f: Image.new("RGB", (178, 100)).save(f / "img_align_celeba" / "000005.jpg"),
-        r"000005\.jpg of .*: it is 178 x 100, too small for the centre crop of 140",
+        r"000005\.jpg of .* is 178 x 100, too small for the centre crop of 140",
     ),
 }
 
@@ -152,4 +152,4 @@ def test_broken_files_are_errors_that_name_them(case, faces, tmp_path):
     change, message = BROKEN[case]
     change(tmp_path / "folder")
     with pytest.raises(InputError, match=message):
-        everything(find_celeba(tmp_path / "folder").train)
+        everything(find_celeba(tmp_path / "folder").splits["train"])

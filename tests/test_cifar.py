@@ -19,6 +19,7 @@ EACH = 4  # images of a batch; 60,000 / 6 in the real set
 GENERATOR = np.random.default_rng(17)
 PIXELS = GENERATOR.integers(0, 256, (6 * EACH, 3, 32, 32), dtype=np.uint8)
 LABELS = GENERATOR.integers(0, 10, 6 * EACH)
+PARTS = {"train": range(5 * EACH), "test": range(5 * EACH, 6 * EACH)}
 STEMS = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
 
 
@@ -79,27 +80,27 @@ def write_parquet(path, images, labels, *, column="img"):
 
 def hub(root, **options):
     """The hub's two files, in its folder; three rows a group, so that groups are crossed."""
-    encoded = [png(image) for image in PIXELS]
-    cut = 5 * EACH
-    for split, part in (("train", slice(0, cut)), ("test", slice(cut, None))):
+    for split, part in PARTS.items():
         path = root / "plain_text" / f"{split}-00000-of-00001.parquet"
-        write_parquet(path, encoded[part], LABELS[part].tolist(), **options)
+        encoded = [png(PIXELS[number]) for number in part]
+        write_parquet(path, encoded, LABELS[part].tolist(), **options)
     return root
 
 
 def image_folders(root):
     """Labels by subfolder; names so that the order of paths is that of PIXELS within a class."""
-    for number, (image, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
-        split = "train" if number < 5 * EACH else "test"
-        for name in CLASSES:  # both splits have every class, if only by an empty image
-            (root / split / name).mkdir(parents=True, exist_ok=True)
-        (root / split / CLASSES[label] / f"{number:02d}.png").write_bytes(png(image))
+    for split, part in PARTS.items():
+        for name in CLASSES:
+            (root / split / name).mkdir(parents=True)
+        for number in part:
+            name = f"{CLASSES[LABELS[number]]}/{number:02d}.png"
+            (root / split / name).write_bytes(png(PIXELS[number]))
     return root
 
 
 def everything(original, start=0):
-    blocks = [*original.blocks(start)]
-    return np.concatenate(blocks) if blocks else np.empty((0, 3, 32, 32))
+    images = [*original.items(start)]
+    return np.stack(images) if images else np.empty((0, 3, 32, 32))
 
 
 FORMS = {
@@ -118,8 +119,8 @@ FORMS = {
 def test_every_form_holds_the_same_images_and_labels(form, tmp_path):
     result = find_cifar10(FORMS[form](tmp_path))
     assert (result.name, result.classes) == ("cifar-10", CLASSES)
-    cut = 5 * EACH
-    for original, part in ((result.train, slice(0, cut)), (result.test, slice(cut, None))):
+    for split, part in PARTS.items():
+        original = result.splits[split]
         assert original.count == len(LABELS[part])
         assert np.array_equal(original.labels, LABELS[part])
         assert np.array_equal(everything(original), PIXELS[part])
@@ -132,13 +133,13 @@ def test_folders_of_images_hold_them_in_the_order_of_paths(tmp_path):
     assert names == sorted(names)  # so that alphabetical labels are the official ones
     root = image_folders(tmp_path)
     (root / "train" / "notes.txt").write_text("no image")
-    cut = 5 * EACH
     for split in ("train", "test"):  # every class in both, as in the real set
         for name in CLASSES:
             (root / split / name / "99.png").write_bytes(png(PIXELS[0]))
     result = find_cifar10(root)
     assert result.classes == CLASSES
-    for original, part in ((result.train, range(cut)), (result.test, range(cut, 6 * EACH))):
+    for split, part in PARTS.items():
+        original = result.splits[split]
         expected = []
         for label in range(10):
             expected += [(label, PIXELS[i]) for i in part if LABELS[i] == label]
@@ -151,7 +152,7 @@ def test_folders_of_images_hold_them_in_the_order_of_paths(tmp_path):
         (root / split / "stray.png").write_bytes(png(PIXELS[1]))
     result = find_cifar10(root)
     assert result.classes == ()
-    assert result.test.labels is None
+    assert result.splits["test"].labels is None
 
 
 def member(name, kind, target=""):
@@ -285,7 +286,7 @@ HOSTILE_IMAGES = {
     ),
     "a missing label": (
         lambda root: hub_with(root, [png(PIXELS[0])], [None]),
-        "labels that are no whole numbers",
+        "label None; expected 0 to 9",
     ),
     "an image of text": (
         lambda root: hub_with(root, [b"hello"], [1]),
@@ -310,7 +311,7 @@ def test_broken_image_forms_are_errors_that_name_the_file(case, tmp_path):
     make, message = HOSTILE_IMAGES[case]
     make(tmp_path)
     with pytest.raises(InputError, match=message) as caught:
-        everything(find_cifar10(tmp_path).train)
+        everything(find_cifar10(tmp_path).splits["train"])
     assert str(tmp_path) in str(caught.value)
     with pytest.raises(InputError, match="cifar-10 cannot be read from"):
         find_cifar10(tmp_path / "missing")

@@ -54,12 +54,12 @@ def photos(tmp_path):
 
 
 def everything(original, start=0):
-    return np.concatenate([*original.blocks(start)])
+    return np.stack([*original.items(start)])
 
 
 def test_both_databases_are_read_in_the_order_of_their_keys(photos, tmp_path):
     result = find_lsun_church(tmp_path)
-    for split, original in (("train", result.train), ("test", result.test)):
+    for split, original in result.splits.items():
         expected = np.stack(
             [photos[split][key].transpose(2, 0, 1) for key in sorted(photos[split])]
         )
@@ -88,7 +88,7 @@ def test_the_shorter_side_becomes_64_and_the_middle_is_cut_out(height, width, tm
     resized = Image.fromarray(image).resize((new_width, new_height), Image.BILINEAR)
     top, left = round((new_height - 64) / 2.0), round((new_width - 64) / 2.0)
     expected = np.asarray(resized)[top : top + 64, left : left + 64]
-    result = everything(find_lsun_church(tmp_path).train)[0].transpose(1, 2, 0)
+    result = everything(find_lsun_church(tmp_path).splits["train"])[0].transpose(1, 2, 0)
     assert np.array_equal(result, expected)
 
 
@@ -160,10 +160,11 @@ def test_what_is_no_database_is_refused(case, photos, tmp_path):
 def test_a_grey_value_becomes_colour_and_one_that_is_no_image_is_named_by_its_key(photos, tmp_path):
     grey = photo(64, 64)[..., 0]
     write(tmp_path / FOLDERS["test"], {b"/": encoded(grey, form="PNG")})
-    assert np.array_equal(everything(find_lsun_church(tmp_path).test)[0], np.stack([grey] * 3))
+    image, *_ = everything(find_lsun_church(tmp_path).splits["test"])
+    assert np.array_equal(image, np.stack([grey] * 3))
     write(tmp_path / FOLDERS["train"], {b"0000zzzz": b"cos\nsystem\n(S'touch evil'\ntR."})
     with pytest.raises(InputError, match=r"image 0000zzzz of .* cannot be read as an image"):
-        everything(find_lsun_church(tmp_path).train)
+        everything(find_lsun_church(tmp_path).splits["train"])
 
 
 def test_without_lmdb_the_extra_is_named(photos, tmp_path, monkeypatch):

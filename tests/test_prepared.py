@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ COUNTS = {"train": 30, "test": 7}
 
 
 class Source:
-    """Originals of random images in blocks of four, which note what was asked and may break."""
+    """Originals of random images, which note what was asked and may break."""
 
     def __init__(self, name="pictures", *, labels=True, files=()):
         self.starts, self.break_at, self.error = [], None, KeyboardInterrupt
@@ -37,22 +38,21 @@ class Source:
         }
         self.originals = Originals(
             name=name,
-            train=self._original("train"),
-            test=self._original("test"),
+            splits={split: self._original(split) for split in COUNTS},
             record=DataRecord(source="drawn", split="as drawn", preparation=("none", "at all")),
             classes=("a", "b", "c") if labels else (),
             files=files,
         )
 
     def _original(self, split):
-        def blocks(start):
+        def items(start):
             self.starts.append((split, start))
-            for first in range(start, COUNTS[split], 4):
-                if self.break_at == (split, first):
+            for number in range(start, COUNTS[split]):
+                if self.break_at == (split, number):
                     raise self.error
-                yield self.pixels[split][first : first + 4]
+                yield self.pixels[split][number]
 
-        return Original(COUNTS[split], (3, 5, 4), self.labels[split], blocks)
+        return Original(COUNTS[split], (3, 5, 4), items, self.labels[split])
 
 
 @pytest.mark.parametrize("labels", [True, False])
@@ -86,11 +86,13 @@ def test_a_prepared_set_loads_as_it_was_read(labels, tmp_path):
 
 def test_loading_a_large_set_takes_no_memory(tmp_path):
     """150 MB of pixels: loading them must not touch them."""
-    blocks = np.zeros((1000, 3, 32, 32), dtype=np.uint8)
-    original = Original(49_000, (3, 32, 32), None, lambda start: iter([blocks] * 49))
+    image = np.zeros((3, 32, 32), dtype=np.uint8)
+    splits = {
+        split: Original(count, image.shape, lambda start, count=count: repeat(image, count))
+        for split, count in (("train", 49_000), ("test", 1000))
+    }
     record = DataRecord(source="zeros", split="none")
-    test = Original(1000, (3, 32, 32), None, lambda start: iter([blocks]))
-    prepare(Originals("zeros", original, test, record, (), ()), root=tmp_path)
+    prepare(Originals("zeros", splits, record, files=()), root=tmp_path)
 
     def resident():
         with open("/proc/self/statm") as stream:  # noqa: PTH123

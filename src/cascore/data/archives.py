@@ -9,7 +9,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -18,13 +18,10 @@ from cascore.errors import InputError
 _LARGEST_READ = 256 * 2**20  # no header or member of a data set comes near
 
 
-def read_tar(
-    path: Path, wanted: Callable[[str], int | None]
-) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The wanted members of a .tar.gz file, in its order, as (name, content).
+def read_tar(path: Path, names: Collection[str], *, limit: int) -> Iterator[tuple[str, bytes]]:
+    """The members of a .tar.gz file with these names, in any folder of it: (name, content).
 
-    `wanted` is given the last part of a member's name and says the most bytes that it may have;
-    None passes it over. Damage, a link, a name that leads out and a larger member raise InputError.
+    Damage, a link, a name that leads out and a member of more than `limit` bytes raise InputError.
     """
     try:
         with (
@@ -33,12 +30,8 @@ def read_tar(
         ):
             for member in archive:
                 name = _safe_name(member.name, path, ordinary=member.isfile() or member.isdir())
-                limit = wanted(name.name) if member.isfile() else None
-                if limit is None:
-                    continue
-                stream = archive.extractfile(member)
-                assert stream is not None
-                yield name, _whole(stream.read(limit + 1), member.size, limit, path, name)
+                if name in names and (stream := archive.extractfile(member)):
+                    yield name, _whole(stream.read(limit + 1), member.size, limit, path, name)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} cannot be read as .tar.gz: {error}; get it anew") from error
 
@@ -63,11 +56,10 @@ def read_zip_member(archive: zipfile.ZipFile, name: str, *, path: Path, limit: i
             content = stream.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise InputError(f"{name} in {path} cannot be read: {error}; get {path} anew") from error
-    size = archive.getinfo(name).file_size
-    return _whole(content, size, limit, path, PurePosixPath(name))
+    return _whole(content, archive.getinfo(name).file_size, limit, path, name)
 
 
-def _whole(content: bytes, size: int, limit: int, path: Path, name: PurePosixPath) -> bytes:
+def _whole(content: bytes, size: int, limit: int, path: Path, name: str) -> bytes:
     if len(content) > limit:
         raise InputError(f"{name} in {path} has more than {limit} bytes; get the archive anew")
     if len(content) != size:
@@ -75,13 +67,14 @@ def _whole(content: bytes, size: int, limit: int, path: Path, name: PurePosixPat
     return content
 
 
-def _safe_name(name: str, path: Path, *, ordinary: bool) -> PurePosixPath:
+def _safe_name(name: str, path: Path, *, ordinary: bool) -> str:
+    """The last part of a member's name, if it stays inside and is a file or a folder."""
     parsed = PurePosixPath(name.replace("\\", "/"))
     leads_out = parsed.is_absolute() or ".." in parsed.parts or ":" in name.partition("/")[0]
     if leads_out or not ordinary:
         fault = "a name that leads out of the archive" if leads_out else "a link or a device"
         raise InputError(f"{path} holds {name!r}, {fault}; it is not what it says: get it anew")
-    return parsed
+    return parsed.name
 
 
 class _Bounded:
@@ -89,14 +82,9 @@ class _Bounded:
 
     def __init__(self, stream: gzip.GzipFile, path: Path) -> None:
         self._stream, self._path = stream, path
+        self.seek, self.tell = stream.seek, stream.tell
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _LARGEST_READ:
             raise InputError(f"{self._path} claims a header of {size} bytes: get it anew")
         return self._stream.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()

@@ -1,6 +1,7 @@
 """The data sets that have names: how each is loaded, and from which files it can be prepared."""
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 from cascore.data.celeba import find_celeba
@@ -8,9 +9,9 @@ from cascore.data.cifar import find_cifar10
 from cascore.data.digits import load_digits
 from cascore.data.folder import find_folder, load_folder
 from cascore.data.idx import FASHION_MNIST, MNIST, find_files, load_idx
-from cascore.data.images import ImageSet, require_split
+from cascore.data.images import SPLITS, ImageSet, require_split
 from cascore.data.lsun import find_lsun_church
-from cascore.data.originals import Originals, file_facts, from_sets
+from cascore.data.originals import Originals, file_facts, from_array
 from cascore.data.points import POINT_SETS, PointSet, load_point_set
 from cascore.data.prepared import NAME, is_prepared, load_prepared
 from cascore.data.stacked import STACKED, stack
@@ -136,7 +137,7 @@ def find_originals(
     if name in ("digits", "stacked-digits"):
         if source is not None:
             raise InputError(f"{name} comes with the package; leave --source out")
-        return _from_sets(name, load_digits("train"), load_digits("test"), [])
+        return _from_sets(name, [load_digits(split) for split in SPLITS], [])
     if source is None:
         raise InputError(f"{name} is made from files: say where they are with --source PATH")
     if not source.exists():
@@ -148,15 +149,24 @@ def find_originals(
     if name in _FINDERS:
         return _FINDERS[name](source)
     idx = _IDX[STACKED.get(name, name)]
-    train, test = (load_idx(idx, split, root=source) for split in ("train", "test"))
-    files = [path for split in ("train", "test") for path in find_files(idx, split, root=source)]
-    return _from_sets(name, train, test, files)
+    sets = [load_idx(idx, split, root=source) for split in SPLITS]
+    files = [path for split in SPLITS for path in find_files(idx, split, root=source)]
+    return _from_sets(name, sets, files)
 
 
-def _from_sets(name: str, train: ImageSet, test: ImageSet, files: list[Path]) -> Originals:
-    if name in STACKED:
-        train, test = stack(name, train), stack(name, test)
-    return from_sets(train, test, files=file_facts(files))
+def _from_sets(name: str, sets: list[ImageSet], files: list[Path]) -> Originals:
+    """Both splits of a set that fits in memory, stacked if the name says so."""
+    train, test = (stack(name, part) if name in STACKED else part for part in sets)
+    source = train.record.source
+    if test.record.source != source:  # of IDX files the same credit, then the files
+        source = f"{source}; {test.record.source.rpartition('; ')[2]}"
+    return Originals(
+        name=name,
+        splits={part.split: from_array(*part.arrays) for part in (train, test)},
+        record=replace(train.record, source=source),
+        classes=train.classes,
+        files=file_facts(files),
+    )
 
 
 def _require_name(name: str) -> None:

@@ -6,20 +6,13 @@ from pathlib import Path, PurePosixPath
 
 from cascore.data.archives import opened_zip, read_zip_member
 from cascore.data.decoding import crop_then_resize, opened_image
-from cascore.data.images import DataRecord
-from cascore.data.originals import (
-    Original,
-    Originals,
-    Pixels,
-    counts_note,
-    file_facts,
-    from_items,
-)
+from cascore.data.images import SPLITS, DataRecord, Pixels
+from cascore.data.originals import Original, Originals, counts_note, file_facts
 from cascore.errors import InputError
 
 CROP, SIZE = 140, 64
 _IMAGES, _PARTITION = "img_align_celeba", "list_eval_partition.txt"
-_SPLITS = {"0": "train", "1": "valid", "2": "test"}
+_NUMBERS = {"0": "train", "1": "valid", "2": "test"}
 _OFFICIAL = (162_770, 19_962)
 _LARGEST = 16 * 2**20  # bytes of one JPEG
 _ADVICE = (
@@ -27,32 +20,27 @@ _ADVICE = (
     " --source; docs/data.md says where to get them"
 )
 
-Reader = Callable[[str], bytes | Path]
-
 
 def find_celeba(source: Path) -> Originals:
     """Train and test of the official partition, without labels; its validation part is left out."""
     folder = source.parent if source.is_file() else source
     images = source if source.is_file() else _find_images(folder)
-    listed = _read_partition(folder / _PARTITION)
+    partition = folder / _PARTITION
+    names = _read_partition(partition)
+    chosen = [name for split in SPLITS for name in names[split]]
     with _opened(images) as (_, present):
-        missing = [
-            name for part in ("train", "test") for name in listed[part] if name not in present
-        ]
+        missing = [name for name in chosen if name not in present]
     if missing:
         raise InputError(
-            f"{len(missing)} images that {folder / _PARTITION} lists are not in {images},"
-            f" the first is {missing[0]}; {_ADVICE}"
+            f"{len(missing)} images that {partition} lists are not in {images}, the first is"
+            f" {missing[0]}; {_ADVICE}"
         )
-    files = [folder / _PARTITION, images]
-    if images.is_dir():
-        files[1:] = [images / name for part in ("train", "test") for name in listed[part]]
-    train, test = (_split(images, listed[part]) for part in ("train", "test"))
-    counts = counts_note(train.count, test.count, official=_OFFICIAL)
+    splits = {split: _split(images, names[split]) for split in SPLITS}
+    counts = counts_note(splits, official=_OFFICIAL)
+    files = [images / name for name in chosen] if images.is_dir() else [images]
     return Originals(
         name="celeba",
-        train=train,
-        test=test,
+        splits=splits,
         record=DataRecord(
             source=f"CelebA, aligned and cropped, Z. Liu et al. (2015), arXiv 1411.7766; {counts}",
             split=f"official: 0 and 2 of {_PARTITION}; 1, the validation part, is left out",
@@ -61,8 +49,7 @@ def find_celeba(source: Path) -> Originals:
                 f"to {SIZE} x {SIZE}, Pillow's bilinear",
             ),
         ),
-        classes=(),
-        files=file_facts(files),
+        files=file_facts([partition, *files]),
     )
 
 
@@ -80,24 +67,21 @@ def _read_partition(path: Path) -> dict[str, list[str]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}; {_ADVICE}") from None
-    listed: dict[str, list[str]] = {part: [] for part in _SPLITS.values()}
+    names: dict[str, list[str]] = {part: [] for part in _NUMBERS.values()}
     for number, line in enumerate(lines, start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        if (
-            len(fields) != 2
-            or fields[1] not in _SPLITS
-            or PurePosixPath(fields[0]).name != fields[0]
-        ):
-            raise InputError(
-                f"line {number} of {path} is {line[:80]!r}; expected a file name and 0, 1 or 2"
-            )
-        listed[_SPLITS[fields[1]]].append(fields[0])
-    for part in ("train", "test"):
-        if not listed[part]:
-            raise InputError(f"{path} lists no image of the {part} part; get it anew")
-    return listed
+        match line.split():
+            case []:
+                pass
+            case [name, part] if part in _NUMBERS and PurePosixPath(name).name == name:
+                names[_NUMBERS[part]].append(name)
+            case _:
+                raise InputError(
+                    f"line {number} of {path} is {line[:80]!r}; expected a file name and 0, 1 or 2"
+                )
+    for split in SPLITS:
+        if not names[split]:
+            raise InputError(f"{path} lists no image of the {split} part; get it anew")
+    return names
 
 
 def _split(images: Path, names: Sequence[str]) -> Original:
@@ -106,16 +90,13 @@ def _split(images: Path, names: Sequence[str]) -> Original:
             for name in names[start:]:
                 label = f"{name} of {images}"
                 with opened_image(read(name), name=label) as image:
-                    try:
-                        yield crop_then_resize(image, crop=CROP, size=SIZE)
-                    except InputError as error:
-                        raise InputError(f"{label}: {error}") from None
+                    yield crop_then_resize(image, crop=CROP, size=SIZE, name=label)
 
-    return from_items(len(names), items, shape=(3, SIZE, SIZE))
+    return Original(len(names), (3, SIZE, SIZE), items)
 
 
 @contextmanager
-def _opened(images: Path) -> Iterator[tuple[Reader, frozenset[str]]]:
+def _opened(images: Path) -> Iterator[tuple[Callable[[str], bytes | Path], frozenset[str]]]:
     """A function from a name to an image's file or content, and the names that there are."""
     if images.is_dir():
         present = frozenset(path.name for path in images.iterdir() if path.is_file())

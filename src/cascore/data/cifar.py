@@ -10,21 +10,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from cascore.data.archives import read_tar
-from cascore.data.decoding import opened_image, require_8_bits
+from cascore.data.decoding import channels_first, opened_image, require_8_bits
 from cascore.data.folder import find_images
-from cascore.data.images import SPLITS, DataRecord
+from cascore.data.images import SPLITS, DataRecord, Labels, Pixels
 from cascore.data.originals import (
     FileFacts,
     Original,
     Originals,
-    Pixels,
     counts_note,
     file_facts,
-    from_arrays,
-    from_items,
+    from_array,
 )
 from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError, MissingExtraError
@@ -43,8 +40,6 @@ _ADVICE = (
     "give as --source cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked, a"
     " folder with the parquet files of the hub, or one with the image folders train and test"
 )
-
-Labels = npt.NDArray[np.int64]
 
 
 def find_cifar10(source: Path) -> Originals:
@@ -70,27 +65,27 @@ def find_cifar10(source: Path) -> Originals:
 
 
 def _originals(
-    train: Original,
-    test: Original,
+    splits: Mapping[str, Original],
     *,
     form: str,
     rule: str,
     files: tuple[FileFacts, ...],
     classes: tuple[str, ...] = CLASSES,
 ) -> Originals:
-    counts = counts_note(train.count, test.count, official=_OFFICIAL)
-    source = f"CIFAR-10, A. Krizhevsky (2009), {form}; {counts}"
-    return Originals("cifar-10", train, test, DataRecord(source, rule), classes, files)
+    counts = counts_note(splits, official=_OFFICIAL)
+    record = DataRecord(f"CIFAR-10, A. Krizhevsky (2009), {form}; {counts}", rule)
+    return Originals("cifar-10", splits, record, files, classes)
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:
     """The batches in an archive of either distribution, by name."""
-    names = {name for form in _FORMS for name in form.names}
     contents: dict[str, bytes] = {}
-    for name, content in read_tar(path, lambda name: _LARGEST if name in names else None):
-        if name.name in contents:
-            raise InputError(f"{path} holds {name.name} twice; get it anew")
-        contents[name.name] = content
+    for name, content in read_tar(
+        path, {name for form in _FORMS for name in form.names}, limit=_LARGEST
+    ):
+        if name in contents:
+            raise InputError(f"{path} holds {name} twice; get it anew")
+        contents[name] = content
     return contents
 
 
@@ -101,20 +96,17 @@ def _from_batches(
     form = next((form for form in _FORMS if f"test_batch{form.suffix}" in contents), None)
     if form is None:
         raise InputError(f"{path} holds no batches of cifar-10; {_ADVICE}")
-    splits = []
-    for split in SPLITS:
-        pixels, labels = [], []
-        for name in (f"{stem}{form.suffix}" for stem in _STEMS[split]):
-            if name not in contents:
-                raise InputError(f"{path} lacks {name}; get it anew")
-            of_images, of_labels = form.read(contents[name], f"{name} of {path}")
-            pixels.append(of_images)
-            labels.append(_checked_labels(of_labels, f"{name} of {path}"))
-        splits.append(
-            from_arrays(np.concatenate(pixels).reshape(-1, *_SHAPE), np.concatenate(labels))
-        )
+    missing = [name for name in form.names if name not in contents]
+    if missing:
+        raise InputError(f"{path} lacks {missing[0]}; get it anew")
+    splits = {}
+    for split, stems in _STEMS.items():
+        names = [stem + form.suffix for stem in stems]
+        batches = [form.read(contents[name], f"{name} of {path}") for name in names]
+        pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        splits[split] = from_array(pixels.reshape(-1, *_SHAPE), labels)
     rule = "official: the five training batches and the test batch"
-    return _originals(*splits, form=form.what, rule=rule, files=files)
+    return _originals(splits, form=form.what, rule=rule, files=files)
 
 
 def _read_binary(content: bytes, name: str) -> tuple[Pixels, Labels]:
@@ -126,7 +118,7 @@ def _read_binary(content: bytes, name: str) -> tuple[Pixels, Labels]:
             " image and its label; it is truncated or something else: get it anew"
         )
     rows = np.frombuffer(content, dtype=np.uint8).reshape(count, _SIZE + 1)
-    return rows[:, 1:], rows[:, 0].astype(np.int64)
+    return rows[:, 1:], _checked_labels(rows[:, 0].tolist(), name)
 
 
 def _read_pickle(content: bytes, name: str) -> tuple[Pixels, Labels]:
@@ -138,18 +130,18 @@ def _read_pickle(content: bytes, name: str) -> tuple[Pixels, Labels]:
     shape = data.shape if isinstance(data, np.ndarray) else ()
     if not isinstance(data, np.ndarray) or shape != (len(data), _SIZE) or not len(data):
         raise InputError(f"{name} holds as data {shape or 'no array'}; expected uint8 [N, {_SIZE}]")
-    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+    if not isinstance(labels, list):
         raise InputError(f"{name} holds no list of labels; get it anew")
     if len(labels) != len(data):
         raise InputError(f"{name} holds {len(data)} images but {len(labels)} labels; get it anew")
-    return data, np.array(labels)
+    return data, _checked_labels(labels, name)
 
 
-def _checked_labels(labels: Labels, name: object) -> Labels:
-    wrong = labels[(labels < 0) | (labels >= len(CLASSES))]
-    if len(wrong):
-        raise InputError(f"{name} holds the label {wrong[0]}; expected 0 to 9: get it anew")
-    return labels
+def _checked_labels(labels: Sequence[object], name: object) -> Labels:
+    wrong = [label for label in labels if type(label) is not int or not 0 <= label < len(CLASSES)]
+    if wrong:
+        raise InputError(f"{name} holds the label {wrong[0]!r}; expected 0 to 9: get it anew")
+    return np.array(labels, dtype=np.int64)
 
 
 class _Form(NamedTuple):
@@ -163,7 +155,7 @@ class _Form(NamedTuple):
     @property
     def names(self) -> list[str]:
         """The six names, training batches first."""
-        return [f"{stem}{self.suffix}" for split in SPLITS for stem in _STEMS[split]]
+        return [stem + self.suffix for stems in _STEMS.values() for stem in stems]
 
 
 _FORMS = (
@@ -195,10 +187,10 @@ def _from_folders(source: Path) -> Originals:
 
         numbers = [classes.index(path.parts[0]) for path in paths[split]] if nested else None
         labels = None if numbers is None else np.array(numbers)
-        return from_items(len(paths[split]), items, shape=_SHAPE, labels=labels)
+        return Original(len(paths[split]), _SHAPE, items, labels)
 
     return _originals(
-        *map(original, SPLITS),
+        {split: original(split) for split in SPLITS},
         form="folders of images",
         rule="as found: the folders train and test",
         files=file_facts((source / s / path for s in SPLITS for path in paths[s]), below=source),
@@ -215,7 +207,7 @@ def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]]) -> Original
         if not paths[split]:
             raise InputError(f"{source} holds no file {split}-*.parquet; get it too")
     return _originals(
-        *(_parquet_split(paths[split]) for split in SPLITS),
+        {split: _parquet_split(paths[split]) for split in SPLITS},
         form="parquet files of the hub",
         rule="official: the files train-* and test-*",
         files=file_facts([*paths["train"], *paths["test"]], below=source),
@@ -223,27 +215,20 @@ def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]]) -> Original
 
 
 def _parquet_split(paths: Sequence[Path]) -> Original:
-    labels: list[int] = []
-    for path in paths:
-        numbers = list(_column(path, "label"))
-        if not all(type(number) is int for number in numbers):
-            raise InputError(f"{path} holds labels that are no whole numbers; get it anew")
-        labels += _checked_labels(np.array(numbers, dtype=np.int64), path).tolist()
-    if not labels:
+    labels = np.concatenate([_checked_labels([*_column(path, "label")], path) for path in paths])
+    if not len(labels):
         raise InputError(f"{paths[0]} holds no images; get it anew")
 
     def items(start: int) -> Iterator[Pixels]:
-        number = 0
-        for path in paths:
-            for row in _column(path, "img", "image"):
-                if number >= start:
-                    content = row.get("bytes") if isinstance(row, dict) else row
-                    if not isinstance(content, bytes):
-                        raise InputError(f"{path} holds no bytes of images but {type(content)}")
-                    yield _decoded(content, f"row {number} of {path}")
-                number += 1
+        rows = ((path, row) for path in paths for row in _column(path, "img", "image"))
+        for number, (path, row) in enumerate(rows):
+            if number >= start:
+                content = row.get("bytes") if isinstance(row, dict) else row
+                if not isinstance(content, bytes):
+                    raise InputError(f"{path} holds no bytes of images but {type(content)}")
+                yield _decoded(content, f"row {number} of {path}")
 
-    return from_items(len(labels), items, shape=_SHAPE, labels=np.array(labels))
+    return Original(len(labels), _SHAPE, items, labels)
 
 
 def _column(path: Path, *names: str) -> Iterator[object]:
@@ -252,9 +237,7 @@ def _column(path: Path, *names: str) -> Iterator[object]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise MissingExtraError(
-            what="reading parquet files", package="pyarrow", extra="data"
-        ) from None
+        raise MissingExtraError(what="a parquet file", package="pyarrow", extra="data") from None
     try:
         with parquet.ParquetFile(path) as file:
             present = file.schema_arrow.names
@@ -279,4 +262,4 @@ def _decoded(content: Path | bytes, name: str) -> Pixels:
             raise InputError(
                 f"{name} is {image.width} x {image.height}; the images of cifar-10 are 32 x 32"
             )
-        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        return channels_first(image.convert("RGB"))

@@ -8,13 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
+from cascore.data.images import Pixels
 from cascore.errors import InputError
 from cascore.preprocessing import Crop, Filter
-
-Pixels = npt.NDArray[np.uint8]
 
 # Named, because Pillow also knows formats that start other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
@@ -57,7 +55,7 @@ def read_header(folder: Path, path: PurePosixPath) -> Header:
             width=width,
             height=height,
             grey=image.mode in _GREY,
-            transparent=_is_transparent(image),
+            transparent=image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
             turned=orientation != 1,
         )
 
@@ -65,29 +63,23 @@ def read_header(folder: Path, path: PurePosixPath) -> Header:
 def decode_one(folder: Path, header: Header, *, target: Target) -> Pixels:
     """Pixels [C, H, W] of one image; a broken one raises an InputError that names it."""
     path = folder / header.path
-    with opened_image(path, name=str(path)) as image:
-        return _to_pixels(image, header, target=target)
-
-
-def _to_pixels(image: Image.Image, header: Header, *, target: Target) -> Pixels:
-    """One image brought to the target, uint8 [C, H, W]."""
-    if header.turned:
-        image = ImageOps.exif_transpose(image)
-    if header.transparent:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if target.channels == 1 else "RGB")
-    if target.crop == "center":
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    if target.filter is not None:
-        resample = Image.Resampling[target.filter.upper()]
-        image = image.resize((target.width, target.height), resample)
-    if image.size != (target.width, target.height):
-        raise ValueError(f"its header says {target.width} x {target.height}, it is {image.size}")
-    pixels = np.asarray(image)
-    return pixels[None] if target.channels == 1 else pixels.transpose(2, 0, 1)
+    with opened_image(path, name=str(path)) as stored:
+        image: Image.Image = ImageOps.exif_transpose(stored) if header.turned else stored
+        if header.transparent:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("L" if target.channels == 1 else "RGB")
+        if target.crop == "center":
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            image = image.crop((left, top, left + side, top + side))
+        if target.filter is not None:
+            resample = Image.Resampling[target.filter.upper()]
+            image = image.resize((target.width, target.height), resample)
+        if image.size != (target.width, target.height):
+            expected = f"{target.width} x {target.height}"
+            raise ValueError(f"its header says {expected}, it is {image.size}")
+        return channels_first(image)
 
 
 def require_8_bits(image: Image.Image, *, name: str) -> None:
@@ -129,10 +121,6 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _is_transparent(image: Image.Image) -> bool:
-    return image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
-
-
 def resize_then_crop(image: Image.Image, *, size: int) -> Pixels:
     """LSUN: the shorter side to `size`, then the centre square; uint8 [3, size, size].
 
@@ -145,19 +133,19 @@ def resize_then_crop(image: Image.Image, *, size: int) -> Pixels:
     longer = int(size * long / short)
     scaled = (size, longer) if width <= height else (longer, size)
     resized = image.resize(scaled, Image.Resampling.BILINEAR)
-    return _channels_first(_center_crop(resized, size))
+    return channels_first(_center_crop(resized, size))
 
 
-def crop_then_resize(image: Image.Image, *, crop: int, size: int) -> Pixels:
+def crop_then_resize(image: Image.Image, *, crop: int, size: int, name: str) -> Pixels:
     """CelebA, as Song & Ermon: the centre square of `crop`, then to `size`; [3, size, size]."""
     image = image.convert("RGB")
     if min(image.size) < crop:
         raise InputError(
-            f"it is {image.width} x {image.height}, too small for the centre crop of {crop};"
+            f"{name} is {image.width} x {image.height}, too small for the centre crop of {crop};"
             " use the aligned images as they are distributed, 178 x 218"
         )
     square = _center_crop(image, crop)
-    return _channels_first(square.resize((size, size), Image.Resampling.BILINEAR))
+    return channels_first(square.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _center_crop(image: Image.Image, side: int) -> Image.Image:
@@ -166,5 +154,7 @@ def _center_crop(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def _channels_first(image: Image.Image) -> Pixels:
-    return np.asarray(image).transpose(2, 0, 1)
+def channels_first(image: Image.Image) -> Pixels:
+    """Pixels [C, H, W] of a grey or an RGB image."""
+    pixels = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -37,19 +37,6 @@ class Diameter(NamedTuple):
         return self.low == self.high
 
 
-class _Sorted(NamedTuple):
-    """Images by falling distance to the mean."""
-
-    images: Tensor  # uint8 [N, D]
-    order: Tensor  # int64 [N]
-    radius: Tensor  # float64 [N], in units of 1 / 255
-
-    def block(self, start: int) -> tuple[Tensor, Tensor]:
-        """Images of a block, float64 [n, D] about 0, and their squared norms [n]."""
-        chosen = self.images[self.order[start : start + _CHUNK]].double().sub_(128)
-        return chosen, chosen.square().sum(dim=1)
-
-
 def image_diameter(
     images: Tensor,
     *,
@@ -72,24 +59,33 @@ def image_diameter(
             f"the largest distance needs at least 2 uint8 images, not {images.dtype} of shape"
             f" {tuple(images.shape)}"
         )
-    far = _sorted(images.reshape(len(images), -1))
-    radius, count, dimension = far.radius, len(images), far.images.shape[1]
+    flat, count = images.reshape(len(images), -1), len(images)
+    order, radius = _by_distance_to_mean(flat)
+
+    def block(start: int) -> tuple[Tensor, Tensor]:
+        """Images of a block, float64 [n, D] about 0, and their squared norms [n]."""
+        chosen = flat[order[start : start + _CHUNK]].double().sub_(128)
+        return chosen, chosen.square().sum(dim=1)
+
+    def answer(high: float) -> Diameter:
+        low, (first, second) = math.sqrt(squared) / 255, order[list(pair)].tolist()
+        return Diameter(low, max(low, high / 255), (first, second), compared)
+
     squared, pair, compared = 0.0, (0, 1), 0
     for start in range(0, count, _CHUNK):
         # Of a pair that is left, one image at least is this far out or less, the other no further.
         if start + 1 >= count or _below(radius[start] + radius[start + 1], squared):
             progress(count - start)
             break
-        rows, row_norms = far.block(start)
+        rows, row_norms = block(start)
         for other in range(start, count, _CHUNK):
             bound = radius[start] + radius[other]
             if _below(bound, squared):
                 break
-            if compared * dimension > largest_work:
+            if compared * flat.shape[1] > largest_work:
                 later = radius[start + _CHUNK : start + _CHUNK + 2].sum()
-                high = float(torch.maximum(bound, later))
-                return _answer(far, squared, pair, compared, high=high)
-            columns, column_norms = far.block(other)
+                return answer(high=float(torch.maximum(bound, later)))
+            columns, column_norms = block(other)
             # Whole numbers below 2^53 in float64: exact in any order of summation.
             distances = row_norms[:, None] + column_norms - 2 * rows @ columns.T
             compared += distances.numel()
@@ -99,31 +95,20 @@ def image_diameter(
                 row, column = divmod(furthest, len(columns))
                 pair = (start + row, other + column)
         progress(len(rows))
-    return _answer(far, squared, pair, compared, high=None)
+    return answer(high=0.0)
 
 
-def _sorted(images: Tensor) -> _Sorted:
+def _by_distance_to_mean(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Order [N] by falling distance to the mean, and these distances, in units of 1 / 255."""
     total = torch.zeros(images.shape[1], dtype=torch.float64)
-    blocks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+    blocks = torch.split(images, _CHUNK)
     for block in blocks:
         total += block.sum(dim=0, dtype=torch.float64)
     center = total / len(images)
-    radius = torch.cat([(block.double() - center).norm(dim=1) for block in blocks])
-    radius, order = radius.sort(descending=True, stable=True)
-    return _Sorted(images, order, radius)
+    distances = torch.cat([(block.double() - center).norm(dim=1) for block in blocks])
+    radius, order = distances.sort(descending=True, stable=True)
+    return order, radius
 
 
 def _below(bound: Tensor, squared: float) -> bool:
     return float(bound) * (1 + _ROUNDING) < math.sqrt(squared)
-
-
-def _answer(
-    far: _Sorted, squared: float, pair: tuple[int, int], compared: int, *, high: float | None
-) -> Diameter:
-    low = math.sqrt(squared) / 255
-    return Diameter(
-        low=low,
-        high=low if high is None else max(low, high / 255),
-        pair=(int(far.order[pair[0]]), int(far.order[pair[1]])),
-        compared=compared,
-    )

@@ -2,23 +2,16 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from cascore.data.decoding import Header, Target, decode_one, read_header
-from cascore.data.images import DataRecord, ImageSet, require_split
-from cascore.data.originals import (
-    Original,
-    Originals,
-    Pixels,
-    file_facts,
-    from_items,
-    mapped_array,
-)
+from cascore.data.images import SPLITS, DataRecord, ImageSet, Pixels, require_split
+from cascore.data.originals import FileFacts, Original, Originals, file_facts, mapped_array
 from cascore.errors import InputError
 from cascore.files import replaced_file
 from cascore.preprocessing import FolderOptions
@@ -54,19 +47,21 @@ def load_folder(
         require_split(split)
     headers, target, classes = _surveyed(folder, options)
     chosen = _chosen(folder, headers, split)
-    size = len(chosen) * target.channels * target.height * target.width
-    if root is not None and size > _MAPPED_ABOVE:
-        pixels = _decode_mapped(folder, chosen, target=target, cache=root)
+    original = _original(folder, chosen, target, classes)
+    shape = (original.count, *original.shape)
+    if root is not None and math.prod(shape) > _MAPPED_ABOVE:
+        facts = [target, _facts(folder, chosen)]
+        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+        pixels = _mapped(original, root / f"folder-{key}.npy")
     else:
-        pixels = np.empty((len(chosen), *target[:3]), dtype=np.uint8)
-        _fill(pixels, folder, chosen, target=target)
-    labels = _labels(chosen, classes)
+        pixels = np.empty(shape, dtype=np.uint8)
+        _fill(pixels, original)
     return ImageSet(
         name=f"folder:{folder}",
         split=split,
         images=torch.from_numpy(pixels),
-        labels=None if labels is None else torch.from_numpy(labels),
-        record=_record(folder, chosen, target=target, options=options),
+        labels=None if original.labels is None else torch.from_numpy(original.labels),
+        record=_record(folder, chosen, target, options),
         classes=classes,
     )
 
@@ -74,23 +69,13 @@ def load_folder(
 def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals:
     """A folder as the originals of a prepared set, of the same images as `load_folder`."""
     headers, target, classes = _surveyed(folder, options)
-
-    def original(split: str) -> Original:
-        chosen = _chosen(folder, headers, split)
-
-        def items(start: int) -> Iterator[Pixels]:
-            for header in chosen[start:]:
-                yield decode_one(folder, header, target=target)
-
-        return from_items(len(chosen), items, shape=target[:3], labels=_labels(chosen, classes))
-
+    chosen = {split: _chosen(folder, headers, split) for split in SPLITS}
     return Originals(
         name=name,
-        train=original("train"),
-        test=original("test"),
-        record=_record(folder, headers, target=target, options=options),
+        splits={split: _original(folder, chosen[split], target, classes) for split in SPLITS},
+        record=_record(folder, headers, target, options),
         classes=classes,
-        files=file_facts((folder / header.path for header in headers), below=folder),
+        files=_facts(folder, headers),
     )
 
 
@@ -114,34 +99,52 @@ def _surveyed(folder: Path, options: FolderOptions) -> tuple[list[Header], Targe
     return headers, target, tuple(classes)
 
 
-def _decode_mapped(
-    folder: Path, headers: Sequence[Header], *, target: Target, cache: Path
-) -> Pixels:
-    """Pixels [N, C, H, W] mapped from a file in `cache`, which is decoded only when new.
+def _original(
+    folder: Path, headers: Sequence[Header], target: Target, classes: tuple[str, ...]
+) -> Original:
+    """These images of a folder, each brought to the target."""
+
+    def items(start: int) -> Iterator[Pixels]:
+        for header in headers[start:]:
+            yield decode_one(folder, header, target=target)
+
+    labels = [classes.index(header.path.parts[0]) for header in headers] if classes else None
+    return Original(
+        count=len(headers),
+        shape=target[:3],
+        items=items,
+        labels=None if labels is None else np.array(labels),
+    )
+
+
+def _mapped(original: Original, stored: Path) -> Pixels:
+    """Pixels [N, C, H, W] mapped from a file, into which they are decoded only when it is new.
 
     The file's name holds a digest of each image's path, size and time of change, and of the
     target. The map is private: a write to it does not reach the disk.
     """
-    facts = file_facts((folder / header.path for header in headers), below=folder)
-    key = hashlib.sha256(json.dumps([target, facts]).encode()).hexdigest()[:32]
-    stored = cache / f"folder-{key}.npy"
-    shape = (len(headers), *target[:3])
+    shape = (original.count, *original.shape)
     if not stored.is_file():
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            stored.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"root {cache} cannot be a folder for pixels: {error}") from error
+            message = f"root {stored.parent} cannot be a folder for pixels: {error}"
+            raise InputError(message) from error
         with replaced_file(stored) as temporary:
             pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            _fill(pixels, folder, headers, target=target)
+            _fill(pixels, original)
             pixels.flush()
             del pixels
     return mapped_array(stored, dtype=np.uint8, shape=shape, advice="delete it and load again")
 
 
-def _fill(pixels: Pixels, folder: Path, headers: Sequence[Header], *, target: Target) -> None:
-    for slot, header in zip(pixels, headers, strict=True):
-        slot[:] = decode_one(folder, header, target=target)
+def _fill(pixels: Pixels, original: Original) -> None:
+    for slot, image in zip(pixels, original.items(0), strict=True):
+        slot[:] = image
+
+
+def _facts(folder: Path, headers: Sequence[Header]) -> tuple[FileFacts, ...]:
+    return file_facts((folder / header.path for header in headers), below=folder)
 
 
 def find_images(folder: Path) -> list[PurePosixPath]:
@@ -191,26 +194,19 @@ def _common_size(folder: Path, headers: Sequence[Header]) -> tuple[int, int]:
 
 
 def _common_grey(folder: Path, headers: Sequence[Header]) -> bool:
-    first = headers[0]
-    for other in headers:
-        if other.grey != first.grey:
-            grey, colour = (other, first) if other.grey else (first, other)
-            raise InputError(
-                f"{folder} mixes grey and colour: {grey.path} is grey, {colour.path} is not;"
-                ' convert them, or give FolderOptions mode="rgb" or mode="grey" (on the command'
-                " line --mode, or --data.mode)"
-            )
-    return first.grey
-
-
-def _labels(headers: Sequence[Header], classes: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
-    if not classes:
-        return None
-    return np.array([classes.index(header.path.parts[0]) for header in headers])
+    colour = [header.path for header in headers if not header.grey]
+    grey = [header.path for header in headers if header.grey]
+    if grey and colour:
+        raise InputError(
+            f"{folder} mixes grey and colour: {grey[0]} is grey, {colour[0]} is not;"
+            ' convert them, or give FolderOptions mode="rgb" or mode="grey" (on the command'
+            " line --mode, or --data.mode)"
+        )
+    return bool(grey)
 
 
 def _record(
-    folder: Path, headers: Sequence[Header], *, target: Target, options: FolderOptions
+    folder: Path, headers: Sequence[Header], target: Target, options: FolderOptions
 ) -> DataRecord:
     transparent = sum(header.transparent for header in headers)
     turned = sum(header.turned for header in headers)

@@ -4,18 +4,17 @@ The format: two zero bytes, 8 for uint8, the number of dimensions, each dimensio
 32-bit integer, then the values. A header is believed only as far as the file bears it out.
 """
 
-import gzip
 import math
 import zlib
 from dataclasses import dataclass
+from gzip import GzipFile
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from cascore.data.images import DataRecord, ImageSet, require_split
+from cascore.data.images import DataRecord, ImageSet, Pixels, require_split
 from cascore.errors import InputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -96,7 +95,7 @@ def load_idx(source: IdxSource, split: str, *, root: Path | None = None) -> Imag
     )
 
 
-def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> Pixels:
     """uint8 [count, *item_shape] of an IDX file, whatever its first bytes say it is: plain or gzip.
 
     `item_shape` is (28, 28) for images and () for labels. A file of other items, of none, or of
@@ -106,11 +105,17 @@ def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> npt.NDArray[np.uint8
         with path.open("rb") as raw:
             packed = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
-            stream = gzip.GzipFile(fileobj=raw) if packed else raw
+            stream = GzipFile(fileobj=raw) if packed else raw
             count = _read_count(stream, path, item_shape=item_shape)
             claimed = count * math.prod(item_shape)
             available = path.stat().st_size * (_LARGEST_RATIO if packed else 1)
-            content = _read_up_to(stream, claimed + 1) if claimed <= available else bytearray()
+            content = bytearray()
+            # In chunks: memory follows what is there, not what was claimed.
+            while claimed <= available and len(content) <= claimed:
+                chunk = stream.read(min(_CHUNK, claimed + 1 - len(content)))
+                if not chunk:
+                    break
+                content += chunk
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {error}; get the file anew") from error
     if len(content) != claimed:
@@ -122,9 +127,7 @@ def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> npt.NDArray[np.uint8
     return np.frombuffer(content, dtype=np.uint8).reshape(count, *item_shape)
 
 
-def _read_count(
-    stream: IO[bytes] | gzip.GzipFile, path: Path, *, item_shape: tuple[int, ...]
-) -> int:
+def _read_count(stream: IO[bytes] | GzipFile, path: Path, *, item_shape: tuple[int, ...]) -> int:
     """The number of items that the header claims, once the rest of the header is as expected."""
     magic = bytes([0, 0, 8, 1 + len(item_shape)])
     start = stream.read(4)
@@ -142,14 +145,6 @@ def _read_count(
     if count == 0:
         raise InputError(f"{path} holds no items; get the file anew")
     return count
-
-
-def _read_up_to(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytearray:
-    """At most `limit` bytes, in chunks: memory follows what is there, not what was claimed."""
-    content = bytearray()
-    while len(content) < limit and (chunk := stream.read(min(_CHUNK, limit - len(content)))):
-        content += chunk
-    return content
 
 
 def find_files(source: IdxSource, split: str, *, root: Path | None) -> tuple[Path, Path]:

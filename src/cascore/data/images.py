@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
 
 SPLITS = ("train", "test")
 
@@ -29,7 +33,7 @@ class DataRecord:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """One split of an image data set.
+    """One split of an image data set; other types and shapes than these raise InputError.
 
     Attributes:
         name: The name it was loaded by.
@@ -38,9 +42,6 @@ class ImageSet:
         labels: int64 [N], each an index into classes, or None.
         record: Source, split rule and preparation.
         classes: What each label is called; empty without labels.
-
-    Raises:
-        InputError: A dtype or a shape other than these.
     """
 
     name: str
@@ -66,6 +67,11 @@ class ImageSet:
             )
 
     @property
+    def arrays(self) -> tuple[Pixels, Labels | None]:
+        """Images and labels, shared with numpy."""
+        return self.images.numpy(), None if self.labels is None else self.labels.numpy()
+
+    @property
     def count(self) -> int:
         """How many images there are."""
         return len(self.images)
@@ -79,8 +85,7 @@ class ImageSet:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of shape, pixels and labels: equal digests, equal sets. Reads all pixels once."""
-        labels = None if self.labels is None else self.labels.numpy()
-        return array_digest(self.images.numpy(), labels)
+        return array_digest(*self.arrays)
 
 
 def array_digest(*arrays: npt.NDArray[Any] | None) -> str:

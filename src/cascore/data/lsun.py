@@ -10,15 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cascore.data.decoding import opened_image, resize_then_crop
-from cascore.data.images import DataRecord
-from cascore.data.originals import (
-    Original,
-    Originals,
-    Pixels,
-    counts_note,
-    file_facts,
-    from_items,
-)
+from cascore.data.images import DataRecord, Pixels
+from cascore.data.originals import Original, Originals, counts_note, file_facts
 from cascore.errors import InputError, MissingExtraError
 
 SIZE = 64
@@ -37,15 +30,14 @@ _MAGIC, _VERSION = 0xBEEFC0DE, 1
 
 def find_lsun_church(source: Path) -> Originals:
     """Both databases below a folder: train, and the validation set as test; no labels."""
-    files = {split: _find(source, name) for split, name in _FOLDERS.items()}
+    files = {split: source / name / "data.mdb" for split, name in _FOLDERS.items()}
     for file in files.values():
         require_whole(file)
-    splits = {split: _open_split(file) for split, file in files.items()}
-    counts = counts_note(splits["train"].count, splits["test"].count, official=_OFFICIAL)
+    splits = {split: _split(file) for split, file in files.items()}
+    counts = counts_note(splits, official=_OFFICIAL)
     return Originals(
         name="lsun-church",
-        train=splits["train"],
-        test=splits["test"],
+        splits=splits,
         record=DataRecord(
             source=f"LSUN church outdoor, F. Yu et al. (2015), arXiv 1506.03365; {counts}",
             split="official: train is church_outdoor_train_lmdb, test is church_outdoor_val_lmdb",
@@ -54,13 +46,15 @@ def find_lsun_church(source: Path) -> Originals:
                 f"centre crop to {SIZE} x {SIZE}",
             ),
         ),
-        classes=(),
         files=file_facts(files.values(), below=source),
     )
 
 
 def require_whole(file: Path) -> None:
-    """Raise InputError unless an LMDB file is as long as its newest meta page says."""
+    """Raise InputError unless an LMDB file is there and as long as its newest meta page says."""
+    if not file.is_file():
+        folder = file.parent
+        raise InputError(f"lsun-church needs {folder.name}/data.mdb in {folder.parent}; {_ADVICE}")
     size = file.stat().st_size
     with file.open("rb") as stream:
         first = stream.read(_META.size)
@@ -88,35 +82,26 @@ def require_whole(file: Path) -> None:
         )
 
 
-def _find(source: Path, name: str) -> Path:
-    file = source / name / "data.mdb"
-    if not file.is_file():
-        raise InputError(f"lsun-church needs {name}/data.mdb in {source}; {_ADVICE}")
-    return file
-
-
-def _open_split(file: Path) -> Original:
-    count = sum(1 for _ in _items(file, 0, values=False))
+def _split(file: Path) -> Original:
+    count = sum(1 for _ in _read(file, 0, values=False))
     if not count:
         raise InputError(f"{file} holds no images; get it anew")
 
     def items(start: int) -> Iterator[Pixels]:
-        for key, content in _items(file, start, values=True):
+        for key, content in _read(file, start, values=True):
             name = f"image {key.decode('ascii', 'replace')} of {file}"
             with opened_image(content, name=name) as image:
                 yield resize_then_crop(image, size=SIZE)
 
-    return from_items(count, items, shape=(3, SIZE, SIZE))
+    return Original(count, (3, SIZE, SIZE), items)
 
 
-def _items(file: Path, start: int, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
+def _read(file: Path, start: int, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
     """Keys in their order from number `start` on, and values if they are asked for."""
     try:
         import lmdb
     except ImportError:
-        raise MissingExtraError(
-            what="reading LSUN's databases", package="lmdb", extra="data"
-        ) from None
+        raise MissingExtraError(what="LSUN", package="lmdb", extra="data") from None
     try:
         with (
             lmdb.open(

@@ -1,55 +1,51 @@
-"""What `prepare` works from: a data set as its original files hold it, item by item."""
+"""What `prepare` works from: a data set as its original files hold it, image by image."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cascore.data.images import DataRecord, ImageSet
+from cascore.data.images import DataRecord, Labels, Pixels
 from cascore.errors import InputError
 
-Pixels = npt.NDArray[np.uint8]
 FileFacts = tuple[str, int, int]  # name, bytes, time of change in ns
-
-_BLOCK = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """One split in its original files: `count` images of one `shape`, labels int64 [count] or None.
+    """One split in its original files: `count` images of one `shape`, labels [count] or None.
 
-    `blocks(start)` gives the pixels from item `start` on, as uint8 [n, C, H, W] of any n; so an
-    interrupted preparation goes on in the middle.
+    `items(start)` gives the pixels [C, H, W] of one image after the other from number `start` on,
+    so an interrupted preparation goes on in the middle.
     """
 
     count: int
     shape: tuple[int, int, int]
-    labels: npt.NDArray[np.int64] | None
-    blocks: Callable[[int], Iterator[Pixels]]
+    items: Callable[[int], Iterator[Pixels]]
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Originals:
-    """Both splits of a data set in their original files; `name` is what `load` will call it.
+    """The splits train and test of a data set; `name` is what `load` will call it.
 
     `files` are name, size and time of change of what was read: a preparation that was interrupted
     goes on only if they are the same.
     """
 
     name: str
-    train: Original
-    test: Original
+    splits: Mapping[str, Original]
     record: DataRecord
-    classes: tuple[str, ...]
     files: tuple[FileFacts, ...]
+    classes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
         """Images of both splits together."""
-        return self.train.count + self.test.count
+        return sum(original.count for original in self.splits.values())
 
 
 def file_facts(paths: Iterable[Path], *, below: Path | None = None) -> tuple[FileFacts, ...]:
@@ -64,43 +60,16 @@ def file_facts(paths: Iterable[Path], *, below: Path | None = None) -> tuple[Fil
     )
 
 
-def from_sets(train: ImageSet, test: ImageSet, *, files: tuple[FileFacts, ...]) -> Originals:
-    """A set that fits in memory, as the originals of its prepared form."""
-    source, other = train.record.source, test.record.source
-    if other != source:  # of IDX files the same credit, then the files
-        source = f"{source}; {other.rpartition('; ')[2]}"
-    of_train, of_test = (
-        from_arrays(part.images.numpy(), None if part.labels is None else part.labels.numpy())
-        for part in (train, test)
-    )
-    record = replace(train.record, source=source)
-    return Originals(train.name, of_train, of_test, record, train.classes, files)
-
-
-def from_arrays(pixels: Pixels, labels: npt.NDArray[np.int64] | None) -> Original:
+def from_array(pixels: Pixels, labels: Labels | None) -> Original:
     """A split whose pixels [N, C, H, W] are in memory already."""
-
-    def blocks(start: int) -> Iterator[Pixels]:
-        for first in range(start, len(pixels), _BLOCK):
-            yield pixels[first : first + _BLOCK]
-
     channels, height, width = pixels.shape[1:]
-    return Original(len(pixels), (channels, height, width), labels, blocks)
+    shape = (channels, height, width)
+    return Original(len(pixels), shape, lambda start: iter(pixels[start:]), labels)
 
 
-def from_items(
-    count: int,
-    items: Callable[[int], Iterator[Pixels]],
-    *,
-    shape: tuple[int, int, int],
-    labels: npt.NDArray[np.int64] | None = None,
-) -> Original:
-    """A split whose images [C, H, W] come one after the other, from a number on."""
-    return Original(count, shape, labels, lambda start: (pixels[None] for pixels in items(start)))
-
-
-def counts_note(train: int, test: int, *, official: tuple[int, int]) -> str:
+def counts_note(splits: Mapping[str, Original], *, official: tuple[int, int]) -> str:
     """How many images were found and, where that differs, how many the official set has."""
+    train, test = splits["train"].count, splits["test"].count
     note = f"{train:,} + {test:,} images"
     if (train, test) == official:
         return note

@@ -10,6 +10,7 @@ name in one step when it is whole.
 
 import hashlib
 import json
+import math
 import os
 import re
 import time
@@ -150,7 +151,7 @@ def prepare(
     done = _read_progress(work, fingerprint)
     if sum(done.values()):
         notify(f"going on after {sum(done.values()):,} images of an interrupted preparation")
-    for split, original in zip(SPLITS, (originals.train, originals.test), strict=True):
+    for split, original in originals.splits.items():
 
         def note(count: int, split: str = split) -> None:
             write_json(work / _PROGRESS, _Progress(fingerprint, {**done, split: count}))
@@ -174,7 +175,7 @@ def _fingerprint(originals: Originals) -> str:
         _FORMAT,
         originals.name,
         *(record.split, record.preparation, originals.classes, sorted(originals.files)),
-        *((part.count, part.shape) for part in (originals.train, originals.test)),
+        *((part.count, part.shape) for part in originals.splits.values()),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -204,7 +205,7 @@ def _write_pixels(
         shape = (original.count, *original.shape)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
-        item = int(np.prod(original.shape))
+        item = math.prod(original.shape)
         start = stream.tell()
         if stream.seek(0, os.SEEK_END) < start + done * item:
             done = 0  # it is not what was noted
@@ -213,19 +214,18 @@ def _write_pixels(
         progress(done)
         last = time.monotonic()
         try:
-            for block in original.blocks(done):
-                if block.dtype != np.uint8 or block.shape[1:] != original.shape:
-                    raise AssertionError(f"{block.dtype} {block.shape} for {original.shape}")
-                stream.write(np.ascontiguousarray(block).data)
-                done += len(block)
-                progress(len(block))
+            for image in original.items(done):
+                assert image.dtype == np.uint8
+                assert image.shape == original.shape
+                stream.write(np.ascontiguousarray(image).data)
+                done += 1
+                progress(1)
                 if time.monotonic() - last > _NOTE_SECONDS:
                     _settle(stream, note, done)
                     last = time.monotonic()
         finally:
             _settle(stream, note, done)
-    if done != original.count:
-        raise AssertionError(f"{done} images for {original.count}")
+    assert done == original.count
 
 
 def _settle(stream: IO[bytes], note: Callable[[int], None], done: int) -> None:
@@ -237,7 +237,7 @@ def _settle(stream: IO[bytes], note: Callable[[int], None], done: int) -> None:
 def _write_rest(work: Path, originals: Originals, fingerprint: str) -> None:
     """Labels and record, the digests taken from what is on the disk."""
     splits = {}
-    for split, original in zip(SPLITS, (originals.train, originals.test), strict=True):
+    for split, original in originals.splits.items():
         path, shape = work / f"{split}.npy", (original.count, *original.shape)
         pixels = mapped_array(path, dtype=np.uint8, shape=shape, advice=_anew(work))
         if original.labels is not None:
