@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from paper import figure3, gan_losses, headline, never_tuning, table4, tables
+from paper import beyond, figure3, gan_losses, headline, never_tuning, table4, tables
 from paper.engine.page import Study
 
 __all__ = ["STUDIES"]
@@ -15,6 +15,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "table4": table4.STUDY,
         "headline": headline.STUDY,
         "gan-losses": gan_losses.STUDY,
+        "beyond": beyond.STUDY,
         "never-tuning": never_tuning.STUDY,
     }
 )

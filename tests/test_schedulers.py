@@ -7,16 +7,15 @@ import torch
 
 from cascore.errors import InputError, MissingExtraError
 from cascore.noise import KeyedNoise
-from cascore.reproduce.beyond.schedulers import (
-    SCHEDULERS,
-    diffusers_version,
-    generate_by_scheduler,
-    levels_within,
-    run_scheduler,
-)
 from cascore.sampling import consistent_annealed, initial_noise
 from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
+from paper.schedulers import (
+    SCHEDULERS,
+    diffusers,
+    generate_by_scheduler,
+    run_scheduler,
+)
 
 SHAPE = (2, 3, 3)
 NAMES = list(SCHEDULERS)
@@ -170,8 +169,8 @@ def test_deis_ends_where_its_last_call_was_made():
 
 
 def test_the_levels_of_a_number_of_calls():
-    assert [levels_within(SCHEDULERS["ddim"], n) for n in (2, 8, 9)] == [2, 8, 9]
-    assert [levels_within(SCHEDULERS["heun"], n) for n in (3, 8, 9)] == [2, 4, 5]
+    assert [SCHEDULERS["ddim"].within(n) for n in (2, 8, 9)] == [2, 8, 9]
+    assert [SCHEDULERS["heun"].within(n) for n in (3, 8, 9)] == [2, 4, 5]
 
 
 def test_one_level_is_refused():
@@ -182,4 +181,4 @@ def test_one_level_is_refused():
 def test_without_diffusers_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingExtraError, match=r"cascore\[schedulers\]"):
-        diffusers_version()
+        diffusers()

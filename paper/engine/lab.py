@@ -148,6 +148,12 @@ class Lab:
         seconds = sum(line["made"]["seconds"] for line in lines)
         return f"{'; '.join(machines)}. {len(lines):,} measurements, {seconds:,.0f} s."
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        assert self.models is not None
+        return self.models.device
+
     def model(self, experiment: Experiment) -> Trained:
         """The trained network of an experiment."""
         if self.models is None:
@@ -285,14 +291,13 @@ class Lab:
         self, trained: Trained, chain: Chain, seeds: range, *, start: Tensor | None = None
     ) -> Samples:
         """Pictures of one chain each."""
-        assert self.models is not None
         return generate(
             trained.model.denoiser,
             shape=trained.model.shape,
             seeds=seeds,
             sampler=chain.sampler,
             schedule=trained.model.experiment.schedule,
-            device=self.models.device,
+            device=self.device,
             batch_size=BATCH,
             start=start,
         )
@@ -358,9 +363,8 @@ class Lab:
 
     def _real(self, data: str, name: str) -> _Real:
         if (data, name) not in self._reals:
-            assert self.models is not None
             train = self.images(data, "train")
-            extractor = load_extractor(name, image_shape=train.shape, device=self.models.device)
+            extractor = load_extractor(name, image_shape=train.shape, device=self.device)
             features = extractor(train.images)
             moments = FeatureMoments.of(features, extractor=extractor.identity)
             self._reals[data, name] = _Real(extractor, features, moments)
