@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from cascore.experiment.build import sampling_sigmas
 from cascore.noise import KeyedNoise
 from cascore.sampling import Samples, consistent_annealed, initial_noise
 from paper.engine.chain import Chain, als, cas
@@ -80,8 +79,11 @@ METHODS = {
 }  # fmt: skip
 """By name; a new sampler is one more line here and one in a plan below."""
 TWINS = {
-    "euler": _first(1.0), "ddim": _first(1.0), "euler-ancestral": _first(2.0),
-    "dpm-2m": _second(1.0), "dpm-2m-sde": _second(2.0),
+    "euler": _first(1.0),
+    "ddim": _first(1.0),
+    "euler-ancestral": _first(2.0),
+    "dpm-2m": _second(1.0),
+    "dpm-2m-sde": _second(2.0),
 }
 """Which of our settings each scheduler equals."""
 TWIN_CALLS, _TWIN_COUNT = 12, 64
@@ -90,14 +92,28 @@ _ALL, _FEW = (None,), (5, 8, 12, 20)
 _SOME, _MANY = (*_FEW, 30, 50), (5, 8, 10, 12, 15, 20, 30, 50, 100)
 _FULL: Mapping[str, Sequence[int | None]] = {
     **dict.fromkeys(METHODS, _SOME),
-    BEST: _ALL, "als-1": _ALL, "order-1-tuned": (12, 50), "order-1-eta-1": (12,),
-    DEFAULT: _MANY, GEOMETRIC: _MANY, "order-2-karras": _FEW, "order-2-kappa-1-centred": _FEW,
-    "heun": _FEW, "dpm-3m": _FEW, "unipc": _FEW, "unipc-3": (8, 12), "deis": _FEW,
+    BEST: _ALL,
+    "als-1": _ALL,
+    "order-1-tuned": (12, 50),
+    "order-1-eta-1": (12,),
+    DEFAULT: _MANY,
+    GEOMETRIC: _MANY,
+    "order-2-karras": _FEW,
+    "order-2-kappa-1-centred": _FEW,
+    "heun": _FEW,
+    "dpm-3m": _FEW,
+    "unipc": _FEW,
+    "unipc-3": (8, 12),
+    "deis": _FEW,
 }
 _SHORT = {
-    BEST: _ALL, "order-1-kappa-2": (8, 12, 20), "order-2-kappa-1": (8, 12, 20),
-    DEFAULT: (8, 12, 20, 50), GEOMETRIC: (8, 12, 20, 50),
-    "order-2-kappa-1-centred": (8, 12, 20), "unipc": (8, 12, 20),
+    BEST: _ALL,
+    "order-1-kappa-2": (8, 12, 20),
+    "order-2-kappa-1": (8, 12, 20),
+    DEFAULT: (8, 12, 20, 50),
+    GEOMETRIC: (8, 12, 20, 50),
+    "order-2-kappa-1-centred": (8, 12, 20),
+    "unipc": (8, 12, 20),
 }
 
 
@@ -149,9 +165,10 @@ def measure(lab: Lab, scale: Sequence[Plan]) -> Measured:
                 choice = row["choice"], row["budget"]
                 # A choice that is a method of its own counts once; at eta = 1 the last step is
                 # denoising itself; chains of all levels are those of the tables.
-                pair = calls and "scheduler" not in row and row.get("eta") != 1 and choice not in seen
+                ours = "scheduler" not in row and row.get("eta") != 1
+                pair = ours and calls is not None and choice not in seen
                 seen.add(choice)
-                tags = {"method": name, "few": calls is not None, "pair": bool(pair)}
+                tags = {"method": name, "few": calls is not None, "pair": pair}
                 rows += [{**row, **tags} for row in found]
                 tried += [{**row, **tags} for row in scan]
     floors: dict[str, Any] = {subject.preset: subject.floors(lab) for subject in scale}
@@ -167,8 +184,12 @@ def _measured(lab: Lab, subject: Plan, method: Method, calls: int | None) -> tup
         assert calls is not None
         levels = scheduler.within(calls)
         settings = {
-            "scheduler": scheduler.kind, "settings": scheduler.settings, "batch": BATCH,
-            "prediction": scheduler.prediction, "levels": levels, "spacing": "geometric",
+            "scheduler": scheduler.kind,
+            "settings": scheduler.settings,
+            "batch": BATCH,
+            "prediction": scheduler.prediction,
+            "levels": levels,
+            "spacing": "geometric",
         }
         draw = partial(_drawn, lab, first, levels)
         tags |= {"choice": first, "budget": calls}
@@ -177,7 +198,7 @@ def _measured(lab: Lab, subject: Plan, method: Method, calls: int | None) -> tup
     tags["budget"] = chains[0].calls(schedule)
     chain, scan = chains[0], Rows()
     if len(chains) > 1:
-        how = {"count": subject.validation, "extractor": subject.extractors[0]}
+        how: dict[str, Any] = {"count": subject.validation, "extractor": subject.extractors[0]}
         chain, scan = lab.best_of(subject.experiment(), chains, **how, **tags)
     return subject.distances(lab, chain, choice=_name(chain), **tags), scan
 
@@ -199,7 +220,7 @@ def _drawn(
         model.denoiser,
         shape=model.shape,
         seeds=seeds,
-        sigmas=sampling_sigmas(cas(1.0, levels=levels).sampler, model.experiment.schedule),
+        sigmas=cas(1.0, levels=levels).sigmas(model.experiment.schedule),
         device=lab.device,
         batch_size=BATCH,
     )
@@ -219,7 +240,7 @@ def _twins(lab: Lab, subject: Plan) -> Mapping[str, Any]:
         shape = (_TWIN_COUNT, *trained.model.shape)
         x = initial_noise(shape, experiment.schedule.first, noise=noise).to(lab.device)
         for name, chain in chains.items():
-            sigmas = sampling_sigmas(chain.sampler, experiment.schedule)
+            sigmas = chain.sigmas(experiment.schedule)
             one, same = (torch.Generator().manual_seed(0) for _ in range(2))
             theirs = run_scheduler(SCHEDULERS[name], denoiser, x, sigmas, generator=one)
             ours = consistent_annealed(
@@ -238,15 +259,18 @@ def claims(found: Measured, scale: Sequence[Plan]) -> list[Claim]:
     denoised, claims = found.rows.where(outcome="denoised"), list[Claim]()
     for calls in (8, 12, 20):
         says = f"the default at {calls} calls has a lower distance than the paper's best sampling"
-        both = denoised.where(method=BEST) + denoised.where(method=DEFAULT, budget=calls)
-        sides = f"method: {DEFAULT} < {BEST}"
-        claims += claims_by("extractor", [(Statement(says), Rows(both), "{model}", sides)], by_errors)
+        own = denoised.where(method=DEFAULT, budget=calls)
+        both = Rows([*denoised.where(method=BEST), *own])
+        asked = (Statement(says), both, "{model}", f"method: {DEFAULT} < {BEST}")
+        claims += claims_by("extractor", [asked], by_errors)
     says = "centred levels lower the distance of order 2, against geometric ones"
-    of, sides = "{model}, {budget} calls", f"method: {DEFAULT} < {GEOMETRIC}"
-    claims += claims_by("extractor", [(Statement(says), denoised, of, sides)], by_errors)
+    sides = f"method: {DEFAULT} < {GEOMETRIC}"
+    asked = (Statement(says), denoised, "{model}, {budget} calls", sides)
+    claims += claims_by("extractor", [asked], by_errors)
     says = "denoising lowers the distance of chains of few calls"
-    chains, of = found.rows.where(pair=True), "{model}, {label}, {budget} calls"
-    return claims + claims_by("extractor", [(Statement(says), chains, of, "outcome: denoised < raw")])
+    chains, where = found.rows.where(pair=True), "{model}, {label}, {budget} calls"
+    asked = (Statement(says), chains, where, "outcome: denoised < raw")
+    return claims + claims_by("extractor", [asked])
 
 
 def page(found: Measured, scale: Sequence[Plan]) -> Page:
@@ -259,8 +283,8 @@ def page(found: Measured, scale: Sequence[Plan]) -> Page:
 
     def fewest(of: Rows) -> str:
         best = bests[of[0]["model"], of[0]["extractor"]]
-        calls = _enough(of, best)
-        return f"{calls} ({_relative(of, calls, best)})" if calls else f"> {max(of.levels('budget'))}"
+        calls, most = _enough(of, best), max(of.levels("budget"))
+        return f"{calls} ({_relative(of, calls, best)})" if calls else f"> {most}"
 
     def cell(of: Rows) -> str:
         column = few.where(budget=of[0]["budget"])
@@ -278,8 +302,12 @@ def page(found: Measured, scale: Sequence[Plan]) -> Page:
         }
         models.append(
             {
-                "subject": subject, "chosen": chosen, "best": best, "needed": needed,
-                "floor": found.floors[subject.preset][extractor], "default": _default(of),
+                "subject": subject,
+                "chosen": chosen,
+                "best": best,
+                "needed": needed,
+                "floor": found.floors[subject.preset][extractor],
+                "default": _default(of),
             }
         )
     return Page(
@@ -301,7 +329,8 @@ def page(found: Measured, scale: Sequence[Plan]) -> Page:
         tables={
             "measurements": table(
                 found.rows,
-                "model method choice calls=budget nfe seed extractor outcome distance standard_error",
+                "model method choice calls=budget nfe seed extractor outcome distance"
+                " standard_error",
             )
         },
     )
@@ -354,8 +383,11 @@ _AXES: Mapping[str, Any] = {
 def _style(row: Row) -> Mapping[str, Any]:
     method, default = METHODS[row["method"]], row["method"] == DEFAULT
     return {
-        "label": method.label.replace("`", ""), "colour": method.colour, "form": method.form,
-        "size": 10 if method.form == "*" else 5, "width": 2.2 if default else 1.4,
+        "label": method.label.replace("`", ""),
+        "colour": method.colour,
+        "form": method.form,
+        "size": 10 if method.form == "*" else 5,
+        "width": 2.2 if default else 1.4,
         "hollow": False,
     }
 
@@ -382,7 +414,7 @@ def _calls(found: Measured, panels: Sequence[tuple[Plan, str, str]]) -> Figure:
                 **_AXES,
             )
         )
-    return curves(drawn, legend=3, height=4.2)
+    return curves(drawn, legend=3, height=4.2 if len(panels) > 2 else 6)
 
 
 def _raw(rows: Rows, subject: Plan) -> Figure:

@@ -1,8 +1,11 @@
 """How a study names a sampler: every setting in force, none of them a default of the library."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from torch import Tensor
+
+from cascore.experiment.build import chain_sigmas, resolved
 from cascore.experiment.settings import Sampler, Schedule, Spacing
 
 VALIDATION_SEED = 1000
@@ -54,20 +57,16 @@ class Chain:
 
     def settings(self, schedule: Schedule) -> dict[str, Any]:
         """What a measurement says of its sampler."""
-        knobs = {"kappa": self.kappa, "eta": self.eta, "epsilon": self.epsilon}
-        return {
-            "method": self.method,
-            "order": self.order,
-            "levels": self.levels or schedule.levels,
-            "n_sigma": self.n_sigma,
-            "spacing": self.spacing,
-            **{name: float(value) for name, value in knobs.items() if value is not None},
-        }
+        chain = asdict(resolved(self.sampler, schedule))
+        return {k: value for k, value in chain.items() if k != "calls" and value is not None}
+
+    def sigmas(self, schedule: Schedule) -> Tensor:
+        """The levels of a chain."""
+        return chain_sigmas(resolved(self.sampler, schedule), schedule)
 
     def calls(self, schedule: Schedule) -> int:
         """Network calls of one chain."""
-        levels = self.levels or schedule.levels
-        return levels * self.n_sigma if self.method == "als" else (levels - 1) * self.n_sigma + 1
+        return resolved(self.sampler, schedule).calls
 
 
 def cas(kappa: float | None = None, **settings: Any) -> Chain:

@@ -55,7 +55,7 @@ def new_figure(columns: int, *, rows: int = 1, height: float = 3.6) -> tuple[Fig
 def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
     """One legend for all panels, outside of the data, each label once."""
     pairs = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in panels]
-    marks = {label: handle for panel in reversed(pairs) for handle, label in panel}
+    marks = {label: handle for panel in pairs for handle, label in panel}
     figure.legend(
         list(marks.values()),
         list(marks),

@@ -48,7 +48,12 @@ class Subject:
         return self.experiment().data.name
 
     def distances(
-        self, lab: Lab, chain: Chain | Mapping[str, Any], objective: str = "plain", training: int = 0, **tags: Any
+        self,
+        lab: Lab,
+        chain: Chain | Mapping[str, Any],
+        objective: str = "plain",
+        training: int = 0,
+        **tags: Any,
     ) -> Rows:
         """The rows of a chain, `objective` among their tags."""
         experiment, of = self.experiment(objective, training), {"objective": objective, **tags}
