@@ -7,6 +7,8 @@ from torch import Tensor
 
 from cascore.experiment.build import chain_sigmas, resolved
 from cascore.experiment.settings import Sampler, Schedule, Spacing
+from cascore.sampling import consistent_steps, langevin_steps
+from cascore.theory import NoiseStd, noise_std
 
 VALIDATION_SEED = 1000
 """Step sizes are chosen on this sampling seed; none that a study reports comes near it."""
@@ -67,6 +69,17 @@ class Chain:
     def calls(self, schedule: Schedule) -> int:
         """Network calls of one chain."""
         return resolved(self.sampler, schedule).calls
+
+    def ideal_noise(self, schedule: Schedule) -> NoiseStd:
+        """Propositions 1 and 2: the noise of a chain on the perfect score of a single datum."""
+        size = {"eta": self.eta, "epsilon": self.epsilon}
+        if self.method == "als":
+            steps = langevin_steps(self.sigmas(schedule), n_sigma=self.n_sigma, **size)
+        else:
+            steps = consistent_steps(
+                self.sigmas(schedule), kappa=self.kappa, order=self.order, **size
+            )
+        return noise_std(steps, start=schedule.first)
 
 
 def cas(kappa: float | None = None, **settings: Any) -> Chain:

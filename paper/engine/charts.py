@@ -7,13 +7,14 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from cascore.errors import MissingExtraError
-from paper.engine.compare import Number, mean_of
+from paper.engine.compare import Number, mean_of, spread
 from paper.engine.rows import Row, Rows, fields
 
 if TYPE_CHECKING:
@@ -86,12 +87,12 @@ def _plain_ticks(axis: Axis) -> None:
 
 def dots(
     rows: Rows,
-    number: Callable[[Rows], Number],
+    number: Callable[[Rows], Number] = spread,
     *,
     row: str,
-    label: str,
-    colour: Callable[[Row], str],
-    shift: str,
+    label: str = "{outcome}",
+    colour: str | Callable[[Row], str],
+    shift: str = "outcome",
     bands: Mapping[str, Number],
     panel: str = "features of {extractor}",
     axis: str = "Fréchet distance (lower is better)",
@@ -107,7 +108,7 @@ def dots(
         number: that a group of rows shows.
         row: what stands at the left of it; all panels have the same.
         label: what it is in the legend.
-        colour: of it, from the first of the rows.
+        colour: the column whose levels have colours of their own, or a colour by the first row.
         shift: the column whose levels are drawn beside each other.
         bands: what real images have, by what the title of a panel names.
         panel: title of its panel.
@@ -118,18 +119,19 @@ def dots(
         rules: a line after so many rows; 0 draws none.
     """
     names, panels, shifts = list(rows.named(row)), rows.named(panel), rows.levels(shift)
+    ink_of = colour if callable(colour) else partial(_ink, rows.levels(colour), colour)
     figure, axes = new_figure(len(panels), height=1.5 + 0.32 * len(names))
     for at, (title, group) in zip(axes, panels.items(), strict=True):
         for band in (bands[k] for k in (group[0][f] for f in fields(panel)) if k in bands):
-            at.axvspan(*band.band, color=GREY, alpha=0.2, linewidth=0, label="real images")
+            at.axvspan(*band.band, color=GREY, alpha=0.2, linewidth=0, label="real data")
         if line is not None:
             at.axvline(line[0], color=_INK, linestyle="--", linewidth=1, label=line[1])
         for legend, of_label in group.named(label).items():
             for i, (name, of) in enumerate(of_label.named(row).items()):
-                value, ink = number(of), colour(of[0])
+                value, ink = number(of), ink_of(of[0])
                 at.errorbar(
                     value.mean,
-                    names.index(name) + (-0.14, 0.14)[shifts.index(of[0][shift])],
+                    names.index(name) + 0.28 * (shifts.index(of[0][shift]) - (len(shifts) - 1) / 2),
                     xerr=value.whisker,
                     fmt="o",
                     color=ink,
@@ -143,7 +145,7 @@ def dots(
             _plain_ticks(at.xaxis)
         at.set_title(title, loc="left", fontsize=10)
         at.set_xlabel(axis)
-        at.set_yticks(range(len(names)), labels=names)
+        at.set_yticks(range(len(names)), labels=[n.replace("n_σ", "$n_\\sigma$") for n in names])
         at.set_ylim(len(names) - 0.4, -0.6)
         at.grid(visible=False, axis="y")
         for place in range(rules, len(names), rules) if rules else ():
@@ -151,6 +153,10 @@ def dots(
         at.tick_params(labelleft=at is axes[0])
     _legend(figure, axes, columns)
     return figure
+
+
+def _ink(levels: Sequence[object], column: str, row: Row) -> str:
+    return COLOURS[levels.index(row[column])]
 
 
 # --- curves --------------------------------------------------------------------------------------

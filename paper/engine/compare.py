@@ -51,6 +51,11 @@ def spread_of(values: Sequence[float]) -> Number:
     return Number(statistics.fmean(values), deviation)
 
 
+def spread(rows: Rows) -> Number:
+    """Mean distance, and the deviation of one of them."""
+    return spread_of(rows.values())
+
+
 def mean_of(rows: Rows) -> Number:
     """Mean of independent distances, and its standard error from theirs."""
     error = math.hypot(*rows.values("standard_error")) / len(rows)

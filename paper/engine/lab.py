@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from cascore.data import ImageSet, load_images
+from cascore.denoiser import Denoiser
 from cascore.errors import InputError
 from cascore.experiment.generate import generate, seeds_from
-from cascore.experiment.settings import Experiment
+from cascore.experiment.settings import Experiment, Schedule
 from cascore.metrics import FeatureMoments, frechet_estimate, load_extractor, real_floor
 from cascore.pixels import encode_png, grid, to_uint8
-from cascore.sampling import Samples
+from cascore.sampling import Callback, Samples
 from paper.engine.chain import VALIDATION_SEED, Chain
 from paper.engine.compare import Number
 from paper.engine.models import Models, Trained
@@ -150,7 +151,7 @@ class Lab:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Where to compute."""
         assert self.models is not None
         return self.models.device
 
@@ -287,19 +288,33 @@ class Lab:
             "extractors": {n: real.extractor.identity.digest for n, real in reals.items()},
         }
 
-    def samples(
-        self, trained: Trained, chain: Chain, seeds: range, *, start: Tensor | None = None
-    ) -> Samples:
+    def samples(self, trained: Trained, chain: Chain, seeds: range) -> Samples:
         """Pictures of one chain each."""
+        model = trained.model
+        return self.run(model.denoiser, chain, model.experiment.schedule, seeds, model.shape)
+
+    def run(
+        self,
+        denoiser: Denoiser,
+        chain: Chain,
+        schedule: Schedule,
+        seeds: range,
+        shape: tuple[int, ...],
+        *,
+        start: Tensor | None = None,
+        callback: Callback | None = None,
+    ) -> Samples:
+        """Chains of any denoiser on the lab's device, from sigma_1 z or a start of their own."""
         return generate(
-            trained.model.denoiser,
-            shape=trained.model.shape,
+            denoiser,
+            shape=shape,
             seeds=seeds,
             sampler=chain.sampler,
-            schedule=trained.model.experiment.schedule,
+            schedule=schedule,
             device=self.device,
             batch_size=BATCH,
             start=start,
+            callback=callback,
         )
 
     def best_of(

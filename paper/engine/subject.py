@@ -47,6 +47,15 @@ class Subject:
         """The data set by name."""
         return self.experiment().data.name
 
+    @property
+    def how(self) -> dict[str, Any]:
+        """How samples are measured, for `Lab.distances`."""
+        return {
+            "seeds": range(self.seeds),
+            "count": self.count,
+            "extractors": self.extractors,
+        }
+
     def distances(
         self,
         lab: Lab,
@@ -56,9 +65,8 @@ class Subject:
         **tags: Any,
     ) -> Rows:
         """The rows of a chain, `objective` among their tags."""
-        experiment, of = self.experiment(objective, training), {"objective": objective, **tags}
-        how: dict[str, Any] = {"count": self.count, "extractors": self.extractors}
-        return lab.distances(experiment, chain, seeds=range(self.seeds), **how, **of)
+        experiment = self.experiment(objective, training)
+        return lab.distances(experiment, chain, **self.how, **{"objective": objective, **tags})
 
     def floors(self, lab: Lab) -> dict[str, Number]:
         """What as many real images score, by extractor."""

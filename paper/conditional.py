@@ -1,0 +1,215 @@
+"""Networks that see the noise level against networks that do not, which the paper leaves open."""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cascore.denoiser import Denoiser, broadcast_sigma
+from cascore.experiment.build import training_sigmas
+from cascore.experiment.settings import Experiment
+from cascore.losses import Corrupted, dsm_loss
+from cascore.noise import KeyedNoise, Purpose
+from cascore.pixels import to_float
+from cascore.theory import EmpiricalDenoiser, unconditional_optimum
+from paper.engine.chain import cas
+from paper.engine.charts import BLACK, COLOURS, Curve, Panel, curves, dots
+from paper.engine.claims import Claim, Statement
+from paper.engine.compare import between_trainings, contrasts, spread
+from paper.engine.lab import Lab
+from paper.engine.page import Page, Study
+from paper.engine.rows import Rows, pivot, table
+from paper.engine.subject import PAPER, TINY, Measured, Subject
+
+KINDS = ("unconditional", "conditional")
+SPLITS = {"train": "training images", "test": "held-out images"}
+CHAINS = {"12-calls": cas(2.5, order=2, levels=12), "all-levels": cas(2.5, order=2)}
+_SIDES = "network: conditional < unconditional"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale(Subject):
+    """The preset; how many images of each split are corrupted at each level."""
+
+    images: int
+    trainings: int = 2
+
+    def network(self, kind: str, training: int) -> Experiment:
+        """The preset, or one that is alike but for the embedding of sigma."""
+        experiment = self.experiment(training=training)
+        if kind == "unconditional":
+            return experiment
+        network = replace(experiment.network, conditional=True)
+        return replace(experiment, name=f"{experiment.name}-conditional", network=network)
+
+
+_DIGITS = Scale(preset="digits", steps=1500, images=300)
+SCALES = {
+    "tiny": replace(_DIGITS, **TINY, seeds=1, count=12, images=10),
+    "laptop": _DIGITS,
+    "paper": Scale(preset="cifar10-unet", steps=300_000, images=100, **PAPER),
+}
+
+
+@dataclass(frozen=True)
+class Found(Measured):
+    """With a row of loss for each network, split and level, and what theory allows."""
+
+    losses: Rows = field(default_factory=Rows)
+    optima: Mapping[str, Any] = field(default_factory=dict)
+
+
+def measure(lab: Lab, scale: Scale) -> Found:
+    """Rows of distances, and a row of loss for each network, split and level."""
+    rows, losses, preset = Rows(), Rows(), scale.experiment()
+    of, schedule = {"images": scale.images, "seed": 0}, preset.schedule
+    settings = {"data": preset.data.name, "schedule": asdict(schedule), **of}
+    optima = lab.keep("optimum", settings, partial(_optima, lab, preset, scale.images))
+    sigmas = training_sigmas(schedule).tolist()
+    for kind, training in product(KINDS, range(scale.trainings)):
+        experiment = scale.network(kind, training)
+        tags: dict[str, Any] = {"network": kind, "training": training}
+        judge = partial(_losses, lab, experiment, scale.images)
+        calls = 2 * scale.images * len(sigmas)
+        found = lab.keep("losses", of, judge, experiment=experiment, calls=calls)
+        tags["parameters"] = found.get("parameters")
+        losses += [
+            {**tags, "split": split, "level": level, "sigma": sigmas[level], "distance": loss}
+            for split in SPLITS
+            for level, loss in enumerate(found.get(split, ()))
+        ]
+        for name, chain in CHAINS.items():
+            tags.update(scheme=name, name=name.replace("-", " "))
+            rows += lab.distances(experiment, chain, **scale.how, **tags)
+    return Found(rows, scale.floors(lab), losses=losses, optima=optima)
+
+
+def _optima(
+    lab: Lab, preset: Experiment, count: int
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The least loss on the training images of a function of (x, sigma), and of x (Appendix E)."""
+    images = to_float(lab.images(preset.data.name, "train").images).to(lab.device)
+    sigmas, clean = training_sigmas(preset.schedule), images[:count]
+
+    def blind(x: Tensor, sigma: Tensor) -> Tensor:
+        parts = [unconditional_optimum(part, images, sigmas) for part in torch.split(x, 1)]
+        return x + broadcast_sigma(sigma, x) * torch.cat(parts)
+
+    denoisers: Mapping[str, Denoiser] = {
+        "conditional": EmpiricalDenoiser(images),
+        "unconditional": blind,
+    }
+    return {kind: level_losses(of, clean, sigmas) for kind, of in denoisers.items()}, {}
+
+
+def _losses(
+    lab: Lab, experiment: Experiment, count: int
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    trained, sigmas = lab.model(experiment), training_sigmas(experiment.schedule)
+    result: dict[str, Any] = {
+        "parameters": sum(p.numel() for p in trained.model.denoiser.parameters())
+    }
+    for split in SPLITS:
+        clean = to_float(lab.images(experiment.data.name, split).images[:count]).to(lab.device)
+        result[split] = level_losses(trained.model.denoiser, clean, sigmas)
+    return result, {"checkpoint": trained.digest}
+
+
+@torch.no_grad()
+def level_losses(denoiser: Denoiser, clean: Tensor, sigmas: Tensor) -> list[float]:
+    """Eq. 1 at each of the levels: E||H(x + sigma z, sigma) - x||^2 / (2 sigma^2), over all pixels.
+
+    Each of `clean` [N, ...] is corrupted once at each level, by the same noise for all denoisers.
+    """
+    noise, losses = KeyedNoise(0, indices=range(len(clean))), []
+    for level, sigma in enumerate(sigmas.tolist()):
+        z = noise.normal(clean.shape, purpose=Purpose.CORRUPTION, step=level, device=clean.device)
+        at = torch.full((len(clean),), sigma, device=clean.device)
+        drawn = Corrupted(clean=clean, noisy=clean + sigma * z, sigma=at)
+        losses.append(float(dsm_loss(denoiser(drawn.noisy, at), drawn).double().mean()))
+    return losses
+
+
+def claims(found: Found, scale: Scale) -> list[Claim]:
+    """Whether sight of sigma lowers the loss and the distance of samples."""
+    asked = [
+        (f"loss on the {images}", "Eq. 1", found.losses.where(split=split), "all levels")
+        for split, images in SPLITS.items()
+    ] + [
+        (f"distance of samples, {name}", f"`{extractor}`", rows, "{outcome}")
+        for (name, extractor), rows in found.rows.by("name", "extractor").items()
+    ]
+    return [
+        Claim(
+            Statement(f"sight of σ lowers the {what}", "an open question"),
+            measure,
+            contrasts(rows, where, _SIDES, between_trainings),
+        )
+        for what, measure, rows, where in asked
+    ]
+
+
+def page(found: Found, scale: Scale) -> Page:
+    """Losses by level and distances of samples, with and without sight of sigma."""
+    splits, optima, runs = [], found.optima, found.losses.by("network", "split", "training")
+    for split, losses in found.losses.by("split").items():
+        (total,) = contrasts(losses, "all levels", _SIDES, between_trainings)
+        pairs = contrasts(losses, "{level}", _SIDES, between_trainings)
+        ratios = [pair.lower.mean / pair.higher.mean - 1 for pair in pairs]
+        widest = max(zip(ratios, losses.values("sigma"), strict=False), key=lambda of: abs(of[0]))
+        verdicts = [pair.verdict for pair in pairs]
+        splits.append(
+            {"images": SPLITS[split], "total": total, "verdicts": verdicts, "widest": widest}
+        )
+    of_columns = {f"{kind}_{run}_{split}": of.values() for (kind, split, run), of in runs.items()}
+    of_columns |= {f"{kind}_optimum_train": optima[kind] for kind in KINDS}
+    levels = zip(found.losses.by("level").values(), *of_columns.values(), strict=True)
+    columns = "network training sampler=scheme draw=seed nfe extractor outcome distance"
+    index = {"samples": "{name}, {network}, training {training}"}
+    return Page(
+        words={
+            "splits": splits,
+            "optima": {kind: statistics.fmean(optima[kind]) for kind in KINDS},
+            "parameters": {row["network"]: row["parameters"] for row in found.losses},
+            "experiment": scale.experiment(),
+            "distances": pivot(
+                found.rows, index, "{extractor}, {outcome}", lambda of: spread(of).text()
+            ),
+            "floors": found.floors,
+        },
+        pictures={
+            "loss": lambda: curves(
+                [_panel(found, split) for split in SPLITS], legend=4, height=3.9
+            ),
+            "distance": lambda: dots(
+                found.rows, row="{name}, {network}", colour="network", bands=found.floors
+            ),
+        },
+        tables={
+            "measurements": table(found.rows, f"{columns} standard_error"),
+            "losses": (
+                ["sigma", *of_columns],
+                [[f"{x:.6g}" for x in (rows[0]["sigma"], *losses)] for rows, *losses in levels],
+            ),
+        },
+    )
+
+
+def _panel(found: Found, split: str) -> Panel:
+    """A line for each training, and of the training images what theory allows."""
+    drawn = []
+    for (kind, _), rows in found.losses.where(split=split).by("network", "training").items():
+        ink, form = COLOURS[KINDS.index(kind)], "--" if kind == "unconditional" else ":"
+        sigmas = rows.values("sigma")
+        drawn.append(Curve(sigmas, rows.values(), f"{kind} network", ink, "-"))
+        if split == "train":
+            drawn.append(Curve(sigmas, found.optima[kind], f"{kind} optimum", BLACK, form))
+    return Panel(SPLITS[split], drawn, "noise level $\\sigma$", "denoising loss (Eq. 1)", log="x")
+
+
+STUDY = Study("networks that see the noise level", SCALES, measure, page, claims, "conditional.md")

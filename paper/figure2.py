@@ -1,0 +1,299 @@
+"""Figure 2: points in the plane by plain and adversarial networks, and by the exact score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cascore.data import load_points
+from cascore.denoiser import Denoiser
+from cascore.experiment.settings import Experiment
+from cascore.noise import KeyedNoise, Purpose
+from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
+from paper.engine.chain import als
+from paper.engine.charts import BLACK, COLOURS, dots, new_figure
+from paper.engine.claims import Claim, Statement, adversarial_lowers, denoising_lowers
+from paper.engine.compare import (
+    Comparison,
+    between_trainings,
+    contrasts,
+    spread,
+    spread_of,
+    within_trainings,
+)
+from paper.engine.lab import OUTCOMES, SEED_APART, Lab, seeds_of
+from paper.engine.models import training_of
+from paper.engine.page import Page, Study
+from paper.engine.rows import Rows, table
+from paper.initialisation import starting_points
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DATA = {"25-gaussians": "25 Gaussians", "swiss-roll": "swiss roll"}
+INKS = {"exact": BLACK, "plain": COLOURS[0], "adversarial": COLOURS[1]}
+ETAS = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8)
+SHOWN = 500  # points in a picture
+CENTRES = (2.0 * torch.cartesian_prod(*2 * [torch.arange(-2, 3.0)])) / 2.828
+MODE_STD, ROLL_STD = 0.05 / 2.828, 0.25 / 7.5
+GOOD = 4.0  # standard deviations from a centre, or from the roll's middle line
+
+Result = tuple[Mapping[str, Any], Mapping[str, Any]]
+Drawn = dict[tuple[str, str], Tensor]
+"""Points by score and outcome."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Steps and seeds of training, seeds of sampling, points of each and of a step size's trial."""
+
+    steps: int = 5000
+    trainings: int = 2
+    draws: int = 5
+    count: int = 2000  # at most what is held out
+    tried: int = 1000
+
+
+SCALES = {
+    "tiny": Scale(steps=2, trainings=1, draws=2, count=50, tried=20),
+    "laptop": Scale(),
+    "paper": Scale(trainings=5, tried=2000),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rows of samples and of real points; by picture, score and outcome what was drawn just now."""
+
+    rows: Rows
+    real: Rows
+    points: Mapping[tuple[str, int], Drawn]
+
+
+def measure(lab: Lab, scale: Scale) -> Measured:
+    """A row for each kind of network, training, draw and outcome."""
+    rows, real = Rows(), Rows()
+    points: dict[tuple[str, int], Drawn] = {pair: {} for pair in product(DATA, (1, 10))}
+    for data, title in DATA.items():
+        settings = {"data": data, "count": scale.count, "parts": scale.draws + 1}
+        parts = lab.keep("plane-real", settings, partial(_real, data, scale)).get("parts", ())
+        real += [{"data": data, "title": title, **part} for part in parts]
+    for (data, levels), score in product(points, INKS):
+        preset = data + "-one-level" * (levels == 1) + "-adversarial" * (score == "adversarial")
+        for training in range(1 if score == "exact" else scale.trainings):
+            experiment = training_of(preset, steps=scale.steps, seed=training, precision="float32")
+            draw = partial(_draws, lab, experiment, score)
+            tried = {eta: draw(eta, 0, scale.tried, {}) for eta in ETAS}
+            eta = min(ETAS, key=lambda eta: tried[eta]["denoised"]["distance"])
+            count = f"{levels} level{'s' * (levels > 1)}"
+            kind = {
+                "data": data,
+                "title": DATA[data],
+                "levels": levels,
+                "count": count,
+                "score": score,
+            }
+            for seed in range(1, scale.draws + 1):
+                shown = points[data, levels] if seed == 1 and training == 0 else {}
+                result = draw(eta, seed, scale.count, shown)
+                rows += [
+                    {
+                        **kind,
+                        "training": training,
+                        "seed": seed,
+                        "eta": eta,
+                        "nfe": 10 * levels,
+                        "outcome": o,
+                        **result[o],
+                    }
+                    for o in OUTCOMES
+                ]
+    return Measured(rows, real, points)
+
+
+def _draws(
+    lab: Lab,
+    experiment: Experiment,
+    score: str,
+    eta: float,
+    seed: int,
+    count: int,
+    shown: Drawn,
+) -> Mapping[str, Any]:
+    """Algorithm 1 with 10 steps at each level; at a single one it starts around data."""
+    chain, schedule, data = als(eta, n_sigma=10), experiment.schedule, experiment.data.name
+    settings = {
+        "start": "noise" if schedule.levels > 1 else "datum + noise",
+        "sampler": chain.settings(schedule),
+        "first_seed": seed * SEED_APART,
+        "count": count,
+    }
+    if score == "exact":
+        settings |= {"exact": data, "schedule": asdict(schedule)}
+
+    def measure() -> Result:
+        denoiser, made = _exact(data), {}
+        if score != "exact":
+            trained = lab.model(experiment)
+            denoiser, made = trained.model.denoiser, {"checkpoint": trained.digest}
+        train, seeds = load_points(data, "train").points, seeds_of(seed, count)
+        start = "noise" if schedule.levels > 1 else "data"
+        x = starting_points(start, seeds, sigma=schedule.first, train=train)
+        samples = lab.run(denoiser, chain, schedule, seeds, (2,), start=x)
+        drawn = {"raw": samples.raw, "denoised": samples.denoised}
+        shown.update({(score, outcome): of for outcome, of in drawn.items()})
+        return {o: judged(of, data) for o, of in drawn.items()} | {"nfe": samples.nfe}, made
+
+    calls, network = count * chain.calls(schedule), None if score == "exact" else experiment
+    found = lab.keep("plane", settings, measure, calls=calls, experiment=network)
+    return found or {outcome: {"distance": math.nan} for outcome in OUTCOMES}
+
+
+def _exact(data: str) -> Denoiser:
+    if data == "swiss-roll":
+        return EmpiricalDenoiser(load_points(data, "train").points)
+    same = torch.ones(len(CENTRES))
+    return GaussianMixtureDenoiser(CENTRES, MODE_STD * same, same / len(CENTRES))
+
+
+def _real(data: str, scale: Scale) -> Result:
+    """What as many training points score against the held-out ones, in disjoint parts."""
+    parts = torch.split(load_points(data, "train").points, scale.count)[: scale.draws + 1]
+    return {"parts": [judged(part, data) for part in parts if len(part) == scale.count]}, {}
+
+
+# --- how good points are -------------------------------------------------------------------------
+
+
+def judged(points: Tensor, data: str) -> dict[str, float]:
+    """Distance to as many held-out points; share of good points, and of the Gaussians the modes.
+
+    Good is within GOOD deviations of a centre or of the roll's middle line; the mixture itself has
+    1 - exp(-8) = 0.9997 of them. A mode is covered by one such point.
+    """
+    held_out = load_points(data, "test").points[: len(points)]
+    distance = sliced_wasserstein(points, held_out, directions(200))
+    gaussians = data == "25-gaussians"
+    t = torch.linspace(1.5 * math.pi, 4.5 * math.pi, 4000, dtype=torch.float64)
+    line = torch.stack([t * t.cos(), t * t.sin()], dim=1) / 7.5
+    nearest = torch.cdist(points.double(), CENTRES.double() if gaussians else line).min(dim=1)
+    good = nearest.values <= GOOD * (MODE_STD if gaussians else ROLL_STD)
+    found = {"distance": distance, "good": float(good.double().mean())}
+    return found | ({"covered": len(set(nearest.indices[good].tolist()))} if gaussians else {})
+
+
+def directions(count: int) -> Tensor:
+    """Unit vectors [count, 2], keyed: the same on every call."""
+    noise = KeyedNoise(0, indices=range(count))
+    z = noise.normal((count, 2), purpose=Purpose.DATA, dtype=torch.float64)
+    return torch.nn.functional.normalize(z, dim=1)
+
+
+def sliced_wasserstein(a: Tensor, b: Tensor, along: Tensor) -> float:
+    """Sliced 2-Wasserstein distance of as many points [N, D], exact along unit vectors [K, D].
+
+    In one dimension the best transport keeps the order, so W2^2 is the mean squared difference of
+    sorted values; the distance is the root of its mean over the directions.
+    """
+    first, second = ((x.double() @ along.T).sort(dim=0).values for x in (a, b))
+    return float((first - second).square().mean().sqrt())
+
+
+# --- claims and page -----------------------------------------------------------------------------
+
+
+def _bad(rows: Rows) -> Rows:
+    return Rows({**row, "distance": 1 - row["good"]} for row in rows)
+
+
+def _denoised(rows: Rows, where: str = "{title}, {score}") -> list[Comparison]:
+    return contrasts(rows, where, "outcome: denoised < raw", within_trainings)
+
+
+def _objectives(rows: Rows) -> list[Comparison]:
+    of = rows.where(outcome="denoised")
+    return contrasts(of, "{title}, {count}", "score: adversarial < plain", between_trainings)
+
+
+def claims(found: Measured, scale: Scale) -> list[Claim]:
+    """What denoising and the discriminator do, at one level and at ten, by both measures."""
+    measures = {
+        "sliced Wasserstein": (
+            found.rows,
+            denoising_lowers("als"),
+            adversarial_lowers("denoised", "mlp"),
+        ),
+        "share of points that are not good": (
+            _bad(found.rows),
+            Statement("denoising lowers the share of points that are not good", "yes"),
+            Statement("the adversarial objective lowers the share of points that are not good"),
+        ),
+    }
+    claims = []
+    for name, (rows, denoising, adversarial) in measures.items():
+        claims += [
+            Claim(denoising, f"{name}, {n}", _denoised(of)) for n, of in rows.by("count").items()
+        ]
+        claims.append(Claim(adversarial, name, _objectives(rows)))
+    return claims
+
+
+def page(found: Measured, scale: Scale) -> Page:
+    """The points of Figure 2, and how far they are from real ones."""
+    pictures = {
+        f"{data}-{levels}": partial(_scatter, load_points(data, "train").points[:SHOWN], of)
+        for (data, levels), of in found.points.items()
+        if len(of) == len(INKS) * len(OUTCOMES)  # all of them drawn just now
+    }
+    columns = "data levels score training draw=seed eta nfe outcome distance good covered"
+    return Page(
+        words={
+            "rows": found.rows,
+            "real": found.real,
+            "costs": (found.rows, _bad(found.rows)),
+            "data": DATA,
+            "scores": list(INKS),
+            "outcomes": OUTCOMES,
+            "etas": ETAS,
+            "shown": SHOWN,
+            "spread": spread_of,
+            "denoised": _denoised,
+            "objectives": _objectives,
+        },
+        pictures={
+            "distance": lambda: dots(
+                found.rows,
+                row="{count}, {score}",
+                colour=lambda row: INKS[row["score"]],
+                bands={title: spread(rows) for title, rows in found.real.by("title").items()},
+                panel="{title}",
+                axis="sliced Wasserstein distance to held-out points",
+            ),
+            **pictures,
+        },
+        tables={"measurements": table(found.rows, columns)},
+    )
+
+
+def _scatter(real: Tensor, drawn: Drawn) -> Figure:
+    """Raw above, denoised below, of the first training's first draw; real points in grey."""
+    figure, panels = new_figure(len(INKS), rows=2, height=3.1)
+    reach = 1.15 * float(real.abs().max())
+    for panel, (outcome, score) in zip(panels, product(OUTCOMES, INKS), strict=True):
+        points, ink = drawn[score, outcome][:SHOWN], INKS[score]
+        panel.plot(*real.T, "o", color="#bdbdbd", markersize=2.6, markeredgewidth=0)
+        panel.plot(*points.T, "x", color=ink, markersize=2.6, markeredgewidth=0.7)
+        panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        panel.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+        panel.set_title(f"{score} score, {outcome}", loc="left", fontsize=10)
+    return figure
+
+
+STUDY = Study("points in the plane", SCALES, measure, page, claims, "figure2.md")

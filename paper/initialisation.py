@@ -1,0 +1,179 @@
+"""How chains start, and how far x is from H(x, sigma_L) at their end (Sec. 3 of the paper)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cascore.noise import KeyedNoise, Purpose
+from cascore.pixels import to_float
+from cascore.sampling import Samples, initial_noise
+from paper.engine.chain import Chain, als, cas
+from paper.engine.charts import BLACK, COLOURS, dots
+from paper.engine.claims import Claim, Statement
+from paper.engine.compare import contrasts, spread
+from paper.engine.lab import Lab
+from paper.engine.models import Trained
+from paper.engine.page import Page, Study
+from paper.engine.rows import Rows, pivot, table
+from paper.engine.subject import OBJECTIVES, PAPER, TINY, Measured, Subject
+
+STARTS = ("noise", "data", "uniform")
+"""sigma_1 z; a training image + sigma_1 z; and the authors' program, U[0, 1] without noise."""
+GAPS = {"call": "x − H at the last call", "result": "raw − denoised"}
+THEORY = "perfect score of one datum"
+INKS = dict(zip((*OBJECTIVES, THEORY), (*COLOURS[:2], BLACK), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale(Subject):
+    """Both networks; with the eta of Technique 4, chains of ALS with n_sigma 1 do not arrive."""
+
+    eta: float
+
+
+# Table 2 finds an eta of 1.6 and 1.4 for these two networks; the paper's Table 1 has 0.18.
+_DIGITS = Scale(preset="digits", steps=4000, seeds=3, eta=1.5)
+SCALES = {
+    "tiny": replace(_DIGITS, **TINY, seeds=2, count=12),
+    "laptop": _DIGITS,
+    "paper": Scale(
+        preset="cifar10-ncsnv2", steps=300_000, seeds=3, eta=0.18, **{**PAPER, "count": 5000}
+    ),
+}
+
+
+def measure(lab: Lab, scale: Scale) -> Measured:
+    """A row for each network, sampler, start, seed, extractor and outcome."""
+    rows, few = Rows(), cas(2.5, order=2, levels=12, spacing="centred")
+    chains = {
+        ("als", "ALS, n_σ = 1"): als(scale.eta),
+        ("cas", "CAS, κ = 1.5"): cas(1.5),
+        ("12-calls", "12 calls, order 2"): few,
+    }
+    for objective, (names, chain), start in product(OBJECTIVES, chains.items(), STARTS):
+        tags: dict[str, Any] = {"sampler": names[0], "name": names[1], "start": start}
+        more, draw = {"start": start}, partial(_draw, lab, chain, start)
+        rows += scale.distances(lab, chain, objective, kind="starts", more=more, draw=draw, **tags)
+    return Measured(rows, scale.floors(lab))
+
+
+def _draw(
+    lab: Lab, chain: Chain, start: str, trained: Trained, seeds: range
+) -> tuple[Samples, Mapping[str, Any]]:
+    """Chains of a start; root mean squares of x - H at their end, and those of a single datum."""
+    model = trained.model
+    schedule, ends = model.experiment.schedule, list[Tensor]()
+    last, train = chain.calls(schedule) - 1, lab.images(model.experiment.data.name, "train")
+
+    def watch(step: int, sigma: float, x: Tensor, denoised: Tensor) -> None:
+        if step == last:
+            ends.append((x - denoised).cpu())
+
+    x = starting_points(start, seeds, sigma=schedule.first, train=to_float(train.images))
+    samples = lab.run(model.denoiser, chain, schedule, seeds, model.shape, start=x, callback=watch)
+    std, of = chain.ideal_noise(schedule), (torch.cat(ends), samples.raw - samples.denoised)
+    gaps = [float(gap.double().square().mean().sqrt()) / schedule.last for gap in of]
+    ideals = [float(noise[-1]) / schedule.last for noise in std]
+    named = (dict(zip(GAPS, values, strict=True)) for values in (gaps, ideals))
+    return samples, dict(zip(("gap", "ideal"), named, strict=True))
+
+
+def starting_points(start: str, seeds: Sequence[int], *, sigma: float, train: Tensor) -> Tensor:
+    """The first x of each seed's chain, of STARTS: [N, ...]; `train` [M, ...] are data.
+
+    The noise of a seed is the same for all starts: the distribution function of a normal number is
+    uniform in [0, 1].
+    """
+    noise, shape = KeyedNoise(seeds), (len(seeds), *train.shape[1:])
+    x = initial_noise(shape, 1.0 if start == "uniform" else sigma, noise=noise)
+    if start == "data":
+        x += train[noise.integers(len(seeds), high=len(train), purpose=Purpose.DATA)]
+    return torch.special.ndtr(x) if start == "uniform" else x
+
+
+def _gaps(rows: Rows) -> Rows:
+    """A row for each network, sampler, seed and gap of chains from noise; `distance` is the gap."""
+    first = rows.where(start="noise", outcome="raw", extractor=rows[0]["extractor"])
+    return Rows(
+        {**row, "outcome": "", "gap": gap, "distance": row["gap"][key], "ideal": row["ideal"][key]}
+        for row in first
+        for key, gap in GAPS.items()
+    )
+
+
+def claims(found: Measured, scale: Scale) -> list[Claim]:
+    """Whether another start is better than noise, and whether CAS ends nearer to H."""
+    starts = {
+        "data": ("a start from a training image and noise", "no, a tie"),
+        "uniform": ("a start from U[0, 1] without noise", "not asked"),
+    }
+    asked = [
+        (f"{what} lowers the distance against σ₁ z, {name}", paper, f"`{extractor}`", rows, start)
+        for start, (what, paper) in starts.items()
+        for (name, extractor), rows in found.rows.by("name", "extractor").items()
+    ]
+    ends = Statement("CAS ends nearer to H(x, σ_L) than ALS", "yes")
+    return [
+        Claim(
+            Statement(text, paper),
+            measure,
+            contrasts(rows, "{model}, {outcome}", f"start: {start} < noise"),
+        )
+        for text, paper, measure, rows, start in asked
+    ] + [
+        Claim(ends, gap, contrasts(rows, "{model}", "sampler: cas < als"))
+        for gap, rows in _gaps(found.rows).by("gap").items()
+    ]
+
+
+def page(found: Measured, scale: Scale) -> Page:
+    """Distances by start, and gaps by sampler."""
+    rows, gaps, models = found.rows, _gaps(found.rows), found.rows.by("model")
+    index, cells = {"sampler and start": "{name}, {start}"}, "{extractor}, {outcome}"
+    of_gaps = {"gap / σ_L": "{name}, {gap}", THEORY: "{ideal:.3f}"}
+    ideals = [
+        {**row, "model": THEORY, "objective": THEORY, "distance": row["ideal"]} for row in gaps
+    ]
+    look: dict[str, Any] = {"row": "{name}, {start}", "colour": "sampler", "bands": found.floors}
+    starts = {f"{m}-starts": partial(dots, of, **look) for m, of in models.items()}
+    columns = "model sampler start draw=seed nfe extractor outcome distance standard_error"
+    return Page(
+        words={
+            "distances": {
+                m: pivot(of, index, cells, lambda of: spread(of).text()) for m, of in models.items()
+            },
+            "gaps": pivot(gaps, of_gaps, "{model}", lambda of: spread(of).text(3)),
+            "floors": found.floors,
+            "experiment": scale.experiment(),
+        },
+        pictures={
+            **starts,
+            "gap": lambda: dots(
+                Rows([*gaps, *ideals]),
+                row="{name}",
+                label="{model}",
+                colour=lambda row: INKS[row["objective"]],
+                shift="model",
+                bands={},
+                panel="{gap}",
+                axis="root mean square per pixel, in units of $\\sigma_L$",
+                logarithmic=False,
+            ),
+        },
+        tables={
+            "measurements": table(
+                [{**row, **row["gap"]} for row in rows],
+                f"{columns} gap_at_last_call=call gap_raw_denoised=result",
+            )
+        },
+    )
+
+
+STUDY = Study(
+    "how chains start and how they end", SCALES, measure, page, claims, "initialisation.md"
+)
