@@ -21,7 +21,7 @@ from paper.engine.chain import cas
 from paper.engine.charts import BLACK, COLOURS, Curve, Panel, curves, dots
 from paper.engine.claims import Claim, Statement
 from paper.engine.compare import between_trainings, contrasts, spread
-from paper.engine.lab import Lab
+from paper.engine.lab import Lab, Result
 from paper.engine.page import Page, Study
 from paper.engine.rows import Rows, pivot, table
 from paper.engine.subject import PAPER, TINY, Measured, Subject
@@ -69,7 +69,7 @@ def measure(lab: Lab, scale: Scale) -> Found:
     rows, losses, preset = Rows(), Rows(), scale.experiment()
     of, schedule = {"images": scale.images, "seed": 0}, preset.schedule
     settings = {"data": preset.data.name, "schedule": asdict(schedule), **of}
-    optima = lab.keep("optimum", settings, partial(_optima, lab, preset, scale.images))
+    least = lab.keep("optimum", settings, partial(optima, lab, preset, scale.images))
     sigmas = training_sigmas(schedule).tolist()
     for kind, training in product(KINDS, range(scale.trainings)):
         experiment = scale.network(kind, training)
@@ -86,38 +86,32 @@ def measure(lab: Lab, scale: Scale) -> Found:
         for name, chain in CHAINS.items():
             tags.update(scheme=name, name=name.replace("-", " "))
             rows += lab.distances(experiment, chain, **scale.how, **tags)
-    return Found(rows, scale.floors(lab), losses=losses, optima=optima)
+    return Found(rows, scale.floors(lab), losses=losses, optima=least)
 
 
-def _optima(
-    lab: Lab, preset: Experiment, count: int
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def optima(lab: Lab, preset: Experiment, count: int) -> Result:
     """The least loss on the training images of a function of (x, sigma), and of x (Appendix E)."""
-    images = to_float(lab.images(preset.data.name, "train").images).to(lab.device)
-    sigmas, clean = training_sigmas(preset.schedule), images[:count]
+    images, sigmas = _clean(lab, preset, "train"), training_sigmas(preset.schedule)
 
     def blind(x: Tensor, sigma: Tensor) -> Tensor:
         parts = [unconditional_optimum(part, images, sigmas) for part in torch.split(x, 1)]
         return x + broadcast_sigma(sigma, x) * torch.cat(parts)
 
-    denoisers: Mapping[str, Denoiser] = {
-        "conditional": EmpiricalDenoiser(images),
-        "unconditional": blind,
-    }
-    return {kind: level_losses(of, clean, sigmas) for kind, of in denoisers.items()}, {}
+    best: Mapping[str, Denoiser] = dict(zip(KINDS, (blind, EmpiricalDenoiser(images)), strict=True))
+    return {kind: level_losses(of, images[:count], sigmas) for kind, of in best.items()}, {}
 
 
-def _losses(
-    lab: Lab, experiment: Experiment, count: int
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _losses(lab: Lab, experiment: Experiment, count: int) -> Result:
     trained, sigmas = lab.model(experiment), training_sigmas(experiment.schedule)
-    result: dict[str, Any] = {
-        "parameters": sum(p.numel() for p in trained.model.denoiser.parameters())
-    }
-    for split in SPLITS:
-        clean = to_float(lab.images(experiment.data.name, split).images[:count]).to(lab.device)
-        result[split] = level_losses(trained.model.denoiser, clean, sigmas)
-    return result, {"checkpoint": trained.digest}
+    denoiser = trained.model.denoiser
+    clean = {split: _clean(lab, experiment, split)[:count] for split in SPLITS}
+    losses = {split: level_losses(denoiser, of, sigmas) for split, of in clean.items()}
+    parameters = sum(weights.numel() for weights in denoiser.parameters())
+    return {**losses, "parameters": parameters}, {"checkpoint": trained.digest}
+
+
+def _clean(lab: Lab, experiment: Experiment, split: str) -> Tensor:
+    return to_float(lab.images(experiment.data.name, split).images).to(lab.device)
 
 
 @torch.no_grad()
@@ -137,44 +131,37 @@ def level_losses(denoiser: Denoiser, clean: Tensor, sigmas: Tensor) -> list[floa
 
 def claims(found: Found, scale: Scale) -> list[Claim]:
     """Whether sight of sigma lowers the loss and the distance of samples."""
-    asked = [
-        (f"loss on the {images}", "Eq. 1", found.losses.where(split=split), "all levels")
-        for split, images in SPLITS.items()
-    ] + [
-        (f"distance of samples, {name}", f"`{extractor}`", rows, "{outcome}")
-        for (name, extractor), rows in found.rows.by("name", "extractor").items()
-    ]
-    return [
-        Claim(
-            Statement(f"sight of σ lowers the {what}", "an open question"),
-            measure,
-            contrasts(rows, where, _SIDES, between_trainings),
-        )
-        for what, measure, rows, where in asked
-    ]
+    claims, paper = [], "an open question"
+    for split, images in SPLITS.items():
+        statement = Statement(f"sight of σ lowers the loss on the {images}", paper)
+        losses = found.losses.where(split=split)
+        pairs = contrasts(losses, "all levels", _SIDES, between_trainings)
+        claims.append(Claim(statement, "Eq. 1", pairs))
+    for (name, extractor), rows in found.rows.by("name", "extractor").items():
+        statement = Statement(f"sight of σ lowers the distance of samples, {name}", paper)
+        claims.append(Claim(statement, f"`{extractor}`", contrasts(rows, "{outcome}", _SIDES)))
+    return claims
 
 
 def page(found: Found, scale: Scale) -> Page:
     """Losses by level and distances of samples, with and without sight of sigma."""
-    splits, optima, runs = [], found.optima, found.losses.by("network", "split", "training")
+    splits, least, runs = [], found.optima, found.losses.by("network", "split", "training")
     for split, losses in found.losses.by("split").items():
         (total,) = contrasts(losses, "all levels", _SIDES, between_trainings)
         pairs = contrasts(losses, "{level}", _SIDES, between_trainings)
         ratios = [pair.lower.mean / pair.higher.mean - 1 for pair in pairs]
         widest = max(zip(ratios, losses.values("sigma"), strict=False), key=lambda of: abs(of[0]))
-        verdicts = [pair.verdict for pair in pairs]
-        splits.append(
-            {"images": SPLITS[split], "total": total, "verdicts": verdicts, "widest": widest}
-        )
+        said = {"total": total, "verdicts": [pair.verdict for pair in pairs], "widest": widest}
+        splits.append({"images": SPLITS[split], **said})
     of_columns = {f"{kind}_{run}_{split}": of.values() for (kind, split, run), of in runs.items()}
-    of_columns |= {f"{kind}_optimum_train": optima[kind] for kind in KINDS}
+    of_columns |= {f"{kind}_optimum_train": least[kind] for kind in KINDS}
     levels = zip(found.losses.by("level").values(), *of_columns.values(), strict=True)
     columns = "network training sampler=scheme draw=seed nfe extractor outcome distance"
     index = {"samples": "{name}, {network}, training {training}"}
     return Page(
         words={
             "splits": splits,
-            "optima": {kind: statistics.fmean(optima[kind]) for kind in KINDS},
+            "optima": {kind: statistics.fmean(least[kind]) for kind in KINDS},
             "parameters": {row["network"]: row["parameters"] for row in found.losses},
             "experiment": scale.experiment(),
             "distances": pivot(

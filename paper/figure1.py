@@ -1,10 +1,9 @@
 """Figure 1: the noise of ideal chains against the schedule, by recursion and by sampling."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from cascore.sampling import initial_noise
 from cascore.theory import EmpiricalDenoiser
 from paper.engine.chain import Chain, als, cas
 from paper.engine.charts import BLACK, COLOURS, Curve, Panel, curves
-from paper.engine.lab import Lab
+from paper.engine.lab import Lab, Result
 from paper.engine.page import Page, Study
 from paper.engine.rows import Rows
 
@@ -80,7 +79,7 @@ def measure(lab: Lab, scale: Scale) -> Rows:
     return rows
 
 
-def _sampled(lab: Lab, chain: Chain, scale: Scale) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _sampled(lab: Lab, chain: Chain, scale: Scale) -> Result:
     """The root mean square around the datum, of chains on its exact denoiser."""
     shape, seeds, path = (scale.dimension,), range(scale.chains), list[Tensor]()
     noise = initial_noise((scale.chains, *shape), SCHEDULE.first, noise=KeyedNoise(seeds))

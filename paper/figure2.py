@@ -28,7 +28,7 @@ from paper.engine.compare import (
     spread_of,
     within_trainings,
 )
-from paper.engine.lab import OUTCOMES, SEED_APART, Lab, seeds_of
+from paper.engine.lab import OUTCOMES, SEED_APART, Lab, Result, seeds_of
 from paper.engine.models import training_of
 from paper.engine.page import Page, Study
 from paper.engine.rows import Rows, table
@@ -45,7 +45,6 @@ CENTRES = (2.0 * torch.cartesian_prod(*2 * [torch.arange(-2, 3.0)])) / 2.828
 MODE_STD, ROLL_STD = 0.05 / 2.828, 0.25 / 7.5
 GOOD = 4.0  # standard deviations from a centre, or from the roll's middle line
 
-Result = tuple[Mapping[str, Any], Mapping[str, Any]]
 Drawn = dict[tuple[str, str], Tensor]
 """Points by score and outcome."""
 
@@ -86,46 +85,24 @@ def measure(lab: Lab, scale: Scale) -> Measured:
         parts = lab.keep("plane-real", settings, partial(_real, data, scale)).get("parts", ())
         real += [{"data": data, "title": title, **part} for part in parts]
     for (data, levels), score in product(points, INKS):
+        of = {"data": data, "title": DATA[data], "levels": levels}
+        of["count"] = f"{levels} level{'s' * (levels > 1)}"
         preset = data + "-one-level" * (levels == 1) + "-adversarial" * (score == "adversarial")
         for training in range(1 if score == "exact" else scale.trainings):
             experiment = training_of(preset, steps=scale.steps, seed=training, precision="float32")
             draw = partial(_draws, lab, experiment, score)
             tried = {eta: draw(eta, 0, scale.tried, {}) for eta in ETAS}
             eta = min(ETAS, key=lambda eta: tried[eta]["denoised"]["distance"])
-            count = f"{levels} level{'s' * (levels > 1)}"
-            kind = {
-                "data": data,
-                "title": DATA[data],
-                "levels": levels,
-                "count": count,
-                "score": score,
-            }
+            tags = {"score": score, "training": training, "eta": eta, "nfe": 10 * levels}
             for seed in range(1, scale.draws + 1):
                 shown = points[data, levels] if seed == 1 and training == 0 else {}
                 result = draw(eta, seed, scale.count, shown)
-                rows += [
-                    {
-                        **kind,
-                        "training": training,
-                        "seed": seed,
-                        "eta": eta,
-                        "nfe": 10 * levels,
-                        "outcome": o,
-                        **result[o],
-                    }
-                    for o in OUTCOMES
-                ]
+                rows += [{**of, **tags, "seed": seed, "outcome": o, **result[o]} for o in OUTCOMES]
     return Measured(rows, real, points)
 
 
 def _draws(
-    lab: Lab,
-    experiment: Experiment,
-    score: str,
-    eta: float,
-    seed: int,
-    count: int,
-    shown: Drawn,
+    lab: Lab, experiment: Experiment, score: str, eta: float, seed: int, count: int, shown: Drawn
 ) -> Mapping[str, Any]:
     """Algorithm 1 with 10 steps at each level; at a single one it starts around data."""
     chain, schedule, data = als(eta, n_sigma=10), experiment.schedule, experiment.data.name
@@ -209,12 +186,13 @@ def sliced_wasserstein(a: Tensor, b: Tensor, along: Tensor) -> float:
 # --- claims and page -----------------------------------------------------------------------------
 
 
-def _bad(rows: Rows) -> Rows:
-    return Rows({**row, "distance": 1 - row["good"]} for row in rows)
+def _costs(found: Measured) -> tuple[Rows, Rows]:
+    """Rows by distance, and by the share of points that are not good."""
+    return found.rows, Rows({**row, "distance": 1 - row["good"]} for row in found.rows)
 
 
-def _denoised(rows: Rows, where: str = "{title}, {score}") -> list[Comparison]:
-    return contrasts(rows, where, "outcome: denoised < raw", within_trainings)
+def _denoised(rows: Rows) -> list[Comparison]:
+    return contrasts(rows, "{title}, {score}", "outcome: denoised < raw", within_trainings)
 
 
 def _objectives(rows: Rows) -> list[Comparison]:
@@ -224,24 +202,19 @@ def _objectives(rows: Rows) -> list[Comparison]:
 
 def claims(found: Measured, scale: Scale) -> list[Claim]:
     """What denoising and the discriminator do, at one level and at ten, by both measures."""
+    share = "share of points that are not good"
     measures = {
-        "sliced Wasserstein": (
-            found.rows,
-            denoising_lowers("als"),
-            adversarial_lowers("denoised", "mlp"),
-        ),
-        "share of points that are not good": (
-            _bad(found.rows),
-            Statement("denoising lowers the share of points that are not good", "yes"),
-            Statement("the adversarial objective lowers the share of points that are not good"),
+        "sliced Wasserstein": (denoising_lowers("als"), adversarial_lowers("denoised", "mlp")),
+        share: (
+            Statement(f"denoising lowers the {share}", "yes"),
+            Statement(f"the adversarial objective lowers the {share}"),
         ),
     }
     claims = []
-    for name, (rows, denoising, adversarial) in measures.items():
-        claims += [
-            Claim(denoising, f"{name}, {n}", _denoised(of)) for n, of in rows.by("count").items()
-        ]
-        claims.append(Claim(adversarial, name, _objectives(rows)))
+    for (name, (denoising, objective)), rows in zip(measures.items(), _costs(found), strict=True):
+        for count, of in rows.by("count").items():
+            claims.append(Claim(denoising, f"{name}, {count}", _denoised(of)))
+        claims.append(Claim(objective, name, _objectives(rows)))
     return claims
 
 
@@ -257,7 +230,7 @@ def page(found: Measured, scale: Scale) -> Page:
         words={
             "rows": found.rows,
             "real": found.real,
-            "costs": (found.rows, _bad(found.rows)),
+            "costs": _costs(found),
             "data": DATA,
             "scores": list(INKS),
             "outcomes": OUTCOMES,

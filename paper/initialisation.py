@@ -56,13 +56,13 @@ def measure(lab: Lab, scale: Scale) -> Measured:
         ("12-calls", "12 calls, order 2"): few,
     }
     for objective, (names, chain), start in product(OBJECTIVES, chains.items(), STARTS):
-        tags: dict[str, Any] = {"sampler": names[0], "name": names[1], "start": start}
-        more, draw = {"start": start}, partial(_draw, lab, chain, start)
-        rows += scale.distances(lab, chain, objective, kind="starts", more=more, draw=draw, **tags)
+        own: dict[str, Any] = {"more": {"start": start}, "draw": partial(draw, lab, chain, start)}
+        own |= {"sampler": names[0], "name": names[1], "start": start}
+        rows += scale.distances(lab, chain, objective, kind="starts", **own)
     return Measured(rows, scale.floors(lab))
 
 
-def _draw(
+def draw(
     lab: Lab, chain: Chain, start: str, trained: Trained, seeds: range
 ) -> tuple[Samples, Mapping[str, Any]]:
     """Chains of a start; root mean squares of x - H at their end, and those of a single datum."""

@@ -33,9 +33,11 @@ SEED_APART = 10**6
 """Between the first pictures of two sampling seeds."""
 _REPEATS = 20  # random splits of real images behind a floor
 
+Result = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""What was measured, and its provenance, in JSON's own types."""
 Draw = Callable[[Trained, range], tuple[Samples, Mapping[str, Any]]]
 """Of a model and seeds: samples, and what else to keep in the result."""
-Judge = Callable[[Samples], tuple[Mapping[str, Any], Mapping[str, Any]]]
+Judge = Callable[[Samples], Result]
 """Of samples: what they are like, and its provenance."""
 
 
@@ -92,7 +94,7 @@ class Lab:
         self,
         kind: str,
         settings: Mapping[str, Any],
-        measure: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]],
+        measure: Callable[[], Result],
         *,
         calls: int = 0,
         experiment: Experiment | None = None,
@@ -198,7 +200,7 @@ class Lab:
             a chain also `sampler` and `knob`, the tags, and what the result holds.
         """
 
-        def measure(seed: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        def measure(seed: int) -> Result:
             trained, own = self.model(experiment), seeds_of(seed, count)
             extra: Mapping[str, Any] = {}
             if draw is not None:
@@ -273,9 +275,7 @@ class Lab:
             rows.append({**rest, "extractor": extractor, "outcome": outcome, **number})
         return rows
 
-    def frechet(
-        self, data: str, extractors: Sequence[str], samples: Samples
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def frechet(self, data: str, extractors: Sequence[str], samples: Samples) -> Result:
         """The `distances` of both outcomes with their errors by extractor, and provenance."""
         distances: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in extractors}
         reals = {name: self._real(data, name) for name in extractors}
@@ -351,9 +351,7 @@ class Lab:
             numbers[name] = Number(result.get("mean", math.nan), result.get("spread", math.nan))
         return numbers
 
-    def _floor(
-        self, data: str, count: int, extractor: str
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _floor(self, data: str, count: int, extractor: str) -> Result:
         real = self._real(data, extractor)
         floor = real_floor(
             torch.cat([real.features, real.extractor(self.images(data, "test").images)]),
@@ -398,7 +396,7 @@ class Lab:
     ) -> str:
         """The first samples of seed 0 as a PNG in base64."""
 
-        def measure() -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        def measure() -> Result:
             trained = self.model(experiment)
             samples = self.samples(trained, chain, seeds_of(0, shown))
             images = to_uint8(samples.raw if outcome == "raw" else samples.denoised)
