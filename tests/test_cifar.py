@@ -178,7 +178,7 @@ HOSTILE_ARCHIVES = {
     "a hard link": ({"h": member("h", tarfile.LNKTYPE, FIRST), **BINARY}, "'h', a link"),
     "a device": ({"d": member("d", tarfile.CHRTYPE), **BINARY}, "'d', a link or a device"),
     "a batch too few": (without(BINARY, "data_batch_3"), "lacks data_batch_3.bin"),
-    "nothing of cifar-10": ({"a.txt": b"hello"}, "no batches of cifar-10; give as --source"),
+    "nothing of cifar-10": ({"a.txt": b"hello"}, "no batches of cifar-10; --source is"),
     "a batch twice": ({**BINARY, "b/test_batch.bin": b"x"}, "test_batch.bin twice"),
     "half a record": (BINARY | {FIRST: BINARY[FIRST][:-1]}, "no multiple of 3073"),
     "an empty batch": (BINARY | {FIRST: b""}, "has 0 bytes"),
@@ -302,7 +302,7 @@ HOSTILE_IMAGES = {
         "cannot be read as parquet",
     ),
     "a truncated parquet": (cut_hub, r"test-0.*-of-00001\.parquet cannot be read as parquet"),
-    "nothing": (lambda root: None, "no form of cifar-10; give as --source"),
+    "nothing": (lambda root: None, "no form of cifar-10; --source is"),
 }
 
 

@@ -18,11 +18,13 @@ from cascore.errors import InputError
 _LARGEST_READ = 256 * 2**20  # no header or member of a data set comes near
 
 
-def read_tar(path: Path, names: Collection[str], *, limit: int) -> Iterator[tuple[str, bytes]]:
-    """The members of a .tar.gz file with these names, in any folder of it: (name, content).
+def read_tar(path: Path, names: Collection[str], *, limit: int) -> dict[str, bytes]:
+    """The content of the members of a .tar.gz file with these names, in whatever folder of it.
 
-    Damage, a link, a name that leads out and a member of more than `limit` bytes raise InputError.
+    Damage, a link, a name that leads out or comes twice, and a member of more than `limit` bytes
+    raise InputError.
     """
+    contents: dict[str, bytes] = {}
     try:
         with (
             gzip.open(path, "rb") as unpacked,
@@ -30,10 +32,14 @@ def read_tar(path: Path, names: Collection[str], *, limit: int) -> Iterator[tupl
         ):
             for member in archive:
                 name = _safe_name(member.name, path, ordinary=member.isfile() or member.isdir())
+                if name in contents:
+                    raise InputError(f"{path} holds {name} twice; get it anew")
                 if name in names and (stream := archive.extractfile(member)):
-                    yield name, _whole(stream.read(limit + 1), member.size, limit, path, name)
+                    content = stream.read(limit + 1)
+                    contents[name] = _whole(content, member.size, limit, path, name)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} cannot be read as .tar.gz: {error}; get it anew") from error
+    return contents
 
 
 @contextmanager

@@ -4,13 +4,11 @@ import difflib
 from dataclasses import replace
 from pathlib import Path
 
-from cascore.data.celeba import find_celeba
-from cascore.data.cifar import find_cifar10
+from cascore.data import celeba, cifar, lsun
 from cascore.data.digits import load_digits
 from cascore.data.folder import find_folder, load_folder
 from cascore.data.idx import FASHION_MNIST, MNIST, find_files, load_idx
 from cascore.data.images import SPLITS, ImageSet, require_split
-from cascore.data.lsun import find_lsun_church
 from cascore.data.originals import Originals, file_facts, from_array
 from cascore.data.points import POINT_SETS, PointSet, load_point_set
 from cascore.data.prepared import NAME, is_prepared, load_prepared
@@ -22,24 +20,13 @@ DATA_ROOT = Path("data")  # where prepared sets are, unless the user says otherw
 _FOLDER = "folder:"
 _ORIGINAL = FolderOptions()
 _IDX = {source.name: source for source in (MNIST, FASHION_MNIST)}
-_FINDERS = {"cifar-10": find_cifar10, "lsun-church": find_lsun_church, "celeba": find_celeba}
-_KNOWN = ("digits", *_IDX, *_FINDERS, *STACKED)
-_SOURCES = {
-    "cifar-10": (
-        "the archive cifar-10-binary.tar.gz (or the Python one, the hub's parquet files, or"
-        " image folders), from www.cs.toronto.edu/~kriz/cifar.html, or with --download instead of"
-        " --source"
-    ),
-    "lsun-church": (
-        "the folder of church_outdoor_train_lmdb and church_outdoor_val_lmdb, from"
-        " github.com/fyu/lsun, by hand: two archives, 2.5 GB together, which have to be unpacked"
-    ),
-    "celeba": (
-        "the folder of img_align_celeba.zip and list_eval_partition.txt, from"
-        " mmlab.ie.cuhk.edu.hk/projects/CelebA.html, by hand: its terms are for a person to accept"
-    ),
+_FINDERS = {
+    "cifar-10": (cifar.find_cifar10, cifar.SOURCE),
+    "lsun-church": (lsun.find_lsun_church, lsun.SOURCE),
+    "celeba": (celeba.find_celeba, celeba.SOURCE),
 }
-"""What the files of each set in `_FINDERS` are, and where to get them."""
+"""How the original files of each set that must be prepared are read, and which they are."""
+_KNOWN = ("digits", *_IDX, *_FINDERS, *STACKED)
 
 
 def names() -> tuple[str, ...]:
@@ -57,15 +44,12 @@ def load(
     """One split of a data set; train and test share no item.
 
     Args:
-        name: One of `names()`, folder:PATH, or the name of a set prepared in `root`.
+        name: One of `names()`, folder:PATH, or the name of a set prepared in `root`; one that is
+            not there, or whose files are broken, raises InputError.
         split: "train" or "test".
         root: The data root, with a folder for each prepared set (default: DATA_ROOT); also the
             folder of the IDX files, or for the decoded pixels of a large image folder.
         folder: For folder:PATH only: how its images are brought to one shape.
-
-    Raises:
-        InputError: No such name or split, files that are missing or broken, folder options for
-            a data set that is not a folder.
     """
     require_split(split)
     root = None if root is None else Path(root)
@@ -91,7 +75,7 @@ def load(
         option = "" if root is None or root == DATA_ROOT else f" --root {root}"
         raise InputError(
             f"{name} is not prepared in {data_root}; run: cascore data prepare {name} --source"
-            f" PATH{option}, where PATH is {_SOURCES[name]}"
+            f" PATH{option}, where PATH is {_FINDERS[name][1]}"
         )
     if name in STACKED:
         return stack(name, load_images(STACKED[name], split, root=root))
@@ -125,13 +109,9 @@ def find_originals(
 ) -> Originals:
     """The original files of a known data set, or of a folder of images under a new name.
 
-    Args:
-        name: A known set, or a new name of small letters, digits, dots, dashes and underscores.
-        source: Where the files are; digits and stacked-digits need none.
-        folder: For a folder of images: how they are brought to one shape.
-
-    Raises:
-        InputError: A name that cannot be, a source that is missing or broken.
+    `source` is where the files are; digits and stacked-digits need none. `folder` is how a folder's
+    images are brought to one shape. A name that cannot be, and a source that is missing or broken,
+    raise InputError.
     """
     _require_name(name)
     if name in ("digits", "stacked-digits"):
@@ -147,7 +127,7 @@ def find_originals(
     if folder != _ORIGINAL:
         raise InputError(f"folder options are for folders of images; {name!r} has one fixed form")
     if name in _FINDERS:
-        return _FINDERS[name](source)
+        return _FINDERS[name][0](source)
     idx = _IDX[STACKED.get(name, name)]
     sets = [load_idx(idx, split, root=source) for split in SPLITS]
     files = [path for split in SPLITS for path in find_files(idx, split, root=source)]

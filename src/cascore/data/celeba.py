@@ -10,14 +10,14 @@ from cascore.data.images import SPLITS, DataRecord, Pixels
 from cascore.data.originals import Original, Originals, counts_note, file_facts
 from cascore.errors import InputError
 
-CROP, SIZE = 140, 64
+_CROP, _SIZE = 140, 64
 _IMAGES, _PARTITION = "img_align_celeba", "list_eval_partition.txt"
 _NUMBERS = {"0": "train", "1": "valid", "2": "test"}
 _OFFICIAL = (162_770, 19_962)
 _LARGEST = 16 * 2**20  # bytes of one JPEG
-_ADVICE = (
-    f"put {_IMAGES}.zip (or its unpacked folder) and {_PARTITION} into one folder and give it as"
-    " --source; docs/data.md says where to get them"
+SOURCE = (
+    f"the folder of {_IMAGES}.zip (or its unpacked folder) and {_PARTITION}, from"
+    " mmlab.ie.cuhk.edu.hk/projects/CelebA.html, by hand: its terms are for a person to accept"
 )
 
 
@@ -33,7 +33,7 @@ def find_celeba(source: Path) -> Originals:
     if missing:
         raise InputError(
             f"{len(missing)} images that {partition} lists are not in {images}, the first is"
-            f" {missing[0]}; {_ADVICE}"
+            f" {missing[0]}; --source is {SOURCE}"
         )
     splits = {split: _split(images, names[split]) for split in SPLITS}
     counts = counts_note(splits, official=_OFFICIAL)
@@ -44,10 +44,7 @@ def find_celeba(source: Path) -> Originals:
         record=DataRecord(
             source=f"CelebA, aligned and cropped, Z. Liu et al. (2015), arXiv 1411.7766; {counts}",
             split=f"official: 0 and 2 of {_PARTITION}; 1, the validation part, is left out",
-            preparation=(
-                f"centre crop to {CROP} x {CROP}",
-                f"to {SIZE} x {SIZE}, Pillow's bilinear",
-            ),
+            preparation=("centre crop to 140 x 140", "to 64 x 64, Pillow's bilinear"),
         ),
         files=file_facts([partition, *files]),
     )
@@ -58,7 +55,7 @@ def _find_images(folder: Path) -> Path:
     for images in (folder / _IMAGES / _IMAGES, folder / _IMAGES, folder / f"{_IMAGES}.zip"):
         if images.exists():
             return images
-    raise InputError(f"celeba needs {_IMAGES} or {_IMAGES}.zip in {folder}; {_ADVICE}")
+    raise InputError(f"celeba needs {_IMAGES} or {_IMAGES}.zip in {folder}; --source is {SOURCE}")
 
 
 def _read_partition(path: Path) -> dict[str, list[str]]:
@@ -66,7 +63,7 @@ def _read_partition(path: Path) -> dict[str, list[str]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}; {_ADVICE}") from None
+        raise InputError(f"{path} cannot be read: {error}; --source is {SOURCE}") from None
     names: dict[str, list[str]] = {part: [] for part in _NUMBERS.values()}
     for number, line in enumerate(lines, start=1):
         match line.split():
@@ -90,9 +87,9 @@ def _split(images: Path, names: Sequence[str]) -> Original:
             for name in names[start:]:
                 label = f"{name} of {images}"
                 with opened_image(read(name), name=label) as image:
-                    yield crop_then_resize(image, crop=CROP, size=SIZE, name=label)
+                    yield crop_then_resize(image, crop=_CROP, size=_SIZE, name=label)
 
-    return Original(len(names), (3, SIZE, SIZE), items)
+    return Original(len(names), (3, _SIZE, _SIZE), items)
 
 
 @contextmanager

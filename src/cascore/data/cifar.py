@@ -36,20 +36,22 @@ _LARGEST = 128 * 2**20  # bytes of one batch; those of CIFAR-10 have 31 MB
 _OFFICIAL = (50_000, 10_000)
 _STEMS = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
 _ROWS = 256  # of a parquet file at a time
-_ADVICE = (
-    "give as --source cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked, a"
-    " folder with the parquet files of the hub, or one with the image folders train and test"
+SOURCE = (
+    "cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked, from"
+    " www.cs.toronto.edu/~kriz/cifar.html (or with --download instead of --source), a folder with"
+    " the parquet files of the hub, or one with the image folders train and test"
 )
 
 
 def find_cifar10(source: Path) -> Originals:
     """Both splits of CIFAR-10, uint8 [N, 3, 32, 32], from whichever form `source` is."""
     if source.is_file() and source.name.endswith((".tar.gz", ".tgz")):
-        return _from_batches(source, _read_archive(source), file_facts([source]))
+        names = {name for form in _FORMS for name in form.names}
+        return _from_batches(source, read_tar(source, names, limit=_LARGEST), file_facts([source]))
     if source.is_file() and source.suffix == ".parquet":
         source = source.parent
     if not source.is_dir():
-        raise InputError(f"cifar-10 cannot be read from {source}; {_ADVICE}")
+        raise InputError(f"cifar-10 cannot be read from {source}; --source is {SOURCE}")
     for form in _FORMS:
         for folder in (source / form.folder, source):
             if (folder / f"test_batch{form.suffix}").is_file():
@@ -61,12 +63,11 @@ def find_cifar10(source: Path) -> Originals:
         return _from_parquet(source, parquet)
     if all((source / split).is_dir() for split in SPLITS):
         return _from_folders(source)
-    raise InputError(f"{source} holds no form of cifar-10; {_ADVICE}")
+    raise InputError(f"{source} holds no form of cifar-10; --source is {SOURCE}")
 
 
 def _originals(
     splits: Mapping[str, Original],
-    *,
     form: str,
     rule: str,
     files: tuple[FileFacts, ...],
@@ -77,25 +78,13 @@ def _originals(
     return Originals("cifar-10", splits, record, files, classes)
 
 
-def _read_archive(path: Path) -> dict[str, bytes]:
-    """The batches in an archive of either distribution, by name."""
-    contents: dict[str, bytes] = {}
-    for name, content in read_tar(
-        path, {name for form in _FORMS for name in form.names}, limit=_LARGEST
-    ):
-        if name in contents:
-            raise InputError(f"{path} holds {name} twice; get it anew")
-        contents[name] = content
-    return contents
-
-
 def _from_batches(
     path: Path, contents: Mapping[str, bytes], files: tuple[FileFacts, ...]
 ) -> Originals:
     """Both splits from the six files of a distribution."""
     form = next((form for form in _FORMS if f"test_batch{form.suffix}" in contents), None)
     if form is None:
-        raise InputError(f"{path} holds no batches of cifar-10; {_ADVICE}")
+        raise InputError(f"{path} holds no batches of cifar-10; --source is {SOURCE}")
     missing = [name for name in form.names if name not in contents]
     if missing:
         raise InputError(f"{path} lacks {missing[0]}; get it anew")
@@ -106,7 +95,7 @@ def _from_batches(
         pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         splits[split] = from_array(pixels.reshape(-1, *_SHAPE), labels)
     rule = "official: the five training batches and the test batch"
-    return _originals(splits, form=form.what, rule=rule, files=files)
+    return _originals(splits, form.what, rule, files)
 
 
 def _read_binary(content: bytes, name: str) -> tuple[Pixels, Labels]:
@@ -189,13 +178,10 @@ def _from_folders(source: Path) -> Originals:
         labels = None if numbers is None else np.array(numbers)
         return Original(len(paths[split]), _SHAPE, items, labels)
 
-    return _originals(
-        {split: original(split) for split in SPLITS},
-        form="folders of images",
-        rule="as found: the folders train and test",
-        files=file_facts((source / s / path for s in SPLITS for path in paths[s]), below=source),
-        classes=classes,
-    )
+    splits = {split: original(split) for split in SPLITS}
+    files = file_facts((source / s / path for s in SPLITS for path in paths[s]), below=source)
+    rule = "as found: the folders train and test"
+    return _originals(splits, "folders of images", rule, files, classes)
 
 
 def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]]) -> Originals:
@@ -206,12 +192,10 @@ def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]]) -> Original
     for split in SPLITS:
         if not paths[split]:
             raise InputError(f"{source} holds no file {split}-*.parquet; get it too")
-    return _originals(
-        {split: _parquet_split(paths[split]) for split in SPLITS},
-        form="parquet files of the hub",
-        rule="official: the files train-* and test-*",
-        files=file_facts([*paths["train"], *paths["test"]], below=source),
-    )
+    splits = {split: _parquet_split(paths[split]) for split in SPLITS}
+    files = file_facts([*paths["train"], *paths["test"]], below=source)
+    rule = "official: the files train-* and test-*"
+    return _originals(splits, "parquet files of the hub", rule, files)
 
 
 def _parquet_split(paths: Sequence[Path]) -> Original:
@@ -243,9 +227,8 @@ def _column(path: Path, *names: str) -> Iterator[object]:
             present = file.schema_arrow.names
             columns = [name for name in names if name in present]
             if not columns:
-                raise InputError(
-                    f"{path} has the columns {', '.join(present)}; expected img and label"
-                )
+                columns_found = ", ".join(present)
+                raise InputError(f"{path} has the columns {columns_found}; expected img and label")
             for batch in file.iter_batches(batch_size=_ROWS, columns=columns[:1]):
                 yield from batch.column(0).to_pylist()
     except InputError:

@@ -128,11 +128,9 @@ def resize_then_crop(image: Image.Image, *, size: int) -> Pixels:
     them, and the filter is Pillow's bilinear, which averages when it shrinks.
     """
     image = image.convert("RGB")
-    width, height = image.size
-    short, long = min(width, height), max(width, height)
-    longer = int(size * long / short)
-    scaled = (size, longer) if width <= height else (longer, size)
-    resized = image.resize(scaled, Image.Resampling.BILINEAR)
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
     return channels_first(_center_crop(resized, size))
 
 

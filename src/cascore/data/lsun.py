@@ -14,12 +14,12 @@ from cascore.data.images import DataRecord, Pixels
 from cascore.data.originals import Original, Originals, counts_note, file_facts
 from cascore.errors import InputError, MissingExtraError
 
-SIZE = 64
+_SIZE = 64
 _FOLDERS = {"train": "church_outdoor_train_lmdb", "test": "church_outdoor_val_lmdb"}
 _OFFICIAL = (126_227, 300)
-_ADVICE = (
-    "unpack church_outdoor_train_lmdb.zip and church_outdoor_val_lmdb.zip into one folder and give"
-    " it as --source; docs/data.md says where to get them"
+SOURCE = (
+    "the folder of church_outdoor_train_lmdb and church_outdoor_val_lmdb, from github.com/fyu/lsun,"
+    " by hand: two archives, 2.5 GB together, which have to be unpacked"
 )
 
 # A page's header, then of each meta: magic, version, address, size of the map, two databases of
@@ -41,10 +41,7 @@ def find_lsun_church(source: Path) -> Originals:
         record=DataRecord(
             source=f"LSUN church outdoor, F. Yu et al. (2015), arXiv 1506.03365; {counts}",
             split="official: train is church_outdoor_train_lmdb, test is church_outdoor_val_lmdb",
-            preparation=(
-                f"shorter side to {SIZE}, Pillow's bilinear",
-                f"centre crop to {SIZE} x {SIZE}",
-            ),
+            preparation=("shorter side to 64, Pillow's bilinear", "centre crop to 64 x 64"),
         ),
         files=file_facts(files.values(), below=source),
     )
@@ -54,7 +51,9 @@ def require_whole(file: Path) -> None:
     """Raise InputError unless an LMDB file is there and as long as its newest meta page says."""
     if not file.is_file():
         folder = file.parent
-        raise InputError(f"lsun-church needs {folder.name}/data.mdb in {folder.parent}; {_ADVICE}")
+        raise InputError(
+            f"lsun-church needs {folder.name}/data.mdb in {folder.parent}; --source is {SOURCE}"
+        )
     size = file.stat().st_size
     with file.open("rb") as stream:
         first = stream.read(_META.size)
@@ -91,9 +90,9 @@ def _split(file: Path) -> Original:
         for key, content in _read(file, start, values=True):
             name = f"image {key.decode('ascii', 'replace')} of {file}"
             with opened_image(content, name=name) as image:
-                yield resize_then_crop(image, size=SIZE)
+                yield resize_then_crop(image, size=_SIZE)
 
-    return Original(count, (3, SIZE, SIZE), items)
+    return Original(count, (3, _SIZE, _SIZE), items)
 
 
 def _read(file: Path, start: int, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
