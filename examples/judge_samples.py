@@ -15,8 +15,6 @@ from cascore.data import load_images
 from cascore.metrics import (
     DensityCoverage,
     FeatureMoments,
-    FrechetEstimate,
-    KernelDistance,
     PrecisionRecall,
     density_coverage,
     frechet_estimate,
@@ -25,6 +23,7 @@ from cascore.metrics import (
     precision_recall,
 )
 from cascore.pixels import to_float, to_uint8
+from cascore.stats import Estimate
 
 REFERENCE = 700
 
@@ -33,8 +32,8 @@ class Row(NamedTuple):
     """One generator and what is measured of it."""
 
     name: str
-    frechet: FrechetEstimate
-    kernel: KernelDistance
+    frechet: Estimate
+    kernel: Estimate
     share: PrecisionRecall
     filled: DensityCoverage
 
@@ -75,10 +74,10 @@ def main() -> list[Row]:
         rows.append(row)
         print(
             f"{name:14}{len(each):5,}"
-            f"{row.frechet.value:8.2f} ± {row.frechet.error:.2f}"
-            f"{1e3 * row.kernel.value:7.1f} ± {1e3 * row.kernel.error:.1f}"
-            f"{row.share.precision:7.2f} ± {row.share.precision_error:.2f}"
-            f"{row.share.recall:7.2f} ± {row.share.recall_error:.2f}"
+            f"{row.frechet.mean:8.2f} ± {row.frechet.error:.2f}"
+            f"{1e3 * row.kernel.mean:7.1f} ± {1e3 * row.kernel.error:.1f}"
+            f"{row.share.precision.mean:7.2f} ± {row.share.precision.error:.2f}"
+            f"{row.share.recall.mean:7.2f} ± {row.share.recall.error:.2f}"
         )
     return rows
 

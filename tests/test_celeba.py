@@ -114,7 +114,10 @@ def test_a_damaged_archive_is_named(faces, tmp_path):
 
 
 BROKEN = {
-    "no partition": (lambda f: (f / "list_eval_partition.txt").unlink(), "cannot be read: .*--source is"),
+    "no partition": (
+        lambda f: (f / "list_eval_partition.txt").unlink(),
+        "cannot be read: .*--source is",
+    ),
     "no images": (lambda f: shutil.rmtree(f / "img_align_celeba"), "needs img_align_celeba or"),
     "a missing image": (
         lambda f: (f / "img_align_celeba" / "000005.jpg").unlink(),

@@ -55,17 +55,17 @@ def test_judge_samples_tells_generators_apart(capsys):
     """What docs/evaluation.md says of the table, with at least three standard errors between."""
     rows = {row.name: row for row in example("judge_samples").main()}
     perfect, flawed, few = (rows[name] for name in ("perfect", "flawed", "perfect, few"))
-    assert flawed.frechet.value > perfect.frechet.value + 3 * flawed.frechet.error
-    assert few.frechet.value > flawed.frechet.value + 3 * few.frechet.error  # the bias
-    assert abs(perfect.kernel.value) < 3 * perfect.kernel.error
-    assert abs(few.kernel.value) < 3 * few.kernel.error
-    assert flawed.kernel.value > 3 * flawed.kernel.error
+    assert flawed.frechet.mean > perfect.frechet.mean + 3 * flawed.frechet.error
+    assert few.frechet.mean > flawed.frechet.mean + 3 * few.frechet.error  # the bias
+    assert abs(perfect.kernel.mean) < 3 * perfect.kernel.error
+    assert abs(few.kernel.mean) < 3 * few.kernel.error
+    assert flawed.kernel.mean > 3 * flawed.kernel.error
     collapsed = rows["collapsed"]
-    assert collapsed.share.precision > 0.8
-    assert collapsed.share.recall < 0.05
-    assert collapsed.filled.coverage < 0.2
+    assert collapsed.share.precision.mean > 0.8
+    assert collapsed.share.recall.mean < 0.05
+    assert collapsed.filled.coverage.mean < 0.2
     copying = rows["copying"]
-    assert copying.frechet.value < perfect.frechet.value - 3 * perfect.frechet.error
-    assert copying.kernel.value < -3 * copying.kernel.error
-    assert copying.share.precision == copying.share.recall == 1
+    assert copying.frechet.mean < perfect.frechet.mean - 3 * perfect.frechet.error
+    assert copying.kernel.mean < -3 * copying.kernel.error
+    assert copying.share.precision.mean == copying.share.recall.mean == 1
     assert len(capsys.readouterr().out.splitlines()) == len(rows) + 1

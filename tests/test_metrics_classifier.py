@@ -48,7 +48,7 @@ def test_what_ships_is_what_its_card_says(name: str) -> None:
     assert extractor.identity.digest == card["digest"] == hashlib.sha256(weights).hexdigest()
     assert extractor.accuracy == card["accuracy"] >= ENOUGH[name]
     assert all(len(card[f"{split}_digest"]) == 64 for split in ("train", "test"))
-    images = torch.zeros(2, *extractor.image_shape, dtype=torch.uint8)
+    images = torch.zeros(2, *card["image_shape"], dtype=torch.uint8)
     features = extractor(images)
     assert features.shape == (2, extractor.dimension)
     assert features.dtype == torch.float32

@@ -11,14 +11,14 @@ from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.metrics import (
     FeatureExtractor,
-    ModuleExtractor,
     extractor_names,
     feature_moments,
     frechet_distance,
     load_extractor,
+    module_extractor,
     random_convolution,
 )
-from cascore.metrics.extractors.common import Pixels
+from cascore.metrics.extractors.random_network import fixed_network
 from cascore.pixels import to_float, to_uint8
 
 
@@ -51,7 +51,7 @@ def summary(module: nn.Module | None = None, **changes: object) -> FeatureExtrac
         "deviation": (0.2, 0.3, 0.4),
         "batch_size": 7,
     }
-    return ModuleExtractor(module or Summary().eval(), **settings | changes)
+    return module_extractor(module or Summary().eval(), **settings | changes)
 
 
 EXTRACTORS: dict[str, tuple[Callable[[], FeatureExtractor], tuple[int, int, int]]] = {
@@ -88,19 +88,19 @@ def test_the_contract(name: str) -> None:
 
 def test_pixels_are_the_pixels() -> None:
     images = uint8(3, 3, 4, 5, seed=2)
-    extractor = Pixels((3, 4, 5))
+    extractor = load_extractor("pixels", image_shape=(3, 4, 5))
     np.testing.assert_array_equal(
         extractor(images), images.numpy().reshape(3, 60).astype(np.float32) / np.float32(255)
     )
-    assert extractor.identity != Pixels((3, 5, 4)).identity  # as many, but in other places
+    other = load_extractor("pixels", image_shape=(3, 5, 4))  # as many, but in other places
+    assert extractor.identity != other.identity
 
 
 def literal_random_convolution(image: np.ndarray) -> np.ndarray:
     """Raw features of one image [C, H, W] in [0, 1], by SciPy in float64."""
-    extractor = random_convolution()
     x = 2 * np.broadcast_to(image, (3, *image.shape[1:])).astype(np.float64) - 1
     result = []
-    for stage, (kernel, offset) in enumerate(extractor.filters):
+    for stage, (kernel, offset) in enumerate(fixed_network().filters):
         if stage:
             height, width = x.shape[1] // 2, x.shape[2] // 2
             x = x[:, : 2 * height, : 2 * width].reshape(len(x), height, 2, width, 2).mean((2, 4))
@@ -127,11 +127,11 @@ def literal_random_convolution(image: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 24)])
 def test_random_convolution_is_its_description(shape: tuple[int, int, int]) -> None:
-    extractor, images = random_convolution(), uint8(2, *shape, seed=3)
+    network, images = fixed_network(), uint8(2, *shape, seed=3)
     raw = np.stack([literal_random_convolution(image.numpy() / 255) for image in images])
-    expected = (raw - extractor.mean.numpy()) @ extractor.whitening.double().numpy()
+    expected = (raw - network.mean.numpy()) @ network.whitening.double().numpy()
     # Whitening multiplies rounding by at most 1 / √(λ_max / 100), about 4.
-    np.testing.assert_allclose(extractor(images), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(random_convolution()(images), expected, rtol=0, atol=1e-4)
 
 
 def test_random_convolution_never_changes() -> None:
@@ -285,7 +285,7 @@ def test_features_by_name() -> None:
     with pytest.raises(InputError, match="give image_shape"):
         load_extractor("pixels")
     for name in ("cifar10", "../weights/digits", ""):
-        with pytest.raises(InputError, match=r"known are digits.*ModuleExtractor"):
+        with pytest.raises(InputError, match=r"known are digits.*module_extractor"):
             load_extractor(name)
     with pytest.raises(InputError, match="did you mean 'inception'"):
         load_extractor("Inceptoin")

@@ -59,7 +59,7 @@ def test_the_error_is_that_of_leaving_out_every_image(count: int, tolerance: flo
     features, reference = 1.4 * normal(count, seed=0) + 0.3, observed(normal(300, seed=1))
     result = frechet_estimate(features, reference)
     assert result.error == pytest.approx(jackknife(features, reference), rel=tolerance)
-    assert result.value == frechet_distance(observed(features), reference)
+    assert result.mean == frechet_distance(observed(features), reference)
 
 
 def weighted(features: Tensor, weights: Tensor) -> FeatureMoments:
@@ -112,7 +112,7 @@ def test_errors_are_the_spread_over_new_images(
         for seed in range(200)
     ]
     error = rms([estimate.error for estimate in estimates])
-    assert error / spread([estimate.value for estimate in estimates]) == pytest.approx(
+    assert error / spread([estimate.mean for estimate in estimates]) == pytest.approx(
         ratio, rel=0.2
     )
 
@@ -156,7 +156,7 @@ def test_points_and_fit() -> None:
     assert [(point.count, point.sets) for point in result.points] == [(20, 5), (50, 2), (100, 1)]
     whole = frechet_estimate(features, reference)
     last = result.points[-1]
-    assert last.value == pytest.approx(whole.value, rel=1e-9)
+    assert last.value == pytest.approx(whole.mean, rel=1e-9)
     assert last.error == pytest.approx(whole.error, rel=1e-9)
     # numpy's weighted least squares; its weights multiply the residuals.
     counts, values = zip(*((point.count, point.value) for point in result.points), strict=True)
@@ -207,7 +207,7 @@ def test_features_without_an_error() -> None:
 
 def test_constant_features_have_a_distance_and_no_error() -> None:
     result = frechet_estimate(torch.ones(10, DIMENSION), standard_normal())
-    assert result.value == pytest.approx(2 * DIMENSION)
+    assert result.mean == pytest.approx(2 * DIMENSION)
     assert result.error == 0
 
 

@@ -282,7 +282,7 @@ class Lab:
         for (name, real), outcome in product(reals.items(), OUTCOMES):
             features = real.extractor(to_uint8(getattr(samples, outcome)))
             distance = frechet_estimate(features, real.moments)
-            distances[name][outcome] = distance.value, distance.error
+            distances[name][outcome] = distance.mean, distance.error
         return {"distances": distances}, {
             "reference": self.images(data, "train").digest,
             "extractors": {n: real.extractor.identity.digest for n, real in reals.items()},

@@ -23,6 +23,7 @@ from cascore.metrics import (
     stacked_labels,
 )
 from cascore.pixels import to_float
+from cascore.stats import Estimate
 
 __all__ = ["COUNTED", "TOTAL", "measured", "mode_labels", "usable_metrics"]
 
@@ -94,9 +95,10 @@ def measured(
             yield from _MEASURES[name](part, seen, reference)
 
 
-def _number(part: Measurement, metric: str, value: float, error: float, **more: Any) -> Measurement:
-    finite = [number if math.isfinite(number) else None for number in (value, error)]
-    return replace(part, metric=metric, value=finite[0], error=finite[1], **more)
+def _number(part: Measurement, metric: str, measured: Estimate, **more: Any) -> Measurement:
+    numbers = (measured.mean, measured.error)
+    value, error = (number if math.isfinite(number) else None for number in numbers)
+    return replace(part, metric=metric, value=value, error=error, **more)
 
 
 def _frechet(part: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
@@ -104,7 +106,7 @@ def _frechet(part: Measurement, features: Tensor, reference: Reference) -> Itera
     for split, facts in reference.facts.items():
         distance, floor = reference.frechet(features, split), reference.floors[split]
         more = {"references": (facts,), "floor": floor}
-        yield _number(part, "frechet", distance.mean, distance.error, **more)
+        yield _number(part, "frechet", distance, **more)
 
 
 def _as_many(
@@ -119,27 +121,29 @@ def _as_many(
 def _kernel(part: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
     part, real = _as_many(part, features, reference)
     distance = kernel_distance(features, real)
-    yield _number(part, "kernel", distance.value, distance.error)
+    yield _number(part, "kernel", distance)
 
 
 def _precision_recall(
     part: Measurement, features: Tensor, reference: Reference
 ) -> Iterator[Measurement]:
     part, real = _as_many(part, features, reference)
-    shares = precision_recall(features, real)
-    part = replace(part, settings={"neighbours": shares.neighbours})
-    yield _number(part, "precision", shares.precision, shares.precision_error)
-    yield _number(part, "recall", shares.recall, shares.recall_error)
+    neighbours = METRICS["precision"].over
+    shares = precision_recall(features, real, neighbours=neighbours)
+    part = replace(part, settings={"neighbours": neighbours})
+    yield _number(part, "precision", shares.precision)
+    yield _number(part, "recall", shares.recall)
 
 
 def _density_coverage(
     part: Measurement, features: Tensor, reference: Reference
 ) -> Iterator[Measurement]:
     part, real = _as_many(part, features, reference)
-    shares = density_coverage(features, real)
-    part = replace(part, settings={"neighbours": shares.neighbours})
-    yield _number(part, "density", shares.density, shares.density_error)
-    yield _number(part, "coverage", shares.coverage, shares.coverage_error)
+    neighbours = METRICS["density"].over
+    shares = density_coverage(features, real, neighbours=neighbours)
+    part = replace(part, settings={"neighbours": neighbours})
+    yield _number(part, "density", shares.density)
+    yield _number(part, "coverage", shares.coverage)
 
 
 def _inception_score(
@@ -149,7 +153,8 @@ def _inception_score(
     assert isinstance(extractor, Inception)
     score = inception_score(extractor.unbiased_logits(features), splits=parts, seed=_SEED)
     settings = {"splits": parts, "seed": _SEED}
-    yield _number(part, "inception-score", score.value, score.error, settings=settings)
+    number = Estimate(score.value, score.error)
+    yield _number(part, "inception-score", number, settings=settings)
 
 
 def mode_labels(images: Tensor, classifier: Classifier) -> tuple[Tensor, int]:
@@ -170,13 +175,13 @@ def _modes(part: Measurement, images: Tensor, reference: Reference) -> Iterator[
     labels, modes = mode_labels(images, classifier)
     reached = mode_coverage(labels, modes)
     part = replace(part, extractor=classifier.identity, settings={"modes": modes})
-    yield _number(part, "modes", reached.covered, reached.covered_error)
+    yield _number(part, "modes", Estimate(reached.covered, reached.covered_error))
     settings = {"modes": modes, "perfect": reached.kl_floor}
-    yield _number(part, "modes-kl", reached.kl, reached.kl_error, settings=settings)
+    yield _number(part, "modes-kl", Estimate(reached.kl, reached.kl_error), settings=settings)
     published = published_kl(reached.kl, counted=COUNTED, total=TOTAL)
     error = 2 * COUNTED / TOTAL * reached.kl_error
     settings = {"modes": modes, "counted": COUNTED, "total": TOTAL}
-    yield _number(part, "modes-kl-as-published", published, error, settings=settings)
+    yield _number(part, "modes-kl-as-published", Estimate(published, error), settings=settings)
 
 
 def _memorisation(part: Measurement, images: Tensor, reference: Reference) -> Iterator[Measurement]:
@@ -185,8 +190,8 @@ def _memorisation(part: Measurement, images: Tensor, reference: Reference) -> It
     size = min(len(train), len(test))
     sets = (images, drawn(train, size), drawn(test, size))
     ratio = memorisation_ratio(*map(to_float, sets), seed=_SEED)
-    facts = (replace(reference.facts[split], count=ratio.references) for split in ("train", "test"))
-    yield _number(part, "memorisation", ratio.ratio, ratio.error, references=tuple(facts))
+    facts = (replace(reference.facts[split], count=size) for split in ("train", "test"))
+    yield _number(part, "memorisation", ratio, references=tuple(facts))
 
 
 _Measure = Callable[[Measurement, Tensor, Reference], Iterator[Measurement]]

@@ -140,8 +140,7 @@ class Reference:
 
     def frechet(self, features: Tensor, split: str) -> Estimate:
         """Fréchet distance of features [N, D] to a split, with its error over new samples."""
-        distance = frechet_estimate(features, self.moments[split])
-        return Estimate(distance.value, distance.error)
+        return frechet_estimate(features, self.moments[split])
 
 
 def drawn(rows: Tensor, count: int) -> Tensor:

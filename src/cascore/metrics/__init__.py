@@ -6,18 +6,17 @@ from cascore.metrics.extractors import extractor_names, load_extractor
 from cascore.metrics.extractors.classifier import Classifier, load_classifier
 from cascore.metrics.extractors.inception import Inception, download_inception, load_inception
 from cascore.metrics.extractors.random_network import random_convolution
-from cascore.metrics.extractors.user_module import ModuleExtractor
+from cascore.metrics.extractors.user_module import module_extractor
 from cascore.metrics.extrapolation import frechet_extrapolated
 from cascore.metrics.features import FeatureExtractor, extract_features
 from cascore.metrics.floor import real_floor
 from cascore.metrics.frechet import (
     FeatureMoments,
-    FrechetEstimate,
     feature_moments,
     frechet_distance,
     frechet_estimate,
 )
-from cascore.metrics.kernel import KernelDistance, kernel_distance
+from cascore.metrics.kernel import kernel_distance
 from cascore.metrics.manifold import (
     DensityCoverage,
     PrecisionRecall,
@@ -25,7 +24,7 @@ from cascore.metrics.manifold import (
     precision_recall,
 )
 from cascore.metrics.modes import ModeCoverage, mode_coverage, published_kl, stacked_labels
-from cascore.metrics.neighbours import Memorisation, memorisation_ratio, nearest_neighbours
+from cascore.metrics.neighbours import memorisation_ratio, nearest_neighbours
 
 __all__ = [
     "Classifier",
@@ -34,12 +33,8 @@ __all__ = [
     "FeatureExtractor",
     "FeatureMoments",
     "Floor",
-    "FrechetEstimate",
     "Inception",
-    "KernelDistance",
-    "Memorisation",
     "ModeCoverage",
-    "ModuleExtractor",
     "PrecisionRecall",
     "at_floor",
     "density_coverage",
@@ -57,6 +52,7 @@ __all__ = [
     "load_inception",
     "memorisation_ratio",
     "mode_coverage",
+    "module_extractor",
     "nearest_neighbours",
     "precision_recall",
     "published_kl",

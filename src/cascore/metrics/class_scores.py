@@ -1,7 +1,5 @@
 """The Inception score: whether a classifier is sure of each image and unsure of the next one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """The Fréchet distance of infinitely many generated images, by its law in 1/N."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ images arrive move no bit of a result. Another batch size moves rounding, becaus
 be computed by another algorithm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 

@@ -10,8 +10,6 @@ test split together. With `count` the number of generated images and `reference_
 reference they were compared with, the splits then have the same sizes as the comparison.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

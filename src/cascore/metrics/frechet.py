@@ -1,7 +1,5 @@
 """The Fréchet distance: moments of features, the distance of two Gaussians, its standard error."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from cascore.metrics.features import (
     checked_features,
     features_in_batches,
 )
+from cascore.stats import Estimate
 
 _BLOCK = 128  # columns between two updates of the remainder; 64 and 256 were slower at D = 2048
 
@@ -43,7 +42,7 @@ class FeatureMoments:
     extractor: ExtractorIdentity
 
     @classmethod
-    def empty(cls, dimension: int, *, extractor: ExtractorIdentity) -> FeatureMoments:
+    def empty(cls, dimension: int, *, extractor: ExtractorIdentity) -> "FeatureMoments":
         """Moments of no feature vector, the neutral element of `merge`."""
         if dimension < 1:
             raise InputError(f"dimension is {dimension}; a feature vector has at least 1 number")
@@ -52,7 +51,7 @@ class FeatureMoments:
         return cls(count=0, mean=mean, scatter=scatter, extractor=extractor)
 
     @classmethod
-    def of(cls, features: Tensor, *, extractor: ExtractorIdentity) -> FeatureMoments:
+    def of(cls, features: Tensor, *, extractor: ExtractorIdentity) -> "FeatureMoments":
         """Moments of features [N, D], two passes in float64; N may be 0, all must be finite."""
         features = checked_features(features, "features")
         count, dimension = features.shape
@@ -76,11 +75,11 @@ class FeatureMoments:
             )
         return self.scatter / (self.count - 1)
 
-    def update(self, features: Tensor) -> FeatureMoments:
+    def update(self, features: Tensor) -> "FeatureMoments":
         """Moments of everything counted so far and of features [N, D] on top."""
         return self.merge(FeatureMoments.of(features, extractor=self.extractor))
 
-    def merge(self, other: FeatureMoments) -> FeatureMoments:
+    def merge(self, other: "FeatureMoments") -> "FeatureMoments":
         """Moments of both sets together: the pairwise update of Chan, Golub & LeVeque (1983)."""
         _require_comparable(self, other)
         if self.count == 0 or other.count == 0:
@@ -128,17 +127,10 @@ def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     two distances of different counts do not compare. `frechet_estimate` adds the standard error,
     `frechet_extrapolated` the limit of infinitely many generated images.
 
-    Args:
-        a: Moments of one set, at least 2 images.
-        b: Moments of the other; the distance is symmetric.
-
-    Returns:
-        A number >= 0, in squared units of the features. Its rounding error is below 1e-8 of the
-        sum of the traces; a direction whose variance is less than D times 2e-16 of the largest
-        cannot be told from a constant and counts as one.
-
-    Raises:
-        InputError: Moments of different extractors or dimensions, or of fewer than 2 images.
+    It is symmetric, >= 0, in squared units of the features. Its rounding error is below 1e-8 of the
+    sum of the traces; a direction whose variance is less than D times 2e-16 of the largest cannot
+    be told from a constant and counts as one. Moments of different extractors or dimensions, or of
+    fewer than 2 images, raise InputError.
     """
     _require_comparable(a, b)
     traces = float(a.covariance.trace() + b.covariance.trace())
@@ -227,20 +219,7 @@ def _pivoted_factor(covariance: Tensor) -> Tensor:
     return factor
 
 
-@dataclass(frozen=True)
-class FrechetEstimate:
-    """A Fréchet distance and how far other generated images would move it.
-
-    Attributes:
-        value: The distance of the images that were given, >= 0.
-        error: Its standard error over the generated images, the reference being fixed.
-    """
-
-    value: float
-    error: float
-
-
-def frechet_estimate(features: Tensor, reference: FeatureMoments) -> FrechetEstimate:
+def frechet_estimate(features: Tensor, reference: FeatureMoments) -> Estimate:
     """Fréchet distance with its standard error by the infinitesimal jackknife (Jaeckel 1972).
 
     The distance's derivative with respect to the weight of image x is its influence
@@ -258,19 +237,14 @@ def frechet_estimate(features: Tensor, reference: FeatureMoments) -> FrechetEsti
     [D, D]: about 24 s for 10,000 images on one thread, and at the peak seven times the memory of
     the features in float64.
 
-    Args:
-        features: Features [N, D] of the generated images, N >= 2.
-        reference: Moments of the reference, from the same extractor.
-
-    Raises:
-        InputError: Features that are not finite [N, D] with N >= 2, or moments of another dimension
-            or of fewer than 2 images.
+    Features that are not finite [N, D] with N >= 2, and moments of another dimension or of fewer
+    than 2 images, raise InputError.
     """
     projected = Projected.of(features, reference)
     moments = FeatureMoments.of(features, extractor=reference.extractor)
     influence = projected.influence(torch.arange(projected.count))
-    return FrechetEstimate(
-        value=frechet_distance(moments, reference),
+    return Estimate(
+        mean=frechet_distance(moments, reference),
         error=float(influence.square().sum().sqrt()) / projected.count,
     )
 
@@ -289,7 +263,7 @@ class Projected:
     reference_trace: float
 
     @classmethod
-    def of(cls, features: Tensor, reference: FeatureMoments) -> Projected:
+    def of(cls, features: Tensor, reference: FeatureMoments) -> "Projected":
         """Features [N, D] seen from a reference; refuses what `frechet_estimate` refuses."""
         features = checked_features(features, "generated features", least=2)
         if features.shape[1] != reference.dimension:

@@ -1,28 +1,14 @@
 """The kernel distance between two sets of features (KID), which has no bias at any sample size."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from cascore.metrics.features import checked_pair
+from cascore.stats import Estimate
 
 
-@dataclass(frozen=True)
-class KernelDistance:
-    """An unbiased squared maximum mean discrepancy, and its standard error over both sets.
-
-    It falls to either side of 0 where the distributions are equal.
-    """
-
-    value: float
-    error: float
-    count: int
-    reference_count: int
-
-
-def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) -> KernelDistance:
+def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) -> Estimate:
     """KID (Bińkowski et al. 2018) of all images: the unbiased MMD² of k(x, y) = (x·y / D + 1)³.
 
     mean k(x, x') over x ≠ x' + mean k(y, y') over y ≠ y' - 2 mean k(x, y), in float64. It is a
@@ -36,13 +22,9 @@ def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) 
     mean differences, ζ_x and ζ_y contain noise that counts the second terms twice; they are
     taken off once.
 
-    Args:
-        generated: Features [N, D] of generated images, N >= 2.
-        reference: Features [M, D] of real images, M >= 2.
-        chunk: Images compared at a time; bounds the memory beyond the features in float64.
-
-    Raises:
-        InputError: Features that are not finite [N, D] with N >= 2 and one D, or a chunk below 1.
+    Features [N, D] of generated and [M, D] of real images are compared `chunk` at a time, which
+    bounds the memory beyond them in float64. Those that are not finite, or fewer than 2, raise
+    InputError. The distance falls to either side of 0 where the distributions are equal.
     """
     generated, reference = checked_pair(generated, reference, chunk=chunk, least=2)
     n, m = len(generated), len(reference)
@@ -58,11 +40,9 @@ def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) 
         + 4 * cross.unexplained / (n * m)
         + 2 * outer.unexplained / m**2
     )
-    return KernelDistance(
-        value=float(inner.rows.mean() + outer.rows.mean() - 2 * cross.rows.mean()),
+    return Estimate(
+        mean=float(inner.rows.mean() + outer.rows.mean() - 2 * cross.rows.mean()),
         error=max(once - twice, twice) ** 0.5,
-        count=n,
-        reference_count=m,
     )
 
 
@@ -80,7 +60,7 @@ class _Means:
         explained = self.rows.square().mean() + self.columns.square().mean()
         return max(0.0, self.square - float(explained - self.rows.mean() ** 2))
 
-    def without_diagonal(self, diagonal: Tensor) -> _Means:
+    def without_diagonal(self, diagonal: Tensor) -> "_Means":
         """The means over the other entries of a square matrix."""
         n = len(diagonal)
         return _Means(

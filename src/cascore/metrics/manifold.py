@@ -7,10 +7,8 @@ many real balls hold a generated image (diversity). A generator that collapses o
 images has high precision and low recall.
 """
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,53 +16,35 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.metrics.features import checked_pair
 from cascore.metrics.neighbours import nearest_neighbours
+from cascore.stats import Estimate
 
 
-@dataclass(frozen=True)
-class PrecisionRecall:
-    """Shares of images in the other set's balls, each with its standard error.
+class PrecisionRecall(NamedTuple):
+    """Shares of images in the other set's balls, from 0 to 1.
 
     Attributes:
-        precision: Share of generated images in a ball of a real image, from 0 to 1.
-        precision_error: Standard error over the generated images, the real ones being fixed.
-        recall: Share of real images in a ball of a generated image, from 0 to 1.
-        recall_error: Standard error over the real images, the generated ones being fixed.
-        neighbours: The k of the k-th nearest neighbour.
-        count: Number of generated images.
-        reference_count: Number of real images.
+        precision: Of generated images in a ball of a real image; its error is over the generated
+            images, the real ones being fixed.
+        recall: Of real images in a ball of a generated image; its error is over the real images.
     """
 
-    precision: float
-    precision_error: float
-    recall: float
-    recall_error: float
-    neighbours: int
-    count: int
-    reference_count: int
+    precision: Estimate
+    recall: Estimate
 
 
-@dataclass(frozen=True)
-class DensityCoverage:
-    """How densely real balls are filled and how many of them are, each with its standard error.
+class DensityCoverage(NamedTuple):
+    """How densely real balls are filled and how many of them are.
 
     Attributes:
         density: Real balls that a generated image lies in, over k, on average; about 1 for equal
-            distributions, above it where samples crowd.
-        density_error: Standard error over the generated images, the real ones being fixed.
+            distributions, above it where samples crowd. Its error is over the generated images.
         coverage: Share of real balls that hold a generated image, from 0 to 1. For equal
             distributions and equally many images it is expected at 1 - C(N - 1, k) / C(2 N - 1, k),
-            about 1 - 2⁻ᵏ, not at 1.
-        coverage_error: Standard error over the real images, the generated ones being fixed.
-        neighbours, count, reference_count: As in `PrecisionRecall`.
+            about 1 - 2⁻ᵏ, not at 1. Its error is over the real images.
     """
 
-    density: float
-    density_error: float
-    coverage: float
-    coverage_error: float
-    neighbours: int
-    count: int
-    reference_count: int
+    density: Estimate
+    coverage: Estimate
 
 
 def precision_recall(
@@ -78,28 +58,15 @@ def precision_recall(
     shrinks the balls. Both shares depend on both counts; compare only equal ones.
 
     Args:
-        generated: Features [N, D] of generated images, N > neighbours.
+        generated: Features [N, D] of generated images, N > neighbours; any others raise InputError.
         reference: Features [M, D] of real images, M > neighbours.
         neighbours: k, at least 1; the paper's is 3.
         chunk: Images compared at a time; bounds the memory beyond the features in float64.
-
-    Raises:
-        InputError: Features that are not finite [N, D], too few of them for k, two dimensions, or
-            neighbours or chunk below 1.
     """
     generated, reference = _checked(generated, reference, neighbours, chunk)
     real_balls, _ = _members(generated, reference, _radii(reference, neighbours, chunk), chunk)
     made_balls, _ = _members(reference, generated, _radii(generated, neighbours, chunk), chunk)
-    precision, recall = real_balls > 0, made_balls > 0
-    return PrecisionRecall(
-        precision=_share(precision),
-        precision_error=_binomial_error(precision),
-        recall=_share(recall),
-        recall_error=_binomial_error(recall),
-        neighbours=neighbours,
-        count=len(generated),
-        reference_count=len(reference),
-    )
+    return PrecisionRecall(_share(real_balls > 0), _share(made_balls > 0))
 
 
 def density_coverage(
@@ -111,23 +78,15 @@ def density_coverage(
     independently: the error of the density is that of a mean. That of the coverage is binomial over
     the real images, as in `precision_recall`. Coverage depends on both counts.
 
-    Args and errors are those of `precision_recall`; the paper's k is 5.
+    Arguments are those of `precision_recall`; the paper's k is 5.
     """
     generated, reference = _checked(generated, reference, neighbours, chunk)
     per_point, per_ball = _members(
         generated, reference, _radii(reference, neighbours, chunk), chunk
     )
     balls = per_point.to(torch.float64) / neighbours
-    covered = per_ball > 0
-    return DensityCoverage(
-        density=float(balls.mean()),
-        density_error=float(balls.std()) / len(balls) ** 0.5,
-        coverage=_share(covered),
-        coverage_error=_binomial_error(covered),
-        neighbours=neighbours,
-        count=len(generated),
-        reference_count=len(reference),
-    )
+    density = Estimate(float(balls.mean()), float(balls.std()) / len(balls) ** 0.5)
+    return DensityCoverage(density, _share(per_ball > 0))
 
 
 def _checked(
@@ -173,12 +132,8 @@ def _members(points: Tensor, centres: Tensor, radii: Tensor, chunk: int) -> tupl
     return per_point, per_ball
 
 
-def _share(hits: Tensor) -> float:
-    return float(hits.sum()) / len(hits)
-
-
-def _binomial_error(hits: Tensor) -> float:
-    """Standard error of a share: that of a binomial with two hits and two misses more."""
+def _share(hits: Tensor) -> Estimate:
+    """A share, with the standard error of a binomial one with two hits and two misses more."""
     count = len(hits) + 4
-    share = (float(hits.sum()) + 2) / count
-    return math.sqrt(share * (1 - share) / count)
+    careful = (float(hits.sum()) + 2) / count
+    return Estimate(float(hits.sum()) / len(hits), math.sqrt(careful * (1 - careful) / count))

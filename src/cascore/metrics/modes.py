@@ -1,7 +1,5 @@
 """Mode coverage: how many classes the samples reach and how evenly (Table 4 of the paper)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

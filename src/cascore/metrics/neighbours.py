@@ -1,7 +1,5 @@
 """Nearest neighbours in pixel space, exact, and the question whether a model repeats its data."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -9,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.stats import Estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,23 +21,6 @@ class Neighbours:
     index: Tensor
 
 
-@dataclass(frozen=True)
-class Memorisation:
-    """Whether samples lie nearer to the training images than to images the model never saw.
-
-    The ratio is about 1 for a model that generalises, towards 0 for one that repeats its training
-    data, infinite if at least half of the samples are held-out images themselves. Its standard
-    error is over the samples, the real images being fixed; infinite for a single sample, and where
-    resampling can make the ratio infinite. `count` are the samples, `references` the images of each
-    kind.
-    """
-
-    ratio: float
-    error: float
-    count: int
-    references: int
-
-
 def nearest_neighbours(
     queries: Tensor, references: Tensor, *, k: int = 1, chunk: int = 1024
 ) -> Neighbours:
@@ -47,14 +29,8 @@ def nearest_neighbours(
     Candidates are ranked by |q|² + |r|² - 2 q·r in float64, chunk by chunk; the distances that are
     returned are then recomputed from the differences, so that a copy has distance exactly 0.
 
-    Args:
-        queries: [Q, ...] floating point, for example pixels in [0, 1].
-        references: [R, ...] floating point, of the same trailing shape, R >= k.
-        k: Neighbours per query, at least 1.
-        chunk: Queries and references compared at a time; bounds the memory.
-
-    Raises:
-        InputError: Integer or non-finite values, shapes that differ, k or chunk out of range.
+    Queries [Q, ...] and references [R, ...], R >= k, are floating point and finite, for example
+    pixels in [0, 1], of the same trailing shape; any others raise InputError.
     """
     _check(queries, "queries")
     _check(references, "references")
@@ -71,30 +47,26 @@ def nearest_neighbours(
         _nearest(part.flatten(1), references.flatten(1), k, chunk)
         for part in torch.split(queries, chunk)
     ]
-    distances, indices = zip(*parts, strict=True)
-    return Neighbours(distance=torch.cat(distances), index=torch.cat(indices))
+    return Neighbours(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def memorisation_ratio(
     samples: Tensor, train: Tensor, held_out: Tensor, *, repeats: int = 200, seed: int
-) -> Memorisation:
+) -> Estimate:
     """Median distance to the nearest training image over that to the nearest held-out image.
 
-    Both medians are over the samples. The larger of the two sets is cut by a random draw to the
-    size of the smaller, because the nearest of more images is nearer by chance alone.
+    The ratio is about 1 for a model that generalises, towards 0 for one that repeats its training
+    data, infinite if at least half of the samples are held-out images themselves. Both medians are
+    over the samples. The larger of the two sets is cut by a random draw to the size of the smaller,
+    because the nearest of more images is nearer by chance alone.
 
     The error is the bootstrap's: samples are drawn with replacement, each with both its distances,
-    and the ratio of the medians is taken anew. Training and held-out images stay as they are.
+    and the ratio of the medians is taken anew, `repeats` times. Training and held-out images stay
+    as they are. It is infinite for a single sample, and where a ratio is.
 
-    Args:
-        samples: Generated images [N, ...], floating-point pixels in [0, 1], N >= 1.
-        train: Images that the model was trained on.
-        held_out: Images of the same distribution that it never saw.
-        repeats: Resampled sets for the error, at least 2.
-        seed: Decides the draws.
-
-    Raises:
-        InputError: An empty set, repeats below 2, or inputs that `nearest_neighbours` refuses.
+    Each set [N, ...] holds at least one image, as floating-point pixels in [0, 1]: generated
+    images, those that the model was trained on, and those of the same distribution that it never
+    saw. An empty set, and what `nearest_neighbours` refuses, raise InputError.
     """
     for images, name in ((samples, "samples"), (train, "train"), (held_out, "held_out")):
         if len(images) == 0:
@@ -113,12 +85,8 @@ def memorisation_ratio(
         [_ratio(to_train[rows], to_held_out[rows]) for rows in draws], dtype=torch.float64
     )
     known = count > 1 and bool(ratios.isfinite().all())
-    return Memorisation(
-        ratio=_ratio(to_train, to_held_out),
-        error=float(ratios.std()) if known else math.inf,
-        count=count,
-        references=size,
-    )
+    error = float(ratios.std()) if known else math.inf
+    return Estimate(_ratio(to_train, to_held_out), error)
 
 
 def _ratio(to_train: Tensor, to_held_out: Tensor) -> float:

@@ -126,4 +126,4 @@ def first_seed(seed: int) -> int:
 
 def _distance(images: Tensor, reference: _Reference) -> dict[str, float]:
     found = frechet_estimate(reference.extractor(to_uint8(images)), reference.moments)
-    return {"value": found.value, "error": found.error}
+    return {"value": found.mean, "error": found.error}

@@ -7,10 +7,8 @@
 | `random-convolution` | 256 of a random network | any, sides from 8 |
 | `inception` | 2,048 of the FID's network, whose file you bring | any |
 
-From Python, `ModuleExtractor` makes one of any module.
+From Python, `module_extractor` makes one of any module.
 """
-
-from __future__ import annotations
 
 import difflib
 from pathlib import Path
@@ -19,7 +17,7 @@ import torch
 
 from cascore.errors import InputError
 from cascore.metrics.extractors.classifier import classifier_names, load_classifier
-from cascore.metrics.extractors.common import Pixels
+from cascore.metrics.extractors.common import pixels
 from cascore.metrics.extractors.inception import load_inception
 from cascore.metrics.extractors.random_network import random_convolution
 from cascore.metrics.features import FeatureExtractor
@@ -56,7 +54,7 @@ def load_extractor(
     elif name == "pixels":
         if image_shape is None:
             raise InputError("'pixels' has as many features as an image has; give image_shape")
-        extractor = Pixels(image_shape)
+        extractor = pixels(image_shape)
     elif name == "random-convolution":
         extractor = random_convolution(device)
     elif name == "inception":
@@ -67,7 +65,7 @@ def load_extractor(
         raise InputError(
             f"there is no extractor {name!r}; known are {', '.join(extractor_names())}{hint}. A"
             " data set without a classifier of its own can be seen by random-convolution or"
-            " inception; from Python, ModuleExtractor makes an extractor of any module"
+            " inception; from Python, module_extractor makes an extractor of any module"
         )
     if image_shape is not None:
         extractor(torch.empty(0, *image_shape, dtype=torch.uint8))

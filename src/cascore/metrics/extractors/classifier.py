@@ -11,11 +11,9 @@ drown everything else. Features are therefore whitened, by a linear map that is 
 training images and stored with the weights: flaws inside a class then count too.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,11 +25,11 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
-from cascore.metrics.extractors.common import in_batches, require_images, usable_device
+from cascore.metrics.extractors.common import Extractor, usable_device
 from cascore.pixels import to_float
 
 _WEIGHTS = Path(__file__).parent / "weights"
-_BATCH = 256  # fixed: a convolution's rounding may depend on the batch size
+_BATCH = 256
 
 
 class ConvNet(nn.Module):
@@ -89,45 +87,23 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Classifier:
-    """A trained `ConvNet` as a `FeatureExtractor`, and as a classifier.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Classifier(Extractor):
+    """A trained `ConvNet` as an extractor and as a classifier.
 
     Attributes:
-        identity: Name, and sha256 of the weights file.
-        image_shape: Channels, height, width of the images it takes.
-        dimension: Length of a feature vector.
         accuracy: Share of held-out images that it classifies correctly.
-        network: The network, in evaluation mode; where it lives, the work is done.
+        network: The network, in evaluation mode.
     """
 
-    identity: ExtractorIdentity
-    image_shape: tuple[int, int, int]
-    dimension: int
     accuracy: float
     network: ConvNet
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, dimension], on the CPU, of images uint8 [N, C, H, W]."""
-        return self._applied(self.network.features, images, dimension=self.dimension)
 
     def classify(self, images: Tensor) -> Tensor:
         """Labels int64 [N], on the CPU, of images uint8 [N, C, H, W]."""
         classes = self.network.head.out_features
-        return self._applied(self.network, images, dimension=classes).argmax(dim=1)
-
-    def _applied(
-        self, output: Callable[[Tensor], Tensor], images: Tensor, *, dimension: int
-    ) -> Tensor:
-        channels, height, width = self.image_shape
-        require_images(images, self.identity.name, channels=(channels,), size=(height, width))
-        return in_batches(
-            lambda part: output(to_float(part)),
-            images,
-            self.network.head.weight.device,
-            batch_size=_BATCH,
-            dimension=dimension,
-        )
+        logits = self.applied(lambda part: self.network(to_float(part)), images, width=classes)
+        return logits.argmax(dim=1)
 
 
 def classifier_names() -> tuple[str, ...]:
@@ -163,11 +139,17 @@ def load_classifier(name: str, *, device: torch.device | str = "cpu") -> Classif
             f"{path} and the JSON file beside it are not a classifier ({error!r}); install cascore"
             " again"
         ) from error
+    device = usable_device(device)
+    network = network.eval().requires_grad_(False).to(device)
     channels, height, width = card["image_shape"]
     return Classifier(
         identity=ExtractorIdentity(name=card["name"], digest=digest),
-        image_shape=(channels, height, width),
         dimension=card["dimension"],
+        compute=lambda images: network.features(to_float(images)),
+        device=device,
+        batch_size=_BATCH,
+        channels=(channels,),
+        size=(height, width),
         accuracy=card["accuracy"],
-        network=network.eval().requires_grad_(False).to(usable_device(device)),
+        network=network,
     )

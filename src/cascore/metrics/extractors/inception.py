@@ -8,8 +8,6 @@ torch-fidelity and by pytorch-fid: TensorFlow's graph of 2015-12-05 (Apache Lice
 to PyTorch. Nothing is downloaded unasked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +20,7 @@ from cascore.errors import InputError
 from cascore.fetching import Download, download
 from cascore.files import file_digest
 from cascore.measurement import ExtractorIdentity
-from cascore.metrics.extractors.common import (
-    as_colour,
-    in_batches,
-    require_images,
-    usable_device,
-)
+from cascore.metrics.extractors.common import Extractor, as_colour, usable_device
 from cascore.metrics.extractors.inception_network import FEATURES, SIDE, InceptionNetwork
 
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -49,27 +42,15 @@ _EPSILON = 0.001  # of the batch normalisations
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-@dataclass(frozen=True, eq=False)
-class Inception:
-    """The network of the FID as a `FeatureExtractor`, and its logits.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inception(Extractor):
+    """The network of the FID as an extractor of 2,048 features, and its logits.
 
     Its identity is "inception" and the SHA-256 of the weights file; the name is another if the file
-    is not the one that the field uses. Where the network lives, the work is done.
+    is not the one that the field uses.
     """
 
-    identity: ExtractorIdentity
     network: InceptionNetwork
-
-    @property
-    def dimension(self) -> int:
-        """2,048."""
-        return FEATURES
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, 2048], on the CPU, of images uint8 [N, 1 or 3, H, W]."""
-        require_images(images, self.identity.name, channels=(1, 3))
-        device = self.network.fc.weight.device
-        return in_batches(self._features, images, device, batch_size=_BATCH, dimension=FEATURES)
 
     def unbiased_logits(self, features: Tensor) -> Tensor:
         """Logits float32 [N, 1008] of features [N, 2048], for the Inception Score.
@@ -83,10 +64,6 @@ class Inception:
             )
         return F.linear(features.float().cpu(), self.network.fc.weight.cpu())
 
-    def _features(self, images: Tensor) -> Tensor:
-        features: Tensor = self.network(as_colour(prepared(images)))
-        return features
-
 
 def load_inception(
     path: Path | str | None = None,
@@ -96,17 +73,10 @@ def load_inception(
 ) -> Inception:
     """The Inception extractor from the weights file that the field uses.
 
-    The file is read without running anything that it might contain. A file with other numbers
-    under the same names is taken if its path is given, and then bears another name in every record.
-
-    Args:
-        path: The weights file; None looks for it in ROOT/inception.
-        root: The data folder; with a path, it is not looked at.
-        device: Where the network is to live.
-
-    Raises:
-        InputError: No such device, no such file, or one that does not hold exactly the network's
-            tensors; a file found below root that is not the published one.
+    The file is read without running anything that it might contain. Without a path it is looked for
+    in ROOT/inception and must be the published one. A file with other numbers under the same names
+    is taken if its path is given, and then bears another name in every record. A missing file, and
+    one that does not hold exactly the network's tensors, raise InputError.
     """
     device = usable_device(device)
     file = _find_weights(Path(root) / "inception") if path is None else Path(path)
@@ -131,7 +101,14 @@ def load_inception(
     if device.type == "cpu":  # a third faster there
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = "inception" if published else "inception with other weights"
-    return Inception(identity=ExtractorIdentity(name=name, digest=digest), network=network)
+    return Inception(
+        identity=ExtractorIdentity(name=name, digest=digest),
+        dimension=FEATURES,
+        compute=lambda images: network(as_colour(prepared(images))),
+        device=device,
+        batch_size=_BATCH,
+        network=network,
+    )
 
 
 def download_inception(

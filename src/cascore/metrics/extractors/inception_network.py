@@ -10,8 +10,6 @@ are those of the weights file that the field uses; its batch normalisations, who
 fixed, are part of the convolutions before them.
 """
 
-from __future__ import annotations
-
 from itertools import takewhile
 from typing import NamedTuple
 

@@ -13,20 +13,18 @@ from random images whose spectrum falls off as one over frequency, as that of ph
 (Field, 1987), so that directions count alike down to a hundredth of the largest variance.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from cascore.measurement import ExtractorIdentity
-from cascore.metrics.extractors.common import as_colour, in_batches, require_images, usable_device
+from cascore.metrics.extractors.common import Extractor, as_colour, usable_device
 from cascore.noise import philox
 from cascore.pixels import to_float
 
@@ -43,48 +41,41 @@ _OFFSET = 0.25  # the largest offset of a filter
 _RIDGE = 0.01
 
 
-@dataclass(frozen=True, eq=False)
-class RandomConvolution:
-    """The network as a `FeatureExtractor`; `random_convolution` makes it.
+def random_convolution(device: torch.device | str = "cpu") -> Extractor:
+    """The network, always the same one, for images [N, 1 or 3, H, W] with sides from 8."""
+    network, device = fixed_network(), usable_device(device)
+    filters = [(kernel.to(device), offset.to(device)) for kernel, offset in network.filters]
+    mean, whitening = network.mean.to(device), network.whitening.to(device)
+
+    def compute(images: Tensor) -> Tensor:
+        return (_raw_features(to_float(images), filters) - mean) @ whitening
+
+    return Extractor(
+        identity=ExtractorIdentity(name=_NAME, digest=network.digest),
+        dimension=_DIMENSION,
+        compute=compute,
+        device=device,
+        batch_size=_BATCH,
+        smallest=_SMALLEST,
+    )
+
+
+class Network(NamedTuple):
+    """The numbers of the network, and a digest of what decides them.
 
     Each stage filters with a kernel [outputs, inputs, k, k] and offsets [outputs]; `mean` [256] is
     that of the raw features of the random images, `whitening` [256, 256] is symmetric.
     """
 
-    identity: ExtractorIdentity
+    digest: str
     filters: tuple[tuple[Tensor, Tensor], ...]
     mean: Tensor
     whitening: Tensor
 
-    @property
-    def dimension(self) -> int:
-        """256."""
-        return _DIMENSION
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, 256], on the CPU, of images uint8 [N, 1 or 3, H, W], sides >= 8."""
-        require_images(images, _NAME, channels=(1, 3), smallest=_SMALLEST)
-        device = self.mean.device
-        return in_batches(self._features, images, device, batch_size=_BATCH, dimension=_DIMENSION)
-
-    def _features(self, images: Tensor) -> Tensor:
-        raw = _raw_features(to_float(images), self.filters)
-        return (raw - self.mean) @ self.whitening
-
-
-def random_convolution(device: torch.device | str = "cpu") -> RandomConvolution:
-    """The network, always the same one, on a device."""
-    network, device = _on_the_cpu(), usable_device(device)
-    return RandomConvolution(
-        identity=network.identity,
-        filters=tuple((kernel.to(device), offset.to(device)) for kernel, offset in network.filters),
-        mean=network.mean.to(device),
-        whitening=network.whitening.to(device),
-    )
-
 
 @cache
-def _on_the_cpu() -> RandomConvolution:
+def fixed_network() -> Network:
+    """The network on the CPU."""
     definition = (
         f"{_NAME} 1: stages {_WIDTHS}, kernels {_KERNELS} times √(6 / fan-in), offsets times"
         f" {_OFFSET}, replicated borders, ReLU, means over {_QUARTERS}×{_QUARTERS} parts, halving;"
@@ -105,12 +96,7 @@ def _on_the_cpu() -> RandomConvolution:
     values, vectors = torch.linalg.eigh(covariance)
     # Directions that hardly vary are not blown up; the symmetric root has no free signs.
     whitening = (vectors / (values + _RIDGE * values[-1]).sqrt()) @ vectors.T
-    return RandomConvolution(
-        identity=ExtractorIdentity(name=_NAME, digest=digest.hexdigest()),
-        filters=tuple(filters),
-        mean=mean.float(),
-        whitening=whitening.float(),
-    )
+    return Network(digest.hexdigest(), tuple(filters), mean.float(), whitening.float())
 
 
 def _raw_features(pixels: Tensor, filters: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -1,7 +1,5 @@
 """Any module of the user's as a feature extractor."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from itertools import chain
@@ -12,11 +10,20 @@ from torch.nn import functional as F
 
 from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
-from cascore.metrics.extractors.common import as_colour, in_batches, require_images
+from cascore.metrics.extractors.common import Extractor, as_colour
 from cascore.pixels import to_float
 
 
-class ModuleExtractor:
+def module_extractor(
+    module: nn.Module,
+    *,
+    name: str,
+    dimension: int,
+    side: int | None,
+    mean: Sequence[float],
+    deviation: Sequence[float],
+    batch_size: int = 64,
+) -> Extractor:
     """An extractor from any module that turns prepared images into vectors.
 
     Images are resized to side × side (bicubic with antialiasing as in Pillow, but in float32 and
@@ -27,7 +34,7 @@ class ModuleExtractor:
     that repository, so decide whether you trust it:
 
         model = torch.hub.load("facebookresearch/dinov2", "dinov2_vitl14").eval()
-        extractor = ModuleExtractor(
+        extractor = module_extractor(
             model,
             name="dinov2_vitl14",
             dimension=1024,
@@ -38,88 +45,62 @@ class ModuleExtractor:
 
     Args:
         module: In evaluation mode, on the device that is to do the work. Change it no more: the
-            digest is computed here, once.
+            digest is computed here, once. It does not cover the module's code: other code with the
+            same tensors needs another name.
         name: Goes into every record.
-        dimension: Length of the vectors it returns.
+        dimension: Length of the vectors it returns; others raise InputError.
         side: Side of the images it expects; None gives it images of the size they have.
         mean: One number per channel, subtracted from pixels in [0, 1].
         deviation: One number per channel, which the difference is divided by.
         batch_size: Largest number of images that the module sees at a time.
-
-    Raises:
-        InputError: Numbers out of range, or a state that is not all tensors. The digest does not
-            cover the module's code: other code with the same tensors needs another name.
     """
+    mean, deviation = tuple(map(float, mean)), tuple(map(float, deviation))
+    if not len(mean) == len(deviation) >= 1 or min(deviation) <= 0:
+        raise InputError(
+            f"mean is {mean} and deviation {deviation}; expected one number per channel each, and"
+            " deviations above 0"
+        )
+    if min(dimension, batch_size, 1 if side is None else side) < 1:
+        raise InputError(
+            f"dimension is {dimension}, side {side}, batch_size {batch_size}; expected at least 1"
+        )
+    preparation = f"bicubic antialiased to {side}; mean {mean}; deviation {deviation};"
 
-    def __init__(
-        self,
-        module: nn.Module,
-        *,
-        name: str,
-        dimension: int,
-        side: int | None,
-        mean: Sequence[float],
-        deviation: Sequence[float],
-        batch_size: int = 64,
-    ) -> None:
-        mean, deviation = tuple(map(float, mean)), tuple(map(float, deviation))
-        if not len(mean) == len(deviation) >= 1 or min(deviation) <= 0:
-            raise InputError(
-                f"mean is {mean} and deviation {deviation}; expected one number per channel each,"
-                " and deviations above 0"
-            )
-        if min(dimension, batch_size, 1 if side is None else side) < 1:
-            raise InputError(
-                f"dimension is {dimension}, side {side}, batch_size {batch_size}; expected at"
-                " least 1"
-            )
-        preparation = f"bicubic antialiased to {side}; mean {mean}; deviation {deviation};"
-        self.identity = ExtractorIdentity(name, digest=state_digest(module, preparation))
-        self.module, self.dimension, self.batch_size = module, dimension, batch_size
-        self.side, self.mean, self.deviation = side, mean, deviation
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features float32 [N, dimension], on the CPU, of images uint8 [N, C, H, W].
-
-        A module in training mode, or one that returns other shapes, raises InputError.
-        """
-        name, channels = self.identity.name, len(self.mean)
-        require_images(images, name, channels=(1, 3) if channels == 3 else (channels,))
-        if any(part.training for part in self.module.modules()):
+    def compute(images: Tensor) -> Tensor:
+        if any(part.training for part in module.modules()):
             raise InputError(
                 f"{name!r} is in training mode, in which features depend on the other images of"
                 " the batch or on chance; call .eval() on the module"
             )
-        tensors = chain(self.module.parameters(), self.module.buffers())
-        return in_batches(
-            self._features,
-            images,
-            next((tensor.device for tensor in tensors), torch.device("cpu")),
-            batch_size=self.batch_size,
-            dimension=self.dimension,
-        )
-
-    def _features(self, images: Tensor) -> Tensor:
         x = to_float(images)
-        if self.side is not None:
-            size = (self.side, self.side)
-            x = F.interpolate(x, size, mode="bicubic", align_corners=False, antialias=True)
+        if side is not None:
+            x = F.interpolate(x, (side, side), mode="bicubic", align_corners=False, antialias=True)
             x = x.clamp_(0, 1)  # bicubic overshoots
-        if len(self.mean) == 3:
+        if len(mean) == 3:
             x = as_colour(x)
-        mean, deviation = (x.new_tensor(v)[:, None, None] for v in (self.mean, self.deviation))
-        features: Tensor = self.module((x - mean) / deviation)
-        expected = (len(images), self.dimension)
+        middle, scale = (x.new_tensor(numbers)[:, None, None] for numbers in (mean, deviation))
+        features: Tensor = module((x - middle) / scale)
+        expected = (len(images), dimension)
         if not isinstance(features, Tensor) or tuple(features.shape) != expected:
             shape = tuple(features.shape) if isinstance(features, Tensor) else type(features)
             raise InputError(
-                f"{self.identity.name!r} returned {shape} for {len(images)} images; expected a"
-                f" tensor of shape {expected}"
+                f"{name!r} returned {shape} for {len(images)} images; expected a tensor of shape"
+                f" {expected}"
             )
         return features
 
+    tensors = chain(module.parameters(), module.buffers())
+    return Extractor(
+        identity=ExtractorIdentity(name, digest=_state_digest(module, preparation)),
+        dimension=dimension,
+        compute=compute,
+        device=next((tensor.device for tensor in tensors), torch.device("cpu")),
+        batch_size=batch_size,
+        channels=(1, 3) if len(mean) == 3 else (len(mean),),
+    )
 
-def state_digest(module: nn.Module, preparation: str) -> str:
+
+def _state_digest(module: nn.Module, preparation: str) -> str:
     """SHA-256 of a preparation in words and of a module's tensors: name, type, shape, bytes."""
     digest = hashlib.sha256(preparation.encode())
     for name, tensor in sorted(module.state_dict().items()):
