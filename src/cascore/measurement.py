@@ -16,29 +16,6 @@ from cascore.errors import InputError
 from cascore.plain import from_plain, read_json, read_json_lines, to_plain, write_json
 from cascore.stats import Better, Estimate
 
-__all__ = [
-    "METRICS",
-    "METRIC_NAMES",
-    "SCHEMA",
-    "Computation",
-    "ExtractorIdentity",
-    "Floor",
-    "Form",
-    "ImageFacts",
-    "Measurement",
-    "Metric",
-    "ModelFacts",
-    "ReferenceFacts",
-    "SamplerFacts",
-    "Selection",
-    "Setting",
-    "at_floor",
-    "measurement_from_plain",
-    "measurement_line",
-    "read_measurements",
-    "write_measurements",
-]
-
 SCHEMA = "cascore.record/1"
 """Name and version of the schema on the disk; a record of another one is refused."""
 
@@ -51,24 +28,20 @@ Setting = int | float | str | None | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that an evaluation may hold.
-
-    Attributes:
-        group: What `--metrics` calls it; one name may stand for several numbers.
-        label: What a person reads.
-        better: None for a number that is best neither high nor low.
-        needs: A real set's features or their moments; images of a real set; training and held-out
-            images; a classifier of the images; or the logits of the extractor inception.
-        over: More images than this are needed on both sides.
-        unit: What is printed is the value times this.
-    """
+    """A number that an evaluation may hold."""
 
     group: str
+    """What `--metrics` calls it; one name may stand for several numbers."""
     label: str
     better: Better | None
+    """None for a number that is best neither high nor low."""
     needs: Literal["moments", "images", "splits", "classifier", "inception"]
+    """A real set's features or their moments; images of a real set; training and held-out images; a
+    classifier of the images; or the logits of the extractor inception."""
     over: int = 0
+    """More images than this are needed on both sides."""
     unit: int = 1
+    """What is printed is the value times this."""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -103,19 +76,16 @@ class ExtractorIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """The Fréchet distance between real images and other real images, at the same counts.
-
-    Attributes:
-        mean: Mean over random splits.
-        spread: Standard deviation of a single split's distance.
-        repeats: Random splits.
-        extrapolated: True if there were too few real images to measure these counts.
-    """
+    """The Fréchet distance between real images and other real images, at the same counts."""
 
     mean: float
+    """Over random splits."""
     spread: float
+    """Standard deviation of a single split's distance."""
     repeats: int
+    """Random splits."""
     extrapolated: bool
+    """Whether there were too few real images to measure these counts."""
 
     @property
     def band(self) -> tuple[float, float]:
@@ -134,47 +104,35 @@ def at_floor(distance: float | None, floor: Floor | None) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
-    """The images that a number is of.
-
-    Attributes:
-        source: What made them: a run or a model folder of cascore, or a folder of files.
-        path: The folder.
-        form: Whether they were denoised.
-        count: How many.
-        digest: SHA-256 of their pixels, uint8.
-        first_seed: Image i has seed first_seed + i; None for files.
-        preprocessing: How files were brought to one shape: size, crop, filter, mode; empty for
-            images taken as they are.
-    """
+    """The images that a number is of: of a run or a model folder of cascore, or files."""
 
     source: Literal["run", "model", "folder"]
     path: str
     form: Form
     count: int
     digest: str
+    """SHA-256 of their pixels, uint8."""
     first_seed: int | None
+    """Image i has seed first_seed + i; None for files."""
     preprocessing: Mapping[str, Any]
+    """How files were brought to one shape: size, crop, filter, mode; empty if they had one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """The model that made the images.
-
-    Attributes:
-        name: Name of the experiment.
-        digest: SHA-256 of the file of its weights.
-        step: Updates of the score network.
-        checkpoint: Which checkpoint was asked for: newest, best, or a step.
-        experiment: Settings of its training; the chain's levels span those of the schedule.
-        data: What it was trained on, as far as that is known.
-    """
+    """The model that made the images."""
 
     name: str
     digest: str
+    """SHA-256 of the file of its weights."""
     step: int
+    """Updates of the score network."""
     checkpoint: str
+    """Which checkpoint was asked for: newest, best, or a step."""
     experiment: Mapping[str, Any]
+    """Settings of its training; the chain's levels span those of the schedule."""
     data: Mapping[str, Any]
+    """What it was trained on, as far as that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,40 +145,32 @@ class SamplerFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceFacts:
-    """Real images that the number compares with.
-
-    Attributes:
-        kind: A data set, or a file of statistics.
-        name: Name of the data set, or path of the file.
-        split: train, test or all; None where it is not known.
-        count: Images compared with; None where it is not known.
-        available: Images of the split, of which `count` were drawn at random.
-        digest: SHA-256 of the split's pixels and labels, or of the file.
-        settings: Settings of the data set: root, size, crop, filter, mode, as far as given.
-        preparation: What was done to its images, in words.
-        provenance: unknown for statistics that do not say where they come from.
-    """
+    """Real images that the number compares with; what is not known of them is None."""
 
     kind: Literal["data", "statistics"]
     name: str
+    """Name of the data set, or path of the file of statistics."""
     split: str | None
+    """train, test or all."""
     count: int | None
+    """Images compared with, drawn at random from those available in the split."""
     available: int | None
     digest: str
+    """SHA-256 of the split's pixels and labels, or of the file."""
     settings: Mapping[str, Any]
+    """Settings of the data set: root, size, crop, filter, mode, as far as given."""
     preparation: tuple[str, ...]
+    """What was done to its images, in words."""
     provenance: Literal["known", "unknown"]
+    """unknown for statistics that do not say where they come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """How the checkpoint was chosen: the last of those that tie with the best of `candidates`.
 
-    Attributes:
-        metric: What was compared, on other samples than those of the record.
-        value: Value of the chosen one.
-        step: Step of the chosen one.
-        candidates: Checkpoints compared. The best of many is luckier than one.
+    They were compared on other samples than those of the record. The best of many is luckier than
+    one.
     """
 
     metric: str
@@ -240,42 +190,34 @@ class Computation:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One number.
-
-    Attributes:
-        metric: A name of METRICS.
-        value: The number; None where it is infinite (a memorisation ratio can be).
-        error: Its standard error; None where there is none.
-        settings: Settings of the metric.
-        floor: What real images score in place of the judged ones, of a Fréchet distance; None
-            where there are too few real images to know it.
-        data: The real images, and the classifier, by the name that they were asked for.
-        images: What was measured.
-        model: What made them; None for files.
-        sampler: How they were drawn; None for files.
-        extractor: What made features of them; None for numbers of pixels.
-        references: What they were compared with: one set, two for memorisation, none for modes.
-        selection: None for a checkpoint that no number chose.
-        computation: Device, threads and batch size.
-        software: Versions.
-        command: What was typed.
-    """
+    """One number of some images; those of files have no model, sampler or selection."""
 
     metric: str
+    """A name of METRICS."""
     value: float | None
+    """None where it is infinite (a memorisation ratio can be)."""
     error: float | None
+    """Its standard error; None where there is none."""
     settings: Mapping[str, Any]
+    """Settings of the metric."""
     floor: Floor | None
+    """What real images score in place of the judged ones, of a Fréchet distance; None where there
+    are too few real images to know it."""
     data: str
+    """The real images, and the classifier, by the name that they were asked for."""
     images: ImageFacts
     model: ModelFacts | None
     sampler: SamplerFacts | None
     extractor: ExtractorIdentity | None
+    """What made features of them; None for numbers of pixels."""
     references: tuple[ReferenceFacts, ...]
+    """What they were compared with: one set, two for memorisation, none for modes."""
     selection: Selection | None
+    """None for a checkpoint that no number chose."""
     computation: Computation
     software: Mapping[str, Any]
     command: str
+    """What was typed."""
 
     def __post_init__(self) -> None:
         for name in ("value", "error"):

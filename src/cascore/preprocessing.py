@@ -5,8 +5,6 @@ from typing import Literal, get_args
 
 from cascore.errors import InputError
 
-__all__ = ["Crop", "Filter", "FolderOptions"]
-
 Crop = Literal["center", "none"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]
 

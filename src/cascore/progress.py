@@ -19,7 +19,6 @@ from rich.progress import (
 if TYPE_CHECKING:
     from cascore.training import Metrics
 
-__all__ = ["Display"]
 
 PLAIN_SECONDS = 10.0  # between plain lines
 SMOOTHING = 0.98

@@ -35,8 +35,6 @@ from cascore.model.loading import Model, load
 from cascore.progress import Display
 from cascore.stats import independent_difference, verdict
 
-__all__ = ["EXPERIMENT", "SAMPLERS", "headline", "render", "require_jinja", "run_quickstart"]
-
 EXPERIMENT = PRESETS["digits"]
 SAMPLERS = (
     Sampler(method="als", calls=100, n_sigma=5),

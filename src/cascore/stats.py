@@ -8,16 +8,6 @@ from typing import Literal
 
 from cascore.errors import InputError
 
-__all__ = [
-    "Better",
-    "Estimate",
-    "Verdict",
-    "estimate",
-    "independent_difference",
-    "paired_difference",
-    "verdict",
-]
-
 _QUANTILE = 0.975
 """Quantile of Student's t: chance alone passes in one of twenty, half of them each way."""
 
@@ -50,10 +40,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of measurements, with the error that their scatter gives it.
-
-    Args:
-        values: At least one; of a single value the error is nan.
+    """The mean of one or more values, with the error that their scatter gives it; nan for one.
 
     Raises:
         InputError: A value that is not finite.
@@ -67,10 +54,6 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
     """Mean of a - b, measured in pairs: what both share, such as their noise, drops out.
-
-    Args:
-        a: At least one value.
-        b: As many, in the same order.
 
     Raises:
         InputError: A value that is not finite, or another number of values in b.
@@ -98,10 +81,6 @@ def verdict(difference: Estimate, *, better: Better = "lower") -> Verdict:
     """What a difference a - b says of a: a tie, unless its 95 % interval leaves zero out.
 
     Of an error that nothing is known of, the verdict is a tie.
-
-    Args:
-        difference: Of a less b.
-        better: Which way the numbers are better.
     """
     if not abs(difference.mean) > difference.margin:
         return "tie"

@@ -20,36 +20,19 @@ from cascore.measurement import (
 )
 from cascore.stats import Estimate, independent_difference, verdict
 
-__all__ = [
-    "FIELDS",
-    "Row",
-    "comparison_chart",
-    "dot_chart",
-    "find_rows",
-    "mismatches",
-    "rank",
-    "require_comparable",
-]
-
 
 @dataclass(frozen=True)
 class Row:
-    """A number that takes part in a comparison.
-
-    Attributes:
-        label: What to call it.
-        source: The file that it is from.
-        measurement: The number.
-        rank: 1 + how many others are better (`stats.verdict`); None before ranking, and for a
-            metric that is best neither high nor low.
-        tied: Whether it cannot be told from the first.
-    """
+    """A number that takes part in a comparison."""
 
     label: str
     source: Path
     measurement: Measurement
     rank: int | None = None
+    """1 + how many others are better (`stats.verdict`); None before ranking, and for a metric that
+    is best neither high nor low."""
     tied: bool = False
+    """Whether it cannot be told from the first."""
 
 
 # --- finding --------------------------------------------------------------------------------------
@@ -65,8 +48,7 @@ def find_rows(paths: Sequence[Path], *, metric: str, form: str, split: str | Non
         split: Split of the reference: train, test or all; None takes train where there are several.
 
     Raises:
-        InputError: No path, no such metric, files that cannot be read, or a path without such a
-            number.
+        InputError: Nothing to compare, or files that cannot be read.
     """
     if metric not in METRICS:
         raise InputError(f"there is no number {metric!r}; known are {', '.join(METRICS)}")
@@ -74,20 +56,16 @@ def find_rows(paths: Sequence[Path], *, metric: str, form: str, split: str | Non
         raise InputError("there is nothing to compare: name files of records, or runs")
     numbers: list[tuple[Path, Measurement]] = []
     for path in paths:
-        here = []
-        for file in _files(path):
-            of_metric = [
-                measurement
-                for measurement in read_measurements(file)
-                if measurement.metric == metric
-                and (form == "both" or measurement.images.form in (form, "images"))
-            ]
-            here += [(file, measurement) for measurement in _of_split(of_metric, split)]
-        if not here:
+        in_path = [
+            (file, measurement)
+            for file in _files(path)
+            for measurement in _chosen(read_measurements(file), metric, form, split)
+        ]
+        if not in_path:
             what = f"{metric} of {'images' if form == 'both' else f'{form} samples'}"
             where = "" if split is None else f" against the split {split}"
             raise InputError(f"{path} holds no record of {what}{where}")
-        numbers += here
+        numbers += in_path
     return [
         Row(label, file, measurement)
         for label, (file, measurement) in zip(_labels(numbers), numbers, strict=True)
@@ -106,13 +84,16 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _of_split(measurements: Sequence[Measurement], split: str | None) -> list[Measurement]:
-    by_split = [
-        measurement
-        for measurement in measurements
-        if (split or "train") in {reference.split for reference in measurement.references}
+def _chosen(
+    measurements: Sequence[Measurement], metric: str, form: str, split: str | None
+) -> list[Measurement]:
+    chosen = [
+        m
+        for m in measurements
+        if m.metric == metric and (form == "both" or m.images.form in (form, "images"))
     ]
-    return by_split if by_split or split is not None else list(measurements)
+    of_split = [m for m in chosen if (split or "train") in {real.split for real in m.references}]
+    return of_split if of_split or split is not None else chosen
 
 
 def _labels(numbers: Sequence[tuple[Path, Measurement]]) -> list[str]:
@@ -197,42 +178,28 @@ FIELDS: Mapping[str, Callable[[Measurement], str]] = {
 """What must agree for numbers to be ranked: a name to accept it by, and its value in words."""
 
 
-def mismatches(
-    rows: Sequence[Row], *, accepted: Sequence[str] = ()
-) -> dict[str, Mapping[str, Path]]:
-    """The fields in which numbers differ that must agree, but for those that are accepted.
-
-    Returns:
-        For each field, its values in words and the file that each is first found in.
+def require_comparable(rows: Sequence[Row], *, accepted: Sequence[str] = ()) -> None:
+    """Refuse numbers that differ in one of FIELDS, unless it is accepted.
 
     Raises:
-        InputError: A field to accept that is none.
+        InputError: Every such field, its values, and a file of each; or a field to accept that is
+            none.
     """
     unknown = [name for name in accepted if name not in FIELDS]
     if unknown:
         raise InputError(f"there is no field {unknown[0]!r} to accept; known: {', '.join(FIELDS)}")
-    different: dict[str, Mapping[str, Path]] = {}
+    different: dict[str, str] = {}
     for name, words in FIELDS.items():
-        first: dict[str, Path] = {}
+        sources: dict[str, Path] = {}
         for row in rows:
-            first.setdefault(words(row.measurement), row.source)
-        if len(first) > 1 and name not in accepted:
-            different[name] = first
-    return different
-
-
-def require_comparable(rows: Sequence[Row], *, accepted: Sequence[str] = ()) -> None:
-    """Raise InputError, naming fields and values, unless numbers may be ranked."""
-    different = mismatches(rows, accepted=accepted)
+            sources.setdefault(words(row.measurement), row.source)
+        if len(sources) > 1 and name not in accepted:
+            different[name] = "; ".join(f"{value} in {file}" for value, file in sources.items())
     if different:
-        lines = [
-            f"  {name}: " + "; ".join(f"{value} in {file}" for value, file in values.items())
-            for name, values in different.items()
-        ]
+        lines = "".join(f"  {name}: {values}\n" for name, values in different.items())
         raise InputError(
-            "these numbers cannot be ranked, because their provenance differs:\n"
-            + "\n".join(lines)
-            + "\nmeasure them alike; or, if you know that it does no harm here, accept it:"
+            f"these numbers cannot be ranked, because their provenance differs:\n{lines}"
+            "measure them alike; or, if you know that it does no harm here, accept it:"
             f" --accept {' '.join([*accepted, *different])}"
         )
 
@@ -278,15 +245,12 @@ _DOT, _TIED = "#1f5fa8", "#7fa6d6"
 def comparison_chart(ranked: Sequence[Row], path: Path, *, title: str, across: str) -> None:
     """Draw the finite numbers, best on top, and what real images score where that is one number."""
     shown = [row for row in ranked if row.measurement.value is not None]
-    floors = {row.measurement.floor for row in shown}
+    colours = [_SOFT if row.rank not in (1, None) else _TIED if row.tied else _DOT for row in shown]
     dots = [
-        (
-            row.label,
-            row.measurement.estimate,
-            _SOFT if row.rank not in (1, None) else _TIED if row.tied else _DOT,
-        )
-        for row in shown
+        (row.label, row.measurement.estimate, colour)
+        for row, colour in zip(shown, colours, strict=True)
     ]
+    floors = {row.measurement.floor for row in shown}
     floor = floors.pop() if len(floors) == 1 else None
     dot_chart(dots, path, title=title, across=across, floor=floor)
 
@@ -299,7 +263,7 @@ def dot_chart(
     across: str,
     floor: Floor | None,
 ) -> None:
-    """Draw numbers from top to bottom, each with a label, a bar of one standard error, a colour.
+    """Draw labels, numbers with bars of one standard error, and their colours from the top down.
 
     Args:
         dots: Label, number and colour of each.

@@ -39,68 +39,51 @@ from cascore.plain import to_plain
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
-__all__ = [
-    "Evaluation",
-    "EvaluationSettings",
-    "checkpoint_measure",
-    "evaluate",
-    "reference_for",
-]
-
 _FOLDERS_AS_THEY_ARE = FolderOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """What is measured, and how.
-
-    Attributes:
-        path: Folder of a run, a model folder, or a folder of images.
-        data: Real images to compare with: a name, folder:PATH or a file of statistics (.npz);
-            None takes those that the model was trained on.
-        root: Folder of the real images' files, and of extractors that need a file.
-        folders: How images of folders are brought to one shape.
-        extractor: A name; None takes that of the statistics or the data set's classifier, or
-            random-convolution where there is none.
-        metrics: Names of METRIC_NAMES; None takes frechet, kernel, precision-recall, memorisation,
-            and modes of stacked images.
-        as_published: Give the divergence of modes as the authors' program prints it, too.
-        checkpoint: Checkpoint of a run: newest, best, or a step.
-        sampler: How a model is sampled.
-        tuned: What chose order, kappa and levels of the sampler, if tuning did; for the record.
-        first_seed: Seed of a model's first image.
-        count: Number of images to draw from a model.
-        batch_size: Images at a time; moves numbers by rounding.
-    """
+    """What is measured, and how."""
 
     path: Path
+    """Folder of a run, a model folder, or a folder of images."""
     data: str | None = None
+    """Real images to compare with: a name, folder:PATH or a file of statistics (.npz); None takes
+    those that the model was trained on."""
     root: str | None = None
+    """Folder of the real images' files, and of extractors that need a file."""
     folders: FolderOptions = _FOLDERS_AS_THEY_ARE
+    """How images of folders are brought to one shape."""
     extractor: str | None = None
+    """A name; None takes that of the statistics or the data set's classifier, or random-convolution
+    where there is none."""
     metrics: tuple[str, ...] | None = None
+    """Names of METRIC_NAMES; None takes frechet, kernel, precision-recall, memorisation, and modes
+    of stacked images."""
     as_published: bool = False
+    """Give the divergence of modes as the authors' program prints it, too."""
     checkpoint: str = "newest"
+    """Of a run: newest, best, or a step."""
     sampler: Sampler = field(default_factory=Sampler)
     tuned: Mapping[str, Any] | None = None
+    """What chose order, kappa and levels of the sampler, if tuning did; for the record."""
     first_seed: int = 0
     count: int = 1437
+    """Number of images to draw from a model."""
     batch_size: int = 256
+    """Images at a time; moves numbers by rounding."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All numbers of an evaluation, what a person should know beside them, and the images.
-
-    Attributes:
-        measurements: The numbers.
-        notices: What could not be measured, and what is not as it was.
-        images: uint8 [count, C, H, W], raw and denoised of a model, or those of a folder.
-    """
+    """All numbers of an evaluation, what a person should know beside them, and the images."""
 
     measurements: list[Measurement]
     notices: list[str]
+    """What could not be measured, and what is not as it was."""
     images: Mapping[Form, Tensor]
+    """uint8 [count, C, H, W], raw and denoised of a model, or those of a folder."""
 
 
 def evaluate(
@@ -116,7 +99,7 @@ def evaluate(
 
     Args:
         settings: What is measured, and how.
-        device: Where a model samples.
+        device: Where a model samples, and features are computed.
         model: The model of `settings.path`, where it is loaded already.
         reference: The real side, where it is known already, as from another checkpoint.
         display: Shows progress.
@@ -187,15 +170,17 @@ def checkpoint_measure(
         )
         model = load(folder, device=device, checkpoint=str(step))
         reference = reference or reference_for(settings, model, device=device)
-        command = "cascore train, evaluate_every"
         evaluation = evaluate(
-            settings, device=device, model=model, reference=reference, command=command
+            settings,
+            device=device,
+            model=model,
+            reference=reference,
+            command="cascore train, evaluate_every",
         )
         return next(
-            measurement
-            for measurement in evaluation.measurements
-            if measurement.images.form == "denoised"
-            and measurement.references[0].split == reference.split
+            number
+            for number in evaluation.measurements
+            if number.images.form == "denoised" and number.references[0].split == reference.split
         )
 
     return measure
@@ -257,11 +242,7 @@ def _other_data(model: Model, reference: Reference) -> list[str]:
 
 
 def _files(settings: EvaluationSettings) -> ImageSet:
-    """The images of a folder.
-
-    Raises:
-        InputError: No images, images that do not fit together, or samples of cascore twice.
-    """
+    """The images of a folder; refused where samples of cascore are in it twice."""
     if not settings.path.exists():
         raise absent(settings.path)
     _data_of_folder(settings)  # asks for --data before many files are read
@@ -296,20 +277,25 @@ def _of_samples(
     """Samples of a model, raw and denoised, from the same chains, and what made them."""
     seeds = seeds_from(settings.first_seed, settings.count)
     samples = model.draw(seeds, settings.sampler, batch_size=settings.batch_size, display=display)
-    parts: list[tuple[ImageFacts, Tensor]] = []
-    forms: tuple[tuple[Form, Tensor], ...] = (("raw", samples.raw), ("denoised", samples.denoised))
-    for form, values in forms:
-        pixels = to_uint8(values)
-        facts = ImageFacts(
-            source="model" if is_model_folder(settings.path) else "run",
-            path=spoken_name(settings.path),
-            form=form,
-            count=settings.count,
-            digest=array_digest(pixels.numpy()),
-            first_seed=settings.first_seed,
-            preprocessing={},
+    images: dict[Form, Tensor] = {
+        "raw": to_uint8(samples.raw),
+        "denoised": to_uint8(samples.denoised),
+    }
+    parts = [
+        (
+            ImageFacts(
+                source="model" if is_model_folder(settings.path) else "run",
+                path=spoken_name(settings.path),
+                form=form,
+                count=settings.count,
+                digest=array_digest(pixels.numpy()),
+                first_seed=settings.first_seed,
+                preprocessing={},
+            ),
+            pixels,
         )
-        parts.append((facts, pixels))
+        for form, pixels in images.items()
+    ]
     chain = asdict(build.resolved(settings.sampler, model.experiment.schedule))
     tuned = {} if settings.tuned is None else {"tuned": to_plain(settings.tuned)}
     made = {

@@ -25,8 +25,6 @@ from cascore.metrics import (
 from cascore.pixels import to_float
 from cascore.stats import Estimate
 
-__all__ = ["COUNTED", "TOTAL", "measured", "mode_labels", "usable_metrics"]
-
 COUNTED, TOTAL = 25_000, 26_000
 """Of the authors' program: images that it counts (twice each), and what it divides by."""
 _PARTS_OF_SCORE, _SEED = 10, 0

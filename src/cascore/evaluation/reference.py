@@ -41,18 +41,6 @@ from cascore.plain import from_plain, parse_json, to_plain
 from cascore.preprocessing import FolderOptions
 from cascore.stats import Estimate
 
-__all__ = [
-    "FOLDER",
-    "Reference",
-    "Statistics",
-    "channel_classifier",
-    "drawn",
-    "load_reference",
-    "named_data",
-    "read_statistics",
-    "write_statistics",
-]
-
 FOLDER = "folder:"
 _FLOOR_REPEATS = 20
 _FEW_REPEATS, _LARGE = 4, 512  # a distance in thousands of dimensions takes many seconds
@@ -63,25 +51,21 @@ _SYMMETRY = 1e-4  # of the largest entry; float32 covariances are symmetric to a
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Real images, what sees them and others, and what is known of them. Computed once, on demand.
-
-    Attributes:
-        data: Settings that loaded them.
-        extractor: What makes features.
-        count: Number of images that are to be judged: the floors are for as many.
-        facts: What a measurement says of each split: train and test, all of a folder, or unknown.
-        sets: The images by split; empty where there are only statistics. Splits share no image.
-        statistics: The file of statistics, if the reference is one.
-        classifier: Classifier of the images, or of each of three channels; None if there is none.
-    """
+    """Real images, what sees them, and what is known of them; computed once, on demand."""
 
     data: Data
+    """Settings that loaded them."""
     extractor: FeatureExtractor
     count: int
+    """Number of images that are to be judged: the floors are for as many."""
     facts: Mapping[str, ReferenceFacts]
+    """What a measurement says of each split: train and test, all of a folder, or unknown."""
     sets: Mapping[str, ImageSet]
+    """The images by split; empty where there are only statistics. Splits share no image."""
     statistics: "Statistics | None"
+    """The file of statistics, if the reference is one."""
     classifier: Classifier | None
+    """Classifier of the images, or of each of three channels; None if there is none."""
 
     @property
     def split(self) -> str:
@@ -111,20 +95,21 @@ class Reference:
         """What `count` other real images score against each split; None if there are too few."""
         if self.statistics is not None:
             return {self.split: None}
+        return {split: self._floor(len(features)) for split, features in self.features.items()}
+
+    def _floor(self, reference_count: int) -> Floor | None:
         everything = torch.cat(list(self.features.values()))
         total, dimension = everything.shape
-        floors: dict[str, Floor | None] = {}
-        for split, features in self.features.items():
-            few = self.count + len(features) > total and total < 2 * (dimension + 1)
-            floors[split] = None if few else real_floor(
-                everything,
-                count=self.count,
-                reference_count=len(features),
-                repeats=_FLOOR_REPEATS if dimension <= _LARGE else _FEW_REPEATS,
-                seed=0,
-                extractor=self.extractor.identity,
-            )  # fmt: skip
-        return floors
+        if self.count + reference_count > total and total < 2 * (dimension + 1):
+            return None
+        return real_floor(
+            everything,
+            count=self.count,
+            reference_count=reference_count,
+            repeats=_FLOOR_REPEATS if dimension <= _LARGE else _FEW_REPEATS,
+            seed=0,
+            extractor=self.extractor.identity,
+        )
 
     def see(self, images: Tensor) -> Tensor:
         """Features [count, D] of uint8 images [count, C, H, W].
@@ -269,28 +254,20 @@ class _Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Mean and covariance of a reference, from a file.
-
-    Attributes:
-        path: The file.
-        mean: [D] float64.
-        covariance: [D, D] float64, unbiased in our files, as they come in others.
-        facts: What a measurement says of them; of other programs' files, that nothing is known.
-        extractor: What made the features; None where it is not known.
-    """
+    """Mean and covariance of a reference, from a file."""
 
     path: Path
     mean: Tensor
+    """[D] float64."""
     covariance: Tensor
+    """[D, D] float64, unbiased in our files, as they come in others."""
     facts: ReferenceFacts
+    """What a measurement says of them; of other programs' files, that nothing is known."""
     extractor: ExtractorIdentity | None
+    """What made the features; None where it is not known."""
 
     def moments(self, extractor: FeatureExtractor) -> FeatureMoments:
-        """The moments, taken as those of an extractor.
-
-        Raises:
-            InputError: They have another number of dimensions, or say that another one made them.
-        """
+        """The moments, taken as those of an extractor; refused if another one made them."""
         dimension, identity = len(self.mean), extractor.identity
         if dimension != extractor.dimension:
             raise InputError(

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from cascore.errors import InputError
 from cascore.stats import Estimate, paired_difference, verdict
 
-__all__ = ["Candidate", "Objective", "SearchResult", "search"]
-
 
 @dataclass(frozen=True, order=True)
 class Candidate:
@@ -36,23 +34,20 @@ _Curve = Mapping[Candidate, tuple[float, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search measured and chose.
-
-    Attributes:
-        curve: Every candidate's values on the blocks of the search.
-        default: What is chosen where nothing better can be told.
-        best: The candidate of least mean in the curve.
-        fresh: Values of default and best on other blocks.
-        difference: default - best on those; positive where tuning helps.
-        choice: best, where that is the verdict on the fresh blocks, or else the default.
-    """
+    """What a search measured and chose."""
 
     curve: _Curve
+    """Every candidate's values on the blocks of the search."""
     default: Candidate
+    """What is chosen where nothing better can be told."""
     best: Candidate
+    """The candidate of least mean in the curve."""
     fresh: _Curve
+    """Values of default and best on other blocks."""
     difference: Estimate
+    """default - best on those; positive where tuning helps."""
     choice: Candidate
+    """best, where that is the verdict on the fresh blocks, or else the default."""
 
     def against_default(self, candidate: Candidate) -> Estimate:
         """A candidate of the curve minus the default, on the blocks of the search."""

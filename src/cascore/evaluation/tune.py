@@ -16,14 +16,6 @@ from cascore.model.loading import Model
 from cascore.pixels import to_uint8
 from cascore.stats import Estimate
 
-__all__ = [
-    "default_candidate",
-    "frechet_objective",
-    "largest_kappa",
-    "sampler_of",
-    "tuning_chart",
-]
-
 _ALMOST_ALL = 0.99
 """Share of x that a step replaces by H at the largest kappa; beyond, kappas are much alike."""
 

@@ -17,29 +17,23 @@ from cascore.model.pretrained import find_model
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
-__all__ = ["Outcome", "Verified", "settings_of_measurement", "verify"]
-
 _TOLERANCE = 1e-4  # relative, of a number without a standard error
 
 Outcome = Literal["equal", "within uncertainty", "different", "not computed"]
+"""Equal to the bit; within one standard error; different; what it follows from is not there now."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What came of a measurement.
-
-    Attributes:
-        measurement: As it was.
-        value: As it is now; None if it was not computed, or is infinite.
-        outcome: equal to the bit; within one standard error; different; or not computed, because
-            what it follows from is not there any more.
-        changes: What the number follows from and is not what it was, in words.
-    """
+    """What came of a measurement."""
 
     measurement: Measurement
+    """As it was."""
     value: float | None
+    """As it is now; None if it was not computed, or is infinite."""
     outcome: Outcome
     changes: tuple[str, ...]
+    """What the number follows from and is not what it was, in words."""
 
     @property
     def holds(self) -> bool:
