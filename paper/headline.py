@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from paper.authors import published_results
-from paper.engine.charts import COLOURS, GREY, Curve, Panel, curves, dots
-from paper.engine.compare import by_networks, spread_of
+from paper.engine.charts import curves, dots
+from paper.engine.compare import by_networks, plain, spread, spread_of
 from paper.engine.lab import Lab
 from paper.engine.page import Page, Study
 from paper.engine.rows import Rows, table
 from paper.engine.subject import OBJECTIVES
 from paper.tables import SCALES as TABLES
-from paper.tables import Scale
+from paper.tables import Scale, lowest
 from paper.tables import measure as measure_table
 
 SCALES = {
@@ -23,81 +23,65 @@ def measure(lab: Lab, scale: Mapping[str, Scale]) -> Rows:
     rows = Rows()
     for name, of in scale.items():
         measured, first = measure_table(lab, of), of.extractors[0]
-        real = measured.floors[first]
+        real, cells = measured.floors[first], measured.rows.where(extractor=first)
         tags = {"table": name, "preset": of.preset, "real": real}
         rows += [
             {**row, **tags, "ratio": row["distance"] / real.mean}
             for objective in OBJECTIVES
-            for row in measured.lowest(extractor=first, objective=objective)
+            for row in lowest(cells.where(objective=objective))
         ]
     return rows
 
 
 def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
     """The published numbers and ours, which do not compare."""
-    published, best = published_results(), []
+    published, best, ours = published_results(), [], Rows()
     for name, rows in found.by("table").items():
         cells = rows.by("objective")
-        numbers = {objective: spread_of(of.values()) for objective, of in cells.items()}
+        numbers = {objective: spread(cell) for objective, cell in cells.items()}
         (pair,) = by_networks(name, cells["adversarial"], cells["plain"])
-        lowest = min(numbers.values(), key=lambda number: number.mean)
-        best.append({"cells": cells, "numbers": numbers, "pair": pair, "lowest": lowest})
-    ours = [
-        {
-            **cell[0],
-            "distance": number.mean,
-            "deviation": number.plus_minus,
-            "real_images": cell[0]["real"].mean,
-            "real_deviation": cell[0]["real"].plus_minus,
-        }
-        for cell in found.by("table", "objective").values()
-        for number in [spread_of(cell.values())]
-    ]
+        best.append({"cells": cells, "numbers": numbers, "pair": pair})
+        for objective, number in numbers.items():
+            row, real = cells[objective][0], cells[objective][0]["real"]
+            own = {"distance": number.mean, "deviation": number.plus_minus}
+            floor = {"real_images": real.mean, "real_deviation": real.plus_minus}
+            ours.append({**row, **own, **floor})
     columns = "table model=preset extractor objective method n_sigma outcome nfe distance deviation"
     return Page(
-        words={
-            "published": published.by("result"),
-            "least": min(published, key=lambda row: row["fid"]),
-            "quickest": min(
-                (row for row in published if row["nfe"] and row["fid"] < published[0]["fid"]),
-                key=lambda row: row["nfe"],
-            ),
-            "best": best,
-        },
+        words={"published": published.by("result"), "best": best},
         pictures={
-            "published": lambda: curves([_published(published)], columns=1, legend=2, height=5),
+            "published": lambda: curves(
+                Rows({**row, "distance": row["fid"]} for row in published if row["nfe"]),
+                "nfe",
+                plain,
+                label="{result}",
+                colour="result",
+                style=lambda row: {"fmt": "*", "markersize": 12} if "this" in row["result"] else {},
+                panel="CIFAR-10, published",
+                columns=1,
+                legend=2,
+                height=5,
+                xscale="log",
+                yscale="log",
+                xticks=(5, 10, 100, 1000),
+                xlabel="network calls for each sample",
+                ylabel="Fréchet Inception distance",
+            ),
             "best": lambda: dots(
                 found,
                 lambda rows: spread_of(rows.values("ratio")),
                 row="{table}: {preset}",
                 label="{objective}, {outcome}",
-                colour=lambda row: COLOURS[OBJECTIVES.index(row["objective"])],
+                colour="objective",
                 shift="objective",
                 bands={},
                 panel="the best of each objective",
                 axis="Fréchet distance, in units of that of real images",
-                logarithmic=False,
+                scale="linear",
                 line=(1, "real images"),
             ),
         },
         tables={"best": table(ours, f"{columns} real_images real_deviation")},
-    )
-
-
-def _published(published: Rows) -> Panel:
-    """Distance against network calls of what is published."""
-    told = Rows(row for row in published if row["nfe"]).by("result")
-    drawn = []
-    for (name, rows), colour in zip(told.items(), (*COLOURS, GREY, "#b9b9b9"), strict=True):
-        form, size = ("*", 12.0) if name.startswith("this paper") else ("o-", 4.0)
-        drawn.append(Curve(rows.values("nfe"), rows.values("fid"), name, colour, form, size=size))
-    return Panel(
-        title="CIFAR-10, published",
-        curves=drawn,
-        x="network calls for each sample",
-        y="Fréchet Inception distance",
-        log="xy",
-        xticks=(5, 10, 100, 1000),
     )
 
 

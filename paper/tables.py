@@ -1,7 +1,7 @@
 """Tables 1 to 3: sampling, n_sigma, denoising and the objective, each against each."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -9,7 +9,7 @@ from cascore.experiment.presets import PRESETS, SAMPLERS
 from cascore.experiment.settings import Experiment
 from cascore.schedule import eta_at_n_sigma
 from paper.engine.chain import VALIDATION_SEED, Chain, als, cas, knob_text
-from paper.engine.charts import COLOURS, dots, sheets
+from paper.engine.charts import dots, sheets
 from paper.engine.claims import (
     Claim,
     Statement,
@@ -18,118 +18,50 @@ from paper.engine.claims import (
     consistent_is_better,
     denoising_lowers,
 )
-from paper.engine.compare import Number, by_networks, spread_of
+from paper.engine.compare import by_networks, spread
 from paper.engine.lab import OUTCOMES, Lab
-from paper.engine.page import Page, Study
+from paper.engine.page import Page, Study, read_scales, scales
 from paper.engine.rows import Row, Rows, pivot, table
-from paper.engine.subject import OBJECTIVES, Subject
+from paper.engine.subject import OBJECTIVES, Measured, Subject
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale(Subject):
-    """Both networks of one table, how often they are trained, and the step sizes that are tried.
+    """Both networks of one table, their trainings, and the step sizes that are tried.
 
     Attributes:
         paper: what the paper's table is of.
         trainings: of each network.
         many: n_sigma beside 1.
         kappas: for CAS, the best of which both n_sigma take; if none, the paper's epsilons hold.
-        etas: for ALS at n_sigma 1.
-        etas_many: for ALS at `many`, where the best of `etas` is 1 or above.
+        etas, etas_many: for ALS at n_sigma 1, and at `many` where the best of `etas` is >= 1.
         tried: pictures of each step size that is tried.
     """
 
     paper: str
     trainings: int = 2
     many: int = 5
-    kappas: tuple[float, ...] = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0, 27.0)
-    etas: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
-    etas_many: tuple[float, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
-    tried: int = 200
-
-
-_TINY = Scale(
-    paper="nothing: a trial of the program",
-    preset="digits",
-    steps=2,
-    precision="float32",
-    trainings=1,
-    extractors=("digits", "pixels"),
-    count=12,
-    many=2,
-    kappas=(1.5, 4.0),
-    etas=(0.4, 1.2),
-    etas_many=(0.3,),
-    tried=6,
-)
-_CHURCH = Scale(
-    paper="LSUN-church 64×64 with NCSNv2",
-    preset="church-ncsnv2",
-    steps=200_000,
-    precision="float32",
-    trainings=1,
-    extractors=("inception",),
-    count=10_000,
-    kappas=(),
-)
-_NCSNV2 = replace(_CHURCH, paper="CIFAR-10 with NCSNv2", preset="cifar10-ncsnv2", steps=300_000)
-_UNET = replace(_NCSNV2, paper="CIFAR-10 with the U-Net", preset="cifar10-unet")
-_DIGITS = Scale(paper=_CHURCH.paper, preset="digits", steps=4000, seeds=3)
-_FASHION = Scale(
-    paper=_NCSNV2.paper,
-    preset="fashion-mnist",
-    steps=16_000,
-    trainings=1,
-    extractors=("fashion-mnist", "random-convolution"),
-    count=100,
-    seeds=5,
-    kappas=(1.5, 3.0, 6.0, 12.0),
-    etas=(0.2, 0.5, 0.8, 1.1, 1.4),
-    etas_many=(0.1, 0.3, 0.7),
-    tried=100,
-)
-_NCSNV2_DIGITS = replace(_DIGITS, paper=_UNET.paper, preset="digits-ncsnv2", steps=2000)
-SCALES = {
-    "table1": {"tiny": _TINY, "laptop": _FASHION, "paper": _NCSNV2},
-    "table2": {"tiny": _TINY, "laptop": _DIGITS, "paper": _CHURCH},
-    "table3": {
-        "tiny": replace(_TINY, preset="digits-ncsnv2"),
-        "laptop": _NCSNV2_DIGITS,
-        "paper": _UNET,
-    },
-}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Distances, those of the step sizes that were tried, of real images, and sheets of samples."""
-
-    rows: Rows
-    tried: Rows
-    floors: Mapping[str, Number]
-    sheets: Rows
-
-    def lowest(self, **tags: object) -> Rows:
-        """The rows of the cell of the lowest mean, of all that have these tags."""
-        cells = self.rows.where(**tags).by("objective", "sampler", "n_sigma", "outcome")
-        return min(cells.values(), key=lambda rows: statistics.fmean(rows.values()))
+    kappas: tuple[float, ...] = ()
+    etas: tuple[float, ...] = ()
+    etas_many: tuple[float, ...] = ()
+    tried: int = 0
 
 
 def measure(lab: Lab, scale: Scale) -> Measured:
     """A row for each network, sampler, seed, extractor and outcome."""
-    rows, tried, data = Rows(), Rows(), PRESETS[scale.preset].data.name
-    real = lab.real_sheet(data, shown=8, columns=8)
+    rows, tried = Rows(), Rows()
+    real = lab.real_sheet(scale.data, shown=8, columns=8)
     pictures = Rows({"label": "real images", "title": o, "png": real} for o in OBJECTIVES)
     for objective, training in product(OBJECTIVES, range(scale.trainings)):
         experiment = scale.experiment(objective, training)
         for chain, how in _chains(lab, scale, experiment, tried):
-            tags = {"step": knob_text(chain), "how": how}
-            rows += scale.distances(lab, chain, objective, training, **tags)
+            step = knob_text(chain)
+            rows += scale.distances(lab, chain, objective, training, step=step, how=how)
             if training == 0:
                 label = f"{chain.method.upper()}, $n_\\sigma$ = {chain.n_sigma}"
                 png = lab.sheet(experiment, chain, shown=8, columns=8)
                 pictures.append({"label": label, "title": objective, "png": png})
-    return Measured(rows, tried, scale.floors(lab), pictures)
+    return Measured(rows, scale.floors(lab), pictures, tried)
 
 
 def _chains(
@@ -152,8 +84,8 @@ def _chains(
     kappa, eta = best([cas(k) for k in scale.kappas]), best([als(e) for e in scale.etas])
     yield from (eta, kappa)
     if eta[0].knob < 1:
-        spread = eta_at_n_sigma(eta[0].knob, scale.many)
-        yield als(spread, n_sigma=scale.many), "the noise of η at n_σ = 1"
+        even = eta_at_n_sigma(eta[0].knob, scale.many)
+        yield als(even, n_sigma=scale.many), "the noise of η at n_σ = 1"
     else:
         yield best([als(e, n_sigma=scale.many) for e in scale.etas_many])
     yield replace(kappa[0], n_sigma=scale.many), "κ of n_σ = 1"
@@ -164,11 +96,11 @@ def claims(found: Measured, scale: Scale) -> list[Claim]:
     rows, network = found.rows, PRESETS[scale.preset].network.kind
     cell, every = "n_σ = {n_sigma}, {objective}", "{sampler}, {objective}, {outcome}"
     more = f"more steps for each level lower the distance (n_σ = {scale.many} against 1)"
+    less = Statement("denoising changes CAS less than ALS", "yes")
     asked = [
         (denoising_lowers(sampler), rows.where(sampler=sampler), cell, "outcome: denoised < raw")
         for sampler in ("ALS", "CAS")
     ]
-    less = Statement("denoising changes CAS less than ALS", "yes")
     asked.append((less, _changes(rows), cell, "sampler: CAS < ALS"))
     for n, o in product((1, scale.many), OUTCOMES):
         of_both = rows.where(n_sigma=n, outcome=o)
@@ -187,12 +119,18 @@ def _changes(rows: Rows) -> Rows:
     return Rows({**a, "distance": abs(a["distance"] - b["distance"])} for a, b in pairs)
 
 
+def lowest(rows: Rows) -> Rows:
+    """The rows of the cell of the lowest mean."""
+    cells = rows.by("objective", "sampler", "n_sigma", "outcome").values()
+    return min(cells, key=lambda cell: statistics.fmean(cell.values()))
+
+
 def page(found: Measured, scale: Scale) -> Page:
     """The table as the paper lays it out, its claims one by one, a chart and a sheet of samples."""
-    lowest = {extractor: found.lowest(extractor=extractor) for extractor in scale.extractors}
+    best = {extractor: lowest(rows) for extractor, rows in found.rows.by("extractor").items()}
 
     def cell(rows: Rows) -> str:
-        text, low = spread_of(rows.values()).text(), lowest[rows[0]["extractor"]]
+        text, low = spread(rows).text(), best[rows[0]["extractor"]]
         if rows == low:
             return f"**{text}**"
         apart = all(pair.verdict == "held" for pair in by_networks("", low, rows))
@@ -201,25 +139,22 @@ def page(found: Measured, scale: Scale) -> Page:
     index = {"sampling": "{sampler}", "n_σ": "{n_sigma}", "outcome": "{outcome}"}
     step = "`{model}`, training {training} | {sampler}, n_σ = {n_sigma} | {step} | {how} | {nfe}"
     order = ("model", "training", "n_sigma", "sampler", "seed", "outcome", "extractor")
-    measured, steps = found.rows.by(*order).values(), list(found.rows.named(step))
+    in_order = [row for (row,) in found.rows.by(*order).values()]
     columns = "model training method n_sigma kappa eta epsilon nfe seed outcome extractor distance"
-    tried = "model training method n_sigma knob value raw denoised chosen"
+    tried = "model training method n_sigma knob=letter value=knob raw denoised chosen"
     return Page(
         words={
             "distances": pivot(found.rows, index, "`{extractor}`, {objective}", cell),
             "floors": found.floors,
-            "steps": steps,
-            "edges": sum(" tried" in step for step in steps),
-            "experiment": scale.experiment(),
+            "steps": list(found.rows.named(step)),
             "validation": VALIDATION_SEED,
         },
         pictures={
             "distances": lambda: dots(
                 found.rows,
-                lambda rows: spread_of(rows.values()),
-                row="{sampler}, $n_\\sigma$ = {n_sigma}, {outcome}",
+                row="{sampler}, n_σ = {n_sigma}, {outcome}",
                 label="{objective}, {outcome}",
-                colour=lambda row: COLOURS[OBJECTIVES.index(row["objective"])],
+                colour="objective",
                 shift="objective",
                 bands=found.floors,
                 columns=5,
@@ -228,7 +163,7 @@ def page(found: Measured, scale: Scale) -> Page:
             "samples": lambda: sheets(found.sheets),
         },
         tables={
-            "measurements": table([row for (row,) in measured], f"{columns} standard_error"),
+            "measurements": table(in_order, f"{columns} standard_error"),
             "tunings": table(_tunings(found.tried), tried),
         },
     )
@@ -238,15 +173,16 @@ def _tunings(tried: Rows) -> Iterator[Row]:
     """A row for each step size that was tried, with both of its distances."""
     for rows in tried.by("model", "training", "sampler", "n_sigma", "knob").values():
         distances = dict(zip(OUTCOMES, rows.values(), strict=True))
-        knob = {"knob": "kappa" if "kappa" in rows[0] else "eta", "value": rows[0]["knob"]}
-        yield {**rows[0], **knob, **distances}
+        yield {**rows[0], **distances, "letter": "kappa" if "kappa" in rows[0] else "eta"}
 
 
+SCALES = {name: scales(values, Scale) for name, values in read_scales("tables").items()}
+_TITLES = {
+    "table1": "sampling, n_sigma, denoising and the objective",
+    "table2": "the same on a second data set",
+    "table3": "the same with a second network",
+}
 STUDIES = {
     name: Study(title, SCALES[name], measure, page, claims, "tables.md")
-    for name, title in {
-        "table1": "sampling, n_sigma, denoising and the objective",
-        "table2": "the same on a second data set",
-        "table3": "the same with a second network",
-    }.items()
+    for name, title in _TITLES.items()
 }

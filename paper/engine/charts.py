@@ -6,8 +6,6 @@ import base64
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,12 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which colour-blind readers tell apart."""
 BLACK, GREY = "#000000", "#777777"
-_WIDTH = 9.0  # inches
-_INK, _RULE, _BANDS = "#333333", "#d9d9d9", (GREY, COLOURS[1])
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *(BLACK, GREY, "#b9b9b9"),
+)
+"""Okabe and Ito's, which colour-blind readers tell apart, and greys."""
+_INK, _RULE, _WIDTH = "#333333", "#d9d9d9", 9.0  # inches
+
+Colour = str | Callable[[Row], str]
+"""The column whose levels have colours of their own, or the colour of a row."""
 
 
 def require_matplotlib() -> None:
@@ -53,50 +55,18 @@ def new_figure(columns: int, *, rows: int = 1, height: float = 3.6) -> tuple[Fig
     return figure, panels
 
 
-def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
-    """One legend for all panels, outside of the data, each label once."""
-    pairs = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in panels]
-    marks = {label: handle for panel in pairs for handle, label in panel}
-    figure.legend(
-        list(marks.values()),
-        list(marks),
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-    )
-
-
-def _plain_ticks(axis: Axis) -> None:
-    """Multiples of each power of ten, written out, on a logarithmic axis that has its data."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    low, high = axis.get_view_interval()
-    digits: Sequence[float] = (1, 2, 5)
-    if high < 10 * low:
-        digits = (1, 1.5, 2, 3, 5, 7)
-    if high < 3 * low:
-        digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    axis.set_major_locator(LogLocator(subs=digits, numticks=8))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-
-
-# --- dots ----------------------------------------------------------------------------------------
-
-
 def dots(
     rows: Rows,
     number: Callable[[Rows], Number] = spread,
     *,
     row: str,
     label: str = "{outcome}",
-    colour: str | Callable[[Row], str],
+    colour: Colour,
     shift: str = "outcome",
     bands: Mapping[str, Number],
     panel: str = "features of {extractor}",
     axis: str = "Fréchet distance (lower is better)",
-    logarithmic: bool = True,
+    scale: str = "log",
     line: tuple[float, str] | None = None,
     columns: int = 3,
     rules: int = 0,
@@ -107,46 +77,38 @@ def dots(
         rows: behind all dots.
         number: that a group of rows shows.
         row: what stands at the left of it; all panels have the same.
-        label: what it is in the legend.
-        colour: the column whose levels have colours of their own, or a colour by the first row.
+        label: what it is in the legend, of so many `columns`.
+        colour: of it.
         shift: the column whose levels are drawn beside each other.
         bands: what real images have, by what the title of a panel names.
         panel: title of its panel.
-        axis: what the numbers are.
-        logarithmic: the axis.
+        axis: what the numbers are, on a `scale`.
         line: where a dashed line is, and what it is.
-        columns: of the legend.
         rules: a line after so many rows; 0 draws none.
     """
     names, panels, shifts = list(rows.named(row)), rows.named(panel), rows.levels(shift)
-    ink_of = colour if callable(colour) else partial(_ink, rows.levels(colour), colour)
     figure, axes = new_figure(len(panels), height=1.5 + 0.32 * len(names))
     for at, (title, group) in zip(axes, panels.items(), strict=True):
-        for band in (bands[k] for k in (group[0][f] for f in fields(panel)) if k in bands):
-            at.axvspan(*band.band, color=GREY, alpha=0.2, linewidth=0, label="real data")
+        for key in (group[0][name] for name in fields(panel)):
+            _band(at.axvspan, bands.get(key), GREY, "real data")
         if line is not None:
             at.axvline(line[0], color=_INK, linestyle="--", linewidth=1, label=line[1])
         for legend, of_label in group.named(label).items():
             for i, (name, of) in enumerate(of_label.named(row).items()):
-                value, ink = number(of), ink_of(of[0])
+                value, place = number(of), shifts.index(of[0][shift]) - (len(shifts) - 1) / 2
                 at.errorbar(
                     value.mean,
-                    names.index(name) + 0.28 * (shifts.index(of[0][shift]) - (len(shifts) - 1) / 2),
+                    names.index(name) + 0.28 * place,
                     xerr=value.whisker,
-                    fmt="o",
-                    color=ink,
-                    markerfacecolor="white" if of[0].get("outcome") == "raw" else ink,
+                    **_look(of[0], colour, rows),
                     markersize=6,
-                    linewidth=1.4,
                     label="_" if i else legend,
                 )
-        if logarithmic:
-            at.set_xscale("log")
-            _plain_ticks(at.xaxis)
+        at.set_xscale(scale)
+        _plain_ticks(at.xaxis)
         at.set_title(title, loc="left", fontsize=10)
-        at.set_xlabel(axis)
         at.set_yticks(range(len(names)), labels=[n.replace("n_σ", "$n_\\sigma$") for n in names])
-        at.set_ylim(len(names) - 0.4, -0.6)
+        at.set(xlabel=axis, ylim=(len(names) - 0.4, -0.6))
         at.grid(visible=False, axis="y")
         for place in range(rules, len(names), rules) if rules else ():
             at.axhline(place - 0.5, color=_RULE, linewidth=0.8)
@@ -155,153 +117,57 @@ def dots(
     return figure
 
 
-def _ink(levels: Sequence[object], column: str, row: Row) -> str:
-    return COLOURS[levels.index(row[column])]
-
-
-# --- curves --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line of a chart.
-
-    Attributes:
-        x, y: of its points.
-        label: in the legend; None for none.
-        colour: of line and points.
-        form: of points and line, as matplotlib writes it: `o-`, `v--`, or `x` without a line.
-        hollow: whether the points are.
-        bars: of each point, to either side; none if empty.
-        size: of the points.
-        width: of the line.
-    """
-
-    x: Sequence[float]
-    y: Sequence[float]
-    label: str | None
-    colour: str
-    form: str = "o-"
-    hollow: bool = False
-    bars: Sequence[float] = ()
-    size: float = 4.0
-    width: float = 1.4
-
-
-def lines(
+def curves(
     rows: Rows,
     x: str,
-    label: str,
-    style: Callable[[Row], Mapping[str, Any]],
     number: Callable[[Rows], Number] = mean_of,
-) -> list[Curve]:
-    """A curve for each label, dashed and hollow for raw samples.
+    *,
+    label: str,
+    colour: Colour,
+    style: Callable[[Row], Mapping[str, Any]] = lambda row: {},
+    panel: str,
+    bands: Callable[[Row], Mapping[str, Number]] = lambda row: {},
+    line: float | None = None,
+    columns: int = 2,
+    legend: int = 5,
+    height: float = 3.2,
+    **axes: Any,
+) -> Figure:
+    """A curve for each label in panels, with bars of two ±, dashed and hollow for raw samples.
 
     Args:
         rows: behind all curves.
         x: the column with a point for each value.
-        label: what a curve is, as `{method}, {outcome}`.
-        style: further settings of a curve from the first of its rows, its `colour` among them.
-        number: that the rows of a point show, with bars of two ±.
+        number: that the rows of a point show.
+        label: what a curve is in the legend, of so many columns.
+        colour: of a curve.
+        style: how else it is drawn, as `Axes.errorbar` names it.
+        panel: title of its panel, of so many `columns` and that `height`.
+        bands: of a panel by what they are; of real images first.
+        line: where a dashed vertical line is.
+        axes: as `Axes.set` names it, the same for all panels or by the first row of one.
     """
-    drawn = []
-    for name, group in rows.named(label).items():
-        numbers = {value: number(of) for value, of in group.by(x).items()}
-        drawn.append(
-            Curve(
-                list(numbers),
-                [n.mean for n in numbers.values()],
-                **{
-                    **(_RAW if group[0].get("outcome") == "raw" else {}),
-                    "label": name,
-                    "bars": [n.whisker for n in numbers.values()],
-                    **style(group[0]),
-                },
-            )
-        )
-    return drawn
-
-
-_RAW: Mapping[str, Any] = {"form": "o--", "hollow": True}
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel of curves.
-
-    Attributes:
-        title: above it, at the left.
-        curves: in the order in which they are drawn.
-        x, y: what the axes are.
-        bands: by what they are, on the axis of y; real images first.
-        log: the letters of the logarithmic axes.
-        xticks, yticks: named on the axes; by default what fits.
-        xlim, ylim: ends of the axes.
-        line: a dashed vertical line.
-    """
-
-    title: str
-    curves: Sequence[Curve]
-    x: str
-    y: str
-    bands: Mapping[str, Number] = field(default_factory=dict)
-    log: str = ""
-    xticks: Sequence[float] = ()
-    yticks: Sequence[float] = ()
-    xlim: tuple[float, float] | None = None
-    ylim: tuple[float, float] | None = None
-    line: float | None = None
-
-
-def curves(
-    panels: Sequence[Panel], *, columns: int = 2, legend: int = 5, height: float = 3.2
-) -> Figure:
-    """Panels in a grid, with one legend below all of them."""
-    rows = math.ceil(len(panels) / columns)
-    figure, axes = new_figure(columns, rows=rows, height=height)
-    for axis, panel in zip(axes, panels, strict=False):
-        _curves(axis, panel)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
-    _legend(figure, axes, legend)
+    panels = rows.named(panel)
+    figure, all_axes = new_figure(columns, rows=-(-len(panels) // columns), height=height)
+    for at, (title, group) in zip(all_axes, panels.items(), strict=False):
+        for ink, (name, band) in zip((GREY, COLOURS[1]), bands(group[0]).items(), strict=False):
+            _band(at.axhspan, band, ink, name)
+        if line is not None:
+            at.axvline(line, color=_INK, linewidth=1, linestyle="--")
+        for name, of in group.named(label).items():
+            points = {value: number(point) for value, point in of.by(x).items()}
+            look = {**_look(of[0], colour, rows), "fmt": "o-", "markersize": 4, "label": name}
+            look |= {"fmt": "o--"} if of[0].get("outcome") == "raw" else {}
+            means, bars = zip(*((n.mean, n.whisker) for n in points.values()), strict=True)
+            at.errorbar(list(points), means, yerr=bars, elinewidth=1, **{**look, **style(of[0])})
+        at.set_title(title, loc="left", fontsize=10)
+        at.set(**{name: of(group[0]) if callable(of) else of for name, of in axes.items()})
+        _plain_ticks(at.xaxis, fixed="xticks" in axes)
+        _plain_ticks(at.yaxis, fixed="yticks" in axes)
+    for at in all_axes[len(panels) :]:
+        at.set_visible(False)
+    _legend(figure, all_axes, legend)
     return figure
-
-
-def _curves(axis: Axes, panel: Panel) -> None:
-    for colour, (label, number) in zip(_BANDS, panel.bands.items(), strict=False):
-        axis.axhspan(*number.band, color=colour, alpha=0.2, linewidth=0, label=label)
-    if panel.line is not None:
-        axis.axvline(panel.line, color=_INK, linewidth=1, linestyle="--")
-    for curve in panel.curves:
-        axis.errorbar(
-            curve.x,
-            curve.y,
-            yerr=list(curve.bars) or None,
-            fmt=curve.form,
-            color=curve.colour,
-            markerfacecolor="white" if curve.hollow else curve.colour,
-            linewidth=curve.width,
-            elinewidth=1.0,
-            markersize=curve.size,
-            label=curve.label,
-        )
-    for letter, ticks, limits in (
-        ("x", panel.xticks, panel.xlim),
-        ("y", panel.yticks, panel.ylim),
-    ):
-        if limits is not None:
-            getattr(axis, f"set_{letter}lim")(limits)
-        if letter in panel.log:
-            getattr(axis, f"set_{letter}scale")("log")
-            _plain_ticks(getattr(axis, f"{letter}axis"))
-        if ticks:
-            getattr(axis, f"set_{letter}ticks")(ticks, labels=[f"{t:g}" for t in ticks])
-    axis.set_title(panel.title, loc="left", fontsize=10)
-    axis.set_xlabel(panel.x)
-    axis.set_ylabel(panel.y)
-
-
-# --- sheets --------------------------------------------------------------------------------------
 
 
 def sheets(rows: Rows, *, columns: int = 2) -> Figure:
@@ -313,19 +179,55 @@ def sheets(rows: Rows, *, columns: int = 2) -> Figure:
     """
     cells = [of[0] for of in rows.by("label", "title").values()]
     pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(c["png"])))) for c in cells]
-    height, width = pictures[0].shape[:2]
+    tall, wide = pictures[0].shape[:2]
     titles = 0.1 if cells[0]["label"] else 0.3  # above the first line, or above each
-    lines, height = math.ceil(len(cells) / columns), titles + 4.2 * height / width
+    lines, height = math.ceil(len(cells) / columns), titles + 4.2 * tall / wide
     figure, axes = new_figure(columns, rows=lines, height=height)
-    for place, (axis, cell, picture) in enumerate(zip(axes, cells, pictures, strict=False)):
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    for place, (at, cell, picture) in enumerate(zip(axes, cells, pictures, strict=False)):
+        at.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         if cell["label"] == cells[0]["label"]:
-            axis.set_title(cell["title"], loc="left", fontsize=10)
+            at.set_title(cell["title"], loc="left", fontsize=10)
         if place % columns == 0:
-            axis.set_ylabel(cell["label"], rotation=0, ha="right", va="center", fontsize=9)
-    for axis in axes:
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.grid(visible=False)
-        axis.spines[:].set_visible(False)
+            at.set_ylabel(cell["label"], rotation=0, ha="right", va="center", fontsize=9)
+    for at in axes:
+        at.set(xticks=[], yticks=[])
+        at.grid(visible=False)
+        at.spines[:].set_visible(False)
     return figure
+
+
+def _look(row: Row, colour: Colour, rows: Rows) -> dict[str, Any]:
+    ink = colour(row) if callable(colour) else COLOURS[rows.levels(colour).index(row[colour])]
+    fill = "white" if row.get("outcome") == "raw" else ink
+    return {"fmt": "o", "color": ink, "markerfacecolor": fill, "linewidth": 1.4}
+
+
+def _band(span: Callable[..., object], band: Number | None, colour: str, label: str) -> None:
+    if band is not None:
+        span(*band.band, color=colour, alpha=0.2, linewidth=0, label=label)
+
+
+def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
+    """One legend for all panels, outside of the data, each label once."""
+    pairs = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in panels]
+    marks = {label: handle for panel in pairs for handle, label in panel}
+    look: dict[str, Any] = {"ncols": columns, "frameon": False, "fontsize": 9}
+    figure.legend(list(marks.values()), list(marks), loc="outside lower center", **look)
+
+
+def _plain_ticks(axis: Axis, *, fixed: bool = False) -> None:
+    """On a logarithmic axis that has its data: multiples of powers of ten, written out."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    if axis.get_scale() != "log":
+        return
+    low, high = axis.get_view_interval()
+    digits: Sequence[float] = (1, 2, 5)
+    if high < 10 * low:
+        digits = (1, 1.5, 2, 3, 5, 7)
+    if high < 3 * low:
+        digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    if not fixed:
+        axis.set_major_locator(LogLocator(subs=digits, numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")

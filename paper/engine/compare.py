@@ -56,6 +56,11 @@ def spread(rows: Rows) -> Number:
     return spread_of(rows.values())
 
 
+def plain(rows: Rows) -> Number:
+    """Mean distance, of which no error is told."""
+    return Number(statistics.fmean(rows.values()), math.nan)
+
+
 def mean_of(rows: Rows) -> Number:
     """Mean of independent distances, and its standard error from theirs."""
     error = math.hypot(*rows.values("standard_error")) / len(rows)

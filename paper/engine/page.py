@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
 from cascore.errors import MissingExtraError
 from cascore.files import replaced_file, write_text
+from cascore.plain import from_plain
 from paper.engine.claims import Claim, claims_table, comparisons_table
 from paper.engine.lab import Lab
 from paper.engine.rows import Table, csv_text, markdown_table
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_TEMPLATES = Path(__file__).parents[1] / "pages"
+_ROOT = Path(__file__).parents[1]
+_Kind = TypeVar("_Kind")
 _DPI = 130
 _COLOURS = 128  # of the palette of a picture, a third of the bytes
 
@@ -65,6 +68,34 @@ class Study:
     template: str
 
 
+def read_scales(name: str) -> dict[str, Any]:
+    """The values of paper/scales/NAME.toml."""
+    return tomllib.loads((_ROOT / f"scales/{name}.toml").read_text(encoding="utf-8"))
+
+
+def scales(values: Mapping[str, Any], kind: type[_Kind]) -> dict[str, Any]:
+    """The scales `tiny`, `laptop` and `paper` of a file: one object each, or a tuple of `each`."""
+
+    def read(name: str, each: Sequence[Mapping[str, Any]] | None = None, **common: Any) -> Any:
+        if each is None:
+            return from_plain(kind, common, name)
+        return tuple(from_plain(kind, {**common, **own}, name) for own in each)
+
+    return {name: read(name, **values[name]) for name in ("tiny", "laptop", "paper")}
+
+
+def study(
+    name: str,
+    title: str,
+    kind: type[Any],
+    measure: Callable[[Lab, Any], Any],
+    page: Callable[[Any, Any], Page],
+    claims: Callable[[Any, Any], Sequence[Claim]] = lambda found, scale: (),
+) -> Study:
+    """The study whose template and scales have its name."""
+    return Study(title, scales(read_scales(name), kind), measure, page, claims, f"{name}.md")
+
+
 def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list[Claim]:
     """Measure what is missing and write OUT/NAME.md, and pictures and tables in OUT/NAME; claims.
 
@@ -102,7 +133,7 @@ def write_template(template: str, words: Mapping[str, Any], path: Path) -> None:
     except ImportError as error:
         raise MissingExtraError(what="A page", package="jinja2", extra="report") from error
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader(_ROOT / "pages"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
