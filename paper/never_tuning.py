@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cascore.evaluation.search import Candidate, search
 from cascore.evaluation.tune import largest_kappa
 from paper.engine.chain import VALIDATION_SEED, Chain, cas
-from paper.engine.charts import BLACK, COLOURS, Curve, Panel, curves, lines
+from paper.engine.charts import BLACK, curves
 from paper.engine.claims import Claim, Statement, claims_by
-from paper.engine.compare import Number, contrasts, spread_of, within_trainings
-from paper.engine.lab import SEED_APART, Lab, seeds_of
-from paper.engine.page import Page, Study
+from paper.engine.compare import contrasts, plain, spread, within_trainings
+from paper.engine.lab import SEED_APART, Lab, Result, seeds_of
+from paper.engine.page import Page, study
 from paper.engine.rows import Row, Rows, table
-from paper.engine.subject import PAPER, TINY, Subject
+from paper.engine.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,33 +28,14 @@ DEFAULT = Candidate(order=2, kappa=2.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Searched(Subject):
-    """A network, and how order and kappa are searched for each number of calls; seeds are blocks.
+    """A network, and how it is searched for each number of calls; seeds are blocks.
 
-    Attributes:
-        calls: numbers of network calls, each searched by itself.
-        points: of the first grid of kappas.
-        rounds: of halving around the best.
+    The first grid has `points` kappas, and is halved around the best one in `rounds`.
     """
 
-    extractors: tuple[str, ...] = ("digits",)
-    count: int = 256
-    seeds: int = 4
-    calls: tuple[int, ...] = (8, 12, 20)
+    calls: tuple[int, ...]
     points: int = 7
     rounds: int = 3
-
-
-_DIGITS = Searched(preset="digits", steps=4000, calls=(5, 8, 12, 20, 50))
-_FASHION = Searched(preset="fashion-mnist", steps=16_000, extractors=("fashion-mnist",), count=100)
-_SMALL = {**TINY, "extractors": ("digits",), "count": 6, "seeds": 2}
-SCALES = {
-    "tiny": (replace(_DIGITS, **_SMALL, calls=(2, 4), points=3, rounds=0),),
-    "laptop": (_DIGITS, Searched(preset="digits-adversarial", steps=4000), _FASHION),
-    "paper": tuple(
-        replace(_FASHION, preset=preset, steps=300_000, **{**PAPER, "count": 2500})
-        for preset in ("cifar10-unet", "cifar10-unet-adversarial")
-    ),
-}
 
 
 def measure(lab: Lab, scale: Sequence[Searched]) -> Rows:
@@ -70,7 +49,7 @@ def measure(lab: Lab, scale: Sequence[Searched]) -> Rows:
 
 
 def _searched(lab: Lab, subject: Searched, calls: int) -> Iterator[Row]:
-    experiment, measured = subject.experiment(), 2 * len(ORDERS) * subject.points * subject.seeds
+    experiment, about = subject.experiment(), 2 * len(ORDERS) * subject.points * subject.seeds
     settings = {
         "extractor": subject.extractors[0],
         "calls": calls,
@@ -82,19 +61,14 @@ def _searched(lab: Lab, subject: Searched, calls: int) -> Iterator[Row]:
         "first_seed": VALIDATION_SEED * SEED_APART,
         "default": _chain(DEFAULT, calls).settings(experiment.schedule),
     }
-    result = lab.keep(
-        "search",
-        settings,
-        partial(_search, lab, subject, calls),
-        experiment=experiment,
-        calls=measured * subject.count * calls,  # about
-    )
+    of, cost = partial(_search, lab, subject, calls), about * subject.count * calls
+    result = lab.keep("search", settings, of, experiment=experiment, calls=cost)
     found = [("search", "", point, point["values"]) for point in result.get("curve", ())]
     for role, values in result.get("fresh", {}).items():
         if role == "default" or result["best"] != result["default"]:
             found.append(("fresh", role, result[role], values))
     for blocks, role, candidate, values in found:
-        tags = {"blocks": blocks, "role": role, **{k: candidate[k] for k in ("order", "kappa")}}
+        tags = {"blocks": blocks, "role": role} | {k: candidate[k] for k in ("order", "kappa")}
         yield from ({**tags, "block": block, "distance": x} for block, x in enumerate(values))
 
 
@@ -103,14 +77,15 @@ def _chain(candidate: Candidate, calls: int) -> Chain:
     return cas(candidate.kappa, order=candidate.order, levels=calls, spacing=spacing)
 
 
-def _search(lab: Lab, subject: Searched, calls: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _search(lab: Lab, subject: Searched, calls: int) -> Result:
     trained, name = lab.model(subject.experiment()), subject.extractors[0]
-    judge, provenance = partial(lab.frechet, subject.data, [name]), {"checkpoint": trained.digest}
+    provenance: dict[str, Any] = {"checkpoint": trained.digest}
 
     def distance(candidate: Candidate, block: int) -> float:
         seeds = seeds_of(VALIDATION_SEED + block, subject.count)
-        result, of = judge(lab.samples(trained, _chain(candidate, calls), seeds))
-        provenance.update(of)
+        samples = lab.samples(trained, _chain(candidate, calls), seeds)
+        result, made = lab.frechet(subject.data, [name], samples)
+        provenance.update(made)
         return float(result["distances"][name]["denoised"][0])
 
     found = search(
@@ -142,49 +117,37 @@ def page(found: Rows, scale: Sequence[Searched]) -> Page:
     """What the search chose, what that gains on fresh seeds, and all its curves."""
     searches = []
     for rows in found.where(blocks="fresh").by("model", "calls").values():
-        of = {role: spread_of(r.values()) for role, r in rows.by("role").items()}
+        numbers = {role: spread(of) for role, of in rows.by("role").items()}
         pairs = contrasts(rows, "", "role: best < default", within_trainings)
-        searches.append({"row": rows[-1], **of, "pair": pairs[0] if pairs else None})
-    columns = "model calls blocks order kappa block distance"
+        searches.append({"row": rows[-1], **numbers, "pair": pairs[0] if pairs else None})
+    models = found.where(blocks="search").by("model").items()
     return Page(
         words={"searches": searches},
-        pictures={
-            model: partial(_curves, rows)
-            for model, rows in found.where(blocks="search").by("model").items()
-        },
-        tables={"measurements": table(found, columns)},
+        pictures={model: partial(_curves, rows) for model, rows in models},
+        tables={"measurements": table(found, "model calls blocks order kappa block distance")},
     )
 
 
 def _curves(rows: Rows) -> Figure:
     """A panel for each order, a line for each number of calls; rings mark the default."""
-    groups, calls = rows.by("calls", "order", "kappa").values(), rows.levels("calls")
-    means = [statistics.fmean(of.values()) for of in groups]
-
-    def mean(of: Rows) -> Number:
-        return Number(statistics.fmean(of.values()), math.nan)
-
-    def ring(of: Rows) -> Curve:
-        return Curve([DEFAULT.kappa], [mean(of).mean], None, BLACK, "o", hollow=True, size=10)
-
-    def style(row: Row) -> Mapping[str, Any]:
-        return {"colour": COLOURS[calls.index(row["calls"])]}
-
-    panels = []
-    for order, of in rows.by("order").items():
-        default = of.where(**asdict(DEFAULT)).by("calls").values()
-        drawn = [*map(ring, default), *lines(of, "kappa", "{calls} calls", style, mean)]
-        panels.append(
-            Panel(
-                f"order {order}",
-                drawn,
-                x="$\\kappa$",
-                y="Fréchet distance, denoised",
-                log="xy",
-                ylim=(0.93 * min(means), 1.07 * max(means)),
-            )
-        )
-    return curves(panels, height=4)
+    ring = {"fmt": "o", "color": BLACK, "markerfacecolor": "none", "markersize": 10, "label": "_"}
+    rings = [{**row, "ring": ", default"} for row in rows.where(**asdict(DEFAULT))]
+    means = [plain(of).mean for of in rows.by("calls", "order", "kappa").values()]
+    return curves(
+        Rows([*({**row, "ring": ""} for row in rows), *rings]),
+        "kappa",
+        plain,
+        label="{calls} calls{ring}",
+        colour="calls",
+        style=lambda row: ring if row["ring"] else {},
+        panel="order {order}",
+        height=4,
+        xscale="log",
+        yscale="log",
+        ylim=(0.93 * min(means), 1.07 * max(means)),
+        xlabel="$\\kappa$",
+        ylabel="Fréchet distance, denoised",
+    )
 
 
-STUDY = Study("what never tuning costs", SCALES, measure, page, claims, "never-tuning.md")
+STUDY = study("never-tuning", "what never tuning costs", Searched, measure, page, claims)
