@@ -1,11 +1,13 @@
 """Networks that see the noise level against networks that do not, which the paper leaves open."""
 
+from __future__ import annotations
+
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,13 +20,16 @@ from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.theory import EmpiricalDenoiser, unconditional_optimum
 from paper.engine.chain import cas
-from paper.engine.charts import BLACK, COLOURS, Curve, Panel, curves, dots
+from paper.engine.charts import BLACK, curves, dots
 from paper.engine.claims import Claim, Statement
-from paper.engine.compare import between_trainings, contrasts, spread
+from paper.engine.compare import between_trainings, contrasts, plain, spread
 from paper.engine.lab import Lab, Result
-from paper.engine.page import Page, Study
-from paper.engine.rows import Rows, pivot, table
-from paper.engine.subject import PAPER, TINY, Measured, Subject
+from paper.engine.page import Page, study
+from paper.engine.rows import Row, Rows, pivot, table
+from paper.engine.subject import Measured, Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("unconditional", "conditional")
 SPLITS = {"train": "training images", "test": "held-out images"}
@@ -46,14 +51,6 @@ class Scale(Subject):
             return experiment
         network = replace(experiment.network, conditional=True)
         return replace(experiment, name=f"{experiment.name}-conditional", network=network)
-
-
-_DIGITS = Scale(preset="digits", steps=1500, images=300)
-SCALES = {
-    "tiny": replace(_DIGITS, **TINY, seeds=1, count=12, images=10),
-    "laptop": _DIGITS,
-    "paper": Scale(preset="cifar10-unet", steps=300_000, images=100, **PAPER),
-}
 
 
 @dataclass(frozen=True)
@@ -170,9 +167,7 @@ def page(found: Found, scale: Scale) -> Page:
             "floors": found.floors,
         },
         pictures={
-            "loss": lambda: curves(
-                [_panel(found, split) for split in SPLITS], legend=4, height=3.9
-            ),
+            "loss": partial(_losses_drawn, found),
             "distance": lambda: dots(
                 found.rows, row="{name}, {network}", colour="network", bands=found.floors
             ),
@@ -187,16 +182,36 @@ def page(found: Found, scale: Scale) -> Page:
     )
 
 
-def _panel(found: Found, split: str) -> Panel:
+def _losses_drawn(found: Found) -> Figure:
     """A line for each training, and of the training images what theory allows."""
-    drawn = []
-    for (kind, _), rows in found.losses.where(split=split).by("network", "training").items():
-        ink, form = COLOURS[KINDS.index(kind)], "--" if kind == "unconditional" else ":"
-        sigmas = rows.values("sigma")
-        drawn.append(Curve(sigmas, rows.values(), f"{kind} network", ink, "-"))
-        if split == "train":
-            drawn.append(Curve(sigmas, found.optima[kind], f"{kind} optimum", BLACK, form))
-    return Panel(SPLITS[split], drawn, "noise level $\\sigma$", "denoising loss (Eq. 1)", log="x")
+    sigmas = found.losses.levels("sigma")[::-1]
+    own = [{**row, "title": SPLITS[row["split"]], "fmt": "-"} for row in found.losses]
+    allowed = [
+        {"network": kind, "training": "optimum", "sigma": sigma, "distance": loss, "fmt": fmt}
+        for kind, fmt in zip(KINDS, ("--", ":"), strict=True)
+        for sigma, loss in zip(sigmas, found.optima[kind], strict=True)
+    ]
+    rows = Rows([*own, *({**row, "title": SPLITS["train"]} for row in allowed)])
+
+    def style(row: Row) -> Mapping[str, Any]:
+        of = "optimum" if row["training"] == "optimum" else "network"
+        ink = {"color": BLACK} if of == "optimum" else {}
+        return {"fmt": row["fmt"], "label": f"{row['network']} {of}", **ink}
+
+    return curves(
+        rows,
+        "sigma",
+        plain,
+        label="{network}, {training}",
+        colour="network",
+        style=style,
+        panel="{title}",
+        legend=4,
+        height=3.9,
+        xscale="log",
+        xlabel="noise level $\\sigma$",
+        ylabel="denoising loss (Eq. 1)",
+    )
 
 
-STUDY = Study("networks that see the noise level", SCALES, measure, page, claims, "conditional.md")
+STUDY = study("conditional", "networks that see the noise level", Scale, measure, page, claims)

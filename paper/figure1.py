@@ -1,9 +1,13 @@
 """Figure 1: the noise of ideal chains against the schedule, by recursion and by sampling."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,10 +19,14 @@ from cascore.noise import KeyedNoise
 from cascore.sampling import initial_noise
 from cascore.theory import EmpiricalDenoiser
 from paper.engine.chain import Chain, als, cas
-from paper.engine.charts import BLACK, COLOURS, Curve, Panel, curves
+from paper.engine.charts import BLACK, COLOURS, curves
+from paper.engine.compare import Number
 from paper.engine.lab import Lab, Result
-from paper.engine.page import Page, Study
-from paper.engine.rows import Rows
+from paper.engine.page import Page, study
+from paper.engine.rows import Row, Rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEDULE = Schedule(first=50.0, last=0.01, levels=232)
 EPSILON = 2e-6
@@ -31,21 +39,14 @@ EXPECTED = {1: (19.53, 33), 2: (12.65, 22), 5: (6.17, 12), 20: (1.54, 5), 100: (
 class Scale:
     """By which n_sigma ALS is run, how many chains of each sampler, and their coordinates."""
 
-    n_sigmas: tuple[int, ...] = tuple(EXPECTED)
-    chains: int = 500
-    dimension: int = 4
+    n_sigmas: tuple[int, ...]
+    chains: int
+    dimension: int
 
     @property
     def error(self) -> float:
         """Relative standard error of a sampled deviation."""
         return 1 / math.sqrt(2 * self.chains * self.dimension)
-
-
-SCALES = {
-    "tiny": Scale((1, 2, 5), 50),
-    "laptop": Scale(),
-    "paper": Scale(chains=5000, dimension=20),
-}
 
 
 def measure(lab: Lab, scale: Scale) -> Rows:
@@ -117,41 +118,58 @@ def page(found: Rows, scale: Scale) -> Page:
         for i, of in found.by("level").items()
     ]
     shown = Rows(row for row in found if row["name"] != "cas-2")
-    over = partial(_curves, of=lambda x, sigma: x / sigma, error=scale.error)
-    x, y, ratio = "noise level $i$", "standard deviation", "standard deviation / $\\sigma_i$"
-    of_x, above = _curves(shown, lambda x, s: x), _curves(shown, lambda x, s: x - s)
-    langevin, consistent = (over(shown.where(method=method)) for method in ("als", "cas"))
-    panels = {
-        "noise": [
-            Panel("(a) Noise in x", of_x, x, y, log="y", yticks=(0.01, 0.1, 1, 10, 50)),
-            Panel("(b) Noise in x above the schedule", above, x, f"{y} $-$ $\\sigma_i$"),
-        ],
-        "ratio": [
-            Panel("Annealed Langevin sampling", langevin, x, ratio, log="y"),
-            Panel("Consistent annealed sampling", consistent, x, ratio),
-        ],
-    }
+    x, ratio = "standard deviation", "standard deviation / $\\sigma_i$"
+    noise = [
+        ("(a) Noise in x", shown, lambda x, sigma: x),
+        ("(b) Noise in x above the schedule", shown, lambda x, sigma: x - sigma),
+    ]
+    ratios = [(of.upper(), shown.where(method=of), lambda x, s: x / s) for of in ("als", "cas")]
     return Page(
         words={"tops": tops, "schedule": SCHEDULE, "epsilon": EPSILON},
-        pictures={name: partial(curves, of, legend=6, height=4.0) for name, of in panels.items()},
+        pictures={
+            "noise": partial(_drawn, noise, x),
+            "ratio": partial(_drawn, ratios, ratio, scale.error),
+        },
         tables={"noise": (header, numbers)},
     )
 
 
-def _curves(rows: Rows, of: Callable[[float, float], float], error: float = 0) -> list[Curve]:
-    """Of a function of deviation and sigma: lines for recursions, dots for chains."""
-    drawn = []
-    for chain in rows.by("name").values():
-        first, exact = chain[0], [of(row["exact"], row["sigma"]) for row in chain]
-        ink = BLACK if first["method"] == "cas" else COLOURS[[*EXPECTED].index(first["n_sigma"])]
-        drawn.append(Curve(chain.values("level"), exact, first["label"], ink, "-"))
-        few = Rows(chain[::21])
-        dots = [of(row["sampled"], row["sigma"]) for row in few]
-        bars = [2 * error * dot for dot in dots] if error else ()
-        drawn.append(Curve(few.values("level"), dots, None, ink, "o", bars=bars))
-    return drawn
+def _drawn(
+    panels: Sequence[tuple[str, Rows, Callable[[float, float], float]]], y: str, error: float = 0
+) -> Figure:
+    """Functions of deviation and sigma: lines for recursions, dots for chains."""
+    rows = Rows(
+        {**row, "title": title, "kind": kind, "distance": of(row[kind], row["sigma"])}
+        for title, chains, of in panels
+        for row, kind in product(chains, ("exact", "sampled"))
+        if kind == "exact" or row["level"] % 21 == 1
+    )
+
+    def number(of: Rows) -> Number:
+        drawn = error and of[0]["kind"] == "sampled"
+        return Number(of[0]["distance"], error * of[0]["distance"] if drawn else math.nan)
+
+    def style(row: Row) -> Mapping[str, Any]:
+        exact = {"fmt": "-", "label": row["label"]}
+        return exact if row["kind"] == "exact" else {"fmt": "o", "label": "_"}
+
+    def colour(row: Row) -> str:
+        return BLACK if row["method"] == "cas" else COLOURS[[*EXPECTED].index(row["n_sigma"])]
+
+    return curves(
+        rows,
+        "level",
+        number,
+        label="{label}, {kind}",
+        colour=colour,
+        style=style,
+        panel="{title}",
+        legend=6,
+        height=4.0,
+        yscale=lambda row: "log" if row["title"] == panels[0][0] else "linear",
+        xlabel="noise level $i$",
+        ylabel=y,
+    )
 
 
-STUDY = Study(
-    "the noise of ideal chains", SCALES, measure, page, lambda found, scale: (), "figure1.md"
-)
+STUDY = study("figure1", "the noise of ideal chains", Scale, measure, page)

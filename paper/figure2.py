@@ -30,7 +30,7 @@ from paper.engine.compare import (
 )
 from paper.engine.lab import OUTCOMES, SEED_APART, Lab, Result, seeds_of
 from paper.engine.models import training_of
-from paper.engine.page import Page, Study
+from paper.engine.page import Page, study
 from paper.engine.rows import Rows, table
 from paper.initialisation import starting_points
 
@@ -53,18 +53,11 @@ Drawn = dict[tuple[str, str], Tensor]
 class Scale:
     """Steps and seeds of training, seeds of sampling, points of each and of a step size's trial."""
 
-    steps: int = 5000
-    trainings: int = 2
-    draws: int = 5
-    count: int = 2000  # at most what is held out
-    tried: int = 1000
-
-
-SCALES = {
-    "tiny": Scale(steps=2, trainings=1, draws=2, count=50, tried=20),
-    "laptop": Scale(),
-    "paper": Scale(trainings=5, tried=2000),
-}
+    steps: int
+    trainings: int
+    draws: int
+    count: int
+    tried: int
 
 
 @dataclass(frozen=True)
@@ -269,4 +262,4 @@ def _scatter(real: Tensor, drawn: Drawn) -> Figure:
     return figure
 
 
-STUDY = Study("points in the plane", SCALES, measure, page, claims, "figure2.md")
+STUDY = study("figure2", "points in the plane", Scale, measure, page, claims)

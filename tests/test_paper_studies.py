@@ -39,7 +39,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def noise(lab: Lab) -> Rows:
-    return figure1.measure(lab, figure1.SCALES["tiny"])
+    return figure1.measure(lab, figure1.STUDY.scales["tiny"])
 
 
 @pytest.mark.parametrize("name", ["als-1", "als-2", "als-5", "cas-1", "cas-2"])
