@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.fetching import Download
 from cascore.metrics import Inception, download_inception, load_extractor, load_inception
 from cascore.metrics.extractors import inception as module
 from cascore.metrics.extractors.inception import prepared, resize_like_tensorflow
@@ -56,7 +57,7 @@ def state(tool: ModuleType, reference: dict[str, np.ndarray]) -> dict[str, Tenso
 
 @pytest.fixture(scope="module")
 def path(state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("inception") / "random.pth"
+    path = tmp_path_factory.mktemp("inception") / PUBLISHED
     torch.save(state, path)
     yield path
     path.unlink()  # pytest keeps its folders, and this file has 96 MB
@@ -227,7 +228,8 @@ def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
 
 
 def test_without_the_file_the_message_says_where_to_get_it(tmp_path: Path) -> None:
-    advice = rf"{tmp_path}/inception.* 95.6 MB .*{module.INCEPTION_SHA256}.*{PUBLISHED}.*{OTHER}"
+    digest = module.INCEPTION_FILES[0].sha256
+    advice = rf"{tmp_path}/inception.* 95.6 MB .*{digest}.*{PUBLISHED}.*{OTHER}"
     with pytest.raises(InputError, match=advice):
         load_extractor("inception", root=tmp_path)
 
@@ -237,11 +239,10 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Gives any file the role of the published one, at a file:// address."""
 
     def play(file: Path) -> None:
-        addresses = {PUBLISHED: file.as_uri(), OTHER: "none:"}
-        monkeypatch.setattr(module, "INCEPTION_FILES", addresses)
-        monkeypatch.setattr(module, "_SIZE", file.stat().st_size)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        monkeypatch.setattr(module, "INCEPTION_SHA256", digest)
+        size, digest = file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest()
+        addresses = (f"{file.parent.as_uri()}/{name}" for name in (file.name, OTHER))
+        files = tuple(Download(address, size, digest) for address in addresses)
+        monkeypatch.setattr(module, "INCEPTION_FILES", files)
 
     return play
 
@@ -288,7 +289,8 @@ def test_download_counts_and_verifies(
     result = download_inception(tmp_path / "a", progress=counted.append)
     assert result.read_bytes() == megabytes.read_bytes()
     assert sum(counted) == megabytes.stat().st_size
-    monkeypatch.setattr(module, "INCEPTION_SHA256", "0" * 64)
+    wrong = tuple(file._replace(sha256="0" * 64) for file in module.INCEPTION_FILES)
+    monkeypatch.setattr(module, "INCEPTION_FILES", wrong)
     with pytest.raises(InputError, match=r"gives other bytes .*thrown away.*put it into"):
         download_inception(tmp_path / "b")
     assert list((tmp_path / "b" / "inception").iterdir()) == []

@@ -30,15 +30,9 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Inception
     part. A part of n images underestimates the entropy of p(class), and so the score: compare
     only equal n, usually 5,000. The score never sees a real image.
 
-    Args:
-        logits: [N, classes] floating point, before the softmax, N >= splits. Logarithms of
-            probabilities are logits too, -inf among them.
-        splits: Parts, at least 1.
-        seed: Decides the shuffle.
-
-    Raises:
-        InputError: Not floating point [N, classes], NaN or +inf, a row without a possible class,
-            splits out of range.
+    Logits are floating point [N, classes], before the softmax, N >= splits. Logarithms of
+    probabilities are logits too, -inf among them; NaN, +inf, and a row without a possible class
+    raise InputError.
     """
     if logits.ndim != 2 or not logits.is_floating_point():
         raise InputError(

@@ -59,21 +59,19 @@ def frechet_extrapolated(
     Args:
         features: Features [N, D] of the generated images.
         reference: Moments of the reference, from the same extractor.
-        counts: At least two different sample sizes below N, each above D; N itself is added.
+        counts: At least two different sample sizes below N, each above D; others raise InputError.
+            N itself is added.
         seed: Decides who is in which set.
-
-    Raises:
-        InputError: Counts that are too few, too small or too large, or what `frechet_estimate`
-            refuses.
     """
     projected = Projected.of(features, reference)
-    sizes = _sizes(counts, total=projected.count, dimension=reference.dimension)
+    total = len(features)
+    sizes = _sizes(counts, total=total, dimension=reference.dimension)
     design = torch.stack([torch.ones_like(sizes), 1 / sizes], dim=1)
     root = sizes.sqrt()
     # From the values at the points to the limit and the slope, [2, points].
     solution = torch.linalg.pinv(design * root[:, None]) * root
     generator = torch.Generator().manual_seed(seed)
-    points, derivative = [], torch.zeros(projected.count, dtype=torch.float64)
+    points, derivative = [], torch.zeros(total, dtype=torch.float64)
     for size, weight in zip(sizes.tolist(), solution[0].tolist(), strict=True):
         point, share = _point(projected, int(size), generator)
         points.append(point)
@@ -93,20 +91,14 @@ def _point(
     projected: Projected, size: int, generator: torch.Generator
 ) -> tuple[FrechetPoint, Tensor]:
     """The mean distance of disjoint sets of one size, and its derivative by each image's weight."""
-    sets = projected.count // size
-    derivative = torch.zeros(projected.count, dtype=torch.float64)
-    distances = []
-    order = torch.randperm(projected.count, generator=generator)
+    total, distances = len(projected.features), []
+    sets, derivative = total // size, torch.zeros(total, dtype=torch.float64)
+    order = torch.randperm(total, generator=generator)
     for rows in order[: sets * size].view(sets, size):
         distances.append(projected.distance(rows))
         derivative[rows] = projected.influence(rows) / (sets * size)
-    point = FrechetPoint(
-        count=size,
-        value=sum(distances) / sets,
-        error=float(derivative.square().sum().sqrt()),
-        sets=sets,
-    )
-    return point, derivative
+    error = float(derivative.square().sum().sqrt())
+    return FrechetPoint(size, sum(distances) / sets, error, sets), derivative
 
 
 def _sizes(counts: Sequence[int], *, total: int, dimension: int) -> Tensor:

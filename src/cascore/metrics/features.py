@@ -48,9 +48,6 @@ def extract_features(
             other; N may be 0.
         batch_size: Bounds the memory of the work; moves the result by rounding only.
         progress: Called with the number of images done.
-
-    Raises:
-        InputError: batch_size is below 1, or the extractor refuses the images.
     """
     rows, done = [torch.empty(0, extractor.dimension)], 0
     for features in features_in_batches(extractor, images, batch_size):

@@ -48,9 +48,8 @@ def real_floor(
         seed: Decides the splits.
         extractor: What made the features.
 
-    Raises:
-        InputError: A number out of range, features that are not finite [M, D], or an extrapolation
-            from fewer than 2 (D + 1) images, whose halves would have singular covariances.
+    Numbers out of range raise InputError, and so does an extrapolation from fewer than 2 (D + 1)
+    images, whose halves would have singular covariances.
     """
     if min(count, reference_count, repeats) < 2:
         raise InputError(
@@ -60,8 +59,14 @@ def real_floor(
     everything = FeatureMoments.of(features, extractor=extractor)  # checks type, shape and values
     extrapolated = count + reference_count > everything.count
     if extrapolated:
-        _require_halves(everything, count, reference_count)
-        half = everything.count // 2
+        half, needed = everything.count // 2, 2 * (everything.dimension + 1)
+        if everything.count < needed:
+            raise InputError(
+                f"{everything.count} real images cannot be split into {count} and"
+                f" {reference_count}, and to extrapolate from halves takes at least {needed} images"
+                f" for {everything.dimension} feature dimensions; give more real images or smaller"
+                " counts"
+            )
         sizes, scale = (half, half), (1 / count + 1 / reference_count) / (2 / half)
     else:
         sizes, scale = (count, reference_count), 1.0
@@ -70,35 +75,18 @@ def real_floor(
         [_split_distance(features, sizes, generator, extractor) for _ in range(repeats)],
         dtype=torch.float64,
     )
-    return Floor(
-        mean=float(distances.mean()),
-        spread=float(distances.std()),
-        repeats=repeats,
-        extrapolated=extrapolated,
-    )
+    mean, spread = float(distances.mean()), float(distances.std())
+    return Floor(mean=mean, spread=spread, repeats=repeats, extrapolated=extrapolated)
 
 
 def _split_distance(
-    features: Tensor,
-    sizes: tuple[int, int],
-    generator: torch.Generator,
-    extractor: ExtractorIdentity,
+    features: Tensor, sizes: tuple[int, int], draw: torch.Generator, extractor: ExtractorIdentity
 ) -> float:
     """Distance between random disjoint sets of these sizes."""
     first, second = sizes
-    order = torch.randperm(len(features), generator=generator)[: first + second]
+    order = torch.randperm(len(features), generator=draw)[: first + second]
     a, b = (
         FeatureMoments.of(features[rows.to(features.device)], extractor=extractor)
         for rows in order.tensor_split([first])
     )
     return frechet_distance(a, b)
-
-
-def _require_halves(everything: FeatureMoments, count: int, reference_count: int) -> None:
-    needed = 2 * (everything.dimension + 1)
-    if everything.count < needed:
-        raise InputError(
-            f"{everything.count} real images cannot be split into {count} and {reference_count}, "
-            f"and to extrapolate from halves takes at least {needed} images for "
-            f"{everything.dimension} feature dimensions; give more real images or smaller counts"
-        )

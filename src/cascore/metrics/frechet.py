@@ -26,14 +26,9 @@ class FeatureMoments:
 
     Immutable: `update` and `merge` return new moments, so a stream is
     `moments = moments.update(batch)` and shards are `a.merge(b)`, in any grouping.
-    The scatter, the sum of outer products of the deviations from the mean, is what is kept
-    because it exists for any count and adds up; `covariance` divides it.
-
-    Attributes:
-        count: How many feature vectors were counted.
-        mean: [D] float64, zeros while nothing was counted.
-        scatter: [D, D] float64.
-        extractor: What made the features.
+    `mean` is [D] float64, zeros while nothing was counted. `scatter` [D, D], the sum of outer
+    products of the deviations from the mean, is what is kept because it exists for any count and
+    adds up; `covariance` divides it.
     """
 
     count: int
@@ -105,7 +100,7 @@ def feature_moments(
 ) -> FeatureMoments:
     """Moments of the features of images, `batch_size` at a time; no feature is kept.
 
-    Args and errors are those of `extract_features`.
+    Arguments are those of `extract_features`.
     """
     moments = FeatureMoments.empty(extractor.dimension, extractor=extractor.identity)
     for features in features_in_batches(extractor, images, batch_size):
@@ -240,13 +235,11 @@ def frechet_estimate(features: Tensor, reference: FeatureMoments) -> Estimate:
     Features that are not finite [N, D] with N >= 2, and moments of another dimension or of fewer
     than 2 images, raise InputError.
     """
-    projected = Projected.of(features, reference)
+    projected, count = Projected.of(features, reference), len(features)
     moments = FeatureMoments.of(features, extractor=reference.extractor)
-    influence = projected.influence(torch.arange(projected.count))
-    return Estimate(
-        mean=frechet_distance(moments, reference),
-        error=float(influence.square().sum().sqrt()) / projected.count,
-    )
+    influence = projected.influence(torch.arange(count))
+    error = float(influence.square().sum().sqrt()) / count
+    return Estimate(frechet_distance(moments, reference), error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,18 +264,9 @@ class Projected:
                 f"generated features have {features.shape[1]} dimensions, the reference "
                 f"{reference.dimension}; compute both with {reference.extractor}"
             )
-        factor = covariance_factor(reference.covariance)
         features = features - reference.mean
-        return cls(
-            features=features,
-            products=features @ factor,
-            reference_trace=float(reference.covariance.trace()),
-        )
-
-    @property
-    def count(self) -> int:
-        """Number of feature vectors."""
-        return len(self.features)
+        products = features @ covariance_factor(reference.covariance)
+        return cls(features, products, float(reference.covariance.trace()))
 
     def distance(self, rows: Tensor) -> float:
         """Fréchet distance to the reference of the rows with these indices, [n] with n >= 2.

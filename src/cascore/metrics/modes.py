@@ -41,10 +41,8 @@ def mode_coverage(labels: Tensor, modes: int) -> ModeCoverage:
     uniform, where 2 N KL is a chi-square. The counts' noise adds twice the second to the first; it
     is taken off once.
 
-    Args:
-        labels: Classes of the samples, integers in 0…modes - 1, [N] with N >= 1. For stacked
-            digits, `stacked_labels` makes them. Anything else raises InputError.
-        modes: Number of classes that exist, at least 1.
+    Labels are integers in 0…modes - 1, [N] with N >= 1, one per sample; anything else raises
+    InputError. For stacked digits, `stacked_labels` makes them.
     """
     if modes < 1:
         raise InputError(f"modes is {modes}; expected at least 1")

@@ -38,15 +38,11 @@ def load_extractor(
     """The extractor of that name.
 
     Args:
-        name: One of `extractor_names()`.
+        name: One of `extractor_names()`; another one raises InputError.
         image_shape: Channels, height and width of the images that it will be given; one that does
             not take them is refused now rather than later. `pixels` must know it.
         root: The data folder; `inception` looks for its weights in ROOT/inception.
         device: Where the work is to be done.
-
-    Raises:
-        InputError: No such name, images that it does not take, or files that are missing or
-            damaged.
     """
     extractor: FeatureExtractor
     if name in classifier_names():

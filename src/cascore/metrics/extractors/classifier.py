@@ -43,12 +43,7 @@ class ConvNet(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        image_shape: Sequence[int],
-        widths: Sequence[int],
-        dimension: int,
-        classes: int,
+        self, *, image_shape: Sequence[int], widths: Sequence[int], dimension: int, classes: int
     ) -> None:
         super().__init__()
         channels, side, _ = image_shape
@@ -127,12 +122,8 @@ def load_classifier(name: str, *, device: torch.device | str = "cpu") -> Classif
         digest = hashlib.sha256(weights).hexdigest()
         if card["digest"] != digest:
             raise ValueError(f"its digest is {digest}, the JSON file says {card['digest']}")
-        network = ConvNet(
-            image_shape=card["image_shape"],
-            widths=card["widths"],
-            dimension=card["dimension"],
-            classes=card["classes"],
-        )
+        architecture = ("image_shape", "widths", "dimension", "classes")
+        network = ConvNet(**{key: card[key] for key in architecture})
         network.load_state_dict(safetensors.torch.load(weights))
     except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(

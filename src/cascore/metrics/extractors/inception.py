@@ -23,20 +23,19 @@ from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import Extractor, as_colour, usable_device
 from cascore.metrics.extractors.inception_network import FEATURES, SIDE, InceptionNetwork
 
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-INCEPTION_FILES = {
-    "weights-inception-2015-12-05-6726825d.pth": (
+INCEPTION_FILES = tuple(
+    Download(
+        address, 95_628_359, "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+    )
+    for address in (
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
-        "weights-inception-2015-12-05-6726825d.pth"
-    ),
-    "pt_inception-2015-12-05-6726825d.pth": (
+        "weights-inception-2015-12-05-6726825d.pth",
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
-        "pt_inception-2015-12-05-6726825d.pth"
-    ),
-}
-"""The two names of the file, and the address of each."""
+        "pt_inception-2015-12-05-6726825d.pth",
+    )
+)
+"""The one file, by its two names."""
 
-_SIZE = 95_628_359  # bytes of the file
 _BATCH = 32  # 350 MB of activations
 _EPSILON = 0.001  # of the batch normalisations
 _NORM = ("weight", "bias", "running_mean", "running_var")
@@ -80,12 +79,11 @@ def load_inception(
     """
     device = usable_device(device)
     file = _find_weights(Path(root) / "inception") if path is None else Path(path)
-    digest = _sha256_of(file)
-    published = digest == INCEPTION_SHA256
-    if path is None and not published:
+    digest, expected = _sha256_of(file), INCEPTION_FILES[0].sha256
+    if path is None and digest != expected:
         raise InputError(
-            f"{file} has SHA-256 {digest}, the published file {INCEPTION_SHA256}; it is damaged or"
-            " another file: get it anew, or give its path if you mean other weights"
+            f"{file} has SHA-256 {digest}, the published file {expected}; it is damaged or another"
+            " file: get it anew, or give its path if you mean other weights"
         )
     with torch.device("meta"):  # draws no initial weights
         network = InceptionNetwork()
@@ -100,7 +98,7 @@ def load_inception(
     network = network.eval().requires_grad_(False).to(device)
     if device.type == "cpu":  # a third faster there
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    name = "inception" if published else "inception with other weights"
+    name = "inception" if digest == expected else "inception with other weights"
     return Inception(
         identity=ExtractorIdentity(name=name, digest=digest),
         dimension=FEATURES,
@@ -112,9 +110,7 @@ def load_inception(
 
 
 def download_inception(
-    root: Path | str = "data",
-    *,
-    progress: Callable[[int], None] = lambda more: None,
+    root: Path | str = "data", *, progress: Callable[[int], None] = lambda more: None
 ) -> Path:
     """Download the weights file to ROOT/inception, unless it is there and whole; its path.
 
@@ -122,19 +118,18 @@ def download_inception(
     not those of the published file, raise InputError.
     """
     folder = Path(root) / "inception"
-    for name in INCEPTION_FILES:
-        if (folder / name).is_file() and _sha256_of(folder / name) == INCEPTION_SHA256:
-            return folder / name
-    name, address = next(iter(INCEPTION_FILES.items()))
-    file = Download(address, _SIZE, INCEPTION_SHA256)
-    download([file], folder, advice=f"or fetch it by hand. {_advice(folder)}", progress=progress)
-    return folder / name
+    for file in INCEPTION_FILES:
+        if (folder / file.name).is_file() and _sha256_of(folder / file.name) == file.sha256:
+            return folder / file.name
+    file, advice = INCEPTION_FILES[0], f"or fetch it by hand. {_advice(folder)}"
+    download([file], folder, advice=advice, progress=progress)
+    return folder / file.name
 
 
 def _find_weights(folder: Path) -> Path:
-    for name in INCEPTION_FILES:
-        if (folder / name).is_file():
-            return folder / name
+    for file in INCEPTION_FILES:
+        if (folder / file.name).is_file():
+            return folder / file.name
     raise InputError(f"the weights of Inception are not in {folder}. {_advice(folder)}")
 
 
@@ -146,9 +141,9 @@ def _sha256_of(path: Path) -> str:
 
 
 def _advice(folder: Path) -> str:
-    addresses = " or ".join(INCEPTION_FILES.values())
+    addresses, file = " or ".join(file.url for file in INCEPTION_FILES), INCEPTION_FILES[0]
     return (
-        f"It is one file of {_SIZE / 1e6:.1f} MB with SHA-256 {INCEPTION_SHA256}, published as"
+        f"It is one file of {file.size / 1e6:.1f} MB with SHA-256 {file.sha256}, published as"
         f" {addresses}: put it into {folder} under its name, or let"
         f" cascore.metrics.download_inception({str(folder.parent)!r}) fetch it"
     )

@@ -34,13 +34,8 @@ class _Conv(NamedTuple):
     same: bool = True
 
 
-class _Fork(NamedTuple):
-    """The end of a chain: both convolutions see the same input, their results are concatenated."""
-
-    first: _Conv
-    second: _Conv
-
-
+# The convolutions of a fork see the same input, and their results are concatenated.
+_Fork = tuple[_Conv, _Conv]
 _Chain = tuple[_Conv | _Fork, ...]
 
 
@@ -67,7 +62,7 @@ class _Mixed(nn.Module):
         for chain in chains:
             width = inputs
             for step in chain:
-                rows = step if isinstance(step, _Fork) else (step,)
+                rows = (step,) if isinstance(step, _Conv) else step
                 for row in rows:
                     self.add_module(row.name, _Convolution(row, width))
                 width = sum(row.channels for row in rows)
@@ -79,10 +74,10 @@ class _Mixed(nn.Module):
 
     def _run(self, chain: _Chain, x: Tensor) -> Tensor:
         for step in chain:
-            if isinstance(step, _Fork):
-                x = torch.cat([self.get_submodule(row.name)(x) for row in step], dim=1)
-            else:
+            if isinstance(step, _Conv):
                 x = self.get_submodule(step.name)(x)
+            else:
+                x = torch.cat([self.get_submodule(row.name)(x) for row in step], dim=1)
         return x
 
 
@@ -162,7 +157,7 @@ def _on_8(inputs: int, pool: nn.Module) -> _Mixed:
     """A block on 8×8 pixels ("E"), whose 3×3 windows part into a row and a column."""
 
     def fork(stem: str) -> _Fork:
-        return _Fork(_Conv(f"{stem}a", 384, (1, 3)), _Conv(f"{stem}b", 384, (3, 1)))
+        return _Conv(f"{stem}a", 384, (1, 3)), _Conv(f"{stem}b", 384, (3, 1))
 
     double = "branch3x3dbl"
     return _Mixed(
