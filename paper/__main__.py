@@ -10,7 +10,7 @@ import torch
 from cascore.errors import InputError
 from cascore.experiment.build import select_device
 from paper.engine.charts import require_matplotlib
-from paper.engine.claims import Claim, claims_words
+from paper.engine.claims import Claim, by_statement
 from paper.engine.lab import Cost, Lab
 from paper.engine.models import Models
 from paper.engine.page import write_page, write_template
@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _write_claims(claims: Mapping[str, Sequence[Claim]], out: Path) -> None:
     """The page of what became of the claims, in all studies together."""
-    write_template("claims.md", claims_words(claims), out / "claims.md")
+    write_template("claims.md", {"claims": by_statement(claims)}, out / "claims.md")
     _say(str(out / "claims.md"))
 
 

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from paper.engine.compare import COLUMNS, Compare, Comparison, Verdict, by_networks, contrasts
 from paper.engine.rows import Rows, Table, markdown_table
@@ -132,11 +132,8 @@ def comparisons_table(claims: Sequence[Claim]) -> Table:
     return ("claim", "measured", "where", *COLUMNS), rows
 
 
-# --- the page of all claims ----------------------------------------------------------------------
-
-
-def claims_words(claims: Mapping[str, Sequence[Claim]]) -> dict[str, str]:
-    """What the page of all claims says: `plainly`, `summary` and `by_study`.
+def by_statement(claims: Mapping[str, Sequence[Claim]]) -> dict[Statement, Mapping[str, Any]]:
+    """Of each statement its claims, `of` pairs with the study, and how many pairs are so.
 
     Args:
         claims: by the name of their study.
@@ -145,39 +142,7 @@ def claims_words(claims: Mapping[str, Sequence[Claim]]) -> dict[str, str]:
     for study, of_study in claims.items():
         for claim in of_study:
             asked.setdefault(claim.statement, []).append((study, claim))
-    counts = {
-        statement: [sum(claim.count(word) for _, claim in pairs) for word in _VERDICTS]
-        for statement, pairs in asked.items()
-    }
-    plainly = [
-        f"- *{statement.text}* (the paper: {statement.paper}): {_plain(held, ties, against)}."
-        f" {held} of {held + ties + against} pairs say so, {against} the contrary,"
-        f" {ties} cannot be told."
-        for statement, (held, ties, against) in counts.items()
-        if statement.paper.startswith("yes")
-    ]
-    by_study = [
-        ("" if place else statement.text, f"[{study}]({study}.md)", *claim.cells)
-        for statement, pairs in asked.items()
-        for place, (study, claim) in enumerate(pairs)
-    ]
     return {
-        "plainly": "\n".join(plainly) or "Nothing of it was measured.",
-        "summary": markdown_table(
-            [
-                ("claim", "the paper", *_VERDICTS),
-                *((*statement, *counted) for statement, counted in counts.items()),
-            ]
-        ),
-        "by_study": markdown_table([("claim", "study", *_COLUMNS[2:]), *by_study]),
+        statement: {"of": of, **{word: sum(c.count(word) for _, c in of) for word in _VERDICTS}}
+        for statement, of in asked.items()
     }
-
-
-def _plain(held: int, ties: int, against: int) -> str:
-    if not held and not against:
-        return "cannot be told here"
-    if not against:
-        return "held here" if held >= ties else "held here where it can be told"
-    if not held:
-        return "did not hold here" if against >= ties else "did not hold here where it can be told"
-    return "not always so here" if held > against else "more often not so here"

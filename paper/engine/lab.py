@@ -23,7 +23,7 @@ from cascore.sampling import Callback, Samples
 from paper.engine.chain import VALIDATION_SEED, Chain
 from paper.engine.compare import Number
 from paper.engine.models import Models, Trained
-from paper.engine.rows import Row, Rows
+from paper.engine.rows import Rows
 from paper.engine.store import Line, Store, machine
 
 OUTCOMES = ("raw", "denoised")
@@ -37,8 +37,6 @@ Result = tuple[Mapping[str, Any], Mapping[str, Any]]
 """What was measured, and its provenance, in JSON's own types."""
 Draw = Callable[[Trained, range], tuple[Samples, Mapping[str, Any]]]
 """Of a model and seeds: samples, and what else to keep in the result."""
-Judge = Callable[[Samples], Result]
-"""Of samples: what they are like, and its provenance."""
 
 
 class MissingError(InputError):
@@ -88,8 +86,6 @@ class Lab:
         self._sets: dict[tuple[str, str], ImageSet] = {}
         self._reals: dict[tuple[str, str], _Real] = {}
 
-    # --- any measurement --------------------------------------------------------------------------
-
     def keep(
         self,
         kind: str,
@@ -100,12 +96,10 @@ class Lab:
         experiment: Experiment | None = None,
         enough: Callable[[Mapping[str, Any]], bool] = lambda result: True,
     ) -> Mapping[str, Any]:
-        """The result of a measurement, from the store or measured now.
+        """The result of a measurement of a `kind`, from the store or measured now.
 
         Args:
-            kind: which sort of measurement, such as `distances`.
             settings: everything that decides the result, in JSON's own types.
-            measure: gives the result and its provenance, in JSON's own types.
             calls: network calls that it takes, for the cost.
             experiment: whose network is measured; its id joins the settings.
             enough: whether a stored result has all that is wanted; else it is measured again and
@@ -125,23 +119,17 @@ class Lab:
                     self.cost.updates[str(settings["experiment"])] = experiment.train.steps
                 return {}
             if self.models is None:
-                raise MissingError(
-                    f"there is no measurement {kind} of {dict(settings)} in the store"
-                )
-            self.models.notify(f"{kind} of {_told(settings)}")
+                raise MissingError(f"no measurement {kind} of {dict(settings)} in the store")
+            told = {**settings, **settings.get("sampler", {})}
+            self.models.notify(f"{kind}: " + ", ".join(f"{k} {v}" for k, v in told.items()))
             started = time.perf_counter()
             result, provenance = measure()
-            made = {
-                "seconds": round(time.perf_counter() - started, 2),
-                "machine": machine(),
-                **provenance,
-            }
+            seconds = round(time.perf_counter() - started, 2)
+            made = {"seconds": seconds, "machine": machine(), **provenance}
             before = {} if line is None else line["result"]
             line = self.store.add(kind, settings, {**before, **result}, made)
         self.used[id(line)] = line
-        result = line["result"]
-        assert isinstance(result, Mapping)
-        return result
+        return dict(line["result"])
 
     @property
     def made(self) -> str:
@@ -169,30 +157,25 @@ class Lab:
         self,
         experiment: Experiment,
         chain: Chain | Mapping[str, Any],
-        judge: Judge,
+        judge: Callable[[Samples], Result],
         *,
         kind: str,
         seeds: Iterable[int],
         count: int,
         more: Mapping[str, Any] | None = None,
         draw: Draw | None = None,
-        calls: int | None = None,
+        calls: int = 0,
         enough: Callable[[Mapping[str, Any]], bool] = lambda result: True,
         **tags: Any,
     ) -> Rows:
-        """Samples of a network, judged: a row for each sampling seed.
+        """Samples of a network, judged: a row for each sampling seed of `count` pictures.
 
         Args:
-            experiment: of the network.
-            chain: the sampler, or its settings where `draw` is given.
-            judge: gives the result and its provenance.
-            kind: of the measurement.
-            seeds: of sampling; each has `count` pictures of its own.
-            count: pictures of each seed.
+            chain: the sampler; or its settings, where `draw` draws and has so many `calls`.
+            judge: says what samples are like, and its provenance.
+            kind, enough: as of `keep`.
             more: further settings that decide the result.
             draw: in place of the chain.
-            calls: network calls of one picture, where the chain does not say.
-            enough: as of `keep`.
             tags: columns of the rows.
 
         Returns:
@@ -208,35 +191,24 @@ class Lab:
             else:
                 assert isinstance(chain, Chain)
                 samples = self.samples(trained, chain, own)
-            result, provenance = judge(samples)
-            return {**result, "nfe": samples.nfe, **extra}, {
-                "checkpoint": trained.digest,
-                **provenance,
-            }
+            result, made = judge(samples)
+            made = {"checkpoint": trained.digest, **made}
+            return {**result, "nfe": samples.nfe, **extra}, made
 
+        schedule, of = experiment.schedule, {"model": experiment.name}
         if isinstance(chain, Mapping):
-            settings = dict(chain)
+            sampler = dict(chain)
         else:
-            settings, calls = chain.settings(experiment.schedule), chain.calls(experiment.schedule)
+            sampler, calls = chain.settings(schedule), chain.calls(schedule)
             tags = {"sampler": chain.method.upper(), "knob": chain.knob, **tags}
-        tags = {"model": experiment.name, "training": experiment.train.seed, "nfe": calls, **tags}
-        of_seed = {**(more or {}), "sampler": settings, "count": count}
-        return Rows(
-            {
-                **settings,
-                **tags,
-                "seed": seed,
-                **self.keep(
-                    kind,
-                    {**of_seed, "first_seed": seed * SEED_APART},
-                    partial(measure, seed),
-                    calls=count * (calls or 0),
-                    experiment=experiment,
-                    enough=enough,
-                ),
-            }
-            for seed in seeds
-        )
+        tags = {**sampler, **of, "training": experiment.train.seed, "nfe": calls, **tags}
+        keep = partial(self.keep, calls=count * calls, experiment=experiment, enough=enough)
+        rows = Rows()
+        for seed in seeds:
+            settings = {"sampler": sampler, "count": count, "first_seed": seed * SEED_APART}
+            result = keep(kind, {**(more or {}), **settings}, partial(measure, seed))
+            rows.append({**tags, "seed": seed, **result})
+        return rows
 
     def distances(
         self,
@@ -249,16 +221,8 @@ class Lab:
     ) -> Rows:
         """Raw and denoised samples of a network against its training images, a row a number.
 
-        Args:
-            experiment: of the network.
-            chain: the sampler, or its settings where `draw` is given.
-            extractors: of the features.
-            kind: of the measurement, if it keeps more than distances.
-            settings: as of `draws`, and tags.
-
-        Returns:
-            The rows of `draws` for each extractor and outcome, with `extractor`, `outcome`,
-            `distance` and `standard_error`.
+        `settings` are those of `draws` and tags; so are the rows, but one for each extractor and
+        outcome, with `extractor`, `outcome`, `distance` and `standard_error`.
         """
 
         def enough(result: Mapping[str, Any]) -> bool:
@@ -283,10 +247,9 @@ class Lab:
             features = real.extractor(to_uint8(getattr(samples, outcome)))
             distance = frechet_estimate(features, real.moments)
             distances[name][outcome] = distance.mean, distance.error
-        return {"distances": distances}, {
-            "reference": self.images(data, "train").digest,
-            "extractors": {n: real.extractor.identity.digest for n, real in reals.items()},
-        }
+        digests = {name: real.extractor.identity.digest for name, real in reals.items()}
+        made = {"reference": self.images(data, "train").digest, "extractors": digests}
+        return {"distances": distances}, made
 
     def samples(self, trained: Trained, chain: Chain, seeds: range) -> Samples:
         """Pictures of one chain each."""
@@ -318,29 +281,17 @@ class Lab:
         )
 
     def best_of(
-        self,
-        experiment: Experiment,
-        chains: Sequence[Chain],
-        *,
-        count: int,
-        extractor: str,
-        **tags: Any,
+        self, experiment: Experiment, chains: Sequence[Chain], *, count: int, extractor: str
     ) -> tuple[Chain, Rows]:
         """The chain of the lowest denoised distance on the validation seed, and what was tried."""
-        rows = Rows()
+        rows, seeds, extractors = Rows(), [VALIDATION_SEED], [extractor]
         for chain in chains:
-            rows += self.distances(
-                experiment,
-                chain,
-                seeds=[VALIDATION_SEED],
-                count=count,
-                extractors=[extractor],
-                **tags,
-            )
+            of = partial(self.distances, experiment, chain, seeds=seeds, count=count)
+            rows += of(extractors=extractors)
         lowest = rows.where(outcome="denoised").values()
         return chains[lowest.index(min(lowest))], rows
 
-    # --- real images ------------------------------------------------------------------------------
+    # --- real images and sheets -------------------------------------------------------------------
 
     def floors(self, data: str, *, count: int, extractors: Sequence[str]) -> dict[str, Number]:
         """What `count` real images score against as many as the training set has, one split."""
@@ -351,22 +302,14 @@ class Lab:
             numbers[name] = Number(result.get("mean", math.nan), result.get("spread", math.nan))
         return numbers
 
-    def _floor(self, data: str, count: int, extractor: str) -> Result:
-        real = self._real(data, extractor)
-        floor = real_floor(
-            torch.cat([real.features, real.extractor(self.images(data, "test").images)]),
-            count=count,
-            reference_count=real.moments.count,
-            repeats=_REPEATS,
-            seed=0,
-            extractor=real.extractor.identity,
-        )
-        return {
-            "mean": floor.mean,
-            "spread": floor.spread,
-            "reference_count": real.moments.count,
-            "extrapolated": floor.extrapolated,
-        }, {"extractors": {extractor: real.extractor.identity.digest}}
+    def _floor(self, data: str, count: int, name: str) -> Result:
+        real = self._real(data, name)
+        held_out = real.extractor(self.images(data, "test").images)
+        known, of = real.moments.count, real.extractor.identity
+        all_features, how = torch.cat([real.features, held_out]), {"repeats": _REPEATS, "seed": 0}
+        floor = real_floor(all_features, count=count, reference_count=known, extractor=of, **how)
+        result = {"mean": floor.mean, "spread": floor.spread, "reference_count": known}
+        return {**result, "extrapolated": floor.extrapolated}, {"extractors": {name: of.digest}}
 
     def images(self, data: str, split: str) -> ImageSet:
         """A split of an image set, loaded once."""
@@ -383,28 +326,19 @@ class Lab:
             self._reals[data, name] = _Real(extractor, features, moments)
         return self._reals[data, name]
 
-    # --- sheets of pictures -----------------------------------------------------------------------
-
     def sheet(
-        self,
-        experiment: Experiment,
-        chain: Chain,
-        *,
-        shown: int = 24,
-        columns: int = 12,
-        outcome: str = "denoised",
+        self, experiment: Experiment, chain: Chain, *, shown: int = 24, columns: int = 12
     ) -> str:
-        """The first samples of seed 0 as a PNG in base64."""
+        """The first denoised samples of seed 0 as a PNG in base64."""
 
         def measure() -> Result:
             trained = self.model(experiment)
-            samples = self.samples(trained, chain, seeds_of(0, shown))
-            images = to_uint8(samples.raw if outcome == "raw" else samples.denoised)
-            return {"png": _png(images, columns)}, {"checkpoint": trained.digest}
+            denoised = self.samples(trained, chain, seeds_of(0, shown)).denoised
+            return {"png": _png(to_uint8(denoised), columns)}, {"checkpoint": trained.digest}
 
         settings = {
             "sampler": chain.settings(experiment.schedule),
-            "outcome": outcome,
+            "outcome": "denoised",
             "shown": shown,
             "columns": columns,
         }
@@ -414,10 +348,10 @@ class Lab:
 
     def real_sheet(self, data: str, *, shown: int = 24, columns: int = 12) -> str:
         """The first test images as a PNG in base64."""
+        settings = {"data": data, "split": "test", "shown": shown, "columns": columns}
+        images = partial(self.images, data, "test")
         found = self.keep(
-            "sheet",
-            {"data": data, "split": "test", "shown": shown, "columns": columns},
-            lambda: ({"png": _png(self.images(data, "test").images[:shown], columns)}, {}),
+            "sheet", settings, lambda: ({"png": _png(images().images[:shown], columns)}, {})
         )
         return str(found.get("png", ""))
 
@@ -429,9 +363,3 @@ def seeds_of(seed: int, count: int) -> range:
 
 def _png(images: Tensor, columns: int) -> str:
     return base64.b64encode(encode_png(grid(images, columns=columns, padding=1))).decode()
-
-
-def _told(settings: Row) -> str:
-    """Settings in a line of progress."""
-    flat = {**settings, **settings.get("sampler", {})}
-    return ", ".join(f"{name} {value}" for name, value in flat.items() if name != "sampler")
