@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from cascore.experiment.settings import Spacing
+from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
 from cascore.plain import from_plain
 from cascore.sampling import Samples, consistent_annealed, initial_noise
@@ -19,7 +20,6 @@ from paper.engine.charts import curves
 from paper.engine.claims import Claim, Statement, claims_by
 from paper.engine.compare import Number, by_errors, estimated, mean_of
 from paper.engine.lab import BATCH, OUTCOMES, Lab, Result
-from paper.engine.models import Trained
 from paper.engine.page import Page, Study, read_scales, scales
 from paper.engine.rows import Row, Rows, pivot, table
 from paper.engine.subject import Measured, Subject
@@ -137,9 +137,9 @@ def _name(chain: Chain) -> str:
 
 
 def _drawn(
-    lab: Lab, name: str, calls: int, trained: Trained, seeds: range
+    lab: Lab, name: str, calls: int, model: Model, seeds: range
 ) -> tuple[Samples, Mapping[str, Any]]:
-    model, scheduler = trained.model, SCHEDULERS[name]
+    scheduler = SCHEDULERS[name]
     sigmas = cas(1.0, levels=scheduler.within(calls)).sigmas(model.experiment.schedule)
     how: dict[str, Any] = {"shape": model.shape, "sigmas": sigmas, "batch_size": BATCH}
     return generate_by_scheduler(
@@ -154,9 +154,9 @@ def _twins(lab: Lab, subject: Plan) -> Mapping[str, Any]:
     settings = {name: chain.settings(schedule) for name, chain in TWINS.items()}
 
     def measure() -> Result:
-        trained, largest = lab.model(experiment), {}
-        denoiser, noise = trained.model.denoiser, KeyedNoise(range(_TWINS))
-        x = initial_noise((_TWINS, *trained.model.shape), schedule.first, noise=noise)
+        model, largest = lab.model(experiment), {}
+        denoiser, noise = model.denoiser, KeyedNoise(range(_TWINS))
+        x = initial_noise((_TWINS, *model.shape), schedule.first, noise=noise)
         x = x.to(lab.device)
         for name, chain in TWINS.items():
             sigmas = chain.sigmas(schedule)
@@ -165,7 +165,7 @@ def _twins(lab: Lab, subject: Plan) -> Mapping[str, Any]:
             of: dict[str, Any] = {"kappa": chain.kappa, "order": chain.order, "noise": same}
             ours = consistent_annealed(denoiser, x, sigmas, **of)
             largest[name] = float((theirs.denoised - ours.denoised).abs().max())
-        made = {"checkpoint": trained.digest}
+        made = {"checkpoint": model.digest}
         return {"largest": largest, "version": diffusers().__version__}, made
 
     of = {"calls": calls, "count": _TWINS, "twins": settings}

@@ -99,12 +99,11 @@ def optima(lab: Lab, preset: Experiment, count: int) -> Result:
 
 
 def _losses(lab: Lab, experiment: Experiment, count: int) -> Result:
-    trained, sigmas = lab.model(experiment), training_sigmas(experiment.schedule)
-    denoiser = trained.model.denoiser
+    model, sigmas = lab.model(experiment), training_sigmas(experiment.schedule)
     clean = {split: _clean(lab, experiment, split)[:count] for split in SPLITS}
-    losses = {split: level_losses(denoiser, of, sigmas) for split, of in clean.items()}
-    parameters = sum(weights.numel() for weights in denoiser.parameters())
-    return {**losses, "parameters": parameters}, {"checkpoint": trained.digest}
+    losses = {split: level_losses(model.denoiser, of, sigmas) for split, of in clean.items()}
+    parameters = sum(weights.numel() for weights in model.denoiser.parameters())
+    return {**losses, "parameters": parameters}, {"checkpoint": model.digest}
 
 
 def _clean(lab: Lab, experiment: Experiment, split: str) -> Tensor:

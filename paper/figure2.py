@@ -111,8 +111,8 @@ def _draws(
     def measure() -> Result:
         denoiser, made = _exact(data), {}
         if score != "exact":
-            trained = lab.model(experiment)
-            denoiser, made = trained.model.denoiser, {"checkpoint": trained.digest}
+            model = lab.model(experiment)
+            denoiser, made = model.denoiser, {"checkpoint": model.digest}
         train, seeds = load_points(data, "train").points, seeds_of(seed, count)
         start = "noise" if schedule.levels > 1 else "data"
         x = starting_points(start, seeds, sigma=schedule.first, train=train)

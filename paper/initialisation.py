@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cascore.model.loading import Model
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.sampling import Samples, initial_noise
@@ -17,7 +18,6 @@ from paper.engine.charts import BLACK, COLOURS, dots
 from paper.engine.claims import Claim, Statement
 from paper.engine.compare import contrasts, spread
 from paper.engine.lab import Lab
-from paper.engine.models import Trained
 from paper.engine.page import Page, study
 from paper.engine.rows import Rows, pivot, table
 from paper.engine.subject import OBJECTIVES, Measured, Subject
@@ -52,10 +52,9 @@ def measure(lab: Lab, scale: Scale) -> Measured:
 
 
 def draw(
-    lab: Lab, chain: Chain, start: str, trained: Trained, seeds: range
+    lab: Lab, chain: Chain, start: str, model: Model, seeds: range
 ) -> tuple[Samples, Mapping[str, Any]]:
     """Chains of a start; root mean squares of x - H at their end, and those of a single datum."""
-    model = trained.model
     schedule, ends = model.experiment.schedule, list[Tensor]()
     last, train = chain.calls(schedule) - 1, lab.images(model.experiment.data.name, "train")
 

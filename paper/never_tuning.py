@@ -13,7 +13,7 @@ from paper.engine.chain import VALIDATION_SEED, Chain, cas
 from paper.engine.charts import BLACK, curves
 from paper.engine.claims import Claim, Statement, claims_by
 from paper.engine.compare import contrasts, plain, spread, within_trainings
-from paper.engine.lab import SEED_APART, Lab, Result, seeds_of
+from paper.engine.lab import BATCH, SEED_APART, Lab, Result, seeds_of
 from paper.engine.page import Page, study
 from paper.engine.rows import Row, Rows, table
 from paper.engine.subject import Subject
@@ -78,12 +78,12 @@ def _chain(candidate: Candidate, calls: int) -> Chain:
 
 
 def _search(lab: Lab, subject: Searched, calls: int) -> Result:
-    trained, name = lab.model(subject.experiment()), subject.extractors[0]
-    provenance: dict[str, Any] = {"checkpoint": trained.digest}
+    model, name = lab.model(subject.experiment()), subject.extractors[0]
+    provenance: dict[str, Any] = {"checkpoint": model.digest}
 
     def distance(candidate: Candidate, block: int) -> float:
         seeds = seeds_of(VALIDATION_SEED + block, subject.count)
-        samples = lab.samples(trained, _chain(candidate, calls), seeds)
+        samples = model.draw(seeds, _chain(candidate, calls).sampler, batch_size=BATCH)
         result, made = lab.frechet(subject.data, [name], samples)
         provenance.update(made)
         return float(result["distances"][name]["denoised"][0])
@@ -92,7 +92,7 @@ def _search(lab: Lab, subject: Searched, calls: int) -> Result:
         distance,
         default=DEFAULT,
         orders=ORDERS,
-        largest=largest_kappa(trained.model.experiment.schedule, calls=calls),
+        largest=largest_kappa(model.experiment.schedule, calls=calls),
         points=subject.points,
         rounds=subject.rounds,
         blocks=subject.seeds,

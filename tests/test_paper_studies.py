@@ -145,8 +145,7 @@ def test_the_gap_of_a_single_datum_is_its_noise(
     monkeypatch.setattr(lab, "images", lambda data, split: image)
     experiment = replace(PRESETS["digits"], schedule=SCHEDULE)
     model = SimpleNamespace(experiment=experiment, denoiser=EmpiricalDenoiser(ONE), shape=(1, 8, 8))
-    trained = SimpleNamespace(model=model)
-    _, found = initialisation.draw(lab, chain, "data", trained, range(200))  # type: ignore[arg-type]
+    _, found = initialisation.draw(lab, chain, "data", model, range(200))  # type: ignore[arg-type]
     ideal, gap = found["ideal"], found["gap"]
     assert (ideal["call"], ideal["result"]) == (pytest.approx(call), pytest.approx(result))
     error = 4.5 / math.sqrt(2 * 12_800)

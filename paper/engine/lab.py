@@ -18,11 +18,12 @@ from cascore.errors import InputError
 from cascore.experiment.generate import generate, seeds_from
 from cascore.experiment.settings import Experiment, Schedule
 from cascore.metrics import FeatureMoments, frechet_estimate, load_extractor, real_floor
+from cascore.model.loading import Model
 from cascore.pixels import encode_png, grid, to_uint8
 from cascore.sampling import Callback, Samples
 from paper.engine.chain import VALIDATION_SEED, Chain
 from paper.engine.compare import Number
-from paper.engine.models import Models, Trained
+from paper.engine.models import Models
 from paper.engine.rows import Rows
 from paper.engine.store import Line, Store, machine
 
@@ -35,7 +36,7 @@ _REPEATS = 20  # random splits of real images behind a floor
 
 Result = tuple[Mapping[str, Any], Mapping[str, Any]]
 """What was measured, and its provenance, in JSON's own types."""
-Draw = Callable[[Trained, range], tuple[Samples, Mapping[str, Any]]]
+Draw = Callable[[Model, range], tuple[Samples, Mapping[str, Any]]]
 """Of a model and seeds: samples, and what else to keep in the result."""
 
 
@@ -145,7 +146,7 @@ class Lab:
         assert self.models is not None
         return self.models.device
 
-    def model(self, experiment: Experiment) -> Trained:
+    def model(self, experiment: Experiment) -> Model:
         """The trained network of an experiment."""
         if self.models is None:
             raise MissingError(f"this lab only reads, and has no network of {experiment.name}")
@@ -184,15 +185,15 @@ class Lab:
         """
 
         def measure(seed: int) -> Result:
-            trained, own = self.model(experiment), seeds_of(seed, count)
+            model, own = self.model(experiment), seeds_of(seed, count)
             extra: Mapping[str, Any] = {}
             if draw is not None:
-                samples, extra = draw(trained, own)
+                samples, extra = draw(model, own)
             else:
                 assert isinstance(chain, Chain)
-                samples = self.samples(trained, chain, own)
+                samples = model.draw(own, chain.sampler, batch_size=BATCH)
             result, made = judge(samples)
-            made = {"checkpoint": trained.digest, **made}
+            made = {"checkpoint": model.digest, **made}
             return {**result, "nfe": samples.nfe, **extra}, made
 
         schedule, of = experiment.schedule, {"model": experiment.name}
@@ -250,11 +251,6 @@ class Lab:
         digests = {name: real.extractor.identity.digest for name, real in reals.items()}
         made = {"reference": self.images(data, "train").digest, "extractors": digests}
         return {"distances": distances}, made
-
-    def samples(self, trained: Trained, chain: Chain, seeds: range) -> Samples:
-        """Pictures of one chain each."""
-        model = trained.model
-        return self.run(model.denoiser, chain, model.experiment.schedule, seeds, model.shape)
 
     def run(
         self,
@@ -332,9 +328,9 @@ class Lab:
         """The first denoised samples of seed 0 as a PNG in base64."""
 
         def measure() -> Result:
-            trained = self.model(experiment)
-            denoised = self.samples(trained, chain, seeds_of(0, shown)).denoised
-            return {"png": _png(to_uint8(denoised), columns)}, {"checkpoint": trained.digest}
+            model = self.model(experiment)
+            denoised = model.draw(seeds_of(0, shown), chain.sampler).denoised
+            return {"png": _png(to_uint8(denoised), columns)}, {"checkpoint": model.digest}
 
         settings = {
             "sampler": chain.settings(experiment.schedule),

@@ -10,21 +10,11 @@ import torch
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import freed, training_run
 from cascore.experiment.settings import Experiment
-from cascore.files import file_digest
 from cascore.model.folder import is_model_folder, read_model_record
 from cascore.model.loading import Model, load
 from cascore.model.pretrained import shipped_folders
-from cascore.training.checkpoint import checkpoints
 
 Precision = Literal["float32", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model and the SHA-256 of the file of its weights."""
-
-    model: Model
-    digest: str
 
 
 @dataclass
@@ -42,21 +32,20 @@ class Models:
     kept: Path
     device: torch.device
     notify: Callable[[str], None]
-    _last: tuple[Experiment, Trained] | None = None
+    _last: tuple[Experiment, Model] | None = None
 
-    def of(self, experiment: Experiment) -> Trained:
+    def of(self, experiment: Experiment) -> Model:
         """The model of an experiment: kept, or trained now, gone on with, or read if finished."""
         if self._last is None or self._last[0] != experiment:
             self._last = None  # two models need not fit into memory
             self._last = experiment, self._find(experiment) or self._train(experiment)
         return self._last[1]
 
-    def _find(self, experiment: Experiment) -> Trained | None:
+    def _find(self, experiment: Experiment) -> Model | None:
         for folder in self._folders():
             if _is_of(folder, experiment):
                 self.notify(f"{experiment.name}: the weights of {folder}, not trained")
-                model = load(folder, device=self.device)
-                return Trained(model, model.digest)
+                return load(folder, device=self.device)
         return None
 
     def _folders(self) -> Iterator[Path]:
@@ -64,7 +53,7 @@ class Models:
         if self.kept.is_dir():
             yield from filter(is_model_folder, sorted(self.kept.iterdir()))
 
-    def _train(self, experiment: Experiment) -> Trained:
+    def _train(self, experiment: Experiment) -> Model:
         train = experiment.train
         name = f"{experiment.name}-{train.steps}-steps-{train.precision}-seed-{train.seed}"
         folder = self.runs / name
@@ -73,8 +62,7 @@ class Models:
         ):
             if metrics.step % max(1, train.steps // 10) == 0:
                 self.notify(f"{name}: update {metrics.step} of {train.steps}")
-        weights = checkpoints(folder / "checkpoints")[-1].tensors
-        return Trained(load(folder, device=self.device), file_digest(weights))
+        return load(folder, device=self.device)
 
 
 def _is_of(folder: Path, experiment: Experiment) -> bool:

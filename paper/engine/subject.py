@@ -12,9 +12,6 @@ from paper.engine.models import Precision, training_of
 from paper.engine.rows import Rows
 
 OBJECTIVES = ("plain", "adversarial")
-TINY: Mapping[str, Any] = {"steps": 2, "precision": "float32", "extractors": ("digits", "pixels")}
-"""A trial of the program: nothing is learned in two steps."""
-PAPER: Mapping[str, Any] = {"precision": "float32", "extractors": ("inception",), "count": 10_000}
 
 
 @dataclass(frozen=True, kw_only=True)
