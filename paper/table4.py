@@ -89,7 +89,7 @@ def _line(labels: torch.Tensor) -> str:
     return " ".join(map(str, labels.bincount(minlength=MODES).tolist()))
 
 
-def _coverage(*lines: str) -> ModeCoverage:
+def coverage(*lines: str) -> ModeCoverage:
     """Modes and divergence of blocks together."""
     hits = torch.tensor([[int(count) for count in line.split()] for line in lines]).sum(0)
     return mode_coverage(torch.arange(MODES).repeat_interleave(hits), MODES)
@@ -99,7 +99,7 @@ def _kinds(rows: Rows) -> Rows:
     """A row for each kind of samples: the divergence of its blocks together."""
     kinds = Rows()
     for blocks in rows.by("preset", "objective", "scheme", "outcome").values():
-        of, kls = _coverage(*blocks.values("counts")), [_coverage(b["counts"]).kl for b in blocks]
+        of, kls = coverage(*blocks.values("counts")), [coverage(b["counts"]).kl for b in blocks]
         # A block has 1 / blocks of the pictures, and blocks differ by two errors squared.
         apart = (max(kls) - min(kls)) / (math.sqrt(2 * len(kls)) * of.kl_error)
         number = Number(of.kl, of.kl_error)
@@ -131,7 +131,7 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
     columns = "objective sampler=scheme nfe outcome block=seed count covered kl kl_error"
     for group in scale:
         name, counted = group.preset, found.floors[group.preset]
-        rows, real = found.rows.where(preset=name), _coverage(counted["counts"])
+        rows, real = found.rows.where(preset=name), coverage(counted["counts"])
         kinds, floor = _kinds(rows), Number(real.kl, real.kl_error)
         part = {"group": group, "kinds": kinds, "real": real, "floor": floor}
         ties = sum(kind["number"].ties(floor) for kind in kinds)
@@ -149,20 +149,18 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
             line=(real.kl_floor, "even draws, on average"),
         )
         pictures[f"{name}-samples"] = partial(sheets, found.sheets.where(preset=name))
-        blocks = [
-            {**row, **asdict(_coverage(row["counts"]))} for (row,) in rows.by(*order).values()
-        ]
+        blocks = [{**row, **asdict(coverage(row["counts"]))} for (row,) in rows.by(*order).values()]
         tables[name] = table(blocks, f"{columns} kl_of_even_draws=kl_floor")
-    words = {"parts": parts, "printed": _printed, "honest": _honest, "papers": PRINTED}
+    words = {"parts": parts, "printed": printed, "honest": honest, "papers": PRINTED}
     return Page(words, pictures, tables)
 
 
-def _printed(kl: float, count: int) -> float:
+def printed(kl: float, count: int) -> float:
     """What the authors' program prints: every image counted twice, over 26 for each 25 images."""
     return published_kl(kl, counted=count, total=max(1, round(count * TOTAL / COUNTED)))
 
 
-def _honest(printed: float) -> float:
+def honest(printed: float) -> float:
     """The divergence behind a printed one, p / a - log a with a = 50 / 26."""
     a = 2 * COUNTED / TOTAL
     return printed / a - math.log(a)

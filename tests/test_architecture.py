@@ -19,7 +19,7 @@ ROOMS = (
     "schedule", "denoiser", "noise", "sampling", "losses", "theory",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "evaluation", "report",
-    "reproduce", "cli", "__main__",
+    "cli", "__main__",
 )  # fmt: skip
 """From the ground up: a room imports itself and what stands before it."""
 
@@ -30,7 +30,7 @@ ONLY_IN = {
     "argparse": {"cli"},
     "tyro": {"cli"},
     "rich": {"cli", "progress"},
-    "diffusers": {"model", "reproduce"},
+    "diffusers": {"model"},
     "lmdb": {"data"},
     "pyarrow": {"data"},
     "urllib": {"fetching"},

@@ -46,7 +46,6 @@ NOT_RUN = {
     "cascore sample models/cifar10": "a published checkpoint",
     "cascore evaluate others --data fid_stats.npz": "Inception's weights",
     "torchrun": "tests/test_parallel.py",
-    "cascore reproduce": "tests/test_reproduce_end_to_end.py",
 }
 """How lines begin that are read and not run, and why."""
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,7 +14,8 @@ from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import Schedule
 from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser
-from paper import conditional, figure1, figure2, initialisation
+from paper import conditional, figure1, figure2, initialisation, table4
+from paper.authors import best_kappa, excess, published_curves
 from paper.engine.chain import Chain, als, cas
 from paper.engine.lab import Lab
 from paper.engine.models import Models
@@ -197,3 +199,77 @@ def test_sight_of_the_level_is_worth_something_where_there_are_several(levels: i
     least, _ = conditional.optima(data, preset, 60)  # type: ignore[arg-type]
     seen, blind = sum(least["conditional"]), sum(least["unconditional"])
     assert blind == pytest.approx(seen, rel=1e-4) if levels == 1 else blind > 1.05 * seen
+
+
+# --- Table 4 -------------------------------------------------------------------------------------
+
+
+def _line(labels: list[int]) -> str:
+    return " ".join(map(str, torch.tensor(labels).bincount(minlength=1000).tolist()))
+
+
+def test_blocks_are_counted_together() -> None:
+    """Against a count of all labels by hand: Σ q log 1000 q."""
+    first, second = [0, 0, 5, 999], [5, 7]
+    both = table4.coverage(_line(first), _line(second))
+    shares = [n / 6 for n in Counter(first + second).values()]
+    assert (both.covered, both.count) == (4, 6)
+    assert both.kl == pytest.approx(sum(q * math.log(1000 * q) for q in shares))
+
+
+def test_the_published_number_is_that_of_the_authors_loop() -> None:
+    """Their program, literally: each batch twice into one histogram, over a total of its own."""
+    batches = torch.randint(40, (5, 10), generator=torch.Generator().manual_seed(0)).tolist()
+    histogram = [0] * 1000
+    for batch in batches:
+        for _ in range(2):
+            for label in batch:
+                histogram[label] += 1
+    total = 52  # as 26,000 is to 25,000
+    printed = sum(n / total * math.log(1000 * n / total) for n in histogram if n)
+    honest = table4.coverage(*(_line(batch) for batch in batches))
+    assert table4.printed(honest.kl, honest.count) == pytest.approx(printed)
+
+
+def test_what_the_paper_printed_means() -> None:
+    assert table4.honest(1.36) == pytest.approx(0.053, abs=5e-4)
+    assert table4.honest(1.49) == pytest.approx(0.121, abs=5e-4)
+
+
+# --- the authors' curves -------------------------------------------------------------------------
+
+
+def _scans() -> list[Rows]:
+    """The curves of consistent sampling on CIFAR-10, by kappa."""
+    curves = published_curves().where(data="cifar10", sampler="CAS").by("curve")
+    return list(curves.values())
+
+
+def test_all_of_the_authors_rows_are_here() -> None:
+    rows = published_curves()
+    assert len(rows.by("curve")) == 14
+    assert len(rows) == 314 - 14  # counted in the files, whose first line is a header
+    curve = rows.where(curve="cifar10_ncsnv2__nc_adv_n1_5k")
+    assert (min(curve.values("raw")), min(curve.values("denoised"))) == (36.234047, 15.037924)
+
+
+def test_kappa_of_the_authors_step_sizes() -> None:
+    """By hand: gamma = 5000^(-1/231), kappa = ln(1 - epsilon / 1e-4) / ln gamma."""
+    for row in published_curves().where(curve="cifar10_ncsnv2__c_adv_n1_5k"):
+        by_hand = -231 * math.log(1 - row["epsilon"] / 1e-4) / math.log(5000)
+        assert row["kappa"] == pytest.approx(by_hand)
+
+
+def test_the_authors_minima_are_the_noted_ones() -> None:
+    """Denoised at kappa 1.34 to 1.61, raw at 1.19 to 1.43; 1.5 costs at most 1 % and 14 %."""
+    assert len(_scans()) == 6
+    denoised, raw = ([best_kappa(curve, of) for curve in _scans()] for of in ("denoised", "raw"))
+    assert 1.34 <= min(denoised) <= max(denoised) <= 1.61
+    assert 1.19 <= min(raw) <= max(raw) <= 1.43
+    assert all(excess(curve, "denoised", 1.5) <= 0.01 for curve in _scans())
+    assert max(excess(c, "raw", 1.5) for c in _scans()) == pytest.approx(0.14, abs=0.01)
+
+
+def test_one_of_the_authors_rows_lies_outside_of_the_allowed_interval_and_is_kept() -> None:
+    outside = [(row["curve"], row["epsilon"]) for row in published_curves().where(allowed=False)]
+    assert outside == [("cifar10_unet__c_adv_n5_2k", 7e-7)]

@@ -58,7 +58,7 @@ def centred_sigmas(first: float, last: float, count: int) -> Tensor:
     Geometric levels, a third of them moved to where noise becomes a picture: the normal part has
     deviation 3/2 and is cut to the range. With sigma_1 the largest distance between data (Technique
     1) its centre grows with their size. Chosen on the digits, stacked or not, and Fashion-MNIST,
-    plain and adversarial, at 5 to 12 calls and on other seeds than `cascore reproduce beyond`
+    plain and adversarial, at 5 to 12 calls and on other seeds than the study `beyond`
     reports: with half of them moved a plain network gains as much, and an adversarial one loses
     more. No paper has it.
 

@@ -15,7 +15,6 @@ from cascore.cli.info import Info
 from cascore.cli.presets import Presets
 from cascore.cli.quickstart import Quickstart
 from cascore.cli.reference import MakeReference
-from cascore.cli.reproduce import Reproduce
 from cascore.cli.sample import Sample
 from cascore.cli.train import Train, parse_train
 from cascore.cli.tune import Tune
@@ -34,7 +33,6 @@ COMMANDS: dict[str, type[Command]] = {
     "reference": MakeReference,
     "info": Info,
     "presets": Presets,
-    "reproduce": Reproduce,
     "data": DataSets,
 }
 
