@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from originals import everything
 from PIL import Image
 
 from cascore.data.celeba import find_celeba
@@ -48,10 +49,6 @@ def zipped(tmp_path, members):
             archive.writestr(name, content)
     (folder / "list_eval_partition.txt").write_text(partition(PARTS))
     return folder
-
-
-def everything(original, start=0):
-    return np.stack([*original.items(start)])
 
 
 def expected(faces, part):

@@ -8,6 +8,7 @@ import tarfile
 import numpy as np
 import pyarrow as pa
 import pytest
+from originals import everything
 from PIL import Image
 from pyarrow import parquet
 
@@ -96,11 +97,6 @@ def image_folders(root):
             name = f"{CLASSES[LABELS[number]]}/{number:02d}.png"
             (root / split / name).write_bytes(png(PIXELS[number]))
     return root
-
-
-def everything(original, start=0):
-    images = [*original.items(start)]
-    return np.stack(images) if images else np.empty((0, 3, 32, 32))
 
 
 FORMS = {

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from originals import write_mnist
 from PIL import Image
 from running import run
 from scipy.spatial.distance import pdist
@@ -94,13 +95,8 @@ def test_download_goes_to_the_downloads_of_the_root(photos, monkeypatch, capsys)
         assert "--source" in advice
         fetched.append((tuple(file.name for file in files), folder))
         folder.mkdir(parents=True)
-        for file in files:
-            kind, count = (1, 20) if "labels" in file.name else (3, 20)
-            size = count * (784 if kind == 3 else 1)
-            header = bytes([0, 0, 8, kind]) + count.to_bytes(4, "big")
-            header += (28).to_bytes(4, "big") * 2 if kind == 3 else b""
-            (folder / file.name.removesuffix(".gz")).write_bytes(header + bytes(size))
-            progress(file.size)
+        write_mnist(folder, train=20, test=20)
+        progress(sum(file.size for file in files))
 
     monkeypatch.setattr("cascore.fetching.download", pretend)
     assert run("data", "prepare", "mnist", "--download", "--root", "store") == 0

@@ -4,12 +4,12 @@ import dataclasses
 import gzip
 import json
 import math
-import struct
 import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+from originals import idx_bytes, write_mnist
 from scipy import stats
 from sklearn import datasets as sklearn_datasets
 
@@ -20,24 +20,10 @@ from cascore.errors import InputError
 DEBIAN = FASHION_MNIST.folders[0]
 
 
-def idx_bytes(array, *, count=None, code=8):
-    """An IDX file of uint8, its header perhaps claiming another count or type."""
-    shape = (len(array) if count is None else count, *array.shape[1:])
-    return struct.pack(f">BBBB{len(shape)}I", 0, 0, code, len(shape), *shape) + array.tobytes()
-
-
 @pytest.fixture
 def mnist(tmp_path):
-    """A small, well-formed MNIST in tmp_path, images and labels of both splits."""
-    generator = np.random.default_rng(3)
-    content = {}
-    for prefix, count in (("train", 12), ("t10k", 5)):
-        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = generator.integers(0, 10, count, dtype=np.uint8)
-        (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(idx_bytes(images))
-        (tmp_path / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels)))
-        content[prefix] = images, labels
-    return content
+    """A small, well-formed MNIST in tmp_path, images and labels of both splits by prefix."""
+    return write_mnist(tmp_path)
 
 
 # By name

@@ -7,6 +7,7 @@ import sys
 import lmdb
 import numpy as np
 import pytest
+from originals import everything
 from PIL import Image
 
 from cascore.data.lsun import find_lsun_church, require_whole
@@ -51,10 +52,6 @@ def photos(tmp_path):
             },
         )
     return content
-
-
-def everything(original, start=0):
-    return np.stack([*original.items(start)])
 
 
 def test_both_databases_are_read_in_the_order_of_their_keys(photos, tmp_path):

@@ -12,20 +12,20 @@ REFERENCE = np.load(Path(__file__).parent / "data" / "torch_fidelity.npz")
 LOGITS = torch.from_numpy(REFERENCE["logits"])
 
 
-def unshuffled(logits: torch.Tensor, *, seed: int) -> torch.Tensor:
+def unshuffled(logits, *, seed):
     """What `inception_score` with this seed shuffles into the given order."""
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
     return logits[order.argsort()]
 
 
 @pytest.mark.parametrize("splits", [1, 4, 10])
-def test_torch_fidelity(splits: int) -> None:
+def test_torch_fidelity(splits):
     value, spread = REFERENCE[f"inception_score_{splits}"]
     result = inception_score(unshuffled(LOGITS, seed=3), splits=splits, seed=3)
     assert (result.value, result.spread) == pytest.approx((value, spread), rel=1e-12, abs=1e-13)
 
 
-def test_the_definition() -> None:
+def test_the_definition():
     p = LOGITS.double().softmax(dim=1).tolist()
     mean = [sum(column) / len(p) for column in zip(*p, strict=True)]
     divergences = [sum(a * math.log(a / b) for a, b in zip(row, mean, strict=True)) for row in p]
@@ -36,7 +36,7 @@ def test_the_definition() -> None:
     assert inception_score(logs, splits=1, seed=0).value == pytest.approx(expected, rel=1e-12)
 
 
-def test_extremes() -> None:
+def test_extremes():
     # Sure of every image and all classes equally often: the number of classes. Anything constant: 1
     sure = torch.full((40, 4), -math.inf)
     sure[torch.arange(40), torch.arange(40) % 4] = 0
@@ -49,7 +49,7 @@ def test_extremes() -> None:
     assert math.isnan(alone.error)
 
 
-def test_images_in_the_order_of_their_classes() -> None:
+def test_images_in_the_order_of_their_classes():
     # Cut without a shuffle, every part would hold a single class and score 1.
     sure = torch.eye(4).repeat_interleave(250, dim=0) * 20
     result = inception_score(sure, splits=4, seed=0)
@@ -59,7 +59,7 @@ def test_images_in_the_order_of_their_classes() -> None:
     assert result != inception_score(sure, splits=4, seed=1)
 
 
-def test_logits_without_a_score() -> None:
+def test_logits_without_a_score():
     broken, impossible = LOGITS.clone(), LOGITS.clone()
     broken[[2, 5], 1] = float("nan")
     impossible[3] = -math.inf

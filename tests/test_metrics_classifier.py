@@ -1,13 +1,11 @@
 import hashlib
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import safetensors.torch
 import torch
+from features import tool as load_tool
 
 from cascore.data import load_images
 from cascore.errors import InputError
@@ -27,19 +25,12 @@ ENOUGH = {"digits": 0.98, "fashion-mnist": 0.91, "mnist": 0.99}
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    path = Path(__file__).parent.parent / "tools" / "train_classifier.py"
-    spec = importlib.util.spec_from_file_location("train_classifier", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclass looks itself up there
-    spec.loader.exec_module(module)
-    return module
+def tool():
+    return load_tool("train_classifier")
 
 
 @pytest.mark.parametrize("name", sorted(ENOUGH))
-def test_what_ships_is_what_its_card_says(name: str) -> None:
+def test_what_ships_is_what_its_card_says(name):
     weights = (WEIGHTS / f"{name}.safetensors").read_bytes()
     card = json.loads((WEIGHTS / f"{name}.json").read_text())
     extractor = load_classifier(name)
@@ -59,7 +50,7 @@ def test_what_ships_is_what_its_card_says(name: str) -> None:
         load_classifier(f"../weights/{name}")
 
 
-def test_the_digits_are_classified_as_the_card_says() -> None:
+def test_the_digits_are_classified_as_the_card_says():
     card = json.loads((WEIGHTS / "digits.json").read_text())
     train, test = load_images("digits", "train"), load_images("digits", "test")
     assert (train.digest, test.digest) == (card["train_digest"], card["test_digest"])
@@ -71,7 +62,7 @@ def test_the_digits_are_classified_as_the_card_says() -> None:
     assert mode_coverage(labels, 10).covered == 10
 
 
-def test_features_are_whitened_over_the_training_images() -> None:
+def test_features_are_whitened_over_the_training_images():
     moments = feature_moments(load_classifier("digits"), load_images("digits", "train").images)
     # λ / (λ + λ_max / 100): 1 / 1.01 at most, and the directions stay uncorrelated.
     values = moments.covariance.diagonal()
@@ -80,7 +71,7 @@ def test_features_are_whitened_over_the_training_images() -> None:
     assert float(moments.mean.abs().max()) < 1e-4
 
 
-def test_whitening_by_hand(tool: ModuleType) -> None:
+def test_whitening_by_hand(tool):
     torch.manual_seed(0)
     network = ConvNet(image_shape=(1, 4, 4), widths=(3,), dimension=2, classes=2).eval()
     mean = torch.tensor([1.0, 2.0]).double()
@@ -91,7 +82,7 @@ def test_whitening_by_hand(tool: ModuleType) -> None:
     torch.testing.assert_close(network.features(pixels).abs(), expected.abs().float())
 
 
-def test_the_distance_grows_with_noise_and_starts_at_the_floor() -> None:
+def test_the_distance_grows_with_noise_and_starts_at_the_floor():
     extractor = load_classifier("digits")
     train, test = (load_images("digits", split).images for split in ("train", "test"))
     reference = feature_moments(extractor, train)
@@ -115,19 +106,19 @@ def test_the_distance_grows_with_noise_and_starts_at_the_floor() -> None:
     assert distances[0] < floor.mean < distances[2]
 
 
-def test_damaged_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(classifier, "_WEIGHTS", tmp_path)
     weights = (WEIGHTS / "digits.safetensors").read_bytes()
     card = json.loads((WEIGHTS / "digits.json").read_text())
     tensors = safetensors.torch.load(weights)
 
-    def refused(weights: bytes, card: bytes) -> None:
+    def refused(weights, card):
         (tmp_path / "digits.safetensors").write_bytes(weights)
         (tmp_path / "digits.json").write_bytes(card)
         with pytest.raises(InputError, match=r"are not a classifier.*install cascore again"):
             load_classifier("digits")
 
-    def vouched(weights: bytes, **changes: object) -> None:
+    def vouched(weights, **changes):
         """A card with changes that has the weights' own digest."""
         digest = hashlib.sha256(weights).hexdigest()
         refused(weights, json.dumps(card | changes | {"digest": digest}).encode())
@@ -141,20 +132,20 @@ def test_damaged_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         vouched(weights, **change)
 
 
-def test_training_is_repeatable(tool: ModuleType) -> None:
+def test_training_is_repeatable(tool):
     data, recipe = load_images("digits", "train"), tool.Recipe(widths=(8, 8), epochs=1, shift=1)
     first, second = (tool.train(data, recipe).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("name", sorted(ENOUGH))
-def test_cards_and_recipes_agree(name: str, tool: ModuleType) -> None:
+def test_cards_and_recipes_agree(name, tool):
     card = json.loads((WEIGHTS / f"{name}.json").read_text())
     assert tuple(card["widths"]) == tool.RECIPES[name].widths
     assert (card["dimension"], card["seed"]) == (tool.DIMENSION, tool.SEED)
 
 
-def test_random_shifts_move_whole_images(tool: ModuleType) -> None:
+def test_random_shifts_move_whole_images(tool):
     torch.manual_seed(0)
     images = torch.rand(200, 2, 5, 4)
     moved = tool.randomly_shifted(images, 1)

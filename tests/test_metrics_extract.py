@@ -1,10 +1,9 @@
 import weakref
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from features import uint8
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -17,30 +16,25 @@ from cascore.metrics import (
 )
 
 
-def uint8(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, shape, generator=generator).to(torch.uint8)
-
-
 class Sums:
     """Row sums of an image, exact; remembers the batches."""
 
     identity = ExtractorIdentity(name="sums", digest="3" * 64)
     dimension = 4
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.batches: list[int] = []
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         self.batches.append(len(images))
         return images.to(torch.float32).sum(dim=(1, 3))
 
 
-def sums(images: Tensor) -> Tensor:
+def sums(images):
     return torch.from_numpy(images.numpy().astype(np.float32).sum(axis=(1, 3)))
 
 
-def test_moments_are_those_of_the_features() -> None:
+def test_moments_are_those_of_the_features():
     images, extractor = uint8(25, 1, 4, 3, seed=1), Sums()
     moments = feature_moments(extractor, images, batch_size=10)
     assert extractor.batches == [10, 10, 5]
@@ -51,7 +45,7 @@ def test_moments_are_those_of_the_features() -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 23), max_size=6), batch_size=st.integers(1, 30))
-def test_images_may_come_in_any_parts(cuts: list[int], batch_size: int) -> None:
+def test_images_may_come_in_any_parts(cuts, batch_size):
     images = uint8(23, 1, 4, 3, seed=0)
     parts = list(images.tensor_split(sorted(cuts)))
     whole, streamed = Sums(), Sums()
@@ -63,11 +57,11 @@ def test_images_may_come_in_any_parts(cuts: list[int], batch_size: int) -> None:
     assert whole.batches == [batch_size] * full + [rest] * (rest > 0)
 
 
-def test_memory_does_not_grow_with_the_number_of_images() -> None:
+def test_memory_does_not_grow_with_the_number_of_images():
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     most = 0
 
-    def stream(count: int) -> Iterator[Tensor]:
+    def stream(count):
         nonlocal most
         for i in range(count):
             batch = uint8(3, 1, 4, 4, seed=i)
@@ -81,20 +75,20 @@ def test_memory_does_not_grow_with_the_number_of_images() -> None:
     assert most <= 6  # the four parts of a batch, the one under way and the one before
 
 
-def test_progress_counts_images() -> None:
+def test_progress_counts_images():
     images, counts = uint8(10, 1, 4, 4, seed=3), []
     feature_moments(Sums(), images, batch_size=4, progress=counts.append)
     extract_features(Sums(), images, batch_size=4, progress=counts.append)
     assert counts == [4, 8, 10, 4, 8, 10]
 
 
-def test_no_image() -> None:
+def test_no_image():
     nothing = uint8(0, 1, 4, 3, seed=15)
     assert feature_moments(Sums(), iter([])).count == 0
     assert extract_features(Sums(), nothing).shape == (0, 4)
 
 
-def test_bad_batches_and_bad_extractors() -> None:
+def test_bad_batches_and_bad_extractors():
     images = uint8(4, 1, 4, 3, seed=16)
     for extract in (feature_moments, extract_features):
         with pytest.raises(InputError, match="batch_size is 0"):
@@ -105,7 +99,7 @@ def test_bad_batches_and_bad_extractors() -> None:
             extract(Sums(), [images, images.transpose(2, 3)])
 
 
-def test_memory_maps_are_read_as_they_are(tmp_path: Path) -> None:
+def test_memory_maps_are_read_as_they_are(tmp_path):
     images = uint8(20, 1, 4, 3, seed=17)
     np.save(tmp_path / "images.npy", images.numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))

@@ -3,6 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from features import uint8
 from PIL import Image
 from scipy import signal
 from torch import Tensor, nn
@@ -22,27 +23,22 @@ from cascore.metrics.extractors.random_network import fixed_network
 from cascore.pixels import to_float, to_uint8
 
 
-def uint8(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, shape, generator=generator).to(torch.uint8)
-
-
 class Summary(nn.Module):
     """Means of the channels and of the left half, after batch normalisation."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.norm = nn.BatchNorm2d(3)
         self.scale = nn.Parameter(torch.tensor([2.0], dtype=torch.bfloat16))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x = self.norm(x)
         return torch.cat(
             [x.mean(dim=(2, 3)), x[..., : x.shape[3] // 2].mean(dim=(1, 2, 3))[:, None]], 1
         )
 
 
-def summary(module: nn.Module | None = None, **changes: object) -> FeatureExtractor:
+def summary(module=None, **changes):
     settings = {
         "name": "summary",
         "dimension": 4,
@@ -63,7 +59,7 @@ EXTRACTORS: dict[str, tuple[Callable[[], FeatureExtractor], tuple[int, int, int]
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
-def test_the_contract(name: str) -> None:
+def test_the_contract(name):
     make, shape = EXTRACTORS[name]
     extractor, images = make(), uint8(100, *shape, seed=0)
     kept = images.clone()
@@ -86,7 +82,7 @@ def test_the_contract(name: str) -> None:
             extractor(bad)
 
 
-def test_pixels_are_the_pixels() -> None:
+def test_pixels_are_the_pixels():
     images = uint8(3, 3, 4, 5, seed=2)
     extractor = load_extractor("pixels", image_shape=(3, 4, 5))
     np.testing.assert_array_equal(
@@ -96,7 +92,7 @@ def test_pixels_are_the_pixels() -> None:
     assert extractor.identity != other.identity
 
 
-def literal_random_convolution(image: np.ndarray) -> np.ndarray:
+def literal_random_convolution(image):
     """Raw features of one image [C, H, W] in [0, 1], by SciPy in float64."""
     x = 2 * np.broadcast_to(image, (3, *image.shape[1:])).astype(np.float64) - 1
     result = []
@@ -126,7 +122,7 @@ def literal_random_convolution(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 24)])
-def test_random_convolution_is_its_description(shape: tuple[int, int, int]) -> None:
+def test_random_convolution_is_its_description(shape):
     network, images = fixed_network(), uint8(2, *shape, seed=3)
     raw = np.stack([literal_random_convolution(image.numpy() / 255) for image in images])
     expected = (raw - network.mean.numpy()) @ network.whitening.double().numpy()
@@ -134,7 +130,7 @@ def test_random_convolution_is_its_description(shape: tuple[int, int, int]) -> N
     np.testing.assert_allclose(random_convolution()(images), expected, rtol=0, atol=1e-4)
 
 
-def test_random_convolution_never_changes() -> None:
+def test_random_convolution_never_changes():
     extractor = random_convolution()
     # It covers the weights and the description, and stands in users' records.
     assert extractor.identity.digest == (
@@ -142,12 +138,12 @@ def test_random_convolution_never_changes() -> None:
     )
 
 
-def test_random_convolution_sees_noise_blur_and_colour() -> None:
+def test_random_convolution_sees_noise_blur_and_colour():
     extractor = random_convolution()
     train, test = (load_images("digits", split).images for split in ("train", "test"))
     reference = feature_moments(extractor, train)
 
-    def distance(pixels: Tensor) -> float:
+    def distance(pixels):
         return frechet_distance(feature_moments(extractor, to_uint8(pixels)), reference)
 
     real = to_float(test)
@@ -163,7 +159,7 @@ def test_random_convolution_sees_noise_blur_and_colour() -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "random-convolution"])
-def test_a_device_that_is_not_there(name: str) -> None:
+def test_a_device_that_is_not_there(name):
     for device in ("nowhere", "cuda:99"):
         with pytest.raises(InputError, match=f"cannot compute on the device '{device}'.*try cpu"):
             load_extractor(name, device=device)
@@ -173,19 +169,19 @@ def test_a_device_that_is_not_there(name: str) -> None:
 class Spy(nn.Module):
     """Means of the channels; keeps what it was given, and the precision it was called in."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.seen: list[Tensor] = []
         self.coarse: list[bool] = []
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         self.seen.append(x)
         self.coarse.append(torch.backends.cudnn.allow_tf32 or torch.is_autocast_enabled("cpu"))
         return x.mean(dim=(2, 3))
 
 
 @pytest.mark.parametrize("stripes", [False, True])
-def test_a_module_sees_prepared_images(stripes: bool) -> None:
+def test_a_module_sees_prepared_images(stripes):
     images, spy = uint8(9, 3, 20, 30, seed=6), Spy().eval()
     if stripes:  # enlarged edges, where bicubic overshoots; Pillow clips after each direction
         images = (images[:, :, :1, :4] // 128 * 255).expand(-1, -1, 5, -1).contiguous()
@@ -202,7 +198,7 @@ def test_a_module_sees_prepared_images(stripes: bool) -> None:
         np.testing.assert_allclose(row, x.mean(dim=(1, 2)), rtol=0, atol=1e-6)
 
 
-def test_a_module_without_a_side_sees_images_as_they_are() -> None:
+def test_a_module_without_a_side_sees_images_as_they_are():
     images = uint8(2, 1, 3, 4, seed=7)
     extractor = summary(nn.Flatten().eval(), dimension=12, side=None, mean=[0.5], deviation=[0.5])
     np.testing.assert_allclose(
@@ -212,7 +208,7 @@ def test_a_module_without_a_side_sees_images_as_they_are() -> None:
         extractor(uint8(2, 3, 3, 4, seed=7))
 
 
-def test_a_digest_covers_tensors_and_preparation() -> None:
+def test_a_digest_covers_tensors_and_preparation():
     base = summary()
     assert summary().identity == base.identity
     changes = ({"side": 13}, {"mean": (0.5, 0.4, 0.2)}, {"deviation": (0.2, 0.3, 0.5)})
@@ -227,7 +223,7 @@ def test_a_digest_covers_tensors_and_preparation() -> None:
     assert renamed.identity != base.identity
 
 
-def test_modules_that_cannot_serve() -> None:
+def test_modules_that_cannot_serve():
     images = uint8(2, 3, 8, 8, seed=8)
     with pytest.raises(InputError, match=r"training mode.*\.eval\(\)"):
         summary(Summary())(images)
@@ -235,14 +231,14 @@ def test_modules_that_cannot_serve() -> None:
         summary(dimension=5)(images)
 
     class Pair(nn.Module):
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(self, x):
             return x, x
 
     with pytest.raises(InputError, match="returned <class 'tuple'>"):
         summary(Pair().eval())(images)
 
     class Odd(nn.Module):
-        def get_extra_state(self) -> str:
+        def get_extra_state(self):
             return "a word"
 
     with pytest.raises(InputError, match="not a tensor"):
@@ -259,7 +255,7 @@ def test_modules_that_cannot_serve() -> None:
             summary(**change)
 
 
-def test_extraction_is_not_lowered_in_precision_by_the_caller() -> None:
+def test_extraction_is_not_lowered_in_precision_by_the_caller():
     extractor, images, spy = random_convolution(), uint8(4, 3, 16, 16, seed=9), Spy().eval()
     expected = extractor(images)
     before = torch.backends.cudnn.allow_tf32
@@ -270,7 +266,7 @@ def test_extraction_is_not_lowered_in_precision_by_the_caller() -> None:
     assert torch.backends.cudnn.allow_tf32 == before
 
 
-def test_features_by_name() -> None:
+def test_features_by_name():
     assert extractor_names() == (
         *("digits", "fashion-mnist", "mnist"),
         *("pixels", "random-convolution", "inception"),

@@ -4,31 +4,21 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from torch import Tensor, nn
+from features import MADE_BY, normal, observed
+from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from cascore.errors import InputError
 from cascore.metrics import ExtractorIdentity, FeatureMoments, frechet_distance
 from cascore.metrics.frechet import covariance_factor
 
-MADE_BY = ExtractorIdentity(name="test", digest="0" * 64)
 
-
-def normal(count: int, dimension: int, *, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, dimension, generator=generator, dtype=torch.float64)
-
-
-def gaussian(mean: Tensor, covariance: Tensor) -> FeatureMoments:
+def gaussian(mean, covariance):
     """Moments with exactly this mean and covariance."""
     return FeatureMoments(count=2, mean=mean, scatter=covariance, extractor=MADE_BY)
 
 
-def observed(features: Tensor) -> FeatureMoments:
-    return FeatureMoments.of(features, extractor=MADE_BY)
-
-
-def without_covariances(x: Tensor, y: Tensor) -> float:
+def without_covariances(x, y):
     """The distance from the features themselves: the nuclear norm of the centred X Yᵀ.
 
     No root is taken of a covariance's eigenvalues, so a deficient rank costs no digits.
@@ -39,11 +29,11 @@ def without_covariances(x: Tensor, y: Tensor) -> float:
     return float(shift + (p**2).sum() + (q**2).sum() - 2 * overlap)
 
 
-def traces(a: FeatureMoments, b: FeatureMoments) -> float:
+def traces(a, b):
     return float(a.covariance.trace() + b.covariance.trace())
 
 
-def test_one_dimension_by_hand() -> None:
+def test_one_dimension_by_hand():
     # (3 - 1)² + (5 - 2)²
     a = gaussian(torch.tensor([1.0]).double(), torch.tensor([[4.0]]).double())
     b = gaussian(torch.tensor([3.0]).double(), torch.tensor([[25.0]]).double())
@@ -51,7 +41,7 @@ def test_one_dimension_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("u_dot_v", "expected"), [(0.0, 2.0), (0.6, 0.8), (1.0, 0.0)])
-def test_rank_one_covariances(u_dot_v: float, expected: float) -> None:
+def test_rank_one_covariances(u_dot_v, expected):
     # A = u uᵀ, B = v vᵀ with unit vectors: the trace of the root is |u·v|.
     u, v = torch.zeros(2, 5, dtype=torch.float64)
     u[0], v[0], v[3] = 1, u_dot_v, math.sqrt(1 - u_dot_v**2)
@@ -61,7 +51,7 @@ def test_rank_one_covariances(u_dot_v: float, expected: float) -> None:
 
 
 @pytest.mark.parametrize("dimension", [2, 16, 64])
-def test_scipys_matrix_root(dimension: int) -> None:
+def test_scipys_matrix_root(dimension):
     scale = torch.logspace(-2, 1, dimension).double()
     a = observed(normal(3 * dimension, dimension, seed=3) * scale)
     b = observed(normal(4 * dimension, dimension, seed=4) * scale.flip(0) + 0.1)
@@ -71,7 +61,7 @@ def test_scipys_matrix_root(dimension: int) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(20, 200), (20, 30), (2, 2), (100, 200)])
-def test_fewer_images_than_dimensions(first: int, second: int) -> None:
+def test_fewer_images_than_dimensions(first, second):
     x, y = normal(first, 64, seed=5), 2 * normal(second, 64, seed=6) + 1
     a, b = observed(x), observed(y)
     expected = without_covariances(x, y)
@@ -79,15 +69,15 @@ def test_fewer_images_than_dimensions(first: int, second: int) -> None:
     assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-13 * traces(a, b))
 
 
-def test_torchmetrics_with_a_feature_network_of_our_own() -> None:
+def test_torchmetrics_with_a_feature_network_of_our_own():
     class Projection(nn.Module):
         num_features = 5
 
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.register_buffer("matrix", normal(12, 5, seed=7))
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             return (images.flatten(1).double() / 255) @ self.matrix
 
     network = Projection()
@@ -103,7 +93,7 @@ def test_torchmetrics_with_a_feature_network_of_our_own() -> None:
     assert frechet_distance(a, b) == pytest.approx(float(oracle.compute()), rel=1e-5)
 
 
-def test_a_metric_squared() -> None:
+def test_a_metric_squared():
     a, b = observed(normal(30, 8, seed=9)), observed(normal(12, 8, seed=10) + 0.5)
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-12)
     for seed in range(20):  # rounding falls to either side of 0
@@ -117,14 +107,14 @@ def test_a_metric_squared() -> None:
     assert turned == pytest.approx(frechet_distance(a, b), rel=1e-11)
 
 
-def test_constant_features() -> None:
+def test_constant_features():
     constant, spread = observed(torch.ones(10, 4)), observed(normal(50, 4, seed=12))
     expected = float((spread.mean - 1).square().sum() + spread.covariance.trace())
     assert frechet_distance(constant, spread) == pytest.approx(expected, rel=1e-14)
     assert frechet_distance(constant, constant) == 0
 
 
-def test_what_is_not_comparable() -> None:
+def test_what_is_not_comparable():
     ours = observed(normal(5, 3, seed=13))
     stranger = ExtractorIdentity(name="test", digest="f" * 64)  # same name, other weights
     theirs = FeatureMoments.of(normal(5, 3, seed=13), extractor=stranger)
@@ -137,7 +127,7 @@ def test_what_is_not_comparable() -> None:
             frechet_distance(ours, observed(normal(count, 3, seed=14)))
 
 
-def rotated(spectrum: Tensor, *, seed: int) -> FeatureMoments:
+def rotated(spectrum, *, seed):
     rotation = torch.linalg.qr(normal(len(spectrum), len(spectrum), seed=seed)).Q
     covariance = rotation @ spectrum.diag() @ rotation.T
     return gaussian(torch.zeros_like(spectrum), (covariance + covariance.T) / 2)
@@ -145,7 +135,7 @@ def rotated(spectrum: Tensor, *, seed: int) -> FeatureMoments:
 
 @pytest.mark.parametrize("power", [1, 3, 5, 6])
 @pytest.mark.parametrize("against", ["itself", "its reverse", "flat"])
-def test_spectra_that_fall_by_many_powers_of_ten(power: int, against: str) -> None:
+def test_spectra_that_fall_by_many_powers_of_ten(power, against):
     # Commuting covariances have the exact answer. At power 6 the smallest variance is 4e-15 of the
     # largest, below 256 times the rounding error, and counts as 0 in part.
     p = torch.arange(1, 257).double() ** -power
@@ -158,7 +148,7 @@ def test_spectra_that_fall_by_many_powers_of_ten(power: int, against: str) -> No
 
 @pytest.mark.parametrize("smallest", [-5, -10])
 @pytest.mark.parametrize("order", ["growing", "shuffled"])
-def test_features_whose_scales_differ_in_any_order(order: str, smallest: int) -> None:
+def test_features_whose_scales_differ_in_any_order(order, smallest):
     # Scales over many powers of ten, mixed by rotations before they are applied: 1e-5 still has
     # full rank to rounding, 1e-10 has not. Without sorting the features, the first is off by 1e-8.
     scales = torch.logspace(smallest, 0, 200).double()
@@ -172,7 +162,7 @@ def test_features_whose_scales_differ_in_any_order(order: str, smallest: int) ->
 
 
 @pytest.mark.parametrize("rank", [1, 5, 127, 128, 129, 255, 300])
-def test_factors_of_any_rank(rank: int) -> None:
+def test_factors_of_any_rank(rank):
     """Around the block size of the pivoted factorisation, and below the 300 dimensions."""
     columns = normal(300, rank, seed=rank) * torch.logspace(0, -3, rank).double()
     covariance = columns @ columns.T
@@ -181,7 +171,7 @@ def test_factors_of_any_rank(rank: int) -> None:
     torch.testing.assert_close(factor @ factor.T, covariance, rtol=0, atol=1e-11)
 
 
-def test_duplicated_and_constant_features() -> None:
+def test_duplicated_and_constant_features():
     # Neither adds a dimension: the distance is that of the features kept, each counted twice.
     x, y = normal(80, 6, seed=15), 1.5 * normal(90, 6, seed=16) + 0.3
     doubled = [torch.cat([f, f, torch.full((len(f), 3), 7.0).double()], dim=1) for f in (x, y)]
@@ -189,7 +179,7 @@ def test_duplicated_and_constant_features() -> None:
     assert frechet_distance(*map(observed, doubled)) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_variance_below_rounding_is_none() -> None:
+def test_a_variance_below_rounding_is_none():
     assert covariance_factor(torch.tensor([1, 1e-20]).double().diag()).shape == (2, 1)
     assert covariance_factor(torch.tensor([1e-20, 1e-10]).double().diag()).shape == (2, 2)
     assert covariance_factor(torch.zeros(3, 3).double()).shape == (3, 0)

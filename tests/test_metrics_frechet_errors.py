@@ -1,31 +1,25 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from features import MADE_BY, observed
+from features import normal as of_dimension
 
 from cascore.errors import InputError
 from cascore.metrics import (
-    ExtractorIdentity,
     FeatureMoments,
     frechet_distance,
     frechet_estimate,
     frechet_extrapolated,
 )
 
-MADE_BY = ExtractorIdentity(name="test", digest="0" * 64)
 DIMENSION = 6
 
 
-def normal(count: int, dimension: int = DIMENSION, *, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, dimension, generator=generator, dtype=torch.float64)
+def normal(count, dimension=DIMENSION, *, seed):
+    return of_dimension(count, dimension, seed=seed)
 
 
-def observed(features: Tensor) -> FeatureMoments:
-    return FeatureMoments.of(features, extractor=MADE_BY)
-
-
-def standard_normal(dimension: int = DIMENSION) -> FeatureMoments:
+def standard_normal(dimension=DIMENSION):
     """Moments of infinitely many images whose features are standard normal."""
     count = 10**9
     return FeatureMoments(
@@ -36,15 +30,15 @@ def standard_normal(dimension: int = DIMENSION) -> FeatureMoments:
     )
 
 
-def rms(values: list[float]) -> float:
+def rms(values):
     return float(torch.tensor(values, dtype=torch.float64).square().mean().sqrt())
 
 
-def spread(values: list[float]) -> float:
+def spread(values):
     return float(torch.tensor(values, dtype=torch.float64).std())
 
 
-def jackknife(features: Tensor, reference: FeatureMoments) -> float:
+def jackknife(features, reference):
     """Tukey's standard error, by leaving out every image in turn."""
     count = len(features)
     kept = [torch.cat([features[:i], features[i + 1 :]]) for i in range(count)]
@@ -53,7 +47,7 @@ def jackknife(features: Tensor, reference: FeatureMoments) -> float:
 
 
 @pytest.mark.parametrize(("count", "tolerance"), [(1000, 0.01), (100, 0.1), (5, 0.5)])
-def test_the_error_is_that_of_leaving_out_every_image(count: int, tolerance: float) -> None:
+def test_the_error_is_that_of_leaving_out_every_image(count, tolerance):
     # The derivative and the difference of 1/N part at order D/N; with 5 images in 6 dimensions,
     # where every image spans a direction of its own, they only share the order of magnitude.
     features, reference = 1.4 * normal(count, seed=0) + 0.3, observed(normal(300, seed=1))
@@ -62,7 +56,7 @@ def test_the_error_is_that_of_leaving_out_every_image(count: int, tolerance: flo
     assert result.mean == frechet_distance(observed(features), reference)
 
 
-def weighted(features: Tensor, weights: Tensor) -> FeatureMoments:
+def weighted(features, weights):
     """Moments of weighted images; equal weights give the unbiased covariance."""
     count = len(features)
     mean = weights @ features
@@ -72,7 +66,7 @@ def weighted(features: Tensor, weights: Tensor) -> FeatureMoments:
 
 
 @pytest.mark.parametrize("count", [3, DIMENSION, DIMENSION + 1, 20])
-def test_the_error_is_that_of_numerical_derivatives(count: int) -> None:
+def test_the_error_is_that_of_numerical_derivatives(count):
     features, reference = 1.4 * normal(count, seed=20) + 0.3, observed(normal(50, seed=21))
     weights, step = torch.full((count,), 1 / count, dtype=torch.float64), 1e-5
     total = 0.0
@@ -88,7 +82,7 @@ def test_the_error_is_that_of_numerical_derivatives(count: int) -> None:
     )
 
 
-def test_the_error_of_a_distance_that_is_a_square_of_a_mean() -> None:
+def test_the_error_of_a_distance_that_is_a_square_of_a_mean():
     # In one dimension the distance is (m - 0)² + (s - 1)²: its error by hand, from the influence
     # of x on m and on s, (x - m) and ((x - m)² - s²) / 2 s.
     x = 2 * normal(500, 1, seed=2) + 3
@@ -102,9 +96,7 @@ def test_the_error_of_a_distance_that_is_a_square_of_a_mean() -> None:
     ("shift", "scale", "count", "ratio"),
     [(0.3, 1.3, 100, 1), (0.5, 0.7, 30, 1), (0, 1, 200, 2**0.5)],
 )
-def test_errors_are_the_spread_over_new_images(
-    shift: float, scale: float, count: int, ratio: float
-) -> None:
+def test_errors_are_the_spread_over_new_images(shift, scale, count, ratio):
     # 200 sets: the spread is known to 5 %. Of a perfect generator (the last row) the distance is
     # quadratic in the images' noise, and the jackknife counts its variance twice.
     estimates = [
@@ -117,7 +109,7 @@ def test_errors_are_the_spread_over_new_images(
     )
 
 
-def test_the_limit_is_the_distance_of_the_distributions() -> None:
+def test_the_limit_is_the_distance_of_the_distributions():
     # 0.6² + 6 · 0.3² = 0.9, and (D (D + 1) / 4 + D) / N = 16.5 / N too much for unit Gaussians.
     limits, errors, values, slopes = [], [], [], []
     for seed in range(100):
@@ -136,7 +128,7 @@ def test_the_limit_is_the_distance_of_the_distributions() -> None:
     assert rms(errors) == pytest.approx(spread(limits), rel=0.21)
 
 
-def test_the_limit_of_a_perfect_generator_is_zero_and_the_slope_is_known() -> None:
+def test_the_limit_of_a_perfect_generator_is_zero_and_the_slope_is_known():
     # Unit Gaussians in D dimensions: the mean is away by D / N, the roots of the eigenvalues of the
     # covariance by D (D + 1) / (4 N), next order D / (8 N) of it.
     result = [
@@ -150,7 +142,7 @@ def test_the_limit_of_a_perfect_generator_is_zero_and_the_slope_is_known() -> No
     assert spread(limits) < rms([item.limit_error for item in result]) < 2 * spread(limits)
 
 
-def test_points_and_fit() -> None:
+def test_points_and_fit():
     features, reference = 1.2 * normal(100, seed=5), observed(normal(300, seed=6))
     result = frechet_extrapolated(features, reference, counts=(50, 20), seed=0)
     assert [(point.count, point.sets) for point in result.points] == [(20, 5), (50, 2), (100, 1)]
@@ -170,7 +162,7 @@ def test_points_and_fit() -> None:
     assert frechet_extrapolated(features, reference, counts=(20, 50), seed=1) != result
 
 
-def test_sets_of_a_point_are_disjoint() -> None:
+def test_sets_of_a_point_are_disjoint():
     # Of equal images but one, exactly one of the sets that share them can hold it.
     features = torch.zeros(40, 1, dtype=torch.float64)
     features[17] = 100
@@ -180,12 +172,12 @@ def test_sets_of_a_point_are_disjoint() -> None:
 
 
 @pytest.mark.parametrize("counts", [(), (20,), (20, 20), (6, 20), (20, 100), (20, 101)])
-def test_counts_that_cannot_be_fitted(counts: tuple[int, ...]) -> None:
+def test_counts_that_cannot_be_fitted(counts):
     with pytest.raises(InputError, match=r"two different ones above 6.*below 100"):
         frechet_extrapolated(normal(100, seed=7), standard_normal(), counts=counts, seed=0)
 
 
-def test_features_without_an_error() -> None:
+def test_features_without_an_error():
     reference = standard_normal()
     broken = normal(10, seed=8)
     broken[3, 2] = float("nan")
@@ -205,13 +197,13 @@ def test_features_without_an_error() -> None:
         frechet_estimate(normal(10, seed=8), observed(normal(1, seed=8)))
 
 
-def test_constant_features_have_a_distance_and_no_error() -> None:
+def test_constant_features_have_a_distance_and_no_error():
     result = frechet_estimate(torch.ones(10, DIMENSION), standard_normal())
     assert result.mean == pytest.approx(2 * DIMENSION)
     assert result.error == 0
 
 
-def test_rounding_makes_no_point_negative() -> None:
+def test_rounding_makes_no_point_negative():
     for seed in range(20):
         features = normal(30, seed=seed)
         result = frechet_extrapolated(features, observed(features), counts=(10, 15), seed=0)

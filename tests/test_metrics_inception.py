@@ -1,20 +1,17 @@
 import hashlib
-import importlib.util
 import socket
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from urllib.error import URLError
-from urllib.request import Request
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from features import tool as load_tool
+from features import uint8
 
 from cascore.errors import InputError
 from cascore.fetching import Download
-from cascore.metrics import Inception, download_inception, load_extractor, load_inception
+from cascore.metrics import download_inception, load_extractor, load_inception
 from cascore.metrics.extractors import inception as module
 from cascore.metrics.extractors.inception import prepared, resize_like_tensorflow
 
@@ -25,24 +22,18 @@ OTHER = "pt_inception-2015-12-05-6726825d.pth"
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    path = ROOT / "tools" / "inception_reference.py"
-    spec = importlib.util.spec_from_file_location("inception_reference", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool():
+    return load_tool("inception_reference")
 
 
 @pytest.fixture(scope="module")
-def reference() -> dict[str, np.ndarray]:
+def reference():
     with np.load(ROOT / "tests" / "data" / "inception_reference.npz") as arrays:
         return dict(arrays)
 
 
 @pytest.fixture(scope="module")
-def state(tool: ModuleType, reference: dict[str, np.ndarray]) -> dict[str, Tensor]:
+def state(tool, reference):
     """The tensors of torch-fidelity's file, by its names, with the numbers of the reference."""
     shapes = {
         name: tuple(map(int, shape.split()))
@@ -56,7 +47,7 @@ def state(tool: ModuleType, reference: dict[str, np.ndarray]) -> dict[str, Tenso
 
 
 @pytest.fixture(scope="module")
-def path(state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def path(state, tmp_path_factory):
     path = tmp_path_factory.mktemp("inception") / PUBLISHED
     torch.save(state, path)
     yield path
@@ -64,23 +55,16 @@ def path(state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def inception(path: Path) -> Inception:
+def inception(path):
     return load_inception(path)
 
 
-def relative_error(ours: np.ndarray | Tensor, theirs: np.ndarray) -> float:
+def relative_error(ours, theirs):
     return float(np.linalg.norm(np.asarray(ours) - theirs) / np.linalg.norm(theirs))
 
 
-def uint8(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, shape, generator=generator).to(torch.uint8)
-
-
 @pytest.mark.parametrize("index", IMAGES)
-def test_every_layer_is_that_of_torch_fidelity(
-    index: int, inception: Inception, reference: dict[str, np.ndarray], tool: ModuleType
-) -> None:
+def test_every_layer_is_that_of_torch_fidelity(index, inception, reference, tool):
     image = torch.from_numpy(reference[f"image_{index}"])[None]
     result = tool.layers(inception.network, inception, image)
     assert len(result) == 94 + 11  # convolutions and blocks
@@ -96,9 +80,7 @@ def test_every_layer_is_that_of_torch_fidelity(
 
 
 @pytest.mark.parametrize("index", IMAGES)
-def test_features_and_logits_are_those_of_torch_fidelity(
-    index: int, inception: Inception, reference: dict[str, np.ndarray]
-) -> None:
+def test_features_and_logits_are_those_of_torch_fidelity(index, inception, reference):
     features = inception(torch.from_numpy(reference[f"image_{index}"])[None])
     assert features.shape == (1, 2048)
     # 3e-7 was measured, 1e-4 is what is asked for; the images' features differ by 0.1 and more.
@@ -109,9 +91,7 @@ def test_features_and_logits_are_those_of_torch_fidelity(
 
 
 @pytest.mark.parametrize("index", IMAGES)
-def test_resize_and_scaling_are_those_of_torch_fidelity(
-    index: int, reference: dict[str, np.ndarray], tool: ModuleType
-) -> None:
+def test_resize_and_scaling_are_those_of_torch_fidelity(index, reference, tool):
     pixels = prepared(torch.from_numpy(reference[f"image_{index}"])[None])
     # The same float32 operations in the same order, on another machine: a product and a sum may be
     # rounded together there. Values reach 1; the mean may be summed in another order.
@@ -120,7 +100,7 @@ def test_resize_and_scaling_are_those_of_torch_fidelity(
     np.testing.assert_allclose(ours[:2], theirs[:2], rtol=1e-5)
 
 
-def literal_resize(image: np.ndarray, side: int) -> np.ndarray:
+def literal_resize(image, side):
     """TensorFlow 1's rule, pixel by pixel in float64."""
     height, width = image.shape
     out = np.empty((side, side))
@@ -139,7 +119,7 @@ def literal_resize(image: np.ndarray, side: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("shape", "side"), [((5, 3), 16), ((3, 5), 16), ((40, 23), 16), ((7, 7), 7)]
 )
-def test_resize_by_hand(shape: tuple[int, int], side: int) -> None:
+def test_resize_by_hand(shape, side):
     image = uint8(1, 1, *shape, seed=0).float()
     kept = image.clone()
     ours = resize_like_tensorflow(image, side=side)[0, 0]
@@ -148,7 +128,7 @@ def test_resize_by_hand(shape: tuple[int, int], side: int) -> None:
     np.testing.assert_allclose(ours, literal_resize(image[0, 0].numpy(), side), atol=2e-3, rtol=0)
 
 
-def test_features_across_batch_sizes(inception: Inception) -> None:
+def test_features_across_batch_sizes(inception):
     images = uint8(5, 3, 16, 16, seed=2)
     whole, again = inception(images), inception(images)
     assert torch.equal(whole, again)
@@ -165,7 +145,7 @@ def test_features_across_batch_sizes(inception: Inception) -> None:
         inception.unbiased_logits(torch.zeros(2, 64))
 
 
-def test_loading_draws_nothing_and_names_the_weights(path: Path) -> None:
+def test_loading_draws_nothing_and_names_the_weights(path):
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
@@ -176,9 +156,7 @@ def test_loading_draws_nothing_and_names_the_weights(path: Path) -> None:
     assert not extractor.network.training
 
 
-def test_a_file_without_step_counters_is_the_same(
-    state: dict[str, Tensor], tmp_path: Path, inception: Inception
-) -> None:
+def test_a_file_without_step_counters_is_the_same(state, tmp_path, inception):
     """pytorch-fid's file has been published without them, torch-fidelity's module has them."""
     path = tmp_path / "without.pth"
     torch.save({n: t for n, t in state.items() if "tracked" not in n}, path)
@@ -187,10 +165,10 @@ def test_a_file_without_step_counters_is_the_same(
     path.unlink()
 
 
-def test_files_that_do_not_fit(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_files_that_do_not_fit(state, tmp_path):
     bad = tmp_path / "bad.pth"
 
-    def refused(content: object, match: str) -> None:
+    def refused(content, match):
         torch.save(content, bad)
         with pytest.raises(InputError, match=match):
             load_inception(bad)
@@ -207,9 +185,9 @@ def test_files_that_do_not_fit(state: dict[str, Tensor], tmp_path: Path) -> None
         refused(content, "does not hold a dictionary of floating-point tensors")
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_would_run_code_is_refused(tmp_path):
     class Malicious:
-        def __reduce__(self) -> tuple[object, tuple[Path]]:
+        def __reduce__(self):
             return Path.touch, (tmp_path / "ran",)
 
     torch.save({"fc.weight": Malicious()}, tmp_path / "bad.pth")
@@ -218,7 +196,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
+def test_files_that_cannot_be_read(tmp_path, path):
     with pytest.raises(InputError, match=r"cannot read .*nowhere\.pth: No such file"):
         load_inception(tmp_path / "nowhere.pth")
     for content in (b"", b"nonsense", path.read_bytes()[:100_000]):
@@ -227,7 +205,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
             load_inception(tmp_path / "cut.pth")
 
 
-def test_without_the_file_the_message_says_where_to_get_it(tmp_path: Path) -> None:
+def test_without_the_file_the_message_says_where_to_get_it(tmp_path):
     digest = module.INCEPTION_FILES[0].sha256
     advice = rf"{tmp_path}/inception.* 95.6 MB .*{digest}.*{PUBLISHED}.*{OTHER}"
     with pytest.raises(InputError, match=advice):
@@ -235,10 +213,10 @@ def test_without_the_file_the_message_says_where_to_get_it(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+def publish(monkeypatch):
     """Gives any file the role of the published one, at a file:// address."""
 
-    def play(file: Path) -> None:
+    def play(file):
         size, digest = file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest()
         addresses = (f"{file.parent.as_uri()}/{name}" for name in (file.name, OTHER))
         files = tuple(Download(address, size, digest) for address in addresses)
@@ -248,7 +226,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def megabytes(tmp_path: Path, publish: Callable[[Path], None]) -> Path:
+def megabytes(tmp_path, publish):
     """Three megabytes and a bit, published."""
     file = tmp_path / "server" / PUBLISHED
     file.parent.mkdir()
@@ -258,9 +236,7 @@ def megabytes(tmp_path: Path, publish: Callable[[Path], None]) -> Path:
 
 
 @pytest.mark.parametrize("name", [PUBLISHED, OTHER])
-def test_the_file_is_found_under_both_names(
-    name: str, path: Path, publish: Callable[[Path], None], tmp_path: Path
-) -> None:
+def test_the_file_is_found_under_both_names(name, path, publish, tmp_path):
     publish(path)
     (tmp_path / "inception").mkdir()
     (tmp_path / "inception" / name).symlink_to(path)
@@ -272,7 +248,7 @@ def test_the_file_is_found_under_both_names(
         load_extractor("inception", root=tmp_path, image_shape=(4, 28, 28))
 
 
-def test_another_file_in_its_place_is_refused(megabytes: Path, tmp_path: Path) -> None:
+def test_another_file_in_its_place_is_refused(megabytes, tmp_path):
     place = tmp_path / "inception" / PUBLISHED
     place.parent.mkdir()
     place.write_bytes(b"damaged")
@@ -282,9 +258,7 @@ def test_another_file_in_its_place_is_refused(megabytes: Path, tmp_path: Path) -
     assert place.read_bytes() == megabytes.read_bytes()
 
 
-def test_download_counts_and_verifies(
-    megabytes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_counts_and_verifies(megabytes, tmp_path, monkeypatch):
     counted: list[int] = []
     result = download_inception(tmp_path / "a", progress=counted.append)
     assert result.read_bytes() == megabytes.read_bytes()
@@ -296,8 +270,8 @@ def test_download_counts_and_verifies(
     assert list((tmp_path / "b" / "inception").iterdir()) == []
 
 
-def test_offline_the_message_says_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(request: Request, timeout: float) -> None:
+def test_offline_the_message_says_all(tmp_path, monkeypatch):
+    def offline(request, timeout):
         assert request.full_url.startswith("https://")
         raise URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from features import normal
+from torch import nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from cascore.metrics import kernel_distance
@@ -11,15 +12,10 @@ from cascore.metrics import kernel_distance
 REFERENCE = np.load(Path(__file__).parent / "data" / "torch_fidelity.npz")
 
 
-def normal(count: int, dimension: int, *, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, dimension, generator=generator, dtype=torch.float64)
-
-
-def by_pairs(x: Tensor, y: Tensor) -> float:
+def by_pairs(x, y):
     """The definition, pair by pair in Python floats."""
 
-    def kernel(a: list[float], b: list[float]) -> float:
+    def kernel(a, b):
         return (sum(s * t for s, t in zip(a, b, strict=True)) / len(a) + 1) ** 3
 
     p, q = x.tolist(), y.tolist()
@@ -35,15 +31,15 @@ class Precomputed(nn.Module):
 
     num_features = 4
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, table):
         super().__init__()
         self.register_buffer("table", table)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.table[images[:, 0, 0, 0].long()]
 
 
-def torchmetrics_distance(x: Tensor, y: Tensor, **settings: int) -> float:
+def torchmetrics_distance(x, y, **settings):
     oracle = KernelInceptionDistance(feature=Precomputed(torch.cat([x, y])), **settings)
     oracle.set_dtype(torch.float64)
     rows = torch.arange(len(x) + len(y), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
@@ -54,7 +50,7 @@ def torchmetrics_distance(x: Tensor, y: Tensor, **settings: int) -> float:
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (9, 5), (7, 20)])
 @pytest.mark.parametrize("chunk", [1, 4, 1024])
-def test_the_definition(n: int, m: int, chunk: int) -> None:
+def test_the_definition(n, m, chunk):
     x, y = normal(n, 3, seed=0) + 0.5, normal(m, 3, seed=1)
     result = kernel_distance(x, y, chunk=chunk)
     assert result.mean == pytest.approx(by_pairs(x, y), rel=1e-12)
@@ -62,13 +58,13 @@ def test_the_definition(n: int, m: int, chunk: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["similar", "collapsed", "wide", "far"])
-def test_torch_fidelity(name: str) -> None:
+def test_torch_fidelity(name):
     generated, real = (torch.from_numpy(REFERENCE[key]) for key in (name, "real"))
     expected = float(REFERENCE[f"{name}_kernel_distance"])
     assert kernel_distance(generated, real[:40]).mean == pytest.approx(expected, rel=1e-11)
 
 
-def test_the_error_by_its_formula() -> None:
+def test_the_error_by_its_formula():
     """Kernel matrices written out; the diagonal of a set with itself is left out of its means."""
     x, y = normal(12, 3, seed=7) + 0.3, normal(9, 3, seed=8)
     p, q = x.numpy(), y.numpy()
@@ -91,14 +87,14 @@ def test_the_error_by_its_formula() -> None:
 
 # torchmetrics warns that it keeps all features.
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
-def test_torchmetrics_with_all_images_in_one_subset() -> None:
+def test_torchmetrics_with_all_images_in_one_subset():
     x, y = 1.2 * normal(60, 4, seed=2) + 0.2, normal(60, 4, seed=3)
     expected = torchmetrics_distance(x, y, subsets=1, subset_size=60)
     assert kernel_distance(x, y).mean == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("shift", "n", "m"), [(0.4, 60, 90), (1.0, 60, 30)])
-def test_no_bias_and_the_spread_that_is_promised(shift: float, n: int, m: int) -> None:
+def test_no_bias_and_the_spread_that_is_promised(shift, n, m):
     # In closed form for two points each: E k(x, y) of independent normals. Here the oracle is a
     # single pair of sets a hundred times as large.
     truth = kernel_distance(normal(6000, 4, seed=0) + shift, normal(6000, 4, seed=1))
@@ -114,7 +110,7 @@ def test_no_bias_and_the_spread_that_is_promised(shift: float, n: int, m: int) -
     assert float(errors.square().mean().sqrt()) == pytest.approx(float(values.std()), rel=0.18)
 
 
-def test_equal_distributions_score_zero_on_average_with_a_careful_error() -> None:
+def test_equal_distributions_score_zero_on_average_with_a_careful_error():
     result = [
         kernel_distance(normal(50, 4, seed=2 * s), normal(80, 4, seed=2 * s + 1))
         for s in range(300)
@@ -127,7 +123,7 @@ def test_equal_distributions_score_zero_on_average_with_a_careful_error() -> Non
     assert 0.9 < float(ratio) < 1.3
 
 
-def test_constant_features() -> None:
+def test_constant_features():
     # All kernels are (1 + 1)³.
     result = kernel_distance(torch.ones(4, 3), torch.ones(6, 3))
     assert (result.mean, result.error) == pytest.approx((0, 0), abs=1e-6)

@@ -1,10 +1,10 @@
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from features import normal
 from torch import Tensor
 
 from cascore.errors import InputError
@@ -13,12 +13,7 @@ from cascore.metrics import density_coverage, kernel_distance, precision_recall
 REFERENCE = np.load(Path(__file__).parent / "data" / "torch_fidelity.npz")
 
 
-def normal(count: int, dimension: int, *, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, dimension, generator=generator, dtype=torch.float64)
-
-
-def balls(points: Tensor, centres: Tensor, k: int) -> np.ndarray:
+def balls(points, centres, k):
     """Which points lie in which balls, [points, centres], by every distance there is."""
     p, c = points.numpy(), centres.numpy()
     among = np.sqrt(((c[:, None] - c[None]) ** 2).sum(axis=2))
@@ -29,7 +24,7 @@ def balls(points: Tensor, centres: Tensor, k: int) -> np.ndarray:
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("name", ["similar", "collapsed", "wide", "far"])
-def test_torch_fidelity(name: str, k: int) -> None:
+def test_torch_fidelity(name, k):
     generated, real = (torch.from_numpy(REFERENCE[key]) for key in (name, "real"))
     precision, recall = REFERENCE[f"{name}_precision_recall_{k}"]
     result = precision_recall(generated, real, neighbours=k)
@@ -38,7 +33,7 @@ def test_torch_fidelity(name: str, k: int) -> None:
     assert result.recall.mean == pytest.approx(recall, rel=1e-6)
 
 
-def test_a_collapsed_generator_is_precise_and_forgets() -> None:
+def test_a_collapsed_generator_is_precise_and_forgets():
     real = normal(300, 8, seed=0)
     collapsed = 0.1 * normal(200, 8, seed=1)
     result = precision_recall(collapsed, real)
@@ -54,7 +49,7 @@ def test_a_collapsed_generator_is_precise_and_forgets() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 7, 1024])
 @pytest.mark.parametrize("k", [1, 3, 10])
-def test_brute_force(k: int, chunk: int) -> None:
+def test_brute_force(k, chunk):
     generated, real = 1.3 * normal(40, 5, seed=4) + 0.2, normal(60, 5, seed=5)
     in_real, in_generated = balls(generated, real, k), balls(real, generated, k)
     share = precision_recall(generated, real, neighbours=k, chunk=chunk)
@@ -68,14 +63,14 @@ def test_brute_force(k: int, chunk: int) -> None:
     )
 
 
-def test_features_far_from_zero() -> None:
+def test_features_far_from_zero():
     # The squares are 1e14 times those of the distances: without centring no digit would be left.
     generated, real = 1.3 * normal(40, 5, seed=4) + 0.2, normal(60, 5, seed=5)
     moved = precision_recall(generated + 1e7, real + 1e7)
     assert moved == precision_recall(generated, real)
 
 
-def test_density_and_coverage_of_equal_distributions() -> None:
+def test_density_and_coverage_of_equal_distributions():
     # A new point is within the k-th neighbour of a ball among N with probability k / N, whatever
     # the distribution: the density is 1 on average. That none of N is, among N - 1 others, has
     # probability C(N - 1, k) / C(2 N - 1, k).
@@ -92,7 +87,7 @@ def test_density_and_coverage_of_equal_distributions() -> None:
     )
 
 
-def test_errors_are_the_spread_of_what_they_cover() -> None:
+def test_errors_are_the_spread_of_what_they_cover():
     # Real images fixed and generated ones drawn anew for precision and density, the reverse for
     # recall; 300 draws know a spread to 4 %, and the errors vary little.
     fixed = normal(80, 4, seed=6)
@@ -110,7 +105,7 @@ def test_errors_are_the_spread_of_what_they_cover() -> None:
         assert error == pytest.approx(spread, rel=0.16)
 
 
-def test_the_error_of_a_share_by_hand() -> None:
+def test_the_error_of_a_share_by_hand():
     # Agresti & Coull: 2 more hits and 2 more misses. Far away no sample is in any ball: 2 of 104.
     result = precision_recall(normal(100, 3, seed=7) + 50, normal(80, 3, seed=8))
     assert (result.precision.mean, result.recall.mean) == (0, 0)
@@ -121,7 +116,7 @@ def test_the_error_of_a_share_by_hand() -> None:
     assert filled.coverage.error == result.recall.error
 
 
-def test_equal_features_are_in_each_others_balls() -> None:
+def test_equal_features_are_in_each_others_balls():
     # Radius 0; an expansion of the squared distance would decide by its rounding. Far from 0, too.
     constant = torch.full((20, 33), 1e4 / 3)
     result = precision_recall(constant, constant)
@@ -136,7 +131,7 @@ def test_equal_features_are_in_each_others_balls() -> None:
     assert (apart.precision.mean, apart.recall.mean) == (0, 0)
 
 
-def test_memory_is_bounded_by_the_chunk() -> None:
+def test_memory_is_bounded_by_the_chunk():
     """No intermediate has more elements than the features themselves."""
     largest = 0
 
@@ -156,7 +151,7 @@ def test_memory_is_bounded_by_the_chunk() -> None:
 
 
 @pytest.mark.parametrize("measure", [kernel_distance, precision_recall, density_coverage])
-def test_pairs_of_features_that_do_not_compare(measure: Callable[..., object]) -> None:
+def test_pairs_of_features_that_do_not_compare(measure):
     good, broken = normal(8, 4, seed=12), normal(8, 4, seed=12)
     broken[2, 2] = float("nan")
     for generated, reference, message in (

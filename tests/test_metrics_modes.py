@@ -7,14 +7,14 @@ from cascore.errors import InputError
 from cascore.metrics import mode_coverage, published_kl, stacked_labels
 
 
-def test_counts_by_hand() -> None:
+def test_counts_by_hand():
     # q = (1/2, 1/4, 1/4) of 4 modes: Σ q log 4q = log(2) / 2.
     result = mode_coverage(torch.tensor([0, 3, 0, 1]), 4)
     assert result.covered == 3
     assert result.kl == pytest.approx(math.log(2) / 2, rel=1e-14)
 
 
-def test_extremes() -> None:
+def test_extremes():
     even = mode_coverage(torch.arange(1000).repeat(3), 1000)
     assert (even.covered, even.kl, even.count, even.modes) == (1000, 0.0, 3000, 1000)
     one = mode_coverage(torch.full((7,), 999), 1000)
@@ -24,7 +24,7 @@ def test_extremes() -> None:
     assert (single.covered, single.kl, single.kl_error) == (1, 0.0, 0.0)
 
 
-def test_divides_by_the_number_of_labels_given() -> None:
+def test_divides_by_the_number_of_labels_given():
     # Repeating every label changes no share; a wrong total would scale the sum.
     labels = torch.tensor([0, 0, 1, 2, 2, 2], dtype=torch.int32)
     once, twice = mode_coverage(labels, 5), mode_coverage(labels.repeat(2), 5)
@@ -32,7 +32,7 @@ def test_divides_by_the_number_of_labels_given() -> None:
     assert once.kl == pytest.approx(twice.kl, rel=1e-14)
 
 
-def test_uniform_labels_have_the_bias_of_a_finite_sample() -> None:
+def test_uniform_labels_have_the_bias_of_a_finite_sample():
     generator = torch.Generator().manual_seed(0)
     modes, count, trials = 100, 20_000, 50
     kls = [
@@ -45,7 +45,7 @@ def test_uniform_labels_have_the_bias_of_a_finite_sample() -> None:
     assert sum(kls) / trials == pytest.approx(expected, rel=0.08)
 
 
-def test_errors_by_hand() -> None:
+def test_errors_by_hand():
     # Counts 4, 1, 1 of 5 modes: two classes were hit once, 5/6 (2 - 4/6) = 10/9. The variance of
     # log 5q is that of log 4 with probability 4/6: (log 4)² 2/9, over N; noise 2 / (2 · 36).
     result = mode_coverage(torch.tensor([0, 0, 1, 2, 0, 0]), 5)
@@ -55,7 +55,7 @@ def test_errors_by_hand() -> None:
 
 
 @pytest.mark.parametrize("power", [0, 1, 3])
-def test_errors_are_the_spread_over_new_samples(power: int) -> None:
+def test_errors_are_the_spread_over_new_samples(power):
     generator = torch.Generator().manual_seed(1)
     weights = torch.arange(1, 101).double() ** power
     result = [
@@ -71,7 +71,7 @@ def test_errors_are_the_spread_over_new_samples(power: int) -> None:
     assert float(covered.std()) <= float(jackknife) * 1.1 + 1e-9  # never on the careless side
 
 
-def test_stacked_digits() -> None:
+def test_stacked_digits():
     digits = torch.tensor([[0, 0, 0], [0, 0, 9], [1, 2, 3], [9, 9, 9]], dtype=torch.uint8)
     labels = stacked_labels(digits)
     assert labels.tolist() == [0, 9, 123, 999]
@@ -81,7 +81,7 @@ def test_stacked_digits() -> None:
     assert mode_coverage(stacked_labels(every), 1000).covered == 1000
 
 
-def test_labels_that_cannot_be_counted_or_stacked() -> None:
+def test_labels_that_cannot_be_counted_or_stacked():
     floats, flags = torch.zeros(3), torch.zeros(3, dtype=torch.bool)
     for labels, modes in (
         *((labels, 10) for labels in (torch.empty(0, dtype=torch.int64), floats, flags)),
@@ -96,7 +96,7 @@ def test_labels_that_cannot_be_counted_or_stacked() -> None:
 
 
 @pytest.mark.parametrize(("batch", "batches", "total"), [(5000, 5, 26000), (10, 3, 40)])
-def test_the_published_arithmetic(batch: int, batches: int, total: int) -> None:
+def test_the_published_arithmetic(batch, batches, total):
     """What the authors' evaluation does: one histogram, every batch added twice, a fixed total."""
     labels = torch.randint(7, (batches, batch), generator=torch.Generator().manual_seed(2))
     histogram = [0] * 10
@@ -109,7 +109,7 @@ def test_the_published_arithmetic(batch: int, batches: int, total: int) -> None:
     assert published_kl(kl, counted=batch * batches, total=total) == pytest.approx(printed)
 
 
-def test_what_table_4_means() -> None:
+def test_what_table_4_means():
     # NOTES: a perfect sampler prints 1.30, and 1.36 and 1.49 are divergences of 0.053 and 0.121.
     for kl, printed in ((999 / 50_000, 1.30), (0.053, 1.36), (0.121, 1.49)):
         assert published_kl(kl, counted=25_000, total=26_000) == pytest.approx(printed, abs=5e-3)

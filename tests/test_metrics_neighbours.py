@@ -3,19 +3,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.metrics import memorisation_ratio, nearest_neighbours
 
 
-def uniform(*shape: int, seed: int) -> Tensor:
+def uniform(*shape, seed):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 1024])
 @pytest.mark.parametrize("k", [1, 4, 20])
-def test_brute_force(k: int, chunk: int) -> None:
+def test_brute_force(k, chunk):
     queries, references = uniform(8, 1, 3, 3, seed=0), uniform(20, 1, 3, 3, seed=1)
     result = nearest_neighbours(queries, references, k=k, chunk=chunk)
     q, r = queries.double().numpy(), references.double().numpy()
@@ -27,14 +26,14 @@ def test_brute_force(k: int, chunk: int) -> None:
     )
 
 
-def test_a_copy_has_distance_zero() -> None:
+def test_a_copy_has_distance_zero():
     references = uniform(50, 784, seed=2)
     result = nearest_neighbours(references[10:13], references)
     assert result.index[:, 0].tolist() == [10, 11, 12]
     assert result.distance[:, 0].tolist() == [0, 0, 0]
 
 
-def test_float32_would_confuse_these() -> None:
+def test_float32_would_confuse_these():
     # Squares near 1e8 leave float32 a spacing of 8; the neighbours differ by 0.04 in squares.
     queries = torch.full((1, 2), 1e4)
     references = torch.tensor([[1e4 + 0.25, 1e4], [1e4, 1e4 - 0.125], [1e4 + 0.5, 1e4]])
@@ -43,12 +42,12 @@ def test_float32_would_confuse_these() -> None:
     assert result.distance.tolist() == [[0.125, 0.25, 0.5]]
 
 
-def test_no_query_is_no_neighbour() -> None:
+def test_no_query_is_no_neighbour():
     result = nearest_neighbours(torch.empty(0, 4), uniform(3, 4, seed=3), k=2)
     assert result.distance.shape == result.index.shape == (0, 2)
 
 
-def test_inputs_without_neighbours() -> None:
+def test_inputs_without_neighbours():
     good = uniform(3, 4, seed=4)
     broken = good.clone()
     broken[1, 1] = float("nan")
@@ -67,7 +66,7 @@ def test_inputs_without_neighbours() -> None:
         nearest_neighbours(good, good, chunk=0)
 
 
-def test_memorisation_ratio_by_hand() -> None:
+def test_memorisation_ratio_by_hand():
     samples = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
     train = samples + torch.tensor([[0.1], [0.2], [0.2], [0.1]])
     held_out = samples + torch.tensor([[0.3], [0.4], [0.2], [0.1]])
@@ -76,7 +75,7 @@ def test_memorisation_ratio_by_hand() -> None:
     assert result.mean == pytest.approx(0.15 / 0.25, rel=1e-5)
 
 
-def test_memorisation_ratio_tells_copying_from_generalising() -> None:
+def test_memorisation_ratio_tells_copying_from_generalising():
     train, held_out, fresh = (uniform(n, 16, seed=5 + n) for n in (800, 200, 400))
     noise = uniform(200, 16, seed=5) * 0.01
     generalises = memorisation_ratio(fresh, train, held_out, seed=0).mean
@@ -93,14 +92,14 @@ def test_memorisation_ratio_tells_copying_from_generalising() -> None:
     assert result.error < 0.01
 
 
-def test_memorisation_ratio_depends_on_the_seed_alone() -> None:
+def test_memorisation_ratio_depends_on_the_seed_alone():
     train, held_out, samples = (uniform(n, 3, seed=n) for n in (90, 30, 20))
     result = [memorisation_ratio(samples, train, held_out, seed=seed) for seed in (1, 1, 2)]
     assert result[0] == result[1]
     assert result[0].mean != result[2].mean
 
 
-def test_the_error_of_the_memorisation_ratio_is_its_spread_over_new_samples() -> None:
+def test_the_error_of_the_memorisation_ratio_is_its_spread_over_new_samples():
     train, held_out = uniform(200, 8, seed=8), uniform(200, 8, seed=9)
     result = [
         memorisation_ratio(uniform(300, 8, seed=10 + s), train, held_out, seed=s)
@@ -112,7 +111,7 @@ def test_the_error_of_the_memorisation_ratio_is_its_spread_over_new_samples() ->
     assert float(errors.square().mean().sqrt()) == pytest.approx(spread, rel=0.25)
 
 
-def test_one_sample_has_a_ratio_and_nothing_to_resample() -> None:
+def test_one_sample_has_a_ratio_and_nothing_to_resample():
     result = memorisation_ratio(
         uniform(1, 3, seed=1), *(uniform(9, 3, seed=s) for s in (2, 3)), seed=0
     )
@@ -120,7 +119,7 @@ def test_one_sample_has_a_ratio_and_nothing_to_resample() -> None:
     assert result.error == math.inf
 
 
-def test_memorisation_ratio_without_a_ratio() -> None:
+def test_memorisation_ratio_without_a_ratio():
     images = uniform(5, 4, seed=6)
     result = memorisation_ratio(images, uniform(5, 4, seed=7), images, seed=0)
     assert result.mean == result.error == math.inf

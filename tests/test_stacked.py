@@ -1,11 +1,8 @@
 """Stacked digits: what a stack is made of, counted and compared with the grey set."""
 
-import gzip
-import struct
-
-import numpy as np
 import pytest
 import torch
+from originals import write_mnist
 from scipy import stats
 
 from cascore.data import find_originals, load_images, prepare
@@ -82,18 +79,9 @@ def test_the_digests_of_the_stacked_digits_are_for_ever(stacked):
 
 @pytest.fixture
 def idx_files(tmp_path):
-    """Four IDX files of 40 and 15 images."""
     folder = tmp_path / "idx"
     folder.mkdir()
-    generator = np.random.default_rng(31)
-    for prefix, count in (("train", 40), ("t10k", 15)):
-        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = np.arange(count, dtype=np.uint8) % 10
-        header = struct.pack(">IIII", 0x0803, count, 28, 28)
-        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        header = struct.pack(">II", 0x0801, count)
-        packed = gzip.compress(header + labels.tobytes())
-        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(packed)
+    write_mnist(folder, train=40, test=15)
     return folder
 
 
