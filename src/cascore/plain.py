@@ -34,10 +34,20 @@ def read_json(path: Path) -> Any:
     return parse_json(_content(path), str(path))
 
 
-def read_json_lines(path: Path) -> list[Any]:
-    """The values of a file that holds one JSON value to a line; refused as by `read_json`."""
-    lines = _content(path).splitlines()
-    return [parse_json(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1)]
+def read_json_lines(path: Path, *, torn: bool = False) -> list[Any]:
+    """The values of a file that holds one JSON value to a line; refused as by `read_json`.
+
+    In a log that may be `torn`, a line that a killed process left unfinished ends them.
+    """
+    values = []
+    for number, line in enumerate(_content(path).splitlines(), start=1):
+        try:
+            values.append(parse_json(line, f"{path}, line {number}"))
+        except InputError:
+            if torn:
+                break
+            raise
+    return values
 
 
 def _content(path: Path) -> bytes:
@@ -52,16 +62,12 @@ def _content(path: Path) -> bytes:
 
 
 def parse_json(content: bytes | str, where: str) -> Any:
-    """The value of JSON text: None, bool, int, float, str, list and dict.
-
-    Args:
-        content: UTF-8 bytes or text.
-        where: what to call it in a message.
+    """The value of JSON text in UTF-8: None, bool, int, float, str, list and dict.
 
     Raises:
-        InputError: bytes that are no UTF-8, text that is no JSON, a name given twice, nesting
+        InputError: Bytes that are no UTF-8, text that is no JSON, a name given twice, nesting
             deeper than 64, an integer of more than 20 digits, a float beyond the range of double
-            precision, NaN or Infinity, half of a surrogate pair.
+            precision, NaN or Infinity, half of a surrogate pair; `where` begins the message.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
@@ -161,15 +167,12 @@ def from_plain(kind: type[_Kind], values: Any, where: str) -> _Kind:
     number is also read as a float, and "inf" and "-inf" are; a truth value is never a number. A
     field with a default may be absent.
 
-    Args:
-        kind: the dataclass. If it has a static method `upgraded(values)`, that turns what an older
-            version wrote into the present form first.
-        values: what JSON gave.
-        where: what to call the values in a message.
+    A static method `upgraded(values)` of the dataclass first turns what an older version wrote into
+    the present form.
 
     Raises:
         InputError: a field that is missing, unknown or of another kind, or a value that the
-            dataclass itself refuses; named by its path.
+            dataclass itself refuses; named by its path below `where`.
     """
     if not isinstance(values, Mapping):
         raise _unexpected(values, kind, where)

@@ -1,9 +1,8 @@
 """`cascore data`: original files to prepared sets, and what a trainer needs to know of a set."""
 
 import math
-import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,14 +73,14 @@ class Show:
     root: Path | None = None
     """The data root, or the folder of the original files (default: data)."""
     out: Path | None = None
-    """Folder for sheet.png and numbers.json (default: data-sheets/NAME)."""
+    """Folder for sheet.png (default: data-sheets/NAME)."""
 
     def run(self) -> int:
-        """Write a contact sheet and the numbers, and print them."""
+        """Write a contact sheet, and print the numbers."""
         from cascore.data import load_images
         from cascore.data.diameter import image_diameter
         from cascore.data.survey import fitting_options, survey_folder
-        from cascore.experiment.outputs import write_record
+        from cascore.experiment.outputs import file_name
         from cascore.pixels import save_png
 
         options = FolderOptions()
@@ -91,17 +90,15 @@ class Show:
             load_images(self.name, split, root=self.root, folder=options)
             for split in ("train", "test")
         )
-        folder = self.out or Path("data-sheets") / re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)
+        folder = self.out or Path("data-sheets") / file_name(self.name)
         with Display().counting("largest distance", train.count) as advance:
             diameter = image_diameter(train.images, progress=advance) if train.count > 1 else None
         folder.mkdir(parents=True, exist_ok=True)
         save_png(_sheet(train), folder / "sheet.png")
-        write_record(folder / "numbers.json", _numbers(train, test, diameter))
         console = plain_console()
         for part in (train, test):
-            labels = f", {len(part.classes)} classes" if part.labels is not None else ", no labels"
             shape = " x ".join(map(str, part.shape))
-            console.print(f"{part.split}: {part.count:,} images, {shape}{labels}")
+            console.print(f"{part.split}: {part.count:,} images, {shape}, {_classes(part)}")
             console.print(f"  digest {part.digest}")
         console.print(f"source: {train.record.source}")
         console.print(f"split: {train.record.split}")
@@ -110,7 +107,6 @@ class Show:
             for line in _levels(train, diameter):
                 console.print(line)
         console.print(f"sheet: {folder / 'sheet.png'}")
-        console.print(f"numbers: {folder / 'numbers.json'}")
         return 0
 
 
@@ -159,47 +155,17 @@ def _sheet(images: "ImageSet") -> "Tensor":
     return grid(images.images[chosen], columns=columns, scale=min(scale, 8))
 
 
-def _numbers(train: "ImageSet", test: "ImageSet", diameter: "Diameter | None") -> dict[str, object]:
-    numbers: dict[str, object] = {
-        "name": train.name,
-        "shape": list(train.shape),
-        "dimension": math.prod(train.shape),
-        "classes": list(train.classes) if len(train.classes) <= 100 else len(train.classes),
-        "record": asdict(train.record),
-        "splits": {
-            part.split: {
-                "count": part.count,
-                "digest": part.digest,
-                "labels": None if part.labels is None else _per_class(part),
-            }
-            for part in (train, test)
-        },
-    }
-    if diameter is not None:
-        numbers["largest_distance"] = {**diameter._asdict(), "exact": diameter.exact}
-        numbers["sigma_1"] = diameter.high
-        numbers["sigma_L"] = LAST
-        numbers["levels"] = _level_count(train, diameter.high)
-    return numbers
-
-
-def _per_class(part: "ImageSet") -> object:
-    """How many images each class has, or the fewest and the most of very many."""
-    assert part.labels is not None
+def _classes(part: "ImageSet") -> str:
+    if part.labels is None:
+        return "no labels"
     counts = part.labels.bincount(minlength=len(part.classes))
-    if len(counts) <= 100:
-        return counts.tolist()
-    return {"fewest": int(counts.min()), "most": int(counts.max())}
-
-
-def _level_count(images: "ImageSet", sigma_1: float) -> int | None:
-    from cascore.schedule import level_count
-
-    return level_count(math.prod(images.shape), sigma_1, LAST) if sigma_1 > LAST else None
+    return f"{len(counts)} classes of {int(counts.min()):,} to {int(counts.max()):,}"
 
 
 def _levels(images: "ImageSet", diameter: "Diameter") -> Iterator[str]:
     """Techniques 1 and 2 in words, and as settings."""
+    from cascore.schedule import level_count
+
     low, high, (first, second) = diameter.low, diameter.high, diameter.pair
     pair = f"images {first} and {second} of train"
     if diameter.exact:
@@ -211,9 +177,11 @@ def _levels(images: "ImageSet", diameter: "Diameter") -> Iterator[str]:
             f" {diameter.compared:,} distances were computed, all would take too long"
         )
     for sigma_1 in dict.fromkeys(math.ceil(10 * distance) / 10 for distance in (low, high)):
-        if (count := _level_count(images, sigma_1)) is not None:
+        if sigma_1 > LAST:
+            dimension = math.prod(images.shape)
+            count = level_count(dimension, sigma_1, LAST)
             yield (
-                f"levels by Technique 2 from {sigma_1:.1f} to {LAST:g} in {math.prod(images.shape)}"
-                f" dimensions: {count}"
+                f"levels by Technique 2 from {sigma_1:.1f} to {LAST:g} in {dimension} dimensions:"
+                f" {count}"
             )
             yield f"  --schedule.first {sigma_1:.1f} --schedule.levels {count}"

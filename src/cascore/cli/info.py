@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cascore.cli.common import ModelName, plain_console
 from cascore.model.pretrained import find_model
-from cascore.plain import json_text
+from cascore.plain import json_text, read_json_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +25,7 @@ class Info:
         """Print settings, checkpoints, sizes and the last metrics."""
         import torch
 
-        from cascore.experiment.run_folder import CHECKPOINTS, read_experiment
+        from cascore.experiment.run_folder import CHECKPOINTS, METRICS, read_experiment
         from cascore.model.folder import is_model_folder, read_model_record
         from cascore.model.loading import load, require_model
         from cascore.training.checkpoint import checkpoints
@@ -45,9 +45,9 @@ class Info:
         console.print(f"checkpoints: {steps or 'none yet'}")
         if saved:
             _describe(console, load(path, device=cpu))
-        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        if lines:
-            console.print(f"last: {json.dumps(json.loads(lines[-1]))}")
+        metrics = read_json_lines(path / METRICS, torn=True)
+        if metrics:
+            console.print(f"last: {json.dumps(metrics[-1])}")
         return 0
 
 

@@ -14,13 +14,8 @@ from cascore.errors import InputError
 from cascore.experiment.run_folder import BEST, CHECKPOINTS, SELECTION
 from cascore.experiment.settings import Train
 from cascore.files import replaced_folder, write_text
-from cascore.measurement import (
-    Measurement,
-    Selection,
-    measurement_from_plain,
-    measurement_line,
-)
-from cascore.plain import parse_json, write_json
+from cascore.measurement import Measurement, Selection, measurement_from_plain, measurement_line
+from cascore.plain import read_json_lines, write_json
 from cascore.stats import independent_difference, verdict
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
@@ -33,17 +28,10 @@ Measure = Callable[[int], Measurement]
 
 
 class PeriodicEvaluation:
-    """Evaluates a run at the steps that its settings name.
-
-    Nothing of the training is touched: the weights are read from the checkpoint.
-
-    Args:
-        settings: Settings of the training.
-        folder: Folder of the run.
-        measure: Who measures; None where nothing is to be evaluated.
+    """Evaluates a run at the steps that its settings name, from its checkpoints alone.
 
     Raises:
-        InputError: Nobody measures what the settings ask for.
+        InputError: No `measure` for what the settings ask for.
     """
 
     def __init__(self, settings: Train, folder: Path, measure: Measure | None) -> None:
@@ -86,17 +74,13 @@ def _step(measurement: Measurement) -> int:
 
 
 def _read(folder: Path) -> list[Measurement]:
-    """The measurements so far; a line that a killed process left unfinished ends them."""
+    """The measurements so far."""
     path = folder / EVALUATIONS
-    measurements: list[Measurement] = []
-    if path.is_file():
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                values = parse_json(line, str(path))
-            except InputError:
-                break
-            measurements.append(measurement_from_plain(values, f"{path}, line {number}"))
-    return measurements
+    lines = read_json_lines(path, torn=True) if path.is_file() else []
+    return [
+        measurement_from_plain(values, f"{path}, line {number}")
+        for number, values in enumerate(lines, start=1)
+    ]
 
 
 def _write(folder: Path, measurements: list[Measurement]) -> None:
@@ -106,18 +90,15 @@ def _write(folder: Path, measurements: list[Measurement]) -> None:
 def _keep_best(folder: Path, measurements: list[Measurement], newest: Checkpoint) -> None:
     """First the checkpoint, then the file that points to it, then the old one goes."""
     best_folder = folder / BEST
-    candidates = [known for known in measurements if _comparable(known, measurements[-1])]
+    conditions = _conditions(measurements[-1])
+    candidates = [known for known in measurements if _conditions(known) == conditions]
     best = _best(candidates)
     target = best_folder / newest.folder.name
     if _step(best) == newest.step and not target.is_dir():
         with replaced_folder(target) as temporary:
             shutil.copytree(newest.folder, temporary, dirs_exist_ok=True)
-    selection = Selection(
-        metric="frechet",
-        value=best.estimate.mean,
-        step=_step(best),
-        candidates=len(candidates),
-    )
+    value, step = best.estimate.mean, _step(best)
+    selection = Selection(metric="frechet", value=value, step=step, candidates=len(candidates))
     write_json(best_folder / SELECTION, selection)
     for checkpoint in checkpoints(best_folder):
         if checkpoint.step != selection.step:
@@ -131,17 +112,14 @@ def _best(candidates: list[Measurement]) -> Measurement:
     least of many.
     """
     least = min(candidates, key=lambda known: known.estimate.mean)
-    ties = [
+    return next(
         known
-        for known in candidates
+        for known in reversed(candidates)
         if known is least
         or verdict(independent_difference(known.estimate, least.estimate)) == "tie"
-    ]
-    return ties[-1]
+    )
 
 
-def _comparable(a: Measurement, b: Measurement) -> bool:
-    """Whether two evaluations of a run asked the same; its settings may have changed in between."""
-    return (a.images.count, a.extractor, a.references, a.sampler) == (
-        b.images.count, b.extractor, b.references, b.sampler,
-    )  # fmt: skip
+def _conditions(known: Measurement) -> tuple[object, ...]:
+    """What evaluations of a run compare at; its settings may have changed in between."""
+    return known.images.count, known.extractor, known.references, known.sampler

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -17,6 +17,7 @@ from cascore.experiment.run_folder import (
     CHECKPOINTS,
     DATA,
     EXPERIMENT,
+    METRICS,
     is_run,
     read_data,
     read_experiment,
@@ -24,7 +25,7 @@ from cascore.experiment.run_folder import (
 from cascore.experiment.settings import Experiment, Train
 from cascore.files import write_text
 from cascore.measurement import Measurement
-from cascore.plain import parse_json, write_json
+from cascore.plain import read_json_lines, write_json
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
     checkpoint_record,
@@ -36,7 +37,6 @@ from cascore.training.checkpoint import (
 )
 
 ALONE = Workers()
-_METRICS = "metrics.jsonl"
 
 
 def training_run(
@@ -52,13 +52,13 @@ def training_run(
     """Prepare a run's folder or go on with it; then train, saving on the way, as it is iterated.
 
     Args:
-        experiment: resolved settings.
-        folder: of the run; made if absent.
-        device: where to train.
-        workers: who else trains; rank 0 alone writes.
-        should_stop: asked between steps; if true, saves and returns.
-        notify: told in words what a person should know (resumed from where, what differs).
-        measure: measures a checkpoint where `train.evaluate_every` asks for that.
+        experiment: Settings of the run.
+        folder: Folder of the run; made if absent.
+        device: Where to train.
+        workers: Who else trains; rank 0 alone writes.
+        should_stop: Asked between steps; if true, the run is saved and left.
+        notify: Told in words what a person should know: resumed from where, what differs.
+        measure: Measures a checkpoint where `train.evaluate_every` asks for that.
 
     Returns:
         An iterator that trains a step each time, and gives its metrics.
@@ -85,9 +85,9 @@ def training_run(
     for message in _resume(state, folder, workers):
         notify(message)
     if lead:
-        _cut_metrics(folder / _METRICS, state.step)
+        _cut_metrics(folder / METRICS, state.step)
         cut_evaluations(folder, state.step)
-    saved = _saved(steps, state, experiment, folder, workers, should_stop, notify, evaluation)
+    saved = _saved(steps, state, experiment.train, folder, workers, should_stop, notify, evaluation)
     return _with_advice(saved, folder)
 
 
@@ -104,25 +104,26 @@ def _with_advice(metrics: Iterator[Metrics], folder: Path) -> Iterator[Metrics]:
 def _saved(
     steps: Iterator[Metrics],
     state: TrainState,
-    experiment: Experiment,
+    settings: Train,
     folder: Path,
     workers: Workers,
     should_stop: Callable[[], bool],
     notify: Callable[[str], None],
     evaluation: PeriodicEvaluation,
 ) -> Iterator[Metrics]:
-    settings, kept = experiment.train, folder / CHECKPOINTS
-    lead, started = workers.rank == 0, time.monotonic()
-    before = _seconds_before(kept)
+    kept, lead, started = folder / CHECKPOINTS, workers.rank == 0, time.monotonic()
+    device = next(state.denoiser.parameters()).device
+    saved = checkpoints(kept)
+    before = checkpoint_record(saved[-1]).get("seconds") if saved else 0.0  # None: it does not say
     if lead and state.step > 0 and evaluation.is_missing(state.step):
         notify(_summary(evaluation.evaluate_newest()))
-    with (folder / _METRICS).open("a" if lead else "r", encoding="utf-8") as log:
+    with (folder / METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
             # All processes stop after the same step, whichever of them was asked to.
-            stop = torch.tensor(float(should_stop()), device=_device_of(state))
+            stop = torch.tensor(float(should_stop()), device=device)
             stopping = bool(workers.mean(stop) > 0)
             if lead:
-                _append(log, metrics)
+                log.write(_line(metrics._asdict()))
             due = evaluation.is_due(state.step)
             last = stopping or state.step == settings.steps
             if last or due or state.step % settings.save_every == 0:
@@ -142,24 +143,13 @@ def _saved(
     workers.barrier()  # nobody looks for the last checkpoint before it is there
 
 
-def _seconds_before(kept: Path) -> float | None:
-    """Seconds of training that the newest checkpoint took; None if it does not say."""
-    saved = checkpoints(kept)
-    return checkpoint_record(saved[-1]).get("seconds") if saved else 0.0
-
-
 def _summary(record: Measurement) -> str:
     step = None if record.model is None else record.model.step
     return f"step {step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
 
 
-def _device_of(state: TrainState) -> torch.device:
-    return next(state.denoiser.parameters()).device
-
-
-def _append(log: IO[str], metrics: Metrics) -> None:
-    values = {name: value for name, value in metrics._asdict().items() if value is not None}
-    log.write(json.dumps(values) + "\n")
+def _line(values: Mapping[str, Any]) -> str:
+    return json.dumps({name: value for name, value in values.items() if value is not None}) + "\n"
 
 
 def _describe(data: ImageSet | PointSet) -> dict[str, Any]:
@@ -192,7 +182,7 @@ def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any
     (folder / CHECKPOINTS).mkdir(exist_ok=True)
     write_json(folder / EXPERIMENT, experiment)
     write_json(folder / DATA, data)
-    (folder / _METRICS).touch()
+    (folder / METRICS).touch()
 
 
 def freed(stored: Experiment, given: Experiment) -> Experiment:
@@ -244,12 +234,6 @@ def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:
 
 def _cut_metrics(path: Path, step: int) -> None:
     """Drop the lines after the checkpoint, and one that a killed process left unfinished."""
-    kept = []
-    for line in path.read_bytes().splitlines():
-        try:
-            if parse_json(line, str(path))["step"] > step:
-                break
-        except (InputError, LookupError, TypeError):
-            break
-        kept.append(f"{line.decode()}\n")
-    write_text(path, "".join(kept))
+    lines = read_json_lines(path, torn=True)
+    kept = [x for x in lines if isinstance(x, dict) and 0 < x.get("step", 0) <= step]
+    write_text(path, "".join(map(_line, kept)))

@@ -10,7 +10,7 @@ from cascore.measurement import Selection
 from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
-EXPERIMENT, DATA = "experiment.json", "data.json"
+EXPERIMENT, DATA, METRICS = "experiment.json", "data.json", "metrics.jsonl"
 CHECKPOINTS, BEST = "checkpoints", "best"
 """Folders within a run: of its checkpoints, and of the one that an evaluation chose."""
 SELECTION = "selection.json"
