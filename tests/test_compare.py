@@ -119,23 +119,23 @@ def test_entries_are_found_in_files_folders_and_runs(tmp_path):
 
     def values(path, **options):
         asked = {"metric": "frechet", "form": "denoised", "split": None} | options
-        return [each.measurement.value for each in find_rows([path], **asked)]
+        return [row.measurement.value for row in find_rows([path], **asked)]
 
     run = tmp_path / "run"
     assert values(run) == values(run / "evaluations") == [2.5, 2.5]
     assert values(run / "evaluations" / "a.json", form="both") == [2.5, 1.0]
     assert values(run, split="test") == [7.0]
     assert values(run, form="raw") == [1.0]
-    found = find_rows([run], metric="frechet", form="denoised", split=None)
-    assert [each.label for each in found] == ["12 calls", "100 calls"]
+    listed = find_rows([run], metric="frechet", form="denoised", split=None)
+    assert [row.label for row in listed] == ["12 calls", "100 calls"]
 
 
 def test_labels_name_the_levels_where_they_differ(tmp_path):
-    settings = [{**RECORD.sampler.settings, "spacing": each} for each in ("geometric", "centred")]
-    for name, each in zip("ab", settings, strict=True):
-        write_measurements(tmp_path / f"{name}.json", [changed(sampler__settings=each)])
-    found = find_rows([tmp_path], metric="frechet", form="denoised", split=None)
-    assert [each.label for each in found] == ["geometric levels", "centred levels"]
+    settings = [{**RECORD.sampler.settings, "spacing": name} for name in ("geometric", "centred")]
+    for name, values in zip("ab", settings, strict=True):
+        write_measurements(tmp_path / f"{name}.json", [changed(sampler__settings=values)])
+    listed = find_rows([tmp_path], metric="frechet", form="denoised", split=None)
+    assert [row.label for row in listed] == ["geometric levels", "centred levels"]
 
 
 def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):
@@ -145,7 +145,7 @@ def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("metric", "path", "told"),
+    ("metric", "path", "message"),
     [
         ("fid", "a.json", "no number 'fid'"),
         ("kernel", "a.json", "holds no record of kernel of denoised samples"),
@@ -153,10 +153,10 @@ def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):
         ("frechet", "empty", "cascore evaluate writes them"),
     ],
 )
-def test_nothing_to_compare_is_told(tmp_path, metric, path, told):
+def test_nothing_to_compare_is_told(tmp_path, metric, path, message):
     write_measurements(tmp_path / "a.json", [RECORD])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         find_rows([tmp_path / path], metric=metric, form="denoised", split=None)
 
 
@@ -167,11 +167,11 @@ def test_the_command_prints_a_table_and_draws(tmp_path, capsys):
         write_measurements(tmp_path / f"{name}.json", [record])
     files = [tmp_path / f"{name}.json" for name in "cab"]
     assert run("compare", *files, "--out", tmp_path / "a.svg") == 0
-    told = capsys.readouterr().out
-    rows = [line.split() for line in told.splitlines() if "runs/" in line]
+    message = capsys.readouterr().out
+    rows = [line.split() for line in message.splitlines() if "runs/" in line]
     assert [(row[0], row[1]) for row in rows] == [("1", "runs/a"), ("1", "runs/b"), ("3", "runs/c")]
-    assert "tie with the first" in told
-    assert max(map(len, told.splitlines())) <= 100
+    assert "tie with the first" in message
+    assert max(map(len, message.splitlines())) <= 100
     svg = (tmp_path / "a.svg").read_text()
     assert svg.startswith("<?xml")
     assert "</svg>" in svg
@@ -182,10 +182,10 @@ def test_the_command_refuses_with_the_way_out(tmp_path, capsys):
     write_measurements(tmp_path / "b.json", [changed(images__count=500, images__path="runs/b")])
     files = (tmp_path / "a.json", tmp_path / "b.json")
     assert run("compare", *files) == 2
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    assert f"count: 1000 in {files[0]}; 500 in {files[1]}" in told
-    way_out = re.search(r"(--accept .*)", told)[1].split()
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    assert f"count: 1000 in {files[0]}; 500 in {files[1]}" in message
+    way_out = re.search(r"(--accept .*)", message)[1].split()
     assert run("compare", *files, *way_out) == 0
     assert "Differences accepted: count" in " ".join(capsys.readouterr().out.split())
 

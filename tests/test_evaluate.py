@@ -5,13 +5,12 @@ import json
 import math
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from evaluating import CPU, SAMPLER, ask, write_images
+from running import run
 
-from cascore.cli.__main__ import main
 from cascore.data import load_images
 from cascore.data.images import array_digest
 from cascore.errors import InputError
@@ -37,9 +36,9 @@ from cascore.sampling import Samples
 def by_name(records, form="denoised"):
     """Value by metric and split of the reference."""
     return {
-        (each.metric, each.references[0].split if each.references else None): each.value
-        for each in records
-        if each.images.form == form
+        (record.metric, record.references[0].split if record.references else None): record.value
+        for record in records
+        if record.images.form == form
     }
 
 
@@ -81,15 +80,14 @@ def test_every_number_is_that_of_the_library(trained):
     assert answer.notices == []
     for form, values in (("raw", samples.raw), ("denoised", samples.denoised)):
         images = to_uint8(values)
-        seen = [eyes(each) for each in (images, train.images, test.images)]
-        sums = [FeatureMoments.of(each, extractor=eyes.identity) for each in seen]
+        seen = [eyes(part) for part in (images, train.images, test.images)]
+        sums = [FeatureMoments.of(features, extractor=eyes.identity) for features in seen]
         rows = torch.randperm(1437, generator=torch.Generator().manual_seed(0))[:60].sort().values
         drawn = seen[1][rows]
         rows = torch.randperm(1437, generator=torch.Generator().manual_seed(0))[:360].sort().values
-        pixels = [to_float(each) for each in (images, train.images[rows], test.images)]
+        pixels = [to_float(part) for part in (images, train.images[rows], test.images)]
         shares = precision_recall(seen[0], drawn)
-        found = by_name(answer.measurements, form)
-        assert found == pytest.approx(
+        assert by_name(answer.measurements, form) == pytest.approx(
             {
                 ("frechet", "train"): frechet_distance(sums[0], sums[1]),
                 ("frechet", "test"): frechet_distance(sums[0], sums[2]),
@@ -100,7 +98,7 @@ def test_every_number_is_that_of_the_library(trained):
             },
             rel=1e-6,  # features of other batches may differ by rounding in float32
         )
-        record = next(each for each in answer.measurements if each.images.form == form)
+        record = next(number for number in answer.measurements if number.images.form == form)
         assert record.images.digest == array_digest(images.numpy())
 
 
@@ -108,10 +106,10 @@ def test_raw_and_denoised_are_not_mixed_up(trained, monkeypatch):
     """The network of three steps hardly denoises, so here are pixels that say which is which."""
     values = Samples(raw=torch.zeros(20, 1, 8, 8), denoised=torch.ones(20, 1, 8, 8), nfe=1)
     monkeypatch.setattr("cascore.model.loading.generate", lambda *a, **k: values)
-    found = {each.images.form: each.images for each in ask(trained, count=20).measurements}
+    facts = {number.images.form: number.images for number in ask(trained, count=20).measurements}
     for form, level in (("raw", 0), ("denoised", 255)):
         pixels = torch.full((20, 1, 8, 8), level, dtype=torch.uint8)
-        assert found[form].digest == array_digest(pixels.numpy())
+        assert facts[form].digest == array_digest(pixels.numpy())
 
 
 def test_a_record_says_everything(trained):
@@ -145,9 +143,9 @@ def test_a_record_says_everything(trained):
 
 def test_comparisons_are_with_as_many_real_images(trained):
     records = ask(trained, count=60, metrics=("kernel", "density-coverage")).measurements
-    assert {each.metric for each in records} == {"kernel", "density", "coverage"}
-    for each in records:
-        assert (each.references[0].count, each.references[0].available) == (60, 1437)
+    assert {record.metric for record in records} == {"kernel", "density", "coverage"}
+    for record in records:
+        assert (record.references[0].count, record.references[0].available) == (60, 1437)
 
 
 def test_two_folders_are_compared_whole(tmp_path):
@@ -155,9 +153,7 @@ def test_two_folders_are_compared_whole(tmp_path):
     a = write_images(images[:100], tmp_path / "a")
     b = write_images(images[100:300], tmp_path / "b")
     answer = ask(a, data=f"folder:{b}")
-    assert answer.notices == [
-        "memorisation left out: it needs the training images and held-out ones"
-    ]
+    assert [notice.split()[0] for notice in answer.notices] == ["memorisation"]
     record = answer.measurements[0]
     (reference,) = record.references
     assert (reference.split, reference.count) == ("all", 200)
@@ -189,25 +185,20 @@ def test_another_size_is_refused_or_resized_and_said(tmp_path):
     assert both.references[0].settings == {"size": 8, "filter": "box"}
 
 
-def test_stacked_digits_have_modes_and_the_published_kl(tmp_path, capsys):
+def test_stacked_digits_have_modes_and_the_published_kl(tmp_path):
     folder = write_images(load_images("stacked-digits", "test").images[:50], tmp_path / "a")
     out = tmp_path / "records.json"
-    command = ["evaluate", str(folder), "--data", "stacked-digits", "--as-published"]
-    with pytest.raises(SystemExit) as stopped:
-        main([*command, "--metrics", "modes", "--out", str(out), "--device", "cpu"])
-    assert stopped.value.code == 0
-    told = capsys.readouterr().out
-    assert "KL of modes" in told
-    assert "KL as published" in told
-    found = by_name(read_measurements(out), "images")
+    asked = ("--data", "stacked-digits", "--as-published", "--metrics", "modes", "--device", "cpu")
+    assert run("evaluate", folder, *asked, "--out", out) == 0
+    numbers = {number.metric: number for number in read_measurements(out)}
     # The classifier is right on nearly all digits, and 50 of 1,000 classes hardly repeat.
-    assert 45 <= found["modes", None] <= 50
-    kl = found["modes-kl", None]
+    assert 45 <= numbers["modes"].value <= 50
+    kl = numbers["modes-kl"].value
     assert kl == pytest.approx(math.log(1000 / 50), abs=0.3)
-    record = next(each for each in read_measurements(out) if each.metric == "modes-kl")
-    assert record.settings["perfect"] == pytest.approx(999 / 100)  # (modes - 1) / (2 N)
+    assert numbers["modes-kl"].settings["perfect"] == pytest.approx(999 / 100)  # (modes - 1) / 2N
     a = 50 / 26
-    assert found["modes-kl-as-published", None] == pytest.approx(a * (math.log(a) + kl), rel=1e-12)
+    published = numbers["modes-kl-as-published"].value
+    assert published == pytest.approx(a * (math.log(a) + kl), rel=1e-12)
     with pytest.raises(InputError, match="divergence of modes"):
         ask(folder, data="stacked-digits", metrics=("frechet",), as_published=True)
 
@@ -215,10 +206,10 @@ def test_stacked_digits_have_modes_and_the_published_kl(tmp_path, capsys):
 def test_a_model_directory_is_judged_and_has_no_checkpoints(trained, tmp_path):
     convert_run(trained, tmp_path / "model", weights="ema")
     record = ask(tmp_path / "model", count=60, metrics=("frechet",)).measurements[0]
-    run = ask(trained, count=60, metrics=("frechet",)).measurements[0]
-    assert record.value == run.value
-    assert (record.images.source, run.images.source) == ("model", "run")
-    assert record.model.step == run.model.step
+    of_run = ask(trained, count=60, metrics=("frechet",)).measurements[0]
+    assert record.value == of_run.value
+    assert (record.images.source, of_run.images.source) == ("model", "run")
+    assert record.model.step == of_run.model.step
     with pytest.raises(InputError, match="no checkpoints to choose from"):
         ask(tmp_path / "model", checkpoint="best")
 
@@ -228,13 +219,12 @@ def test_other_training_data_than_the_models_are_told(trained, tmp_path):
     shutil.copytree(trained, other)
     data = json.loads((other / "data.json").read_text())
     (other / "data.json").write_text(json.dumps(data | {"digest": "0" * 64}))
-    assert ask(other, count=20, metrics=("frechet",)).notices == [
-        "digits is not what the model was trained on: its images have another digest"
-    ]
+    (notice,) = ask(other, count=20, metrics=("frechet",)).notices
+    assert "not what the model was trained on" in notice
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"data": "25-gaussians"}, "set of points"),
         ({"data": "swiss"}, "no data set"),
@@ -248,17 +238,15 @@ def test_other_training_data_than_the_models_are_told(trained, tmp_path):
         ({"data": "stacked-digits"}, "cannot be compared"),
     ],
 )
-def test_what_cannot_be_is_refused_before_sampling(trained, monkeypatch, settings, told):
+def test_what_cannot_be_is_refused_before_sampling(trained, monkeypatch, settings, message):
     monkeypatch.setattr("cascore.model.loading.generate", None)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         ask(trained, **settings)
 
 
 def test_few_images_leave_out_what_they_cannot_say(trained):
     answer = ask(trained, count=3)
-    assert answer.notices == [
-        "precision-recall left out: it needs more than 3 images on both sides"
-    ]
+    assert [notice.split()[0] for notice in answer.notices] == ["precision-recall"]
 
 
 def test_the_root_of_a_fresh_extractor_is_asked_where_the_data_are(trained, tmp_path):
@@ -268,15 +256,13 @@ def test_the_root_of_a_fresh_extractor_is_asked_where_the_data_are(trained, tmp_
 
 def test_the_table_fits_and_shows_both_forms(trained, capsys, tmp_path):
     out = tmp_path / "a.json"
-    with pytest.raises(SystemExit):
-        main(["evaluate", str(trained), "--calls", "4", "--count", "50", "--out", str(out)])
-    told = capsys.readouterr().out
-    assert max(map(len, told.splitlines())) <= 100
-    heading = next(line for line in told.splitlines() if "raw" in line)
+    assert run("evaluate", trained, "--calls", 4, "--count", 50, "--out", out) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    heading = next(line for line in lines if "raw" in line)
     assert heading.split() == ["raw", "denoised", "real", "images"]
     first = read_measurements(out)[0]
-    row = next(line for line in told.splitlines() if line.startswith("Fréchet distance, 1,437"))
+    row = next(line for line in lines if line.startswith("Fréchet distance, 1,437"))
     assert f"{first.value:.3f} ± {first.error:.3f}" in row
     assert f"{first.floor.mean:.3f} ± {first.floor.spread:.3f}" in row
     assert first.command.startswith(f"cascore evaluate {trained} --calls 4")
-    assert Path(out).is_file()

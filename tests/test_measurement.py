@@ -39,11 +39,11 @@ def test_one_record_alone_and_one_to_a_line_are_files_too(tmp_path):
 def paths(value, before=()):
     """The way to every entry of a JSON value that the schema names."""
     free = {"settings", "preprocessing", "experiment", "software"}
-    for name, each in value.items():
+    for name, entry in value.items():
         here = (*before, name)
         yield here
-        if isinstance(each, dict) and name not in free and here != ("model", "data"):
-            yield from paths(each, here)
+        if isinstance(entry, dict) and name not in free and here != ("model", "data"):
+            yield from paths(entry, here)
 
 
 ENTRIES = [*paths(plain())]
@@ -90,7 +90,7 @@ def test_values_of_another_kind_are_refused(name, value):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "not JSON"),
         ("[]", "no record"),
@@ -99,9 +99,9 @@ def test_values_of_another_kind_are_refused(name, value):
         ("[" * 100_000, "nested deeper"),
     ],
 )
-def test_what_is_no_file_of_records_is_refused(tmp_path, text, told):
+def test_what_is_no_file_of_records_is_refused(tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         read_measurements(tmp_path / "a.json")
     with pytest.raises(InputError, match="no file"):
         read_measurements(tmp_path / "absent.json")
@@ -113,6 +113,6 @@ def test_an_infinite_kappa_is_a_word_on_the_disk_and_a_number_for_every_reader(t
     write_measurements(tmp_path / "a.json", [new])
     (written,) = json.loads((tmp_path / "a.json").read_text())
     assert written["sampler"]["settings"]["kappa"] == "inf"
-    (found,) = read_measurements(tmp_path / "a.json")
-    assert found == new
-    assert found.sampler.settings["kappa"] == math.inf
+    (read,) = read_measurements(tmp_path / "a.json")
+    assert read == new
+    assert read.sampler.settings["kappa"] == math.inf

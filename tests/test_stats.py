@@ -23,32 +23,32 @@ def draws(*sizes, seed=0):
     return [generator.normal(size=n, scale=1 + i).tolist() for i, n in enumerate(sizes)]
 
 
-def interval(found):
-    return found.mean - found.margin, found.mean + found.margin
+def interval(result):
+    return result.mean - result.margin, result.mean + result.margin
 
 
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_pairs_have_the_interval_of_the_paired_t_test(count):
     a, b = draws(count, count)
     expected = stats.ttest_rel(a, b)
-    found = paired_difference(a, b)
-    assert interval(found) == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    assert (verdict(found) == "tie") == (expected.pvalue > 0.05)
+    result = paired_difference(a, b)
+    assert interval(result) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert (verdict(result) == "tie") == (expected.pvalue > 0.05)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
 def test_independent_values_have_the_interval_of_welch(sizes):
     a, b = draws(*sizes)
     expected = stats.ttest_ind(a, b, equal_var=False)
-    found = independent_difference(estimate(a), estimate(b))
-    assert found.freedom == pytest.approx(expected.df)
-    assert interval(found) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    result = independent_difference(estimate(a), estimate(b))
+    assert result.freedom == pytest.approx(expected.df)
+    assert interval(result) == pytest.approx(tuple(expected.confidence_interval(0.95)))
 
 
 def test_known_errors_have_the_interval_of_the_normal_distribution():
-    found = independent_difference(Estimate(3.0, 0.3), Estimate(1.0, 0.4))
-    assert found.freedom == math.inf
-    assert interval(found) == pytest.approx(stats.norm.interval(0.95, loc=2.0, scale=0.5))
+    result = independent_difference(Estimate(3.0, 0.3), Estimate(1.0, 0.4))
+    assert result.freedom == math.inf
+    assert interval(result) == pytest.approx(stats.norm.interval(0.95, loc=2.0, scale=0.5))
 
 
 def test_what_is_shared_drops_out_of_pairs_alone():
@@ -69,7 +69,7 @@ def test_chance_passes_in_one_of_twenty():
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("result", "expected"),
     [
         (paired_difference([1.0], [9.0]), "tie"),  # nothing is known of the spread
         (independent_difference(estimate([1.0]), estimate([9.0, 9.1])), "tie"),
@@ -80,8 +80,8 @@ def test_chance_passes_in_one_of_twenty():
         (Estimate(0.0, 0.0), "tie"),
     ],
 )
-def test_without_spread_only_equality_ties_and_without_knowledge_everything(found, expected):
-    assert verdict(found) == expected
+def test_without_spread_only_equality_ties_and_without_knowledge_everything(result, expected):
+    assert verdict(result) == expected
 
 
 @pytest.mark.parametrize(("mean", "lower"), [(-1.0, "better"), (1.0, "worse")])

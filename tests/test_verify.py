@@ -47,10 +47,10 @@ def again(records):
 
 def test_a_run_is_found_again_to_the_bit_though_it_has_gone_on(trained):
     records = ask(trained, count=30, checkpoint="1", metrics=TWO).measurements
-    found = again(records)
-    assert [each.outcome for each in found] == ["equal"] * 8
-    assert [each.measurement for each in found] == records
-    assert all(each.holds and each.changes == () for each in found)
+    verified = again(records)
+    assert [number.outcome for number in verified] == ["equal"] * 8
+    assert [number.measurement for number in verified] == records
+    assert all(number.holds and number.changes == () for number in verified)
     assert records[0].model.step == 1
 
 
@@ -64,9 +64,9 @@ def test_each_number_stands_for_itself_and_costs_one_sampling(trained, monkeypat
             return super().counting(title, total)
 
     some = [records[-1], records[0]]  # of pixels, and of features
-    found = verify(some, root=None, device=CPU, display=Counts(Console(quiet=True)))
-    assert [each.outcome for each in found] == ["equal", "equal"]
-    assert [each.measurement.metric for each in found] == ["memorisation", "frechet"]
+    verified = verify(some, root=None, device=CPU, display=Counts(Console(quiet=True)))
+    assert [number.outcome for number in verified] == ["equal", "equal"]
+    assert [number.measurement.metric for number in verified] == ["memorisation", "frechet"]
     assert calls == [("sampling", 4 * 30)]
 
 
@@ -76,10 +76,10 @@ def test_another_value_is_told_from_rounding_by_the_error(trained):
     far = replace(record, value=record.value + 1.1 * record.error)
     unknown = replace(record, value=record.value * (1 + 2e-4), error=None)
     rounded = replace(record, value=record.value * (1 + 5e-5), error=None)
-    assert [each.outcome for each in again([near, far, unknown, rounded])] == [
+    assert [number.outcome for number in again([near, far, unknown, rounded])] == [
         "within uncertainty", "different", "different", "within uncertainty",
     ]  # fmt: skip
-    assert [each.holds for each in again([near, far])] == [True, False]
+    assert [number.holds for number in again([near, far])] == [True, False]
 
 
 def test_what_moves_by_rounding_is_told_and_does_not_decide(trained):
@@ -89,24 +89,24 @@ def test_what_moves_by_rounding_is_told_and_does_not_decide(trained):
         software={**record.software, "torch": "1.0"},
         images=replace(record.images, digest="00" * 32),
     )
-    (found,) = again([older])
-    assert found.outcome == "equal"
-    assert f"torch was 1.0, is {torch.__version__}" in found.changes
-    assert any(each.startswith("pixels of the samples was 000000000000") for each in found.changes)
+    (verified,) = again([older])
+    assert verified.outcome == "equal"
+    assert f"torch was 1.0, is {torch.__version__}" in verified.changes
+    assert any(x.startswith("pixels of the samples was 000000000000") for x in verified.changes)
 
 
 def test_other_weights_are_found_before_anything_is_computed(trained, monkeypatch):
     records = ask(trained, count=30, metrics=("frechet",)).measurements
     path = trained / "checkpoints" / "step-00000002" / "state.safetensors"
     tensors = load_file(path)
-    name = next(each for each in tensors if each.startswith("ema.") and each.endswith("weight"))
+    name = next(x for x in tensors if x.startswith("ema.") and x.endswith("weight"))
     tensors[name] = tensors[name] + 1e-3
     save_file(tensors, path)
     monkeypatch.setattr("cascore.evaluation.verify.evaluate", None)
-    for each in again(records):
-        assert each.outcome == "not computed"
-        assert not each.holds
-        assert f"were {records[0].model.digest[:12]} at step 2" in each.changes[0]
+    for number in again(records):
+        assert number.outcome == "not computed"
+        assert not number.holds
+        assert f"were {records[0].model.digest[:12]} at step 2" in number.changes[0]
     shutil.rmtree(path.parent)
     assert "no checkpoint '2'" in again(records)[0].changes[0]
 
@@ -116,14 +116,14 @@ def test_other_data_or_another_extractor_are_another_number(trained):
     (reference,) = record.references
     other_data = replace(record, references=(replace(reference, digest="00" * 32),))
     other_eyes = replace(record, extractor=replace(record.extractor, digest="00" * 32))
-    for other, told in (
+    for other, message in (
         (other_data, "the real images digits train was 000000000000, is "),
         (other_eyes, "the extractor digits was 000000000000, is "),
     ):
-        (found,) = again([other])
-        assert found.outcome == "different"
-        assert found.value == record.value
-        assert found.changes[0].startswith(told)
+        (verified,) = again([other])
+        assert verified.outcome == "different"
+        assert verified.value == record.value
+        assert verified.changes[0].startswith(message)
 
 
 def test_a_folder_that_changed_is_told(tmp_path):
@@ -131,9 +131,9 @@ def test_a_folder_that_changed_is_told(tmp_path):
     record = ask(folder, data="digits", metrics=("frechet",)).measurements[0]
     assert again([record])[0].outcome == "equal"
     shutil.copy(folder / "0000.png", folder / "0001.png")
-    (found,) = again([record])
-    assert found.outcome == "different"
-    assert found.changes[0].startswith(f"the images of {folder} was {record.images.digest[:12]}")
+    (verified,) = again([record])
+    assert verified.outcome == "different"
+    assert verified.changes[0].startswith(f"the images of {folder} was {record.images.digest[:12]}")
     (folder / "0001.png").unlink()
     assert again([record])[0].changes[1] == f"their count in {folder} was 40, is 39"
 
@@ -165,9 +165,9 @@ def test_every_sampler_comes_back(trained, tmp_path, sampler):
     records = evaluate(question, device=CPU).measurements
     write_measurements(tmp_path / "a.json", records)
     (record, *_) = read_measurements(tmp_path / "a.json")
-    found = settings_of_measurement(record).sampler
+    verified = settings_of_measurement(record).sampler
     schedule = read_experiment(trained).schedule
-    assert build.resolved(found, schedule) == build.resolved(sampler, schedule)
+    assert build.resolved(verified, schedule) == build.resolved(sampler, schedule)
     assert settings_of_measurement(record).batch_size == 3
     assert again([record])[0].outcome == "equal"
 

@@ -47,29 +47,30 @@ class Display:
         smooth: dict[str, float] = {}
         first: int | None = None
         started = time.monotonic()
-        with self._bar("training", total) as update:
-            for each in metrics:
-                first = each.step - 1 if first is None else first
-                losses: dict[str, float | None] = each._asdict()
+        with self._bar("training", total) as show:
+            for update in metrics:
+                step = update.step
+                losses: dict[str, float | None] = update._asdict()
+                first = step - 1 if first is None else first
                 for name, value in losses.items():
                     if name != "step" and value is not None:
                         old = smooth.get(name, value)
                         smooth[name] = SMOOTHING * old + (1 - SMOOTHING) * value
-                speed = (each.step - first) * batch_size / (time.monotonic() - started)
+                speed = (step - first) * batch_size / (time.monotonic() - started)
                 text = "  ".join(f"{name} {value:.4g}" for name, value in smooth.items())
-                update(each.step, f"{speed:,.0f} images/s  {text}")
-                yield each
+                show(step, f"{speed:,.0f} images/s  {text}")
+                yield update
 
     @contextmanager
     def counting(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         """A function to call with how much more is done."""
         done = 0
-        with self._bar(title, total) as update:
+        with self._bar(title, total) as show:
 
             def advance(more: int) -> None:
                 nonlocal done
                 done += more
-                update(done, "")
+                show(done, "")
 
             yield advance
 
@@ -96,7 +97,7 @@ def _plain_lines(say: Callable[[str], None], title: str, total: int) -> _Bar:
     started = last = time.monotonic()
     first: int | None = None
 
-    def update(done: int, text: str) -> None:
+    def show(done: int, text: str) -> None:
         nonlocal last, first
         first = done if first is None else first
         now = time.monotonic()
@@ -107,4 +108,4 @@ def _plain_lines(say: Callable[[str], None], title: str, total: int) -> _Bar:
         left = f"{(total - done) / rate:,.0f} s left" if rate and done < total else ""
         say("  ".join(part for part in (f"{title} {done}/{total}", text, left) if part))
 
-    return update
+    return show

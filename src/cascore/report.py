@@ -148,9 +148,8 @@ def _row(
 def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
     """How far from the floor samples are, and what made a difference, if they are near enough.
 
-    Args:
-        numbers: The Fréchet distance of each sampler's denoised samples to the training images,
-            which all have a floor; the last is compared with each of the others.
+    Of the Fréchet distance of each sampler's denoised samples to the training images; all have a
+    floor, and the last is compared with each of the others.
     """
     best, last = min(numbers, key=lambda number: number.estimate.mean), numbers[-1]
     floor, distance = best.floor, best.estimate.mean
@@ -162,6 +161,8 @@ def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
     if distance > _FAR * floor.mean:
         claim = "Every sampler is far from real digits, so none of them is called better."
         return f"{first} {score}.", claim
+    if len(numbers) == 1:
+        return f"{first} {score}.", ""
     clauses, causes = [], []
     for other in numbers[:-1]:
         result = verdict(independent_difference(last.estimate, other.estimate))
@@ -173,8 +174,6 @@ def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
             keys = {"order": "order", "spacing": "levels", "kappa": "kappa"}
             differ = [word for key, word in keys.items() if a.get(key) != b.get(key)]
             causes.append(f"From the latter it differs in {', '.join(differ)}, not in algorithm.")
-    if not clauses:
-        return f"{first} {score}.", ""
     claim = f"{_words(last).capitalize()} {' and '.join(clauses)}."
     return f"{first} {score}.", " ".join([claim, *causes])
 
@@ -232,15 +231,12 @@ def require_jinja() -> None:
 
 
 def render(*, rows: Sequence[Row], losses: tuple[list[float], list[float]], **parts: Any) -> str:
-    """The page, a complete HTML document.
+    """The page, a complete HTML document; refused where Jinja2 is not installed.
 
     Args:
         rows: Samplers, in their order.
         losses: Steps, and the training loss at each.
         parts: The rest of what the template names; images are uint8 [n, C, H, W].
-
-    Raises:
-        MissingExtraError: Jinja2 is not installed.
     """
     require_jinja()
     import jinja2

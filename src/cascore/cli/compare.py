@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from cascore.evaluation.compare import Row
 
-if TYPE_CHECKING:
     NumberName = str
 else:
     NumberName = Literal[tuple(METRICS)]
@@ -55,13 +54,13 @@ class Compare:
         rows = find_rows(self.paths, metric=self.metric, form=self.form, split=self.split)
         require_comparable(rows, accepted=self.accept)
         ranked = rank(rows)
-        console = table_console()
-        console.print(_title(rows[0].measurement), style="bold")
+        console, title = table_console(), _title(rows[0].measurement)
+        console.print(title, style="bold")
         console.print(_table(ranked))
         console.print(_explanation(ranked, self.accept))
         if self.out is not None:
             across = f"{METRICS[self.metric].label} (bars: one standard error)"
-            comparison_chart(ranked, self.out, title=_title(rows[0].measurement), across=across)
+            comparison_chart(ranked, self.out, title=title, across=across)
             Display().say(f"chart: {self.out}")
         return 0
 
@@ -82,8 +81,8 @@ def _table(ranked: "Sequence[Row]") -> "Table":
         value = "infinite" if number.value is None else f"{number.value:.4g}"
         error = "" if number.error is None else f" ± {number.error:.2g}"
         notes = ["tie with the first"] * row.tied + ["at the floor"] * number.at_floor
-        place = "" if row.rank is None else str(row.rank)
-        table.add_row(place, row.label, value + error, bar, ", ".join(notes))
+        rank = "" if row.rank is None else str(row.rank)
+        table.add_row(rank, row.label, value + error, bar, ", ".join(notes))
     return table
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from cascore.evaluation.evaluate import EvaluationSettings
 
-if TYPE_CHECKING:
     MetricName = str
 else:
     MetricName = Literal[METRIC_NAMES]

@@ -1,6 +1,5 @@
 """`cascore tune`: order and kappa for a model and a number of network calls."""
 
-import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from cascore.experiment.settings import Sampler
 from cascore.files import replaced_folder
 from cascore.model.pretrained import find_model, is_shipped, place_for, spoken_name
 from cascore.progress import Display
+from cascore.stats import estimate
 
 if TYPE_CHECKING:
     from cascore.evaluation.evaluate import EvaluationSettings
@@ -105,8 +105,8 @@ class Tune:
         require_new(folder)
 
         def tell(candidate: "Candidate", values: Sequence[float]) -> None:
-            error = statistics.stdev(values) / math.sqrt(len(values))
-            display.say(f"{candidate}: {statistics.fmean(values):.4g} ± {error:.2g}")
+            distance = estimate(values)
+            display.say(f"{candidate}: {distance.mean:.4g} ± {distance.error:.2g}")
 
         display.say(
             f"Fréchet distance of {blocks} × {self.count} denoised samples in {calls} calls,"
@@ -114,11 +114,7 @@ class Tune:
         )
         result = search(
             frechet_objective(
-                model,
-                reference,
-                calls=calls,
-                first_seed=self.seed,
-                batch_size=self.batch_size,
+                model, reference, calls=calls, first_seed=self.seed, batch_size=self.batch_size
             ),
             default=default_candidate(model.experiment.schedule, calls=calls),
             orders=orders,

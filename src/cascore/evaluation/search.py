@@ -114,14 +114,14 @@ def search(
         candidate: tuple(objective(candidate, block) for block in range(blocks, 2 * blocks))
         for candidate in dict.fromkeys((default, best))
     }
-    better = verdict(paired_difference(fresh[best], fresh[default])) == "better"
+    difference = paired_difference(fresh[default], fresh[best])
     return SearchResult(
         curve=curve,
         default=default,
         best=best,
         fresh=fresh,
-        difference=paired_difference(fresh[default], fresh[best]),
-        choice=best if better else default,
+        difference=difference,
+        choice=best if verdict(difference) == "worse" else default,
     )
 
 

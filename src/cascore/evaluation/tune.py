@@ -62,12 +62,7 @@ def frechet_objective(
 ) -> Objective:
     """Fréchet distance of a block of `reference.count` denoised samples to the real images.
 
-    Args:
-        model: What is sampled.
-        reference: Real images and what sees them, for as many samples as a block has.
-        calls: Network calls of a chain.
-        first_seed: Seed of the first picture of block 0; the blocks follow one another.
-        batch_size: Pictures at a time.
+    The seeds of block 0 begin with `first_seed`; the blocks follow one another.
     """
 
     def measure(candidate: Candidate, block: int) -> float:
@@ -80,11 +75,7 @@ def frechet_objective(
 
 
 def tuning_chart(result: SearchResult, path: Path, *, title: str, floor: Floor | None) -> None:
-    """Draw every candidate's mean; bars are errors of its paired difference from the default.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
+    """Draw every candidate's mean; bars are errors of its paired difference from the default."""
     dots = []
     for candidate in sorted(result.curve):
         notes = [" (untuned)"] * (candidate == result.default)
