@@ -114,7 +114,7 @@ def find_originals(
     raise InputError.
     """
     _require_name(name)
-    if name in ("digits", "stacked-digits"):
+    if STACKED.get(name, name) == "digits":
         if source is not None:
             raise InputError(f"{name} comes with the package; leave --source out")
         return _from_sets(name, [load_digits(split) for split in SPLITS], [])

@@ -45,14 +45,9 @@ def image_diameter(
 ) -> Diameter:
     """The largest Euclidean distance between two images, exact unless that is too much work.
 
-    Args:
-        images: uint8 [N, ...], N >= 2, in memory or mapped.
-        largest_work: Multiplications of pixels to spend on comparing pairs; the default takes
-            minutes on one core.
-        progress: Called with how many more images are settled, N in all.
-
-    Raises:
-        InputError: Not uint8, or fewer than two images.
+    Images are uint8 [N, ...], in memory or mapped; fewer than two raise InputError. `largest_work`
+    are the multiplications of pixels to spend on comparing pairs; the default takes minutes on one
+    core. `progress` is called with how many more images are settled, N in all.
     """
     if images.dtype != torch.uint8 or len(images) < 2:
         raise InputError(

@@ -33,15 +33,10 @@ def load_folder(
     The split is fixed by each image's path relative to the folder, so adding an image moves no
     other; about one image in ten is for the test.
 
-    Args:
-        folder: Where to look, recursively.
-        split: "train", "test", or "all": every image, for a folder that is to be judged.
-        options: Size, crop, filter and mode.
-        root: Folder for the decoded pixels of a split above 256 MiB, which are then mapped from
-            disk; None keeps them in memory.
-
-    Raises:
-        InputError: No folder, no image, a broken image, or images that do not fit together.
+    `split` is "train", "test", or "all": every image, for a folder that is to be judged. `root` is
+    the folder for the decoded pixels of a split above 256 MiB, which are then mapped from disk;
+    None keeps them in memory. A broken image, and images that do not fit together, raise
+    InputError.
     """
     if split != "all":
         require_split(split)
@@ -87,13 +82,8 @@ def _surveyed(folder: Path, options: FolderOptions) -> tuple[list[Header], Targe
     else:
         height = width = options.size
     grey = _common_grey(folder, headers) if options.mode == "auto" else options.mode == "grey"
-    target = Target(
-        channels=1 if grey else 3,
-        height=height,
-        width=width,
-        crop=None if options.size is None else options.crop,
-        filter=None if options.size is None else options.filter,
-    )
+    fitted = (None, None) if options.size is None else (options.crop, options.filter)
+    target = Target(1 if grey else 3, height, width, *fitted)
     nested = all(len(header.path.parts) > 1 for header in headers)
     classes = sorted({header.path.parts[0] for header in headers}) if nested else []
     return headers, target, tuple(classes)
@@ -109,12 +99,7 @@ def _original(
             yield decode_one(folder, header, target=target)
 
     labels = [classes.index(header.path.parts[0]) for header in headers] if classes else None
-    return Original(
-        count=len(headers),
-        shape=target[:3],
-        items=items,
-        labels=None if labels is None else np.array(labels),
-    )
+    return Original(len(headers), target[:3], items, None if labels is None else np.array(labels))
 
 
 def _mapped(original: Original, stored: Path) -> Pixels:

@@ -33,15 +33,11 @@ class DataRecord:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """One split of an image data set; other types and shapes than these raise InputError.
+    """One split of an image data set, as it was loaded by name.
 
-    Attributes:
-        name: The name it was loaded by.
-        split: "train" or "test".
-        images: uint8 [N, C, H, W], C 1 or 3; a map of a file on disk where it is large.
-        labels: int64 [N], each an index into classes, or None.
-        record: Source, split rule and preparation.
-        classes: What each label is called; empty without labels.
+    `images` are uint8 [N, C, H, W], C 1 or 3, a map of a file on disk where they are large;
+    `labels` are int64 [N], each an index into `classes`, which say what it is called, or None.
+    Other types and shapes raise InputError.
     """
 
     name: str

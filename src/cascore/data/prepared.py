@@ -120,19 +120,10 @@ def prepare(
     progress: Callable[[int], None] = lambda more: None,
     notify: Callable[[str], None] = lambda message: None,
 ) -> Path:
-    """Write ROOT/NAME from the original files; what an interrupted run has done is kept.
+    """Write ROOT/NAME from the original files, and return it; what an interrupted run did is kept.
 
-    Args:
-        originals: The set.
-        root: The data root; made if absent.
-        progress: Called with how many more images are done.
-        notify: Told in words what a person should know.
-
-    Returns:
-        The folder of the prepared set.
-
-    Raises:
-        InputError: An image is broken, or the folder holds something else.
+    `progress` is called with how many more images are done, `notify` is told in words what a person
+    should know. A broken image, and a folder that holds something else, raise InputError.
     """
     folder, fingerprint = root / originals.name, _fingerprint(originals)
     if is_prepared(originals.name, root):
@@ -182,14 +173,13 @@ def _fingerprint(originals: Originals) -> str:
 
 def _read_progress(work: Path, fingerprint: str) -> dict[str, int]:
     """How many images of each split are on the disk from an interrupted run of the same."""
+    path = work / _PROGRESS
     try:
-        path = work / _PROGRESS
         progress = from_plain(_Progress, read_json(path), str(path))
-        if progress.fingerprint == fingerprint:
-            return {split: progress.done[split] for split in SPLITS}
-    except (InputError, KeyError):
-        pass  # nothing was noted yet
-    return dict.fromkeys(SPLITS, 0)
+    except InputError:  # nothing was noted yet
+        progress = _Progress(fingerprint, {})
+    done = progress.done if progress.fingerprint == fingerprint else {}
+    return {split: done.get(split, 0) for split in SPLITS}
 
 
 def _write_pixels(
@@ -245,12 +235,8 @@ def _write_rest(work: Path, originals: Originals, fingerprint: str) -> None:
                 np.save(stream, original.labels, allow_pickle=False)
                 stream.flush()
                 os.fsync(stream.fileno())
-        splits[split] = PreparedSplit(
-            count=original.count,
-            shape=original.shape,
-            digest=array_digest(pixels, original.labels),
-            labels=original.labels is not None,
-        )
+        digest, labelled = array_digest(pixels, original.labels), original.labels is not None
+        splits[split] = PreparedSplit(original.count, original.shape, digest, labelled)
     record = PreparedRecord(
         name=originals.name,
         splits=splits,

@@ -31,20 +31,16 @@ def stack(name: str, images: ImageSet) -> ImageSet:
     count = _COUNTS.get(name, _COUNT)[images.split]
     first = 3 * SPLITS.index(images.split)
     noise = KeyedNoise(SEED, indices=torch.arange(count))
-    chosen = torch.stack(
-        [
-            noise.integers(count, high=images.count, purpose=Purpose.DATA, step=first + channel)
-            for channel in range(3)
-        ],
-        dim=1,
-    )  # [N, 3]
-    digits = images.labels[chosen]
-    names = images.classes
+    channels = [
+        noise.integers(count, high=images.count, purpose=Purpose.DATA, step=first + channel)
+        for channel in range(3)
+    ]
+    chosen, names = torch.stack(channels, dim=1), images.classes  # [N, 3]
     return ImageSet(
         name=name,
         split=images.split,
         images=images.images[:, 0][chosen],
-        labels=digits @ torch.tensor([100, 10, 1]),
+        labels=images.labels[chosen] @ torch.tensor([100, 10, 1]),
         record=DataRecord(
             source=images.record.source,
             split=f"each split is stacked from the same split of {images.name}:"
