@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/paper"), help="folder of trainings")
     parser.add_argument(
-        "--models", type=Path, default=Path("paper/models"), help="model folders that spare a training"
+        "--models", type=Path, default=Path("paper/models"), help="models that spare a training"
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU; the records have 1")
