@@ -92,23 +92,19 @@ def _refuse_steps(arguments: Sequence[str], *, tune: bool) -> None:
 
 
 def _help() -> str:
-    lines = [
+    lines = "\n".join(
         f"  {name:<12}{(inspect.getdoc(command) or '').partition(chr(10))[0]}"
         for name, command in COMMANDS.items()
-    ]
-    return "\n".join(
-        [
-            "usage: cascore COMMAND [OPTIONS]",
-            "",
-            "Consistent annealed sampling and adversarial score matching.",
-            "",
-            *lines,
-            "",
-            "  --help      this; cascore COMMAND --help says what a command takes",
-            "  --version   the version of cascore",
-            "",
-        ]
     )
+    return f"""usage: cascore COMMAND [OPTIONS]
+
+Consistent annealed sampling and adversarial score matching.
+
+{lines}
+
+  --help      this; cascore COMMAND --help says what a command takes
+  --version   the version of cascore
+"""
 
 
 if __name__ == "__main__":

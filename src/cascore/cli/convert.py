@@ -54,7 +54,22 @@ class Convert:
 
     def run(self, typed: str) -> int:
         """Write a model folder and say what is in it."""
-        _tell(self._of_run() if self.source.is_dir() else self._of_checkpoint())
+        from cascore.model.folder import DISCRIMINATOR
+
+        done = self._of_run() if self.source.is_dir() else self._of_checkpoint()
+        display, schedule = Display(), done.record.experiment.schedule
+        for notice in done.notices:
+            display.say(notice)
+        if (pixels := done.record.other_pixels) is not None:
+            display.say(
+                f"the network was trained on pixels in {list(pixels)}; in [0, 1] its noise levels"
+                f" are {schedule.first:g} to {schedule.last:g}"
+            )
+        if done.record.discriminator is not None:
+            display.say(f"the discriminator was converted too: {DISCRIMINATOR}")
+        which = {"ema": "average of the weights", "raw": "weights of the last step"}[self.weights]
+        display.say(f"{which}, step {done.record.step}; next: cascore sample {done.folder}")
+        plain_console().print(done.folder)
         return 0
 
     def _of_run(self) -> "Conversion":
@@ -108,22 +123,3 @@ class Convert:
             pixel_range=published_pixels(experiment.data.name),
             weights=self.weights,
         )
-
-
-def _tell(done: "Conversion") -> None:
-    from cascore.model.folder import DISCRIMINATOR
-
-    display, record = Display(), done.record
-    for notice in done.notices:
-        display.say(notice)
-    if record.other_pixels is not None:
-        schedule = record.experiment.schedule
-        display.say(
-            f"the network was trained on pixels in {list(record.other_pixels)}; in [0, 1] its"
-            f" noise levels are {schedule.first:g} to {schedule.last:g}"
-        )
-    if record.discriminator is not None:
-        display.say(f"the discriminator was converted too: {DISCRIMINATOR}")
-    which = {"ema": "average of the weights", "raw": "weights of the last step"}[record.weights]
-    display.say(f"{which}, step {record.step}; next: cascore sample {done.folder}")
-    plain_console().print(done.folder)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from cascore.cli.common import Device, duration
-from cascore.experiment.presets import PRESETS, SAMPLERS, SHAPES
+from cascore.experiment.presets import PRESETS, SAMPLERS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment
 
 
@@ -49,17 +49,12 @@ def _facts(preset: Experiment, speed: float) -> str:
 
     shape, settings = SHAPES[preset.data.name], preset.train
     cost = step_cost(preset, shape)
-    facts = [
-        f"{preset.data.name} {'x'.join(map(str, shape))}",
-        f"{preset.network.kind} {preset.network.width}, {cost.parameters:,} parameters",
-    ]
+    opponent = ""
     if settings.objective == "hybrid":
-        steps = preset.adversarial.steps
-        facts.append(f"D {cost.discriminator_parameters:,} parameters, {steps} updates a step")
-    levels = preset.schedule.levels
-    facts += [
-        f"{levels} level{'s' if levels > 1 else ''}",
-        f"{settings.steps:,} steps of {settings.batch_size}",
-        f"about {duration(cost.seconds(speed) * settings.steps)} here",
-    ]
-    return "; ".join(facts)
+        updates = f"{preset.adversarial.steps} updates a step"
+        opponent = f"; D {cost.discriminator_parameters:,} parameters, {updates}"
+    time = duration(cost.seconds(speed) * settings.steps)
+    return (
+        f"{describe_preset(preset)}; data {'x'.join(map(str, shape))};"
+        f" {cost.parameters:,} parameters{opponent}; about {time} here"
+    )

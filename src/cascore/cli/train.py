@@ -1,13 +1,12 @@
 """`cascore train`: train or continue a run, or describe what would be trained."""
 
-import math
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -15,14 +14,10 @@ from rich.console import Console
 from cascore.cli.common import Device, duration, nearest, parsed, plain_console
 from cascore.errors import InputError
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
-from cascore.experiment.settings import Data, Experiment, Schedule
+from cascore.experiment.settings import Experiment
 from cascore.plain import json_text
 from cascore.progress import Display
 
-if TYPE_CHECKING:
-    from cascore.data import ImageSet, PointSet
-
-STAND_INS = 256  # random images in the place of data that are not here
 MINUTES = 30.0
 
 
@@ -80,9 +75,8 @@ class Train:
         from cascore.experiment.choose import choose_experiment, with_given
         from cascore.experiment.run_folder import is_run, read_experiment
 
-        display = Display()
-        data = replace(self.experiment.data, name=self.start)
-        experiment = replace(self.experiment, data=data)
+        display, given = Display(), self.experiment
+        experiment = replace(given, data=replace(given.data, name=self.start))
         if is_run(out):
             run = read_experiment(out)
             if Path(run.data.name.removeprefix("folder:")).resolve() != path.resolve():
@@ -122,14 +116,10 @@ def parse_train(arguments: Sequence[str]) -> Train:
     start = next((word for word in words if word in PRESETS or word.startswith("folder:")), None)
     if start is None:
         if {"-h", "--help"} & set(arguments):
-            lines = (f"{name}: {describe_preset(PRESETS[name])}" for name in PRESETS)
-            presets = "\n".join(["Presets:\n", *lines])
-            return parsed(
-                Train,
-                ["--help"],
-                prog="cascore train PRESET|folder:PATH",
-                description=f"{Train.__doc__}\nThe settings shown are of digits. {presets}",
-            )
+            presets = "\n".join(f"{name}: {describe_preset(PRESETS[name])}" for name in PRESETS)
+            about = f"{Train.__doc__}\nThe settings shown are of digits. Presets:\n\n{presets}"
+            prog = "cascore train PRESET|folder:PATH"
+            return parsed(Train, ["--help"], prog=prog, description=about)
         raise InputError(_unknown(words[0] if words else ""))
     rest = list(arguments)
     rest.remove(start)
@@ -208,72 +198,45 @@ def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:
     """Print the resolved experiment, parameter counts and a time estimate measured here."""
     import torch
 
-    from cascore.data import ImageSet
     from cascore.experiment import build
-    from cascore.experiment.cost import measured_step, step_cost
+    from cascore.experiment.cost import measured_step, step_cost, training_speed
     from cascore.training.checkpoint import checkpoints
 
-    target = build.select_device(device)
-    data, absent = _data_or_stand_in(experiment.data)
-    shape = build.data_shape(data)
+    target, settings = build.select_device(device), experiment.train
+    name, data = experiment.data.name, None
+    try:
+        data = build.load_data(experiment.data, "train")
+        shape = build.data_shape(data)
+        here = f"{data.count} items of shape {list(shape)}, digest {data.digest[:16]}"
+    except InputError as error:
+        if name not in SHAPES:
+            raise
+        shape = SHAPES[name]
+        here = f"not here, of shape {list(shape)}. {error}"
     cost = step_cost(experiment, shape)
     build.build_gan(experiment.adversarial)  # refuses a name that is none
     console = plain_console()
     console.print(json_text(experiment), end="")
-    if absent:
-        console.print(f"data: not here, so of shape {list(shape)} and random for this. {absent}")
-    else:
-        console.print(f"data: {data.count} items of shape {list(shape)}, digest {data.digest[:16]}")
+    console.print(f"data: {here}")
     console.print(f"score network: {cost.parameters:,} parameters")
-    if experiment.train.objective == "hybrid":
+    if settings.objective == "hybrid":
         console.print(f"discriminator: {cost.discriminator_parameters:,} parameters")
-    if isinstance(data, ImageSet) and not absent:
-        console.print(_levels_advice(data, experiment.schedule))
+    if len(shape) == 3:
+        console.print(f"sigma_1 and levels by Techniques 1 and 2: cascore data show {name}")
     saved = checkpoints(folder / "checkpoints")
-    done = min(saved[-1].step if saved else 0, experiment.train.steps)
+    done = min(saved[-1].step if saved else 0, settings.steps)
     console.print(f"run: {folder}, {f'goes on from step {done}' if done else 'new'}")
-    rows, typical = measured_step(experiment, data, target)
-    left = experiment.train.steps - done
-    scaled = "" if rows == experiment.train.batch_size else f", measured on batches of {rows}"
+    how, rows = "", settings.batch_size
+    if data is None:
+        seconds = cost.seconds(training_speed(target))
+        how = ", from its operations"
+    else:
+        rows, seconds = measured_step(experiment, data, target)
+    if rows < settings.batch_size:
+        how = f", measured on batches of {rows}"
+    left = settings.steps - done
     console.print(
-        f"time: {typical * 1e3:,.0f} ms a step on {target} with {torch.get_num_threads()} threads"
-        f"{scaled}, about {duration(typical * left)} for {left} steps"
+        f"time: {seconds * 1e3:,.0f} ms a step on {target} with {torch.get_num_threads()} threads"
+        f"{how}, about {duration(seconds * left)} for {left} steps"
     )
     return 0
-
-
-def _data_or_stand_in(settings: Data) -> "tuple[ImageSet | PointSet, str]":
-    """The training data, or random images of their shape with the reason why they are not here."""
-    import torch
-
-    from cascore.data import DataRecord, ImageSet
-    from cascore.experiment import build
-
-    try:
-        return build.load_data(settings, "train"), ""
-    except InputError as error:
-        if settings.name not in SHAPES:
-            raise
-        generator = torch.Generator().manual_seed(0)
-        size = (STAND_INS, *SHAPES[settings.name])
-        images = torch.randint(256, size, generator=generator, dtype=torch.uint8)
-        record = DataRecord(source="random numbers", split="none")
-        return ImageSet(settings.name, "train", images, None, record), str(error)
-
-
-def _levels_advice(data: "ImageSet", schedule: Schedule) -> str:
-    """Techniques 1 and 2 for these images."""
-    from cascore.data.diameter import image_diameter
-    from cascore.experiment.choose import LARGEST_WORK
-    from cascore.schedule import level_count
-
-    if data.count < 2 or schedule.levels < 2:
-        return f"sigma_1 is {schedule.first:g}; one image or one level has no Techniques 1 and 2"
-    diameter = image_diameter(data.images, largest_work=LARGEST_WORK)
-    distance = f"is {diameter.high:.2f}" if diameter.exact else f"is at most {diameter.high:.1f}"
-    count = level_count(math.prod(data.shape), schedule.first, schedule.last)
-    return (
-        f"sigma_1 is {schedule.first:g}; the largest distance of two images (Technique 1)"
-        f" {distance}; levels between {schedule.first:g} and {schedule.last:g} by Technique 2:"
-        f" {count}, {schedule.levels} are set"
-    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +48,10 @@ from cascore.schedule import (
     langevin_step_size,
     stretch,
 )
-from cascore.training import (
-    Batches,
-    KeyedBatches,
-    Metrics,
-    TrainState,
-    Workers,
-    adam,
-    train,
-)
+from cascore.training import Batches, KeyedBatches, Metrics, TrainState, Workers, adam, train
 
 _CALLS = 12  # of a chain, where neither calls nor levels are given; of als its levels
-_SPACINGS = {
-    "geometric": geometric_sigmas,
-    "karras": karras_sigmas,
-    "centred": centred_sigmas,
-}
+_SPACINGS = {"geometric": geometric_sigmas, "karras": karras_sigmas, "centred": centred_sigmas}
 
 
 def load_data(data: Data, split: str) -> ImageSet | PointSet:
@@ -221,12 +210,7 @@ def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
 def recorded(settings: Mapping[str, Any], where: str) -> Sampler:
     """The sampler that draws again what a record's settings of a chain drew.
 
-    Args:
-        settings: A chain as records hold it, or what cascore 0.3 wrote; `tuned` is passed over.
-        where: What to call the settings in a message.
-
-    Raises:
-        InputError: Anything else.
+    They are a `Chain`, or what cascore 0.3 wrote; `tuned` beside them is passed over.
     """
     plain = {name: value for name, value in settings.items() if name != "tuned"}
     if "steps" in plain:  # of cascore 0.3
@@ -252,27 +236,13 @@ def draw(
 ) -> Samples:
     """Run a chain from x, [N, ...]: Algorithm 1 (als) or Algorithm 2 (cas)."""
     sigmas = chain_sigmas(chain, schedule)
-    if chain.method == "als":
-        return annealed_langevin(
-            denoiser,
-            x,
-            sigmas,
-            eta=chain.eta,
-            epsilon=chain.epsilon,
-            n_sigma=chain.n_sigma,
-            noise=noise,
-            callback=callback,
-        )
-    return consistent_annealed(
-        denoiser,
-        x,
-        sigmas,
-        kappa=chain.kappa,
-        eta=chain.eta,
-        epsilon=chain.epsilon,
-        order=chain.order,
-        noise=noise,
-        callback=callback,
+    algorithm = (
+        partial(annealed_langevin, n_sigma=chain.n_sigma)
+        if chain.method == "als"
+        else partial(consistent_annealed, kappa=chain.kappa, order=chain.order)
+    )
+    return algorithm(
+        denoiser, x, sigmas, eta=chain.eta, epsilon=chain.epsilon, noise=noise, callback=callback
     )
 
 
@@ -282,26 +252,22 @@ def select_device(name: str) -> torch.device:
     Raises:
         InputError: a device that this machine or this build of PyTorch does not have.
     """
-    has = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    has = {"cuda": cuda, "mps": mps, "cpu": True}
     if name == "auto":
-        name = next(each for each in ("cuda", "mps", "cpu") if has[each])
+        name = next(kind for kind, there in has.items() if there)
     if not has[name]:
-        found = ", ".join(each for each, there in has.items() if there)
-        raise InputError(f"device {name} is not available here; found: {found}")
+        here = ", ".join(kind for kind, there in has.items() if there)
+        raise InputError(f"device {name} is not available here; found: {here}")
     return torch.device(name)
 
 
 def use_threads(threads: int | None) -> None:
     """Set PyTorch's CPU threads; None leaves them alone."""
-    if threads is None:
-        return
-    if threads < 1:
+    if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def training_loop(

@@ -104,25 +104,19 @@ def with_given(chosen: Experiment, given: Experiment, names: Collection[str]) ->
 
 
 def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: float) -> Choice:
-    """Image size, network and number of steps for a folder, a machine and a time.
+    """Image size, network and steps for a folder, a machine's `training_speed` and a time.
 
     The largest size, and at that size the widest network, of which at least 3,000 steps fit; large
-    images are not given to narrow networks, whose width is at least the size.
-
-    Args:
-        data: of the folder; a size or mode that is set is kept.
-        survey: what is in the folder.
-        minutes: of training.
-        speed: operations a second, `training_speed`.
+    images are not given to narrow networks, whose width is at least the size. A size or mode of the
+    data that is set is kept.
 
     Raises:
-        InputError: minutes not positive, or no size that fits.
+        InputError: Minutes not positive, or no size that fits.
     """
     if not minutes > 0:
         raise InputError(f"minutes must be positive, not {minutes}")
-    mode = data.mode
-    if mode == "auto" and survey.mixed:
-        mode = "rgb"
+    asked = data.mode
+    mode = "rgb" if asked == "auto" and survey.mixed else asked
     channels = 1 if mode == "grey" or (mode == "auto" and survey.all_grey) else 3
     sizes = (data.size,) if data.size else fitting_sizes(survey)
     fits = tuple(size for size in sizes if size >= 8 and size % _divisor(size) == 0)
@@ -143,23 +137,21 @@ def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: f
     fitting = ((size, width) for size, width in candidates if steps(size, width) >= LEAST_STEPS)
     size, width = next(fitting, candidates[-1])
     kept = survey.one_size == (size, size)
-    chosen = _experiment(
-        replace(data, mode=mode, size=None if kept else size), size=size, width=width
-    )
-    count = max(1, steps(size, width))
-    settings = replace(chosen.train, steps=count, save_every=max(1, min(500, count // 4)))
+    data = replace(data, mode=mode, size=None if kept else size)
+    chosen, count = _experiment(data, size=size, width=width), max(1, steps(size, width))
     reasons = (
         f"{survey.images} images, the smallest side is {survey.smallest} pixels: "
         + (f"kept at {size} x {size}" if kept else f"brought to {size} x {size}"),
         ("grey and colour are mixed: all become colour" if survey.mixed else "")
-        if data.mode == "auto"
-        else f"mode {data.mode}, as asked",
+        if asked == "auto"
+        else f"mode {asked}, as asked",
         f"U-Net of width {width}: about the widest of which {LEAST_STEPS} steps of {BATCH_SIZE} fit"
         f" into {minutes:g} minutes here"
         if count >= LEAST_STEPS
         else f"U-Net of width {width}, the smallest",
     )
-    return Choice(replace(chosen, train=settings), tuple(filter(None, reasons)))
+    chosen = replace(chosen, train=replace(chosen.train, steps=count))
+    return Choice(chosen, tuple(filter(None, reasons)))
 
 
 def _divisor(size: int) -> int:

@@ -41,12 +41,7 @@ class Cost(NamedTuple):
 
 
 def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
-    """Count the parameters and operations of one step of an experiment, without its data or memory.
-
-    Args:
-        experiment: what is trained.
-        shape: of one datum.
-    """
+    """Count parameters and operations of a step on data of that shape, without data or memory."""
     settings, opponent = experiment.train, experiment.adversarial
     score, parameters = _denoiser_cost(experiment.network, shape)
     operations = (1 + _BACKWARD) * score

@@ -49,15 +49,11 @@ def generate(
     progress: Callable[[int], None] = lambda calls: None,
     callback: Callback | None = None,
 ) -> Samples:
-    """Sample one datum for each seed; the same seed gives the same picture in any batch.
+    """Sample one datum of `shape` for each seed; a seed gives the same picture in any batch.
 
     Args:
         denoiser: H(x, sigma), on `device`.
-        shape: Shape of one datum.
-        seeds: One for each datum.
-        sampler: Settings of the chain.
         schedule: The training levels, whose range the chain covers.
-        device: Where the chain runs.
         start: Start of the chains, [len(seeds), *shape]; None takes sigma_1 z.
         batch_size: Pictures at a time.
         progress: Called after every network call with how many pictures it was for.
@@ -67,7 +63,7 @@ def generate(
         `Samples` on the CPU; nfe is per picture.
 
     Raises:
-        InputError: batch_size below 1, or a start of another shape.
+        InputError: No seed, batch_size below 1, or a start of another shape.
     """
     if not seeds:
         raise InputError("there is no seed to draw from: give one for each picture")
@@ -80,11 +76,11 @@ def generate(
     for first in range(0, len(seeds), batch_size):
         part = seeds[first : first + batch_size]
         noise = KeyedNoise(part)
-        if start is None:
-            batch = (len(part), *shape)
-            x = initial_noise(batch, schedule.first, noise=noise, device=device)
-        else:
-            x = start[first : first + batch_size].to(device)
+        x = (
+            initial_noise((len(part), *shape), schedule.first, noise=noise, device=device)
+            if start is None
+            else start[first : first + batch_size].to(device)
+        )
 
         def watch(step: int, sigma: float, at: Tensor, h: Tensor) -> None:
             progress(len(at))

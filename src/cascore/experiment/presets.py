@@ -29,9 +29,7 @@ _UNET = Network(
     width=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(False, True, False, False)
 )
 _UNET_DEEPER = replace(
-    _UNET,
-    multipliers=(1, 2, 2, 2, 4, 4),
-    attention=(False, True, False, False, False, False),
+    _UNET, multipliers=(1, 2, 2, 2, 4, 4), attention=(False, True, False, False, False, False)
 )
 _UNET_8 = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
 _UNET_28 = replace(_UNET_8, width=48, unshuffle=2)
@@ -42,19 +40,14 @@ _MLP = Network(kind="mlp", width=512, depth=3)
 
 # data set                              sigma_1  sigma_L    L   iterations  EMA
 _PAPER = (
-    (Data(name="cifar-10", flip=True), Schedule(first=50, last=0.01, levels=232), 300_000, 0.9999),
-    (
-        Data(name="lsun-church", flip=True),
-        Schedule(first=140, last=0.01, levels=788),
-        200_000,
-        0.999,
-    ),
-    (Data(name="stacked-mnist"), Schedule(first=50, last=0.01, levels=200), 200_000, 0.9999),
+    ("cifar-10", 50, 0.01, 232, 300_000, 0.9999),
+    ("lsun-church", 140, 0.01, 788, 200_000, 0.999),
+    ("stacked-mnist", 50, 0.01, 200, 200_000, 0.9999),
 )
 _CIFAR_10, _CHURCH, _STACKED_MNIST = (
     Experiment(
-        data=data,
-        schedule=schedule,
+        data=Data(name=name, flip=name != "stacked-mnist"),
+        schedule=Schedule(first=first, last=last, levels=levels),
         train=Train(
             steps=steps,
             batch_size=128,
@@ -66,7 +59,7 @@ _CIFAR_10, _CHURCH, _STACKED_MNIST = (
         ),
         adversarial=Adversarial(width=64),
     )
-    for data, schedule, steps, decay in _PAPER
+    for name, first, last, levels, steps, decay in _PAPER
 )
 _FIGURE_2 = Experiment(
     network=_MLP,
@@ -146,7 +139,7 @@ FOLDER = Experiment(
     network=replace(_UNET_8, unshuffle=2),
     train=Train(batch_size=64, learning_rate=5e-4),
 )
-"""What a folder of images starts from; `experiments.choose` decides the rest."""
+"""What a folder of images starts from; `experiment.choose` decides the rest."""
 
 # --- objectives ----------------------------------------------------------------------------------
 
@@ -219,27 +212,16 @@ _COLUMNS = (("cas", 1), ("cas", 5), ("als", 1), ("als", 5))
 def _samplers() -> Iterator[tuple[str, Sampler]]:
     for model, epsilons in _EPSILON.items():
         for (method, n_sigma), epsilon in zip(_COLUMNS, epsilons, strict=True):
-            yield (
-                f"{model}-{method}-{n_sigma}",
-                Sampler(
-                    method="cas" if method == "cas" else "als",
-                    levels="all",
-                    order=1 if method == "cas" else None,
-                    n_sigma=n_sigma,
-                    epsilon=epsilon,
-                ),
-            )
+            sampler = Sampler(levels="all", n_sigma=n_sigma, epsilon=epsilon, order=1)
+            if method == "als":
+                sampler = replace(sampler, method="als", order=None)
+            yield f"{model}-{method}-{n_sigma}", sampler
     for name, *_, n_sigma, epsilon in _SONG_ERMON:
-        yield (
-            f"song-ermon-{name}-als-{n_sigma}",
-            Sampler(method="als", levels="all", n_sigma=n_sigma, epsilon=epsilon),
-        )
+        sampler = Sampler(method="als", levels="all", n_sigma=n_sigma, epsilon=epsilon)
+        yield f"song-ermon-{name}-als-{n_sigma}", sampler
     # Table 4, not tuned: epsilon 5e-6, as eta, which also fits the authors' own models of pixels
     # in [-1, 1]. Figure 2: the authors tried eta from 0.01 to 0.2.
-    yield (
-        "stacked-mnist-ncsnv2-cas-1",
-        Sampler(levels="all", order=1, eta=0.05),
-    )
+    yield "stacked-mnist-ncsnv2-cas-1", Sampler(levels="all", order=1, eta=0.05)
     yield "figure-2", Sampler(method="als", levels="all", n_sigma=10, eta=0.2)
 
 
@@ -248,17 +230,12 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(dict(_samplers()))
 
 
 def require_fitting(name: str, schedule: Schedule) -> None:
-    """Refuse a sampling preset whose epsilon was tuned for other noise levels.
+    """Refuse a sampling preset whose epsilon was tuned for other noise levels than a model's.
 
-    Args:
-        name: of SAMPLERS.
-        schedule: the model's.
-
-    Raises:
-        InputError: epsilon is in units of sigma_L, and depends on the ratio of the levels.
+    Epsilon is in units of sigma_L, and depends on the ratio of the levels.
     """
     tuned = next(
-        (exp.schedule for key, (exp, _) in PUBLISHED.items() if name.startswith(key)), None
+        (model.schedule for key, (model, _) in PUBLISHED.items() if name.startswith(key)), None
     )
     if SAMPLERS[name].epsilon is not None and tuned is not None and tuned != schedule:
         raise InputError(

@@ -23,11 +23,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """The settings of a run.
-
-    Raises:
-        InputError: the folder is no run, or its settings cannot be read.
-    """
+    """The settings of a run."""
     if not is_run(folder):
         raise InputError(f"{folder} is not a run of cascore train: there is no {EXPERIMENT}")
     path = folder / EXPERIMENT
@@ -50,11 +46,7 @@ def read_data(folder: Path) -> Mapping[str, Any]:
 
 
 def find_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | None]:
-    """A checkpoint of a run, and how it was selected if it was.
-
-    Args:
-        folder: Of the run.
-        name: newest, best, or a step.
+    """A checkpoint of a run (newest, best, or a step), and how it was selected if it was.
 
     Raises:
         InputError: There is none, or no such one.
@@ -85,12 +77,6 @@ def find_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | No
 
 
 def read_selection(folder: Path) -> Selection | None:
-    """How a run's best checkpoint was chosen; None before the first evaluation.
-
-    Raises:
-        InputError: A file that does not say so.
-    """
+    """How a run's best checkpoint was chosen; None before the first evaluation."""
     path = folder / BEST / SELECTION
-    if not path.is_file():
-        return None
-    return from_plain(Selection, read_json(path), str(path))
+    return from_plain(Selection, read_json(path), str(path)) if path.is_file() else None

@@ -288,27 +288,18 @@ class Sampler:
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """A sampler in force for a model: every setting of one chain, as records hold it.
-
-    Attributes:
-        method: cas or als.
-        order: Of the multistep rule.
-        calls: Network calls.
-        levels: Noise levels, before cas stretches them by n_sigma.
-        n_sigma: Of als, calls at each level; of cas, how far the levels are stretched.
-        kappa: Noise of a step; None where eta or epsilon rules.
-        eta: The paper's step size without units; of als without a given size, by Technique 4.
-        epsilon: The paper's step size in squared pixels, where it was given.
-        spacing: Of the levels.
-    """
+    """A sampler in force for a model: every setting of one chain, as records hold it."""
 
     method: Literal["cas", "als"]
     order: Literal[1, 2]
     calls: int
     levels: int
+    """Before cas stretches them by n_sigma."""
     n_sigma: int
     kappa: float | None
+    """None where eta or epsilon rules."""
     eta: float | None
+    """As given; of als without a given size, by Technique 4."""
     epsilon: float | None
     spacing: Spacing
 
@@ -326,14 +317,9 @@ class Chain:
     def sampler(self) -> Sampler:
         """The settings that give this chain again, to the bit, for the model that it was of."""
         stretched = self.method == "cas" and self.n_sigma > 1
-        return Sampler(
-            method=self.method,
-            calls=None if stretched else self.calls,
-            levels="all" if stretched else None,
-            order=None if self.method == "als" else self.order,
-            n_sigma=self.n_sigma,
-            kappa=self.kappa,
-            eta=self.eta,
-            epsilon=self.epsilon,
-            spacing=self.spacing,
-        )
+        values: dict[str, Any] = vars(self) | {
+            "calls": None if stretched else self.calls,
+            "levels": "all" if stretched else None,
+            "order": None if self.method == "als" else self.order,
+        }
+        return Sampler(**values)

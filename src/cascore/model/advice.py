@@ -16,27 +16,21 @@ _VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was chosen for a model and a number of calls.
-
-    Attributes:
-        order: the order of the multistep rule.
-        kappa: the noise of a step.
-        spacing: the spacing of the levels that it was chosen at.
-        weights: the SHA-256 of the file of the weights that it was chosen for.
-        extractor: the extractor whose features the distances were of.
-        gain: by how much it beat the untuned setting on fresh pictures; 0 if that was kept.
-        gain_error: the standard error of that difference.
-        tuned: whether it is another than the untuned setting.
-    """
+    """What was chosen for a model and a number of calls."""
 
     order: Literal[1, 2]
     kappa: float
     spacing: Spacing
     weights: str
+    """SHA-256 of the file of the weights that it was chosen for."""
     extractor: str
+    """Whose features the distances were of."""
     gain: float
+    """By how much it beat the untuned setting on fresh pictures; 0 if that was kept."""
     gain_error: float
+    """Standard error of that difference."""
     tuned: bool
+    """Whether it is another than the untuned setting."""
 
     def __post_init__(self) -> None:
         if not self.kappa >= 1:
@@ -60,14 +54,8 @@ class Advised:
 def advised(sampler: Sampler, folder: Path, *, digest: str, schedule: Schedule) -> Advised:
     """The sampler with what was tuned for its number of calls, where nothing else was asked for.
 
-    Args:
-        sampler: as asked for; one with any setting but the number of calls is returned as it is.
-        folder: the model's folder, which may hold `sampler.json`.
-        digest: the SHA-256 of the file of the model's weights.
-        schedule: the training levels.
-
-    Raises:
-        InputError: a `sampler.json` that cannot be read.
+    The `digest` is that of the file of the weights in the model's folder; advice for other weights
+    is not taken. An InputError is raised for a `sampler.json` that cannot be read.
     """
     if sampler != Sampler(calls=sampler.calls) or not (folder / ADVICE).is_file():
         return Advised(sampler)
@@ -89,11 +77,7 @@ def advised(sampler: Sampler, folder: Path, *, digest: str, schedule: Schedule) 
 
 
 def read_choices(path: Path) -> dict[int, Choice]:
-    """The choices of a `sampler.json` by number of calls; none if there is no such file.
-
-    Raises:
-        InputError: a file that holds anything else.
-    """
+    """The choices of a `sampler.json` by number of calls; none if there is no such file."""
     if not path.is_file():
         return {}
     values = read_json(path)

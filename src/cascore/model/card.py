@@ -26,61 +26,122 @@ _LICENCES = {
     "fashion-mnist": _ZALANDO,
     "stacked-fashion-mnist": _ZALANDO,
 }
+_NETWORKS = {"unet": "a U-Net", "ncsnv2": "an NCSNv2", "mlp": "a multilayer perceptron"}
+_WEIGHTS = {
+    "ema": "the exponential moving average of the weights",
+    "raw": "the weights of the last step, not their average",
+}
 _OWN = "run of cascore"
 _COLUMNS = ("what", "sampler", "calls", "pictures", "against", "value", "real images score")
-_UNMEASURED = (
-    "Nothing was measured when this folder was written; `cascore evaluate FOLDER` measures it"
-    " where the real images are at hand."
-)
+_CARD = """\
+# {experiment.name}
+
+A score model of {what}: {network} of width {experiment.network.width} that {sees} the noise level,
+{parameters:,} parameters. It returns the expected clean datum of a noisy one, H(x, sigma), for
+sigma from {schedule.first:g} to {schedule.last:g}.{pixels}
+
+## Data
+
+{data}
+
+## Training
+
+{record.step:,} updates of {objective}, batches of {train.batch_size}, Adam with learning rate
+{train.learning_rate:g}, {schedule.levels} noise levels,
+computed in {train.precision}: {seen:,} images were seen, repetitions counted.
+The file holds {weights} (decay {train.ema_decay:g}), in float32. {kept}
+
+Made from {source[name]} ({source[kind]}, SHA-256 {source[sha256]}).
+
+## Sampling
+
+FOLDER is this folder; of a model that comes with cascore its name will do.
+
+```sh
+cascore sample FOLDER --count 64 --seed 0
+cascore evaluate FOLDER
+cascore tune FOLDER --calls 12
+```
+{samplers}
+From Python, `cascore.load("FOLDER").sample(seeds=range(16))` draws samples; the model's `denoiser`
+is called as `denoiser(x, sigma)` and returns H(x, sigma).
+
+## Quality
+
+{quality}
+
+## Limits
+
+It draws {what} and nothing else: no other size, no class, label or text can be asked for.
+It knows its training data and no more: it is no model of other {kind}, and its density is not to be
+taken for the probability of real ones.
+{foreign}
+What it draws is like its training data, with their faults, and may repeat some of them.
+"""
+_SAMPLERS = "\nWith the settings of the paper's tables for this model:\n\n```sh\n{lines}\n```\n"
+_UNMEASURED = """\
+Nothing was measured when this folder was written; `cascore evaluate FOLDER` measures it where the
+real images are at hand."""
+_MEASURED = """{table}
+
+Denoised samples. ± is one standard error; in the last column it is the spread of single
+measurements of real images at the same counts, and ~ marks what is extrapolated. Copying: distance
+to the nearest training image over that to held-out ones. {features}.
+Numbers of other features or counts do not compare."""
+_FOREIGN = """
+The repositories that publish such checkpoints put their code under the MIT licence and state none
+for the weights. Names and shapes of all tensors were checked; that the data set and the noise
+levels are those named here was not, where the checkpoint does not hold them.
+"""
 
 
 def model_card(
     record: ModelRecord, *, parameters: int, measured: Sequence[Measurement] = ()
 ) -> str:
-    """A model card in Markdown.
-
-    Args:
-        record: what is known of the model.
-        parameters: how many its network has.
-        measured: evaluations of these weights.
+    """A model card in Markdown, with the evaluations of these weights.
 
     Raises:
-        InputError: an evaluation of other weights.
+        InputError: An evaluation of other weights.
     """
-    sections = {
-        f"# {record.experiment.name}": _model(record, parameters),
-        "## Data": _data(record),
-        "## Training": _training(record),
-        "## Sampling": _sampling(record),
-        "## Quality": _quality(record, measured) or _UNMEASURED,
-        "## Limits": _limits(record),
-    }
-    return "\n\n".join(f"{title}\n\n{text}" for title, text in sections.items()) + "\n"
-
-
-def _what(record: ModelRecord) -> str:
+    experiment, network = record.experiment, record.experiment.network
+    hybrid = experiment.train.objective == "hybrid"
     kind = "images" if len(record.shape) == 3 else "points"
-    return f"{kind} of shape {'×'.join(map(str, record.shape))}"
-
-
-def _model(record: ModelRecord, parameters: int) -> str:
-    network, schedule = record.experiment.network, record.experiment.schedule
-    kinds = {"unet": "a U-Net", "ncsnv2": "an NCSNv2", "mlp": "a multilayer perceptron"}
-    text = (
-        f"A score model of {_what(record)}: {kinds[network.kind]} of width {network.width} that"
-        f" {'sees' if network.conditional else 'does not see'} the noise level, {parameters:,}"
-        " parameters. It returns the expected clean datum of a noisy one, H(x, sigma), for sigma"
-        f" from {schedule.first:g} to {schedule.last:g}."
+    samplers = "\n".join(
+        f"cascore sample FOLDER {_options(sampler)}  # {name}"
+        for name, sampler in record.samplers.items()
     )
-    if record.pixel_range is not None:
-        text += " Pixels are floats in [0, 1]."
-    if record.other_pixels is not None:
-        low, high = record.other_pixels
-        text += (
-            f" The network itself was trained on pixels in [{low:g}, {high:g}]; cascore converts"
-            " from and to [0, 1], and the sigmas here are in those units."
-        )
-    return text
+    return _CARD.format(
+        record=record,
+        experiment=experiment,
+        schedule=experiment.schedule,
+        train=experiment.train,
+        source=record.source,
+        kind=kind,
+        what=f"{kind} of shape {'×'.join(map(str, record.shape))}",
+        network=_NETWORKS[network.kind],
+        sees="sees" if network.conditional else "does not see",
+        parameters=parameters,
+        pixels=_pixels(record),
+        data=_data(record),
+        objective="denoising score matching" + " and a discriminator" * hybrid,
+        seen=record.step * experiment.train.batch_size,
+        weights=_WEIGHTS[record.weights],
+        kept=_training(record.source),
+        samplers=_SAMPLERS.format(lines=samplers) if samplers else "",
+        quality=_quality(record, measured) or _UNMEASURED,
+        foreign="" if record.source["kind"] == _OWN else _FOREIGN,
+    )
+
+
+def _pixels(record: ModelRecord) -> str:
+    text = "" if record.pixel_range is None else " Pixels are floats in [0, 1]."
+    if record.other_pixels is None:
+        return text
+    low, high = record.other_pixels
+    return (
+        f"{text} The network itself was trained on pixels in [{low:g}, {high:g}]; cascore converts"
+        " from and to [0, 1], and the sigmas here are in those units."
+    )
 
 
 def _data(record: ModelRecord) -> str:
@@ -88,10 +149,8 @@ def _data(record: ModelRecord) -> str:
     made: Mapping[str, Any] = data.get("record") or {}
     if "source" in made:
         text = f"{name}: {made['source']}."
-    elif name in _DATA:
-        text = f"{_DATA[name]}."
     else:
-        text = f"{name}; cascore does not know under what licence."
+        text = f"{_DATA.get(name, f'{name}; cascore does not know under what licence')}."
     if "count" in data and "digest" in data:
         text += f" {data['count']:,} training data with digest {data['digest']}."
     else:
@@ -99,55 +158,22 @@ def _data(record: ModelRecord) -> str:
     return text + (f" The data are under {_LICENCES[name]}." if name in _LICENCES else "")
 
 
-def _training(record: ModelRecord) -> str:
-    source, train = record.source, record.experiment.train
-    objective = "denoising score matching" + " and a discriminator" * (train.objective == "hybrid")
-    which = {
-        "ema": "the exponential moving average of the weights",
-        "raw": "the weights of the last step, not their average",
-    }[record.weights]
-    kept = (
-        "These settings are those of the run."
-        if source.get("kind") == _OWN
-        else "Only the step was read from the checkpoint; the other settings are those published"
-        " for this network."
-    )
-    spent: Mapping[str, Any] = source.get("training") or {}
-    if spent:
-        names = ("processes", "threads", "machine", "torch")
-        machine = ", ".join(f"{name} {spent[name]}" for name in names if name in spent)
-        seconds = spent.get("seconds")
-        took = "Its time was not recorded"
-        if seconds is not None:
-            took = f"Training took {seconds / 60:,.1f} minutes"
-        kept += f" {took}; {machine}."
-    return (
-        f"{record.step:,} updates of {objective}, batches of {train.batch_size},"
-        f" Adam with learning rate {train.learning_rate:g}, {record.experiment.schedule.levels}"
-        f" noise levels, computed in {train.precision}: {record.step * train.batch_size:,} images"
-        f" were seen, repetitions counted. The file holds {which} (decay {train.ema_decay:g}), in"
-        f" float32. {kept}\n\nMade from {source.get('name')} ({source.get('kind')}, SHA-256"
-        f" {source.get('sha256')})."
-    )
-
-
-def _sampling(record: ModelRecord) -> str:
-    text = (
-        "FOLDER is this folder; of a model that comes with cascore its name will do.\n\n"
-        "```sh\ncascore sample FOLDER --count 64 --seed 0\ncascore evaluate FOLDER\n"
-        "cascore tune FOLDER --calls 12\n```\n\n"
-    )
-    if record.samplers:
-        lines = "\n".join(
-            f"cascore sample FOLDER {_options(sampler)}  # {name}"
-            for name, sampler in record.samplers.items()
+def _training(source: Mapping[str, Any]) -> str:
+    """Whose settings these are, and what the training took."""
+    if source.get("kind") != _OWN:
+        return (
+            "Only the step was read from the checkpoint; the other settings are those published for"
+            " this network."
         )
-        text += "With the settings of the paper's tables for this model:\n\n"
-        text += f"```sh\n{lines}\n```\n\n"
-    return text + (
-        'From Python, `cascore.load("FOLDER").sample(seeds=range(16))` draws samples; the model\'s'
-        " `denoiser` is called as `denoiser(x, sigma)` and returns H(x, sigma)."
-    )
+    text, spent = "These settings are those of the run.", source.get("training") or {}
+    if not spent:
+        return text
+    names = ("processes", "threads", "machine", "torch")
+    machine = ", ".join(f"{name} {spent[name]}" for name in names if name in spent)
+    took = "Its time was not recorded"
+    if "seconds" in spent:
+        took = f"Training took {spent['seconds'] / 60:,.1f} minutes"
+    return f"{text} {took}; {machine}."
 
 
 def _options(sampler: Sampler) -> str:
@@ -176,12 +202,7 @@ def _quality(record: ModelRecord, measured: Sequence[Measurement]) -> str:
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     extractors = {number.extractor for number in measured if number.extractor is not None}
     features = sorted(f"Features of {seen.name} ({seen.digest[:12]})" for seen in extractors)
-    return (
-        f"{table}\n\nDenoised samples. ± is one standard error; in the last column it is the"
-        " spread of single measurements of real images at the same counts, and ~ marks what is"
-        " extrapolated. Copying: distance to the nearest training image over that to held-out ones."
-        f" {'; '.join(features)}. Numbers of other features or counts do not compare."
-    )
+    return _MEASURED.format(table=table, features="; ".join(features))
 
 
 def _row(number: Measurement) -> tuple[str, ...]:
@@ -212,23 +233,3 @@ def _value(value: float | None, error: float | None) -> str:
     if value is None:
         return "infinite"
     return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")
-
-
-def _limits(record: ModelRecord) -> str:
-    kind = "images" if len(record.shape) == 3 else "points"
-    text = (
-        f"It draws {_what(record)} and nothing else: no other size, no class, label or text can be"
-        " asked for. It knows its training data and no more: it is no model of other"
-        f" {kind}, and its density is not to be taken for the probability of real ones.\n\n"
-    )
-    if record.source.get("kind") != _OWN:
-        text += (
-            "The repositories that publish such checkpoints put their code under the MIT licence"
-            " and state none for the weights. Names and shapes of all tensors were checked; that"
-            " the data set and the noise levels are those named here was not, where the checkpoint"
-            " does not hold them.\n\n"
-        )
-    return (
-        f"{text}What it draws is like its training data, with their faults, and may repeat some of"
-        " them."
-    )

@@ -12,7 +12,7 @@ from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.outputs import require_new, software
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
-from cascore.experiment.run_folder import CHECKPOINTS, read_data, read_experiment
+from cascore.experiment.run_folder import find_checkpoint, read_data, read_experiment
 from cascore.experiment.settings import Experiment, Sampler, Schedule
 from cascore.files import file_digest, replaced_folder, write_text
 from cascore.measurement import Measurement
@@ -30,7 +30,7 @@ from cascore.model.folder import (
 from cascore.networks.published import from_published
 from cascore.plain import write_json
 from cascore.schedule import geometric_sigmas
-from cascore.training.checkpoint import checkpoint_record, checkpoints, write_tensors
+from cascore.training.checkpoint import checkpoint_record, write_tensors
 
 # Levels in a checkpoint are float32: rounded to 2^-24, and computed there as exp of a line.
 _ROUNDING = 1e-5
@@ -63,19 +63,11 @@ def convert_checkpoint(
 ) -> Conversion:
     """A model folder from a `.pth` file of either repository.
 
-    Args:
-        checkpoint: the file.
-        out: the new folder.
-        experiment: what the file is of; its noise levels in the units of `pixel_range`.
-        shape: the shape of an image.
-        pixel_range: the pixels that the network was trained on.
-        weights: which of the file's weights to take.
-
-    Returns:
-        What was written; its experiment has noise levels for pixels in [0, 1].
+    The noise levels of `experiment` are in the units of `pixel_range`, the pixels that the network
+    was trained on; those of the record that is written are for pixels in [0, 1].
 
     Raises:
-        InputError: a file that cannot or must not be read, or is of another network.
+        InputError: A file that cannot or must not be read, or is of another network.
     """
     require_new(out)
     file = read_checkpoint_file(checkpoint)
@@ -123,23 +115,15 @@ def convert_checkpoint(
 def convert_run(
     run: Path, out: Path, *, weights: Weights, measured: Sequence[Measurement] = ()
 ) -> Conversion:
-    """A model folder from the newest checkpoint of a run of ours.
-
-    Args:
-        run: the run's folder.
-        out: the new folder.
-        weights: which of the checkpoint's weights to take.
-        measured: records of evaluations of this checkpoint, for the card.
+    """A model folder from the newest checkpoint of a run, with the evaluations of it in the card.
 
     Raises:
-        InputError: no run, no checkpoint yet, one that is damaged, or records of other weights.
+        InputError: No run, no checkpoint yet, one that is damaged, or records of other weights.
     """
     require_new(out)
     experiment, data = read_experiment(run), read_data(run)
-    saved = checkpoints(run / CHECKPOINTS)
-    if not saved:
-        raise InputError(f"{run} has no checkpoint yet: train it first")
-    newest, shape = saved[-1], tuple(data["shape"])
+    newest, _ = find_checkpoint(run, "newest")
+    shape = tuple(data["shape"])
     network = network_of(build.build_denoiser(experiment.network, shape, seed=0))
     prefix = {"ema": "ema", "raw": "denoiser"}[weights]
     state = fitting_tensors(network, newest.tensors, prefix=f"{prefix}.network.")
@@ -183,20 +167,13 @@ def write_model_folder(
     discriminator: Mapping[str, Tensor] | None,
     measured: Sequence[Measurement] = (),
 ) -> ModelRecord:
-    """Write a model folder, whole or not at all.
-
-    Args:
-        folder: absent or empty.
-        record: what is known of the model; its digests and versions are filled in here.
-        weights: the weights of the bare network.
-        discriminator: the discriminator's weights, if there is one.
-        measured: evaluations of these weights, for the card.
+    """Write a model folder, whole or not at all, of the weights of the bare network.
 
     Returns:
-        The record as it was written.
+        The record as it was written, its digests and versions filled in.
 
     Raises:
-        InputError: something is there already, or evaluations of other weights.
+        InputError: Something is there already, or evaluations of other weights.
     """
     require_new(folder)
     with replaced_folder(folder) as temporary:

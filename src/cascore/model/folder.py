@@ -24,35 +24,28 @@ Weights = Literal["ema", "raw"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """What is known of a model.
-
-    Attributes:
-        format_version: the version of this form.
-        shape: the shape of one datum, [channels, height, width] or [dimension].
-        pixel_range: the pixels that the network itself takes, which the loader maps from [0, 1];
-            None for points. Everything else here, sigmas included, is for pixels in [0, 1].
-        experiment: the network, noise levels, data set and training.
-        step: the number of updates of the score network.
-        weights: which weights the file holds.
-        digest: the SHA-256 of `model.safetensors`.
-        discriminator: the SHA-256 of `discriminator.safetensors`, if there is one.
-        data: what it was trained on: the name, and count and digest where they are known.
-        source: what it was made from: kind, file or run, its SHA-256.
-        samplers: the settings of the paper's tables for this model, by name.
-        software: the versions that wrote it.
-    """
+    """What is known of a model."""
 
     format_version: int = FORMAT_VERSION
     shape: tuple[int, ...]
+    """Of one datum, [channels, height, width] or [dimension]."""
     pixel_range: tuple[float, float] | None
+    """The pixels that the network itself takes, which the loader maps from [0, 1]; None for points.
+    Everything else here, sigmas included, is for pixels in [0, 1]."""
     experiment: Experiment
     step: int
+    """Updates of the score network."""
     weights: Weights
     digest: str
+    """SHA-256 of `model.safetensors`."""
     discriminator: str | None
+    """SHA-256 of `discriminator.safetensors`, if there is one."""
     data: Mapping[str, Any]
+    """What it was trained on: the name, and count and digest where they are known."""
     source: Mapping[str, Any]
+    """What it was made from: kind, file or run, its SHA-256."""
     samplers: Mapping[str, Sampler]
+    """The settings of the paper's tables for this model, by name."""
     software: Mapping[str, Any]
 
     def __post_init__(self) -> None:

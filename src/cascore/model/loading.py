@@ -122,16 +122,9 @@ class Model:
                 f"seeds is {seeds}; expected a seed for each datum, for instance range({seeds})"
             )
         sampler = Sampler(
-            method=method,
-            calls=calls,
-            levels=levels,
-            order=order,
-            n_sigma=n_sigma,
-            kappa=kappa,
-            eta=eta,
-            epsilon=epsilon,
-            spacing=spacing,
-        )
+            method=method, order=order, calls=calls, levels=levels, n_sigma=n_sigma,
+            kappa=kappa, eta=eta, epsilon=epsilon, spacing=spacing,
+        )  # fmt: skip
         display = Display(plain=False) if progress else None
         return self.draw(
             list(seeds), self.advised(sampler).sampler, batch_size=batch_size, display=display
