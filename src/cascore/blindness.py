@@ -1,17 +1,17 @@
 """Proposition 4: what the samplers do to a wrong noise level that the network cannot see.
 
 Technique 3's network is f(x) in H = x + sigma f(x), an estimate of the unit noise. Around one datum
-x0 in high dimension its optimum is f(x) = -sqrt(D) (x - x0) / |x - x0|: of the right length whatever
-noise x carries. With tau the deviation of the noise in x, H - x0 = w (x - x0), w = 1 - sigma / tau,
-which is 0 only where tau = sigma. A step of consistent annealing of order 1 then gives
+x0 in high dimension its optimum is f(x) = -sqrt(D) (x - x0) / |x - x0|, of the right length
+whatever noise x has. With tau the deviation of that noise, H - x0 = (1 - sigma / tau) (x - x0), 0
+only where tau = sigma. A step of consistent annealing of order 1 then gives
 
     tau_next^2 = (tau - sigma + sigma gamma^kappa)^2 + sigma^2 gamma^2 (1 - gamma^(2 kappa - 2)).
 
 To first order in tau / sigma - 1, at any order, a step multiplies it by gamma^(kappa - 2): it grows
 for kappa < 2, stays at 2 and dies above, where a large one still grows (`blind_basin`). A step of
 annealed Langevin multiplies the distance from its fixed point, tau = sigma (1 + eta / 2), by
-(1 - eta / 2) / (1 + eta / 2). Where the network sees sigma, w = 0: tau^2 / sigma^2 - 1 is multiplied
-by gamma^(2 kappa - 2), which never grows (`theory.noise_std`).
+(1 - eta / 2) / (1 + eta / 2). Where the network sees sigma, w = 0, and tau^2 / sigma^2 - 1 is
+multiplied by gamma^(2 kappa - 2), which never grows (`theory.noise_std`).
 """
 
 import math
@@ -105,12 +105,15 @@ def blind_basin(gamma: float, kappa: float, *, order: int = 1) -> float:
         raise InputError(f"gamma must be in (0, 1), not {gamma}")
     if kappa <= 2:
         return 1.0
-    edge = 1 + 2 * gamma**2 * (1 - gamma ** (kappa - 2)) / (1 - gamma**2)
+    edge: float = 1 + 2 * gamma**2 * (1 - gamma ** (kappa - 2)) / (1 - gamma**2)
     if order == 1:
         return edge
     ladder = torch.tensor([1 / gamma, 1.0, gamma], dtype=torch.float64)
     step = consistent_steps(ladder, kappa=kappa, order=order)[1]
-    low, high = 1.0, 2 * edge  # on coarse ladders it is below the edge of order 1, on fine ones above
+    low, high = (
+        1.0,
+        2 * edge,
+    )  # on coarse ladders it is below the edge of order 1, on fine ones above
     for _ in range(50):
         start = (low + high) / 2
         low, high = (start, high) if _returns(start, step, gamma) else (low, start)

@@ -79,7 +79,7 @@ def test_one_step_is_noncentral_chi_squared(dimension, kappa, tau):
 @pytest.mark.parametrize("kappa", [1.0, 1.5, 2.0, 2.5, math.inf])
 @pytest.mark.parametrize("share", [0.9, 1.1])
 def test_the_recursion_is_the_limit_of_many_dimensions(schedule, order, kappa, share):
-    """One chain of 300,000 numbers: a step moves tau by sigma / sqrt(2 D), 0.13 %, and that grows."""
+    """One chain of 300,000 numbers: a step moves tau by 0.13 % (1 / sqrt(2 D)), and that grows."""
     sigmas = SCHEDULES[schedule][:6]
     settings = {"sigmas": sigmas, "kappa": kappa, "order": order}
     levels = noise_at_calls(unit_noise(300_000), share * 20.0, 1, 300_000, **settings)[:, 0]
@@ -115,9 +115,10 @@ def test_five_per_cent_too_noisy_at_the_size_of_cifar_10(kappa):
 )
 def test_in_64_dimensions_a_few_chains_are_far_off(kappa, mean, median):
     """The length of z alone fluctuates by 9 %: means and medians part."""
-    last = noise_at_calls(
-        unit_noise(64), 21.0, 8192, 64, sigmas=TWELVE, kappa=kappa, order=1
-    )[-1] / 0.01
+    last = (
+        noise_at_calls(unit_noise(64), 21.0, 8192, 64, sigmas=TWELVE, kappa=kappa, order=1)[-1]
+        / 0.01
+    )
     error = float(last.std()) / math.sqrt(len(last))
     assert float(last.mean()) == pytest.approx(mean, abs=4 * error)
     assert float(last.median()) == pytest.approx(median, abs=4 * error)
@@ -145,7 +146,7 @@ def test_a_network_that_sees_sigma_never_enlarges_the_error(kappa):
 @pytest.mark.parametrize("eta", [0.05, 0.5, 1.5])
 def test_annealed_langevin_returns_to_sigma_1_plus_half_eta(eta):
     """By (1 - eta / 2) / (1 + eta / 2) a step, from far above and from below."""
-    steps = langevin_steps(torch.tensor([2.0]), eta=eta, steps_per_level=800)
+    steps = langevin_steps(torch.tensor([2.0]), eta=eta, n_sigma=800)
     for start in (0.5, 10.0):
         after = blind_noise_std(steps, start=start).after
         assert float(after[-1]) == pytest.approx(2 * (1 + eta / 2), rel=1e-7)
@@ -162,9 +163,9 @@ def test_annealed_langevin_by_chains():
         sampler=annealed_langevin,
         sigmas=torch.tensor([2.0], dtype=torch.float64),
         eta=0.5,
-        steps_per_level=12,
+        n_sigma=12,
     )[:, 0]
-    steps = langevin_steps(torch.tensor([2.0]), eta=0.5, steps_per_level=12)
+    steps = langevin_steps(torch.tensor([2.0]), eta=0.5, n_sigma=12)
     assert torch.allclose(levels, blind_noise_std(steps, start=3.0).before, rtol=0.02)
     assert float(levels[-1]) == pytest.approx(2.5, rel=0.02)
 

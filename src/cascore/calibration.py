@@ -1,0 +1,222 @@
+"""Noise levels by the exact law of the sampler on Gaussian data with the variances of real data.
+
+On Gaussian data every update is linear, so the law of the denoised sample is known for any levels
+before any network is called, and so are its derivatives. `calibrated_sigmas` chooses the levels
+whose law is nearest to the exact one. AYS (Sabour et al., 2404.14507), GITS (2405.11326), DMN
+(2402.17376) and LD3 (2405.15506) search for levels with a network; here the network's place is
+taken by the optimum for a Gaussian, whose variances are those of the data's principal components.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cascore.errors import InputError
+from cascore.schedule import check_sigmas, geometric_sigmas
+
+__all__ = ["calibrated_sigmas", "denoised_variances"]
+
+Array = NDArray[np.float64] | NDArray[np.complex128]
+
+KAPPA, ORDER = 1.5, 2  # of a denoiser that sees sigma
+_CLASSES = 96  # of the variances: one number stands for all within a few per cent
+_CLOSEST = 1.16  # ratio of neighbouring levels, unless so many levels do not fit the range
+_FINE = 1 / 64  # weight of the distance in units of each variance; see `calibrated_sigmas`
+_EVEN = 1e-4  # weight of even steps, per unit of the sum of the variances
+_DIGITS = 5  # of a level that are kept: far more than matter, far fewer than rounding moves
+
+
+def calibrated_sigmas(
+    first: float,
+    last: float,
+    count: int,
+    *,
+    variances: Tensor | Sequence[float],
+    kappa: float | None = None,
+    order: int | None = None,
+    blind: bool = False,
+) -> Tensor:
+    """Levels that minimise the Fréchet distance of the sampler's denoised law to the exact one.
+
+    The data are N(0, v) along each principal component, the chain starts from sigma_1 z, and the
+    aim is what H(x, sigma_L) gives of an exact x, N(0, v^2 / (v + sigma_L^2)); aiming at N(0, v)
+    would ask for too wide samples, to undo the last shrinkage. The distance is that of pixels, sum
+    (s - s')^2 over the deviations of the two laws, plus 1/64 of the same in units of v / mean(v):
+    nine tenths of the components of a picture have too little variance to be seen in the first,
+    and are its sharpness. Where that leaves levels undetermined, even steps in log sigma do.
+
+    Least squares by Levenberg and Marquardt from geometric levels with exact derivatives: no
+    random numbers, no network call, the same levels on every machine.
+
+    Args:
+        first: sigma_1.
+        last: sigma_L < sigma_1.
+        count: number of levels, one network call each.
+        variances: of the data along its principal components, in squared pixels, any order.
+        kappa: of the sampler, by default 1.5. Levels belong to a kappa.
+        order: of the sampler, 1 or 2, by default 2.
+        blind: for a network that does not see sigma: the law is that of Proposition 4.
+
+    Returns:
+        float64 [count], no two neighbours closer than a factor 1.16 or half an even step.
+
+    Raises:
+        InputError: no schedule, or variances that are negative, not finite, or all 0.
+    """
+    geometric = geometric_sigmas(first, last, count)
+    values, many = _classes(variances, last)
+    kappa, order = KAPPA if kappa is None else kappa, ORDER if order is None else order
+    if not kappa >= 1:
+        raise InputError(f"kappa must be in [1, inf], not {kappa}")
+    if order not in (1, 2):
+        raise InputError(f"order must be 1 or 2, not {order}")
+    if count < 3:
+        return geometric
+    total = math.log(first / last)
+    least = min(math.log(_CLOSEST), total / (count - 1) / 2)
+    mean = many @ values / many.sum()
+    weight = np.sqrt(many * (1 + _FINE * mean / values))
+    aim = values / np.sqrt(values + last**2)
+    even = math.sqrt(_EVEN * float(many @ values) / (count - 1))
+
+    def levels(u: Array) -> tuple[Array, Array]:
+        """Log sigma [count] and its derivatives by u [count, count - 1]."""
+        share = np.exp(u - u.max())
+        share /= share.sum()
+        step = least + (total - (count - 1) * least) * share
+        slope = (total - (count - 1) * least) * (np.diag(share) - np.outer(share, share))
+        zero = np.zeros((1, count - 1))
+        return (
+            math.log(first) - np.concatenate([[0.0], np.cumsum(step)]),
+            -np.concatenate([zero, np.cumsum(slope, axis=0)]),
+        )
+
+    def residuals(u: Array) -> tuple[Array, Array]:
+        logs, slope = levels(u)
+        law, derivatives = _with_derivatives(logs, values, many, kappa, order, blind)
+        deviation = np.sqrt(law)
+        by_level = (derivatives / (2 * deviation)).T * weight[:, None]
+        return (
+            np.concatenate([weight * (deviation - aim), even * u]),
+            np.concatenate([by_level @ slope, even * np.eye(count - 1)]),
+        )
+
+    u = _least_squares(residuals, np.zeros(count - 1))
+    found = [float(f"{level:.{_DIGITS - 1}e}") for level in np.exp(levels(u)[0])]
+    found[0], found[-1] = first, last
+    return check_sigmas(torch.tensor(found, dtype=torch.float64))
+
+
+def denoised_variances(
+    sigmas: Tensor,
+    variances: Tensor | Sequence[float],
+    *,
+    kappa: float = KAPPA,
+    order: int = ORDER,
+    blind: bool = False,
+) -> Tensor:
+    """The exact variances of H at the last call on data N(0, v), from a start sigma_1 z; [K].
+
+    With `blind` the network is the optimum that does not see sigma, in many dimensions: it answers
+    f = -s x / (v + s^2), with the one s that is most likely for all components of x together, kept
+    between the ends of the schedule, as Appendix E has it. Of a single datum, v = 0, s is the
+    deviation tau of the noise (Proposition 4).
+    """
+    logs = check_sigmas(sigmas).log().numpy()
+    values = np.asarray(variances, dtype=np.float64)
+    many = np.ones_like(values)
+    return torch.from_numpy(_law(logs[None], values, many, kappa, order, blind)[0].copy())
+
+
+def _classes(variances: Tensor | Sequence[float], last: float) -> tuple[Array, Array]:
+    """At most 96 variances that stand for all, with how many they stand for."""
+    values = np.sort(np.asarray(variances, dtype=np.float64).reshape(-1))
+    if not len(values) or not np.isfinite(values).all() or values[0] < 0 or values[-1] == 0:
+        raise InputError("variances must be finite, not negative and not all 0")
+    values = np.maximum(values, 1e-4 * last**2)  # nothing of these is left after denoising
+    low, high = math.log(values[0]), math.log(values[-1])
+    place = np.floor((np.log(values) - low) / max(high - low, 1e-9) * (_CLASSES - 1e-6))
+    _, index, many = np.unique(place, return_inverse=True, return_counts=True)
+    return np.bincount(index, weights=values) / many, many.astype(np.float64)
+
+
+def _with_derivatives(
+    logs: Array, values: Array, many: Array, kappa: float, order: int, blind: bool
+) -> tuple[Array, Array]:
+    """The law [K] and its derivatives by each log sigma [count, K].
+
+    By the complex step, f'(x) = Im f(x + i e) / e with e = 1e-40: exact, since nothing is
+    subtracted, and one pass for all levels.
+    """
+    moved = logs + 1e-40j * np.eye(len(logs))
+    law = _law(moved, values, many, kappa, order, blind)
+    return law[0].real, law.imag / 1e-40
+
+
+def _law(logs: Array, values: Array, many: Array, kappa: float, order: int, blind: bool) -> Array:
+    """`theory.gaussian_law` for many variances and, along the first axis, many schedules."""
+    sigma = np.exp(logs)[..., None]  # [B, L, 1]
+    step = logs[:, :-1, None] - logs[:, 1:, None]
+    still = np.zeros_like(step) if math.isinf(kappa) else np.exp(-kappa * step)
+    noise = sigma[:, 1:] ** 2 - (still * sigma[:, :-1]) ** 2
+    lead = np.zeros_like(step)
+    if order == 2:
+        lead[:, 1:] = step[:, 1:] / (2 * step[:, :-1])
+    square = sigma[:, 0] ** 2 + np.zeros_like(values)
+    product = last_square = np.zeros_like(square)
+    for i in range(logs.shape[1]):
+        if blind:
+            s = _most_likely(square, sigma[:, i], sigma[:, -1], sigma[:, 0], values, many)
+            w = 1 - sigma[:, i] * s / (values + s**2)
+        else:
+            w = values / (values + sigma[:, i] ** 2)
+        if i == logs.shape[1] - 1:
+            break
+        of_last = (still[:, i] - 1) * lead[:, i]
+        of_x = still[:, i] + (1 - still[:, i] - of_last) * w
+        square, product, last_square = (
+            of_x * (of_x * square + 2 * of_last * product) + of_last**2 * last_square + noise[:, i],
+            w * (of_x * square + of_last * product),
+            w**2 * square,
+        )
+    law: Array = w**2 * square
+    return law
+
+
+def _most_likely(
+    square: Array, sigma: Array, low: Array, high: Array, values: Array, many: Array
+) -> Array:
+    """The s in [low, high] at which x of mean squares `square` is most likely N(0, v + s^2)."""
+    t = sigma**2
+    for i in range(8):
+        inside = 1 / (values + t)
+        excess = many * (square - values - t) * inside**2
+        slope = (many * inside**2).sum(-1, keepdims=True)
+        if i > 3:  # Newton near the root; Fisher's scoring, which cannot turn back, before
+            newton = slope + 2 * (excess * inside).sum(-1, keepdims=True)
+            slope = np.where(newton.real > 0.2 * slope.real, newton, slope)
+        t = t + excess.sum(-1, keepdims=True) / slope
+        t = np.where(t.real < low.real**2, low**2, np.where(t.real > high.real**2, high**2, t))
+    return np.sqrt(t)
+
+
+def _least_squares(residuals: Callable[[Array], tuple[Array, Array]], u: Array) -> Array:
+    """Levenberg and Marquardt's minimum of |r(u)|^2, until a step gains less than 1e-6 of it."""
+    r, jacobian = residuals(u)
+    damping = 1e-3
+    for _ in range(200):
+        normal, gradient = jacobian.T @ jacobian, jacobian.T @ r
+        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
+        new_r, new_jacobian = residuals(u + step)
+        gain = 1 - float((new_r @ new_r) / (r @ r))
+        if gain > 0:
+            u, r, jacobian, damping = u + step, new_r, new_jacobian, max(damping / 5, 1e-9)
+        else:
+            damping *= 4
+        if 0 < gain < 1e-6 or damping > 1e9:
+            break
+    return u
