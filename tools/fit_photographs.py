@@ -1,4 +1,4 @@
-"""Fit the two laws of photographs on which `benchmarks/samplers.py` measures samplers exactly.
+"""Fit the laws of photographs on which `benchmarks/samplers.py` measures samplers exactly.
 
     python tools/fit_photographs.py TRAIN.parquet [--out benchmarks/data]
 
@@ -6,11 +6,13 @@ Reads the 50,000 training photographs of CIFAR-10 (columns `img` and `label`, th
 pixels in [0, 1], and writes
 
 - `spectrum.npy`: float32 [3072], the variances along the principal axes, largest first;
-- `mixture.npz`: a mixture of ten full-covariance Gaussians in the first 64 principal components
-  (float32 weights [10], means [10, 64], lower triangles of the Cholesky factors of the covariances
-  [10, 2080]), by 20 sweeps of k-means from seed 0 and 30 of expectation maximisation.
+- `mixture-k-means.npz`: a mixture of ten full-covariance Gaussians in the first 64 principal
+  components (float32 weights [10], means [10, 64], lower triangles of the Cholesky factors of the
+  covariances [10, 2080]), of the clusters of 20 sweeps of k-means from seed 0;
+- `mixture-em.npz`: the same after 30 sweeps of expectation maximisation from there.
 
-No picture can be recovered from either.
+Mean log density of the photographs: -28.3 of one Gaussian, -26.0 of k-means, -20.6 of the last. No
+picture can be recovered from any of them.
 """
 
 from __future__ import annotations
@@ -39,16 +41,21 @@ def main() -> None:
     variances, projected = principal_components(read(arguments.parquet))
     arguments.out.mkdir(parents=True, exist_ok=True)
     np.save(arguments.out / "spectrum.npy", variances.float().numpy())
-    weights, means, covariances = expectation_maximisation(projected, *k_means(projected))
+    clusters = k_means(projected)
+    write(arguments.out / "mixture-k-means.npz", *clusters)
+    write(arguments.out / "mixture-em.npz", *expectation_maximisation(projected, *clusters))
+
+
+def write(path: Path, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
+    """One mixture in float32."""
     rows, columns = torch.tril_indices(DIMENSIONS, DIMENSIONS)
-    factors = torch.linalg.cholesky(covariances)[:, rows, columns]
     np.savez(
-        arguments.out / "mixture.npz",
+        path,
         weights=weights.float().numpy(),
         means=means.float().numpy(),
-        factors=factors.float().numpy(),
+        factors=torch.linalg.cholesky(covariances)[:, rows, columns].float().numpy(),
     )
-    print(f"sum of variances {float(variances.sum()):.2f}; weights {weights.tolist()}")
+    print(f"{path}: weights {[round(weight, 3) for weight in weights.tolist()]}")
 
 
 def read(path: Path) -> Tensor:
