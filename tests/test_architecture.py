@@ -16,7 +16,7 @@ LONGEST = 500
 
 ROOMS = (
     "errors", "files", "plain", "fetching", "pixels", "preprocessing",
-    "schedule", "denoiser", "noise", "sampling", "losses", "theory",
+    "schedule", "denoiser", "noise", "sampling", "losses", "theory", "blindness", "calibration",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "evaluation", "report",
     "cli", "__main__",
