@@ -398,7 +398,9 @@ def test_noise_is_seeds_0_to_n_unless_given(sampler):
     assert not torch.equal(sampler(shrink, x, SIGMAS, noise=KeyedNoise([0, 1, 3])).raw, given.raw)
 
 
-@pytest.mark.parametrize("noise", [None, seeded(6), KeyedNoise(range(4))], ids=str)
+@pytest.mark.parametrize(
+    "noise", [None, seeded(6), KeyedNoise(range(4))], ids=["default", "stream", "keyed"]
+)
 def test_initial_noise_is_where_it_is_asked_for(noise):
     assert initial_noise((4, 2), 8.0, noise=noise).device == torch.device("cpu")
     if not isinstance(noise, torch.Generator):  # whose numbers cannot be drawn on no device

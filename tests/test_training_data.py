@@ -126,7 +126,7 @@ def test_a_state_of_a_denoiser_alone_has_adam_and_an_average():
         ([POINTS], {"batch_size": 4}, "batch_size is for a tensor"),
         (KeyedBatches(POINTS, 4, seed=0), {"batch_size": 4}, "batch_size is for a tensor"),
     ],
-    ids=str,
+    ids=["number", "integers", "data set", "list with a size", "batches with a size"],
 )
 def test_what_is_no_data_is_refused_at_once(data, settings, message):
     with pytest.raises(InputError, match=message):
@@ -143,7 +143,7 @@ def test_what_is_no_data_is_refused_at_once(data, settings, message):
         ([], r"ended before update 1 "),
         (iter([]), r"ended before update 1 "),
     ],
-    ids=str,
+    ids=["mapping", "integer", "no item", "integers", "empty", "ended"],
 )
 def test_what_is_no_batch_is_refused_when_it_comes(data, message):
     with pytest.raises(InputError, match=message):
