@@ -17,7 +17,6 @@ from rich.console import Console
 from cascore import report
 from cascore.data import load_images
 from cascore.errors import MissingExtraError
-from cascore.experiment.generate import Frame
 from cascore.experiment.settings import Network, Sampler
 from cascore.measurement import Floor, read_measurements
 from cascore.progress import Display
@@ -86,7 +85,7 @@ def parts():
         "real": train[:49],
         "neighbours": [{"sample": train[0], "images": train[1:5], "distances": [1, 2, 3, 4]}],
         "copying": 0.97,
-        "film": [Frame(sigma, noisy, noisy) for sigma in (9.0, 1.0, 0.02)],
+        "film": [{"sigma": sigma, "x": noisy, "denoised": noisy} for sigma in (9.0, 1.0, 0.02)],
         "losses": (list(range(600)), [20 - 0.03 * step for step in range(600)]),
         "extractor": "64 features",
         "folder": "runs/quickstart",

@@ -1,7 +1,5 @@
 """Errors that a user can cause and act on; the command line prints them in one line."""
 
-__all__ = ["InputError", "MissingExtraError"]
-
 
 class InputError(ValueError):
     """What was given cannot be used: the message says what came, what was expected, what to do."""

@@ -12,8 +12,6 @@ from typing import NamedTuple
 from cascore.errors import InputError
 from cascore.files import file_digest
 
-__all__ = ["Download", "download"]
-
 _SECONDS = 30.0  # without a byte, and the server counts as gone
 _CHUNK = 2**18
 # Other OSErrors are of the disk, and say so themselves.

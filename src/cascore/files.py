@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["file_digest", "give_usual_mode", "replaced_file", "replaced_folder", "write_text"]
-
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 from cascore.errors import InputError
 from cascore.files import replaced_file
 
-__all__ = ["encode_png", "grid", "save_png", "sheet", "to_float", "to_uint8"]
-
 _MODES = {1: "L", 3: "RGB"}
 
 

@@ -7,7 +7,6 @@ address, so it can be kept, mailed and read offline. Its numbers are also record
 
 import base64
 import importlib
-import json
 import math
 import statistics
 import time
@@ -23,15 +22,16 @@ from cascore.errors import MissingExtraError
 from cascore.evaluation.evaluate import EvaluationSettings, evaluate, reference_for
 from cascore.evaluation.reference import Reference
 from cascore.experiment import build
-from cascore.experiment.generate import chain_frames
 from cascore.experiment.outputs import file_name, software
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
+from cascore.experiment.run_folder import METRICS
 from cascore.experiment.settings import Experiment, Sampler
 from cascore.files import write_text
 from cascore.measurement import Measurement, write_measurements
 from cascore.metrics import nearest_neighbours
 from cascore.model.loading import Model, load
+from cascore.plain import read_json_lines
 from cascore.progress import Display
 from cascore.stats import independent_difference, verdict
 
@@ -90,14 +90,7 @@ def run_quickstart(
             rows=rows,
             neighbours=_neighbours(last["images"]["denoised"][:_QUERIES], train),
             copying=last["copying"],
-            film=chain_frames(
-                model.denoiser,
-                shape=model.shape,
-                seed=0,
-                sampler=samplers[-1],
-                schedule=model.experiment.schedule,
-                device=device,
-            ),
+            film=_film(model, samplers[-1]),
             losses=_losses(folder),
             extractor=f"{reference.extractor.dimension} features of the classifier"
             f" {reference.extractor.identity.name} that comes with cascore",
@@ -213,9 +206,19 @@ def _neighbours(queries: Tensor, train: Tensor) -> list[Mapping[str, Any]]:
     ]
 
 
+def _film(model: Model, sampler: Sampler) -> list[Mapping[str, Any]]:
+    """Every network call of one chain."""
+    frames: list[Mapping[str, Any]] = []
+
+    def keep(step: int, sigma: float, x: Tensor, denoised: Tensor) -> None:
+        frames.append({"sigma": sigma, "x": x.cpu(), "denoised": denoised.cpu()})
+
+    model.draw([0], sampler, callback=keep)
+    return frames
+
+
 def _losses(folder: Path) -> tuple[list[float], list[float]]:
-    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text.splitlines()]
+    lines = read_json_lines(folder / METRICS, torn=True)
     return [line["step"] for line in lines], [line["dsm"] for line in lines]
 
 

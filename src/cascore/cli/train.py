@@ -206,7 +206,7 @@ def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:
     name, data = experiment.data.name, None
     try:
         data = build.load_data(experiment.data, "train")
-        shape = build.data_shape(data)
+        shape = data.shape
         here = f"{data.count} items of shape {list(shape)}, digest {data.digest[:16]}"
     except InputError as error:
         if name not in SHAPES:

@@ -38,6 +38,11 @@ class PointSet:
         """How many points there are."""
         return len(self.points)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one point, (2,)."""
+        return tuple(self.points.shape[1:])
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of shape and coordinates: equal digests, equal sets."""

@@ -60,11 +60,6 @@ def load_data(data: Data, split: str) -> ImageSet | PointSet:
     return load(data.name, split, root=root, folder=data.options)
 
 
-def data_shape(data: ImageSet | PointSet) -> tuple[int, ...]:
-    """Of one datum: (C, H, W) or (2,)."""
-    return data.shape if isinstance(data, ImageSet) else tuple(data.points.shape[1:])
-
-
 def build_denoiser(network: Network, shape: tuple[int, ...], *, seed: int) -> nn.Module:
     """The score network behind the contract, its initial weights a function of the seed."""
     _require_kind(network, shape)

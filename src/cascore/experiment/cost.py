@@ -57,25 +57,21 @@ def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
 @lru_cache
 def _denoiser_cost(network: Network, shape: tuple[int, ...]) -> tuple[float, int]:
     with torch.device("meta"):
-        denoiser = build.build_denoiser(network, shape, seed=0)
-        return _forward_flops(denoiser, shape, torch.ones(1)), _count(denoiser)
+        return _forward(build.build_denoiser(network, shape, seed=0), shape, torch.ones(1))
 
 
 @lru_cache
 def _discriminator_cost(opponent: Adversarial, shape: tuple[int, ...]) -> tuple[float, int]:
     with torch.device("meta"):
-        judge = build.build_discriminator(opponent, shape, seed=0).eval()
-        return _forward_flops(judge, shape), _count(judge)
+        return _forward(build.build_discriminator(opponent, shape, seed=0).eval(), shape)
 
 
-def _forward_flops(module: nn.Module, shape: tuple[int, ...], *others: torch.Tensor) -> float:
+def _forward(module: nn.Module, shape: tuple[int, ...], *others: torch.Tensor) -> tuple[float, int]:
+    """Operations of a forward pass of one datum, and the module's parameters."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(torch.zeros(1, *shape), *others)
-    return float(counter.get_total_flops())
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return float(counter.get_total_flops()), parameters
 
 
 def training_speed(device: torch.device) -> float:
@@ -99,10 +95,10 @@ def measured_step(
 ) -> tuple[int, float]:
     """Rows tried, and seconds of a step, scaled up from what can be tried in a few seconds."""
     settings = experiment.train
-    expected = step_cost(experiment, build.data_shape(data)).seconds(training_speed(device))
+    expected = step_cost(experiment, data.shape).seconds(training_speed(device))
     rows = max(1, min(settings.batch_size, int(settings.batch_size * _TRIAL_SECONDS / expected)))
     small = replace(experiment, train=replace(settings, batch_size=rows, steps=_TRIAL_STEPS))
-    state = build.build_state(small, build.data_shape(data), device=device)
+    state = build.build_state(small, data.shape, device=device)
     steps = build.training_loop(small, state, data, device=device, workers=Workers())
     ends = [time.perf_counter() for _ in steps]
     typical = statistics.median(b - a for a, b in pairwise(ends))

@@ -1,7 +1,6 @@
 """Pictures from a model: one seed each, in batches, with a record of how they were made."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,15 +11,6 @@ from cascore.experiment.build import draw, resolved
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.noise import KeyedNoise
 from cascore.sampling import Callback, Samples, initial_noise
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A chain at one network call: sigma, x and H(x, sigma), each [N, ...]."""
-
-    sigma: float
-    x: Tensor
-    denoised: Tensor
 
 
 def seeds_from(first: int, count: int) -> range:
@@ -93,31 +83,3 @@ def generate(
         denoised=torch.cat([part.denoised.cpu() for part in parts]),
         nfe=parts[0].nfe,
     )
-
-
-def chain_frames(
-    denoiser: Denoiser,
-    *,
-    shape: tuple[int, ...],
-    seed: int,
-    sampler: Sampler,
-    schedule: Schedule,
-    device: torch.device,
-) -> list[Frame]:
-    """Every network call of one chain."""
-    frames: list[Frame] = []
-
-    def keep(step: int, sigma: float, x: Tensor, denoised: Tensor) -> None:
-        del step
-        frames.append(Frame(sigma, x.cpu(), denoised.cpu()))
-
-    generate(
-        denoiser,
-        shape=shape,
-        seeds=[seed],
-        sampler=sampler,
-        schedule=schedule,
-        device=device,
-        callback=keep,
-    )
-    return frames

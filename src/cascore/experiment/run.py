@@ -71,7 +71,7 @@ def training_run(
     if experiment.train.evaluate_every and not isinstance(data, ImageSet):
         raise InputError("--train.evaluate-every is for images; these data are points")
     evaluation = PeriodicEvaluation(experiment.train, folder, measure)
-    shape = build.data_shape(data)
+    shape = data.shape
     state = build.build_state(experiment, shape, device=device)
     steps = build.training_loop(experiment, state, data, device=device, workers=workers)
     lead = workers.rank == 0
@@ -156,7 +156,7 @@ def _describe(data: ImageSet | PointSet) -> dict[str, Any]:
     """What the training data are, for the run's record."""
     return {
         "name": data.name,
-        "shape": list(build.data_shape(data)),
+        "shape": list(data.shape),
         "count": data.count,
         "digest": data.digest,
         "record": asdict(data.record),
@@ -164,14 +164,21 @@ def _describe(data: ImageSet | PointSet) -> dict[str, Any]:
 
 
 def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
+    """Refuse a folder of another experiment, of other data, or further than is asked for."""
     if is_run(folder):
         _require_same(read_experiment(folder), experiment, folder)
-        _require_same_data(read_data(folder), data, folder)
+        stored = read_data(folder)
+        if stored.get("digest") != data["digest"]:
+            raise InputError(
+                f"{folder} was trained on other data: {stored.get('count')} items with digest"
+                f" {str(stored.get('digest'))[:16]}, now {data['count']} with"
+                f" {data['digest'][:16]}; restore them, or choose another folder"
+            )
         saved, steps = checkpoints(folder / CHECKPOINTS), experiment.train.steps
         if saved and saved[-1].step > steps:
             raise InputError(
                 f"{folder} is at step {saved[-1].step} already, beyond the {steps} steps asked for:"
-                f" ask for more, or choose another folder"
+                " ask for more, or choose another folder"
             )
     elif folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no run: choose another folder")
@@ -210,15 +217,6 @@ def _require_same(stored: Experiment, given: Experiment, folder: Path) -> None:
     ]
     what = "; ".join(changes) or f"its name was {stored.name} and is {given.name}"
     raise InputError(f"{folder} holds another experiment ({what}): choose another folder")
-
-
-def _require_same_data(stored: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
-    if stored.get("digest") != given["digest"]:
-        raise InputError(
-            f"{folder} was trained on other data: {stored.get('count')} items with digest"
-            f" {str(stored.get('digest'))[:16]}, now {given['count']} with {given['digest'][:16]};"
-            " restore them, or choose another folder"
-        )
 
 
 def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:

@@ -28,7 +28,7 @@ from cascore.model.folder import (
 )
 from cascore.model.pretrained import find_model, shipped_names, spoken_name
 from cascore.progress import Display
-from cascore.sampling import Samples
+from cascore.sampling import Callback, Samples
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -142,6 +142,7 @@ class Model:
         *,
         batch_size: int = 256,
         display: Display | None = None,
+        callback: Callback | None = None,
     ) -> Samples:
         """Draw one datum for each seed by the settings of a sampler, showing progress."""
         schedule = self.experiment.schedule
@@ -156,6 +157,7 @@ class Model:
                 device=self.device,
                 batch_size=batch_size,
                 progress=advance,
+                callback=callback,
             )
 
 
