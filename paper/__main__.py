@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -68,21 +68,18 @@ def _run(options: argparse.Namespace) -> int:
     names = list(STUDIES) if options.name == "all" else [options.name]
     if options.cost or options.scale == "paper":
         for name in names:
-            cost = Cost()
-            study = STUDIES[name]
+            cost, study = Cost(), STUDIES[name]
             study.measure(Lab(store, cost=cost), study.scales[options.scale])
             _say(f"{name} at scale {options.scale}: {cost.text}")
         return 0
     models = Models(runs, options.models, select_device(options.device), _say)
-    claims: dict[str, Sequence[Claim]] = {}
-    left: dict[str, InputError] = {}
+    claims, left = dict[str, list[Claim]](), dict[str, InputError]()
     try:
         for name in names:
             _say(f"{name} at scale {options.scale}: {STUDIES[name].title}")
             try:
                 lab = Lab(store, models)
                 claims[name] = write_page(name, STUDIES[name], options.scale, lab, out)
-                _say(str(out / f"{name}.md"))
             except InputError as error:
                 if options.name != "all":
                     raise
@@ -90,16 +87,10 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         store.sort()
     if options.name == "all":
-        _write_claims(claims, out)
+        write_template("claims.md", {"claims": by_statement(claims)}, out / "claims.md")
     for name, reason in left.items():
         _say(f"left out: {name}: {reason}")
     return 2 if left else 0
-
-
-def _write_claims(claims: Mapping[str, Sequence[Claim]], out: Path) -> None:
-    """The page of what became of the claims, in all studies together."""
-    write_template("claims.md", {"claims": by_statement(claims)}, out / "claims.md")
-    _say(str(out / "claims.md"))
 
 
 def _say(message: str) -> None:

@@ -1,37 +1,30 @@
 """Quality against network calls: our samplers, the paper's best and diffusers' on one network."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 
-from cascore.experiment.settings import Spacing
 from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
-from cascore.plain import from_plain
 from cascore.sampling import Samples, consistent_annealed, initial_noise
 from paper.engine.chain import Chain, cas
-from paper.engine.charts import curves
-from paper.engine.claims import Claim, Statement, claims_by
+from paper.engine.charts import Picture, curves
+from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import Number, by_errors, estimated, mean_of
 from paper.engine.lab import BATCH, OUTCOMES, Lab, Result
-from paper.engine.page import Page, Study, read_scales, scales
+from paper.engine.page import Page, objects, read_scales, study
 from paper.engine.rows import Row, Rows, pivot, table
 from paper.engine.subject import Measured, Subject
 from paper.schedulers import SCHEDULERS, diffusers, generate_by_scheduler, run_scheduler
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One line of the pictures: a sampler of ours at some kappas or etas, or a scheduler.
+    """One line of the pictures: a scheduler, or chains of which the validation seed takes one.
 
     Attributes:
         label: in words.
@@ -44,18 +37,7 @@ class Method:
     colour: str
     form: str
     scheduler: str | None = None
-    method: Literal["cas", "als"] = "cas"
-    order: Literal[1, 2] = 1
-    n_sigma: int = 1
-    spacing: Spacing = "geometric"
-    kappas: tuple[float, ...] = ()
-    etas: tuple[float, ...] = ()
-
-    def chains(self, levels: int | None) -> list[Chain]:
-        """Of which the validation seed takes one."""
-        of = partial(Chain, method=self.method, order=self.order, n_sigma=self.n_sigma)
-        of = partial(of, spacing=self.spacing, levels=levels)
-        return [of(kappa=kappa) for kappa in self.kappas] + [of(eta=eta) for eta in self.etas]
+    chains: tuple[Chain, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +52,7 @@ class Plan(Subject):
 
 
 _VALUES = read_scales("beyond")
-METHODS = {name: from_plain(Method, of, name) for name, of in _VALUES["methods"].items()}
-TWINS = {name: from_plain(Chain, of, name) for name, of in _VALUES["twins"].items()}
+METHODS, TWINS = objects(_VALUES["methods"], Method), objects(_VALUES["twins"], Chain)
 """Which of our settings each scheduler equals."""
 BEST, DEFAULT, GEOMETRIC = "paper", "default", "order-2-geometric"
 _TWINS = 64  # pictures
@@ -118,7 +99,7 @@ def _measured(
         draw = partial(_drawn, lab, method.scheduler, calls)
         tags |= {"choice": method.scheduler, "budget": calls, "tuned": False}
         return subject.distances(lab, settings, draw=draw, calls=calls, **tags)
-    chains = method.chains(calls)
+    chains = [replace(chain, levels=calls) for chain in method.chains]
     chain, tuned = chains[0], len(chains) > 1
     tags |= {"budget": chain.calls(experiment.schedule), "tuned": tuned}
     if tuned:
@@ -176,20 +157,18 @@ def _twins(lab: Lab, subject: Plan) -> Mapping[str, Any]:
 def claims(found: Measured, scale: Sequence[Plan]) -> list[Claim]:
     """The default against the paper's best and its levels, and denoised samples against raw."""
     denoised, claims = found.rows.where(outcome="denoised"), list[Claim]()
+    best, of = denoised.where(method=BEST), "`{extractor}`"
     for calls in (8, 12, 20):
         says = f"the default at {calls} calls has a lower distance than the paper's best sampling"
-        own = denoised.where(method=DEFAULT, budget=calls)
-        both = Rows([*denoised.where(method=BEST), *own])
-        asked = (Statement(says), both, "{model}", f"method: {DEFAULT} < {BEST}")
-        claims += claims_by("extractor", [asked], by_errors)
+        both = Rows([*best, *denoised.where(method=DEFAULT, budget=calls)])
+        sides = f"method: {DEFAULT} < {BEST}"
+        claims += claims_of(of, [(says, both, "{model}", sides)], by_errors)
     says = "centred levels lower the distance of order 2, against geometric ones"
-    sides = f"method: {DEFAULT} < {GEOMETRIC}"
-    asked = (Statement(says), denoised, "{model}, {budget} calls", sides)
-    claims += claims_by("extractor", [asked], by_errors)
-    says, where = "denoising lowers the distance of chains of few calls", "{label}, {budget} calls"
-    pairs = found.rows.where(pair=True)
-    asked = (Statement(says), pairs, f"{{model}}, {where}", "outcome: denoised < raw")
-    return claims + claims_by("extractor", [asked])
+    where, sides = "{model}, {budget} calls", f"method: {DEFAULT} < {GEOMETRIC}"
+    claims += claims_of(of, [(says, denoised, where, sides)], by_errors)
+    says = "denoising lowers the distance of chains of few calls"
+    where, pairs = "{model}, {label}, {budget} calls", found.rows.where(pair=True)
+    return claims + claims_of(of, [(says, pairs, where, "outcome: denoised < raw")])
 
 
 # --- the page ------------------------------------------------------------------------------------
@@ -237,13 +216,13 @@ def page(found: Measured, scale: Sequence[Plan]) -> Page:
             "twins": found.floors[""],
             "schedulers": SCHEDULERS,
             "ours": TWINS,
-            "kappas": METHODS["order-1-tuned"].kappas,
+            "kappas": [chain.knob for chain in METHODS["order-1-tuned"].chains],
         },
         pictures={
-            "calls": partial(_calls, found, {"f": [first], "o": [first]}),
-            "models": partial(_calls, found, {"": scale}),
-            "raw": partial(_raw, found.rows.where(model=first.preset)),
-            "kappa": partial(_kappa, found.tried.where(model=first.preset, outcome="denoised")),
+            "calls": _calls(found, {"f": [first], "o": [first]}),
+            "models": _calls(found, {"": scale}),
+            "raw": _raw(found.rows.where(model=first.preset)),
+            "kappa": _kappa(found.tried.where(model=first.preset, outcome="denoised")),
         },
         tables={"measurements": table(found.rows, columns)},
     )
@@ -301,7 +280,7 @@ def _colour(row: Row) -> str:
     return METHODS[row["method"]].colour
 
 
-def _calls(found: Measured, panels: Mapping[str, Sequence[Plan]]) -> Figure:
+def _calls(found: Measured, panels: Mapping[str, Sequence[Plan]]) -> Picture:
     """Distance against calls: the methods of a kind, or those that all models have."""
     titles = {"f": "one family: order and κ", "o": "other solvers, and the default again"}
     rows = Rows()
@@ -335,7 +314,7 @@ def _calls(found: Measured, panels: Mapping[str, Sequence[Plan]]) -> Figure:
     )
 
 
-def _raw(rows: Rows) -> Figure:
+def _raw(rows: Rows) -> Picture:
     """What the last step is worth: raw over denoised distance, a panel for each extractor."""
 
     def ratio(of: Rows) -> Number:
@@ -357,7 +336,7 @@ def _raw(rows: Rows) -> Figure:
     )
 
 
-def _kappa(tried: Rows) -> Figure:
+def _kappa(tried: Rows) -> Picture:
     """The validation of kappa, a panel for each order and a line for each number of calls."""
     return curves(
         tried.where(sampler="CAS"),
@@ -369,17 +348,10 @@ def _kappa(tried: Rows) -> Figure:
         height=4.2,
         xscale="log",
         yscale="log",
-        xticks=METHODS["order-1-tuned"].kappas,
+        xticks=[chain.knob for chain in METHODS["order-1-tuned"].chains],
         xlabel="$\\kappa$",
         ylabel="Fréchet distance",
     )
 
 
-STUDY = Study(
-    "quality against network calls, with other samplers",
-    scales(_VALUES, Plan),
-    measure,
-    page,
-    claims,
-    "beyond.md",
-)
+STUDY = study("beyond", "quality against network calls", Plan, measure, page, claims)

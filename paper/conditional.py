@@ -1,13 +1,11 @@
 """Networks that see the noise level against networks that do not, which the paper leaves open."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,16 +18,13 @@ from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.theory import EmpiricalDenoiser, unconditional_optimum
 from paper.engine.chain import cas
-from paper.engine.charts import BLACK, curves, dots
-from paper.engine.claims import Claim, Statement
+from paper.engine.charts import BLACK, Picture, curves, dots
+from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import between_trainings, contrasts, plain, spread
 from paper.engine.lab import Lab, Result
 from paper.engine.page import Page, study
 from paper.engine.rows import Row, Rows, pivot, table
 from paper.engine.subject import Measured, Subject
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 KINDS = ("unconditional", "conditional")
 SPLITS = {"train": "training images", "test": "held-out images"}
@@ -76,8 +71,9 @@ def measure(lab: Lab, scale: Scale) -> Found:
         found = lab.keep("losses", of, judge, experiment=experiment, calls=calls)
         tags["parameters"] = found.get("parameters")
         losses += [
-            {**tags, "split": split, "level": level, "sigma": sigmas[level], "distance": loss}
-            for split in SPLITS
+            {**tags, **of, "level": level, "sigma": sigmas[level], "distance": loss}
+            for split, images in SPLITS.items()
+            for of in [{"split": split, "images": images}]
             for level, loss in enumerate(found.get(split, ()))
         ]
         for name, chain in CHAINS.items():
@@ -127,15 +123,12 @@ def level_losses(denoiser: Denoiser, clean: Tensor, sigmas: Tensor) -> list[floa
 
 def claims(found: Found, scale: Scale) -> list[Claim]:
     """Whether sight of sigma lowers the loss and the distance of samples."""
-    claims, paper = [], "an open question"
-    for split, images in SPLITS.items():
-        statement = Statement(f"sight of σ lowers the loss on the {images}", paper)
-        losses = found.losses.where(split=split)
-        pairs = contrasts(losses, "all levels", _SIDES, between_trainings)
-        claims.append(Claim(statement, "Eq. 1", pairs))
-    for (name, extractor), rows in found.rows.by("name", "extractor").items():
-        statement = Statement(f"sight of σ lowers the distance of samples, {name}", paper)
-        claims.append(Claim(statement, f"`{extractor}`", contrasts(rows, "{outcome}", _SIDES)))
+    says, drawn = "sight of σ lowers the loss on the {images}", "sight of σ lowers the distance of"
+    asked = [(says, found.losses, "all levels", _SIDES)]
+    claims = claims_of("Eq. 1", asked, between_trainings)
+    for rows in found.rows.by("name").values():
+        asked = [(f"{drawn} samples, {{name}}", rows, "{outcome}", _SIDES)]
+        claims += claims_of("`{extractor}`", asked)
     return claims
 
 
@@ -166,8 +159,8 @@ def page(found: Found, scale: Scale) -> Page:
             "floors": found.floors,
         },
         pictures={
-            "loss": partial(_losses_drawn, found),
-            "distance": lambda: dots(
+            "loss": _losses_drawn(found),
+            "distance": dots(
                 found.rows, row="{name}, {network}", colour="network", bands=found.floors
             ),
         },
@@ -181,7 +174,7 @@ def page(found: Found, scale: Scale) -> Page:
     )
 
 
-def _losses_drawn(found: Found) -> Figure:
+def _losses_drawn(found: Found) -> Picture:
     """A line for each training, and of the training images what theory allows."""
     sigmas = found.losses.levels("sigma")[::-1]
     own = [{**row, "title": SPLITS[row["split"]], "fmt": "-"} for row in found.losses]

@@ -1,13 +1,11 @@
 """Figure 1: the noise of ideal chains against the schedule, by recursion and by sampling."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,14 +17,11 @@ from cascore.noise import KeyedNoise
 from cascore.sampling import initial_noise
 from cascore.theory import EmpiricalDenoiser
 from paper.engine.chain import Chain, als, cas
-from paper.engine.charts import BLACK, COLOURS, curves
+from paper.engine.charts import BLACK, COLOURS, Picture, curves
 from paper.engine.compare import Number
 from paper.engine.lab import Lab, Result
 from paper.engine.page import Page, study
 from paper.engine.rows import Row, Rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SCHEDULE = Schedule(first=50.0, last=0.01, levels=232)
 EPSILON = 2e-6
@@ -127,8 +122,8 @@ def page(found: Rows, scale: Scale) -> Page:
     return Page(
         words={"tops": tops, "schedule": SCHEDULE, "epsilon": EPSILON},
         pictures={
-            "noise": partial(_drawn, noise, x),
-            "ratio": partial(_drawn, ratios, ratio, scale.error),
+            "noise": _drawn(noise, x),
+            "ratio": _drawn(ratios, ratio, scale.error),
         },
         tables={"noise": (header, numbers)},
     )
@@ -136,7 +131,7 @@ def page(found: Rows, scale: Scale) -> Page:
 
 def _drawn(
     panels: Sequence[tuple[str, Rows, Callable[[float, float], float]]], y: str, error: float = 0
-) -> Figure:
+) -> Picture:
     """Functions of deviation and sigma: lines for recursions, dots for chains."""
     rows = Rows(
         {**row, "title": title, "kind": kind, "distance": of(row[kind], row["sigma"])}

@@ -19,9 +19,8 @@ from cascore.noise import KeyedNoise, Purpose
 from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
 from paper.engine.chain import als
 from paper.engine.charts import BLACK, COLOURS, dots, new_figure
-from paper.engine.claims import Claim, Statement, adversarial_lowers, denoising_lowers
+from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import (
-    Comparison,
     between_trainings,
     contrasts,
     spread,
@@ -184,30 +183,24 @@ def _costs(found: Measured) -> tuple[Rows, Rows]:
     return found.rows, Rows({**row, "distance": 1 - row["good"]} for row in found.rows)
 
 
-def _denoised(rows: Rows) -> list[Comparison]:
-    return contrasts(rows, "{title}, {score}", "outcome: denoised < raw", within_trainings)
-
-
-def _objectives(rows: Rows) -> list[Comparison]:
-    of = rows.where(outcome="denoised")
-    return contrasts(of, "{title}, {count}", "score: adversarial < plain", between_trainings)
+_DENOISED = "{title}, {score}", "outcome: denoised < raw"
+_OBJECTIVES = "{title}, {count}", "score: adversarial < plain"
 
 
 def claims(found: Measured, scale: Scale) -> list[Claim]:
     """What denoising and the discriminator do, at one level and at ten, by both measures."""
     share = "share of points that are not good"
     measures = {
-        "sliced Wasserstein": (denoising_lowers("als"), adversarial_lowers("denoised", "mlp")),
-        share: (
-            Statement(f"denoising lowers the {share}", "yes"),
-            Statement(f"the adversarial objective lowers the {share}"),
-        ),
+        "sliced Wasserstein": ("distance of ALS", "distance of denoised samples, perceptron"),
+        share: (share, share),
     }
     claims = []
-    for (name, (denoising, objective)), rows in zip(measures.items(), _costs(found), strict=True):
-        for count, of in rows.by("count").items():
-            claims.append(Claim(denoising, f"{name}, {count}", _denoised(of)))
-        claims.append(Claim(objective, name, _objectives(rows)))
+    for (name, (raw, plain)), rows in zip(measures.items(), _costs(found), strict=True):
+        asked = [(f"denoising lowers the {raw}", rows, *_DENOISED)]
+        claims += claims_of(f"{name}, {{count}}", asked, within_trainings)
+        own = rows.where(outcome="denoised")
+        asked = [(f"the adversarial objective lowers the {plain}", own, *_OBJECTIVES)]
+        claims += claims_of(name, asked, between_trainings)
     return claims
 
 
@@ -230,11 +223,13 @@ def page(found: Measured, scale: Scale) -> Page:
             "etas": ETAS,
             "shown": SHOWN,
             "spread": spread_of,
-            "denoised": _denoised,
-            "objectives": _objectives,
+            "denoised": lambda rows: contrasts(rows, *_DENOISED, within_trainings),
+            "objectives": lambda rows: contrasts(
+                rows.where(outcome="denoised"), *_OBJECTIVES, between_trainings
+            ),
         },
         pictures={
-            "distance": lambda: dots(
+            "distance": dots(
                 found.rows,
                 row="{count}, {score}",
                 colour=lambda row: INKS[row["score"]],

@@ -1,28 +1,22 @@
 """Figure 3: Fréchet distance against step size, on the authors' models and on our own."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascore.experiment.settings import Schedule
 from cascore.schedule import eta_from_kappa
 from paper.authors import best_kappa, excess, published_curves
 from paper.engine.chain import Chain, als, cas
-from paper.engine.charts import curves
-from paper.engine.claims import Claim, claims_by, consistent_is_better, denoising_lowers
+from paper.engine.charts import Picture, curves
+from paper.engine.claims import CONSISTENT, DENOISING, Claim, claims_of
 from paper.engine.compare import by_errors, mean_of, plain
 from paper.engine.lab import OUTCOMES, Lab
 from paper.engine.page import Page, study
 from paper.engine.rows import Rows, pivot, table
 from paper.engine.subject import Measured, Subject
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 DEFAULT = 1.5  # kappa of the first order
 
@@ -72,20 +66,17 @@ def _scans(rows: Rows) -> Rows:
             "cost": numbers[DEFAULT].mean / low.mean - 1 if DEFAULT in numbers else None,
         }
         scans.append({**of[0], **scan})
-    return scans
+    return Rows(sorted(scans, key=lambda scan: str(scan["sampler"])))
 
 
 def claims(found: Measured, scale: Sequence[Scans]) -> list[Claim]:
     """The paper's claims of both samplers, each side at its best step size."""
-    rows, of_n = _scans(found.rows).where(both=True), "{model}, n_σ = {n_sigma}"
+    rows = _scans(found.rows).where(both=True)
     asked = [
-        (denoising_lowers(sampler), rows.where(sampler=sampler), of_n, "outcome: denoised < raw")
-        for sampler in ("ALS", "CAS")
+        (DENOISING, rows, "{model}, n_σ = {n_sigma}", "outcome: denoised < raw"),
+        (CONSISTENT, rows, "{model}", "sampler: CAS < ALS"),
     ]
-    for n, o in product(rows.levels("n_sigma"), OUTCOMES):
-        of_both = rows.where(n_sigma=n, outcome=o)
-        asked.append((consistent_is_better(n, o), of_both, "{model}", "sampler: CAS < ALS"))
-    return claims_by("extractor", asked, by_errors)
+    return claims_of("`{extractor}`", asked, by_errors)
 
 
 # --- the page ------------------------------------------------------------------------------------
@@ -116,7 +107,7 @@ def page(found: Measured, scale: Sequence[Scans]) -> Page:
     index = {"network": "`{model}`", "n_σ": "{n_sigma}", "features of": "`{extractor}`"}
     columns = "model method n_sigma kappa eta nfe seed extractor outcome distance standard_error"
     pictures = {
-        f"{kind}-{i + 1}": partial(_ours, found, kind, {s.preset: s.extractors[i] for s in scale})
+        f"{kind}-{i + 1}": _ours(found, kind, {s.preset: s.extractors[i] for s in scale})
         for kind, i in product(_WAYS, range(len(scale[0].extractors)))
     }
     return Page(
@@ -135,8 +126,8 @@ def page(found: Measured, scale: Sequence[Scans]) -> Page:
             "both": pivot(scans.where(both=True), index, "{outcome}, {sampler}", _top),
         },
         pictures={
-            "authors-epsilon": partial(_authors_epsilon, published),
-            "authors-kappa": partial(_authors_kappa, consistent),
+            "authors-epsilon": _authors_epsilon(published),
+            "authors-kappa": _authors_kappa(consistent),
             **pictures,
         },
         tables={
@@ -166,7 +157,7 @@ def _default(scans: Rows) -> Mapping[str, object]:
     return {"scans": len(scans), "ties": ties, "most": most, "cost": cost}
 
 
-def _ours(found: Measured, kind: str, extractors: Mapping[str, str]) -> Figure:
+def _ours(found: Measured, kind: str, extractors: Mapping[str, str]) -> Picture:
     """CAS at each n_sigma against kappa, or both samplers at n_sigma 1 against eta."""
     of = found.rows.where(method="cas") if kind == "kappa" else found.rows.where(n_sigma=1)
     return curves(
@@ -179,7 +170,7 @@ def _ours(found: Measured, kind: str, extractors: Mapping[str, str]) -> Figure:
     )
 
 
-def _authors_epsilon(published: Rows) -> Figure:
+def _authors_epsilon(published: Rows) -> Picture:
     """The paper's Figure 3, raw and denoised side by side."""
     names = [f"cifar10_ncsnv2__{method}_adv_n1_5k" for method in ("nc", "c")]
     return curves(
@@ -205,7 +196,7 @@ def _authors_epsilon(published: Rows) -> Figure:
     )
 
 
-def _authors_kappa(consistent: Mapping[str, Rows]) -> Figure:
+def _authors_kappa(consistent: Mapping[str, Rows]) -> Picture:
     """Each CIFAR-10 scan of CAS relative to its lowest distance."""
     rows = Rows()
     for curve, kind in product(consistent.values(), OUTCOMES):

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import Experiment
 from cascore.losses import GAN_LOSSES
 from paper.engine.chain import Chain
 from paper.engine.charts import BLACK, COLOURS, dots, sheets
-from paper.engine.claims import Claim, Statement, adversarial_lowers
+from paper.engine.claims import ADVERSARIAL, Claim
 from paper.engine.compare import Comparison, Number, Pool, by_logarithms, pool_of
 from paper.engine.lab import OUTCOMES, Lab
 from paper.engine.page import Page, study
@@ -81,13 +80,13 @@ def _compared(rows: Rows, lower: str, higher: str, **tags: str) -> Comparison:
 
 def claims(found: Measured, scale: Scale) -> list[Claim]:
     """Whether least squares is the best loss, and whether any is better than none."""
-    network = PRESETS[scale.preset].network.kind
-    best = Statement("least squares has a lower distance than the other GAN losses", "yes")
-    other = Statement("another GAN loss than least squares lowers the distance of plain training")
+    others, network = scale.others, found.rows[0]["network"]
+    best = "least squares has a lower distance than the other GAN losses"
+    other = "another GAN loss than least squares lowers the distance of plain training"
     asked = {
-        best: [(PAPERS, loss, outcome) for outcome in OUTCOMES for loss in scale.others],
-        **{adversarial_lowers(o, network): [(PAPERS, PLAIN, o)] for o in OUTCOMES},
-        other: [(loss, PLAIN, outcome) for outcome in OUTCOMES for loss in scale.others],
+        best: [(PAPERS, loss, outcome) for outcome in OUTCOMES for loss in others],
+        **{ADVERSARIAL.format(outcome=o, network=network): [(PAPERS, PLAIN, o)] for o in OUTCOMES},
+        other: [(loss, PLAIN, outcome) for outcome in OUTCOMES for loss in others],
     }
     return [
         Claim(
@@ -121,14 +120,14 @@ def page(found: Measured, scale: Scale) -> Page:
             "reach": math.exp(once.difference.margin),
         },
         pictures={
-            "distance": lambda: dots(
+            "distance": dots(
                 rows,
                 number,
                 row="{loss}",
                 colour=lambda row: inks.get(row["loss"], COLOURS[0]),
                 bands=found.floors,
             ),
-            "samples": lambda: sheets(found.sheets),
+            "samples": sheets(found.sheets),
         },
         tables={"measurements": table(rows, columns)},
     )

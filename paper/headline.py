@@ -50,7 +50,7 @@ def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
     return Page(
         words={"published": published.by("result"), "best": best},
         pictures={
-            "published": lambda: curves(
+            "published": curves(
                 Rows({**row, "distance": row["fid"]} for row in published if row["nfe"]),
                 "nfe",
                 plain,
@@ -67,7 +67,7 @@ def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
                 xlabel="network calls for each sample",
                 ylabel="Fréchet Inception distance",
             ),
-            "best": lambda: dots(
+            "best": dots(
                 found,
                 lambda rows: spread_of(rows.values("ratio")),
                 row="{table}: {preset}",
@@ -86,10 +86,5 @@ def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
 
 
 STUDY = Study(
-    "the best of each objective, and what came since",
-    SCALES,
-    measure,
-    page,
-    lambda found, scale: (),  # those of the tables
-    "headline.md",
+    "the best of each objective, and what came since", "headline.md", SCALES, measure, page
 )

@@ -15,8 +15,8 @@ from cascore.pixels import to_float
 from cascore.sampling import Samples, initial_noise
 from paper.engine.chain import Chain, als, cas
 from paper.engine.charts import BLACK, COLOURS, dots
-from paper.engine.claims import Claim, Statement
-from paper.engine.compare import contrasts, spread
+from paper.engine.claims import Claim, claims_of
+from paper.engine.compare import spread
 from paper.engine.lab import Lab
 from paper.engine.page import Page, study
 from paper.engine.rows import Rows, pivot, table
@@ -97,26 +97,15 @@ def _gaps(rows: Rows) -> Rows:
 def claims(found: Measured, scale: Scale) -> list[Claim]:
     """Whether another start is better than noise, and whether CAS ends nearer to H."""
     starts = {
-        "data": ("a start from a training image and noise", "no, a tie"),
-        "uniform": ("a start from U[0, 1] without noise", "not asked"),
+        "data": "a start from a training image and noise",
+        "uniform": "a start from U[0, 1] without noise",
     }
-    asked = [
-        (f"{what} lowers the distance against σ₁ z, {name}", paper, f"`{extractor}`", rows, start)
-        for start, (what, paper) in starts.items()
-        for (name, extractor), rows in found.rows.by("name", "extractor").items()
-    ]
-    ends = Statement("CAS ends nearer to H(x, σ_L) than ALS", "yes")
-    return [
-        Claim(
-            Statement(text, paper),
-            measure,
-            contrasts(rows, "{model}, {outcome}", f"start: {start} < noise"),
-        )
-        for text, paper, measure, rows, start in asked
-    ] + [
-        Claim(ends, gap, contrasts(rows, "{model}", "sampler: cas < als"))
-        for gap, rows in _gaps(found.rows).by("gap").items()
-    ]
+    claims = []
+    for (start, what), of in product(starts.items(), found.rows.by("name").values()):
+        says, where = f"{what} lowers the distance against σ₁ z, {{name}}", "{model}, {outcome}"
+        claims += claims_of("`{extractor}`", [(says, of, where, f"start: {start} < noise")])
+    ends, gaps = "CAS ends nearer to H(x, σ_L) than ALS", _gaps(found.rows)
+    return claims + claims_of("{gap}", [(ends, gaps, "{model}", "sampler: cas < als")])
 
 
 def page(found: Measured, scale: Scale) -> Page:
@@ -128,7 +117,7 @@ def page(found: Measured, scale: Scale) -> Page:
         {**row, "model": THEORY, "objective": THEORY, "distance": row["ideal"]} for row in gaps
     ]
     look: dict[str, Any] = {"row": "{name}, {start}", "colour": "sampler", "bands": found.floors}
-    starts = {f"{m}-starts": partial(dots, of, **look) for m, of in models.items()}
+    starts = {f"{m}-starts": dots(of, **look) for m, of in models.items()}
     columns = "model sampler start draw=seed nfe extractor outcome distance standard_error"
     return Page(
         words={
@@ -141,7 +130,7 @@ def page(found: Measured, scale: Scale) -> Page:
         },
         pictures={
             **starts,
-            "gap": lambda: dots(
+            "gap": dots(
                 Rows([*gaps, *ideals]),
                 row="{name}",
                 label="{model}",

@@ -1,25 +1,20 @@
 """What never tuning costs: the search of `cascore tune` on the studies' networks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascore.evaluation.search import Candidate, search
 from cascore.evaluation.tune import largest_kappa
 from paper.engine.chain import VALIDATION_SEED, Chain, cas
-from paper.engine.charts import BLACK, curves
-from paper.engine.claims import Claim, Statement, claims_by
+from paper.engine.charts import BLACK, Picture, curves
+from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import contrasts, plain, spread, within_trainings
 from paper.engine.lab import BATCH, SEED_APART, Lab, Result, seeds_of
 from paper.engine.page import Page, study
 from paper.engine.rows import Row, Rows, table
 from paper.engine.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ORDERS = (1, 2)
 DEFAULT = Candidate(order=2, kappa=2.5)
@@ -109,8 +104,8 @@ def claims(found: Rows, scale: Sequence[Searched]) -> list[Claim]:
     """Whether tuning gains anything."""
     says = "tuning order and κ for the number of calls lowers the distance of the default"
     fresh = found.where(blocks="fresh")
-    asked = [(Statement(says), fresh, "{calls} calls", "role: best < default")]
-    return claims_by("model", asked, within_trainings)
+    asked = [(says, fresh, "{calls} calls", "role: best < default")]
+    return claims_of("`{model}`", asked, within_trainings)
 
 
 def page(found: Rows, scale: Sequence[Searched]) -> Page:
@@ -123,12 +118,12 @@ def page(found: Rows, scale: Sequence[Searched]) -> Page:
     models = found.where(blocks="search").by("model").items()
     return Page(
         words={"searches": searches},
-        pictures={model: partial(_curves, rows) for model, rows in models},
+        pictures={model: _curves(rows) for model, rows in models},
         tables={"measurements": table(found, "model calls blocks order kappa block distance")},
     )
 
 
-def _curves(rows: Rows) -> Figure:
+def _curves(rows: Rows) -> Picture:
     """A panel for each order, a line for each number of calls; rings mark the default."""
     ring = {"fmt": "o", "color": BLACK, "markerfacecolor": "none", "markersize": 10, "label": "_"}
     rings = [{**row, "ring": ", default"} for row in rows.where(**asdict(DEFAULT))]

@@ -21,9 +21,10 @@ from cascore.errors import InputError, MissingExtraError
 from cascore.noise import KeyedNoise
 from cascore.sampling import Samples, initial_noise
 from cascore.schedule import check_sigmas
+from paper.engine.page import objects, read_scales
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scheduler:
     """One of diffusers' schedulers.
 
@@ -40,7 +41,7 @@ class Scheduler:
 
     label: str
     kind: str
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     prediction: Literal["sample", "epsilon"] = "sample"
     preserving: bool = True
     stochastic: bool = False
@@ -56,25 +57,8 @@ class Scheduler:
         return math.hypot(1, sigma) if self.preserving else 1.0
 
 
-_DPM, _UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
-_DDIM = {"clip_sample": False, "set_alpha_to_one": True}
-_SDE = {"algorithm_type": "sde-dpmsolver++"}
-_ANCESTRAL = "EulerAncestralDiscreteScheduler"
-SCHEDULERS = {
-    "euler": Scheduler("Euler", "EulerDiscreteScheduler", preserving=False),
-    "ddim": Scheduler("DDIM", "DDIMScheduler", _DDIM),
-    "euler-ancestral": Scheduler(
-        "Euler ancestral", _ANCESTRAL, prediction="epsilon", preserving=False, stochastic=True
-    ),
-    "heun": Scheduler("Heun", "HeunDiscreteScheduler", preserving=False, calls_per_level=2),
-    "dpm-2m": Scheduler("DPM-Solver++(2M)", _DPM),
-    "dpm-2m-sde": Scheduler("SDE-DPM-Solver++(2M)", _DPM, _SDE, stochastic=True),
-    "dpm-3m": Scheduler("DPM-Solver++(3M)", _DPM, {"solver_order": 3}),
-    "unipc": Scheduler("UniPC", _UNIPC),
-    "unipc-3": Scheduler("UniPC-3", _UNIPC, {"solver_order": 3}),
-    "deis": Scheduler("DEIS", "DEISMultistepScheduler", ends_at="last"),
-}
-"""By name, with the settings that diffusers gives them; UniPC-3 has the third order."""
+SCHEDULERS = objects(read_scales("beyond")["schedulers"], Scheduler)
+"""By name."""
 
 
 @torch.no_grad()
@@ -88,16 +72,10 @@ def run_scheduler(
 ) -> Samples:
     """One chain of a scheduler on denoiser(x, sigma) -> H.
 
-    Args:
-        scheduler: one of SCHEDULERS.
-        denoiser: H(x, sigma), in evaluation mode.
-        x: the start [N, C, H, W] at noise sigma_1, float32; left unchanged.
-        sigmas: [L], strictly decreasing and positive, L >= 2.
-        generator: of a stochastic scheduler's noise, one stream for the batch.
-
-    Returns:
-        `Samples`: raw is what the last step leaves, denoised is H(x, sigma_L) of the last call.
-        The two are equal where the scheduler ends at sigma = 0, which is a first-order step.
+    It starts from x [N, C, H, W] at noise sigma_1, which is left unchanged, and passes `sigmas`
+    [L], L >= 2. Raw is what the last step leaves, denoised is H(x, sigma_L) of the last call; they
+    are equal where the scheduler ends at sigma = 0, which is a first-order step. The noise of a
+    stochastic one is one stream for the batch.
 
     Raises:
         InputError: a schedule that is none, or has one level.

@@ -22,7 +22,7 @@ from cascore.pixels import to_uint8
 from cascore.sampling import Samples
 from paper.engine.chain import Chain
 from paper.engine.charts import dots, sheets
-from paper.engine.claims import Claim, Statement, claims_by
+from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import Number, by_errors, mean_of
 from paper.engine.lab import OUTCOMES, Lab, Result
 from paper.engine.page import Page, study
@@ -92,7 +92,7 @@ def _line(labels: torch.Tensor) -> str:
 def coverage(*lines: str) -> ModeCoverage:
     """Modes and divergence of blocks together."""
     hits = torch.tensor([[int(count) for count in line.split()] for line in lines]).sum(0)
-    return mode_coverage(torch.arange(MODES).repeat_interleave(hits), MODES)
+    return modecoverage(torch.arange(MODES).repeat_interleave(hits), MODES)
 
 
 def _kinds(rows: Rows) -> Rows:
@@ -110,18 +110,16 @@ def _kinds(rows: Rows) -> Rows:
 
 def claims(found: Measured, scale: Sequence[Group]) -> list[Claim]:
     """What the objective, the last step and the number of calls do to the evenness of modes."""
-    rows = _kinds(found.rows)
-    paper = f"no: it prints {PRINTED['adversarial']} against {PRINTED['plain']}"
-    objective = Statement("the adversarial objective lowers the divergence of modes", paper)
-    denoising = Statement("denoising lowers the divergence of modes")
-    levels = Statement("all levels lower the divergence of modes, against 20 calls")
+    rows, modes = _kinds(found.rows), "the divergence of modes"
     by_objective = "{objective:.0}{scheme}, {objective}"  # an empty text, which is sorted by
+    objective, levels = "{scheme}, {outcome}", "{objective}, {outcome}"
+    sides, few = "objective: adversarial < plain", f"all levels lower {modes}, against 20 calls"
     asked = [
-        (objective, rows, "{scheme}, {outcome}", "objective: adversarial < plain"),
-        (denoising, rows, by_objective, "outcome: denoised < raw"),
-        (levels, rows, "{objective}, {outcome}", "scheme: all-levels < 20-calls"),
+        (f"the adversarial objective lowers {modes}", rows, objective, sides),
+        (f"denoising lowers {modes}", rows, by_objective, "outcome: denoised < raw"),
+        (few, rows, levels, "scheme: all-levels < 20-calls"),
     ]
-    return claims_by("preset", asked, by_errors)
+    return claims_of("`{preset}`", asked, by_errors)
 
 
 def page(found: Measured, scale: Sequence[Group]) -> Page:
@@ -136,8 +134,7 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
         part = {"group": group, "kinds": kinds, "real": real, "floor": floor}
         ties = sum(kind["number"].ties(floor) for kind in kinds)
         parts.append({**part, "ties": ties, "accuracy": counted["accuracy"]})
-        pictures[f"{name}-kl"] = partial(
-            dots,
+        pictures[f"{name}-kl"] = dots(
             kinds,
             mean_of,
             row="{scheme}, {objective}",
@@ -148,8 +145,10 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
             axis="KL divergence from even modes, nats (lower is better)",
             line=(real.kl_floor, "even draws, on average"),
         )
-        pictures[f"{name}-samples"] = partial(sheets, found.sheets.where(preset=name))
-        blocks = [{**row, **asdict(coverage(row["counts"]))} for (row,) in rows.by(*order).values()]
+        pictures[f"{name}-samples"] = sheets(found.sheets.where(preset=name))
+        blocks = [
+            {**row, **asdict(coverage(row["counts"]))} for (row,) in rows.by(*order).values()
+        ]
         tables[name] = table(blocks, f"{columns} kl_of_even_draws=kl_floor")
     words = {"parts": parts, "printed": printed, "honest": honest, "papers": PRINTED}
     return Page(words, pictures, tables)

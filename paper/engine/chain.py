@@ -18,13 +18,8 @@ VALIDATION_SEED = 1000
 class Chain:
     """A sampler with everything decided but the levels of a model.
 
-    Attributes:
-        method: `cas` is Algorithm 2, `als` Algorithm 1.
-        order: 1 is the paper's; 2 is the multistep rule.
-        levels: how many noise levels; None takes all of the training's.
-        n_sigma: calls at each level (als), or how often the levels are stretched (cas).
-        kappa, eta, epsilon: exactly one of them is the step size.
-        spacing: of the levels.
+    The fields mean what they do in the library; no `levels` are all of the training's, and exactly
+    one of kappa, eta and epsilon is the step size.
     """
 
     method: Literal["cas", "als"]
@@ -44,18 +39,10 @@ class Chain:
     @property
     def sampler(self) -> Sampler:
         """The library's settings of this chain."""
-        own = None if self.levels is None else self.levels * self.n_sigma
-        return Sampler(
-            method=self.method,
-            order=self.order if self.method == "cas" else None,
-            calls=own,
-            levels="all" if own is None else None,
-            n_sigma=self.n_sigma,
-            kappa=self.kappa,
-            eta=self.eta,
-            epsilon=self.epsilon,
-            spacing=self.spacing,
-        )
+        settings = asdict(self) | {"order": self.order if self.method == "cas" else None}
+        if self.levels is None:
+            return Sampler(**{**settings, "levels": "all"})
+        return Sampler(**{**settings, "levels": None, "calls": self.levels * self.n_sigma})
 
     def settings(self, schedule: Schedule) -> dict[str, Any]:
         """What a measurement says of its sampler."""
@@ -72,13 +59,11 @@ class Chain:
 
     def ideal_noise(self, schedule: Schedule) -> NoiseStd:
         """Propositions 1 and 2: the noise of a chain on the perfect score of a single datum."""
-        size = {"eta": self.eta, "epsilon": self.epsilon}
+        sigmas, size = self.sigmas(schedule), {"eta": self.eta, "epsilon": self.epsilon}
         if self.method == "als":
-            steps = langevin_steps(self.sigmas(schedule), n_sigma=self.n_sigma, **size)
+            steps = langevin_steps(sigmas, n_sigma=self.n_sigma, **size)
         else:
-            steps = consistent_steps(
-                self.sigmas(schedule), kappa=self.kappa, order=self.order, **size
-            )
+            steps = consistent_steps(sigmas, kappa=self.kappa, order=self.order, **size)
         return noise_std(steps, start=schedule.first)
 
 

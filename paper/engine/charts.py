@@ -6,7 +6,8 @@ import base64
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 from PIL import Image
@@ -40,6 +41,21 @@ def require_matplotlib() -> None:
         raise MissingExtraError(what="A picture", package="matplotlib", extra="report") from error
 
 
+_P = ParamSpec("_P")
+Picture = Callable[[], "Figure"]
+"""Draws when it is called."""
+
+
+def _later(draw: Callable[_P, Figure]) -> Callable[_P, Picture]:
+    """The same, that draws only when what it returns is called."""
+
+    @wraps(draw)
+    def picture(*args: _P.args, **kwargs: _P.kwargs) -> Picture:
+        return partial(draw, *args, **kwargs)
+
+    return picture
+
+
 def new_figure(columns: int, *, rows: int = 1, height: float = 3.6) -> tuple[Figure, list[Axes]]:
     """A figure as wide as a page, and its panels from left to right and top to bottom."""
     from matplotlib.figure import Figure
@@ -55,6 +71,7 @@ def new_figure(columns: int, *, rows: int = 1, height: float = 3.6) -> tuple[Fig
     return figure, panels
 
 
+@_later
 def dots(
     rows: Rows,
     number: Callable[[Rows], Number] = spread,
@@ -117,6 +134,7 @@ def dots(
     return figure
 
 
+@_later
 def curves(
     rows: Rows,
     x: str,
@@ -170,6 +188,7 @@ def curves(
     return figure
 
 
+@_later
 def sheets(rows: Rows, *, columns: int = 2) -> Figure:
     """Sheets of samples in a grid, by the columns `label`, at the left, and `title`, above.
 

@@ -2,58 +2,35 @@
 
 import math
 import statistics
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any
 
 from paper.engine.compare import COLUMNS, Compare, Comparison, Verdict, by_networks, contrasts
 from paper.engine.rows import Rows, Table, markdown_table
 
-
-class Statement(NamedTuple):
-    """That one number is lower than another, in the same words in every study; the paper's view."""
-
-    text: str
-    paper: str = "not asked"
-
-
-def denoising_lowers(method: str) -> Statement:
-    """The statement about the last step."""
-    return Statement(f"denoising lowers the distance of {method.upper()}", "yes, always")
-
-
-def consistent_is_better(n_sigma: int, outcome: str) -> Statement:
-    """The statement about the two samplers."""
-    view = "yes, on CIFAR-10" if n_sigma == 1 else "not asked"
-    return Statement(f"CAS is better than ALS at n_σ = {n_sigma}, {outcome}", view)
-
-
-def adversarial_lowers(outcome: str, network: Literal["unet", "ncsnv2", "mlp"]) -> Statement:
-    """The statement about the objective."""
-    views = {("ncsnv2", "raw"): "yes", ("ncsnv2", "denoised"): "yes", ("unet", "denoised"): "no"}
-    name = {"unet": "U-Net", "ncsnv2": "NCSNv2", "mlp": "perceptron"}[network]
-    return Statement(
-        f"the adversarial objective lowers the distance of {outcome} samples, {name}",
-        views.get((network, outcome), "not asked"),
-    )
-
-
+DENOISING = "denoising lowers the distance of {sampler}"
+CONSISTENT = "CAS is better than ALS at n_σ = {n_sigma}, {outcome}"
+ADVERSARIAL = "the adversarial objective lowers the distance of {outcome} samples, {network}"
+"""In the same words in every study: statements that one number is lower than another."""
+_PAPER = tomllib.loads((Path(__file__).parents[1] / "claims.toml").read_text(encoding="utf-8"))
 _VERDICTS: tuple[Verdict, ...] = ("held", "tie", "did not hold")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement, put to the test.
+    """One statement, of the paper or a question of ours, put to the test by a measure."""
 
-    Attributes:
-        statement: of the paper, or a question of ours.
-        measure: what is compared, such as the extractor whose features are, as Markdown.
-        comparisons: at least one.
-    """
-
-    statement: Statement
+    statement: str
     measure: str
     comparisons: Sequence[Comparison]
+
+    @property
+    def paper(self) -> str:
+        """What the paper says of it."""
+        return str(_PAPER.get(self.statement, "not asked"))
 
     def count(self, verdict: Verdict) -> int:
         """How many comparisons came out so."""
@@ -90,23 +67,20 @@ class Claim:
         return self.measure, self.verdict, "–" if math.isnan(part) else change
 
 
-def claims_by(
-    column: str,
-    asked: Sequence[tuple[Statement, Rows, str, str]],
-    by: Compare = by_networks,
+def claims_of(
+    measure: str, asked: Sequence[tuple[str, Rows, str, str]], by: Compare = by_networks
 ) -> list[Claim]:
-    """All claims for each level of the column that says what is measured.
+    """All claims about a measure, which names columns as "`{extractor}`"; then about the next.
 
-    Args:
-        column: such as `extractor`.
-        asked: of each claim the statement, and `rows`, `where` and `sides` of `contrasts`.
-        by: how two sides are compared.
+    What is `asked` are statements, each for every group of the columns that it names, as DENOISING,
+    with the `rows`, `where` and `sides` of `contrasts`.
     """
-    levels = dict.fromkeys(level for _, rows, _, _ in asked for level in rows.levels(column))
+    measures = dict.fromkeys(name for _, rows, _, _ in asked for name in rows.named(measure))
     return [
-        Claim(statement, f"`{level}`", contrasts(rows.where(**{column: level}), where, sides, by))
-        for level in levels
+        Claim(text, name, contrasts(of, where, sides, by))
+        for name in measures
         for statement, rows, where, sides in asked
+        for text, of in rows.named(measure).get(name, Rows()).named(statement).items()
     ]
 
 
@@ -118,31 +92,28 @@ def claims_table(claims: Sequence[Claim]) -> str:
     rows = []
     for statement in dict.fromkeys(claim.statement for claim in claims):
         for place, claim in enumerate(c for c in claims if c.statement == statement):
-            rows.append((*(("", "") if place else statement), *claim.cells))
+            rows.append((*(("", "") if place else (statement, claim.paper)), *claim.cells))
     return markdown_table([_COLUMNS, *rows])
 
 
 def comparisons_table(claims: Sequence[Claim]) -> Table:
     """Every comparison behind claims, for a CSV file."""
     rows = [
-        (claim.statement.text, claim.measure.strip("`"), pair.where, *pair.cells)
+        (claim.statement, claim.measure.strip("`"), pair.where, *pair.cells)
         for claim in claims
         for pair in claim.comparisons
     ]
     return ("claim", "measured", "where", *COLUMNS), rows
 
 
-def by_statement(claims: Mapping[str, Sequence[Claim]]) -> dict[Statement, Mapping[str, Any]]:
-    """Of each statement its claims, `of` pairs with the study, and how many pairs are so.
-
-    Args:
-        claims: by the name of their study.
-    """
-    asked: dict[Statement, list[tuple[str, Claim]]] = {}
+def by_statement(claims: Mapping[str, Sequence[Claim]]) -> list[dict[str, Any]]:
+    """Each statement with the claims of all studies, and how many pairs held, tie and did not."""
+    asked: dict[str, list[tuple[str, Claim]]] = {}
     for study, of_study in claims.items():
         for claim in of_study:
             asked.setdefault(claim.statement, []).append((study, claim))
-    return {
-        statement: {"of": of, **{word: sum(c.count(word) for _, c in of) for word in _VERDICTS}}
-        for statement, of in asked.items()
-    }
+    found: list[dict[str, Any]] = []
+    for text, of in asked.items():
+        counts = [sum(claim.count(word) for _, claim in of) for word in _VERDICTS]
+        found.append({"text": text, "paper": of[0][1].paper, "of": of, "counts": counts})
+    return found

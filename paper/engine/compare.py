@@ -69,13 +69,9 @@ def mean_of(rows: Rows) -> Number:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two numbers, of which a statement says that one is lower.
+    """Two numbers, of which a statement says that one is lower; `where` is what both share.
 
-    Attributes:
-        where: what else is the same in both, in a few words.
-        lower, higher: which is said to be which.
-        difference: higher less lower, which decides.
-        by: what the difference was taken from.
+    Higher less lower is the difference, which decides; `by` is what it was taken from.
     """
 
     where: str
@@ -162,11 +158,8 @@ def by_errors(where: str, lower: Rows, higher: Rows) -> list[Comparison]:
 def contrasts(rows: Rows, where: str, sides: str, by: Compare = by_networks) -> list[Comparison]:
     """Rows that are said to be lower against others, all else alike.
 
-    Args:
-        rows: of all comparisons.
-        where: the columns in which these differ from each other, as `n_σ = {n_sigma}`.
-        sides: what differs within each, as `outcome: denoised < raw`.
-        by: how two sides are compared.
+    Comparisons differ from each other in the columns that `where` names, as `n_σ = {n_sigma}`;
+    `sides` are what differs within each, as `outcome: denoised < raw`.
     """
     column, *values = re.split(": | < ", sides)
     lower, higher = (Rows(r for r in rows if str(r[column]) == v).named(where) for v in values)

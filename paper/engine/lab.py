@@ -32,6 +32,7 @@ BATCH = 250
 """Pictures at a time."""
 SEED_APART = 10**6
 """Between the first pictures of two sampling seeds."""
+_NETWORKS = {"unet": "U-Net", "ncsnv2": "NCSNv2", "mlp": "perceptron"}
 _REPEATS = 20  # random splits of real images behind a floor
 
 Result = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -180,8 +181,8 @@ class Lab:
             tags: columns of the rows.
 
         Returns:
-            Rows with `model`, `training` (its seed), `seed`, `nfe`, the settings of the sampler, of
-            a chain also `sampler` and `knob`, the tags, and what the result holds.
+            Rows with `model`, `network`, `training` (its seed), `seed`, `nfe`, the settings of the
+            sampler, of a chain also `sampler` and `knob`, the tags, and what the result holds.
         """
 
         def measure(seed: int) -> Result:
@@ -196,13 +197,14 @@ class Lab:
             made = {"checkpoint": model.digest, **made}
             return {**result, "nfe": samples.nfe, **extra}, made
 
-        schedule, of = experiment.schedule, {"model": experiment.name}
+        schedule, network = experiment.schedule, _NETWORKS[experiment.network.kind]
         if isinstance(chain, Mapping):
             sampler = dict(chain)
         else:
             sampler, calls = chain.settings(schedule), chain.calls(schedule)
             tags = {"sampler": chain.method.upper(), "knob": chain.knob, **tags}
-        tags = {**sampler, **of, "training": experiment.train.seed, "nfe": calls, **tags}
+        of = {"model": experiment.name, "network": network, "training": experiment.train.seed}
+        tags = {**sampler, **of, "nfe": calls, **tags}
         keep = partial(self.keep, calls=count * calls, experiment=experiment, enough=enough)
         rows = Rows()
         for seed in seeds:

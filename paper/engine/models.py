@@ -57,9 +57,8 @@ class Models:
         train = experiment.train
         name = f"{experiment.name}-{train.steps}-steps-{train.precision}-seed-{train.seed}"
         folder = self.runs / name
-        for metrics in training_run(
-            experiment, folder, device=self.device, notify=lambda message: None
-        ):
+        run = training_run(experiment, folder, device=self.device, notify=lambda message: None)
+        for metrics in run:
             if metrics.step % max(1, train.steps // 10) == 0:
                 self.notify(f"{name}: update {metrics.step} of {train.steps}")
         return load(folder, device=self.device)
@@ -76,19 +75,9 @@ def _is_of(folder: Path, experiment: Experiment) -> bool:
 
 
 def training_of(
-    preset: str | Experiment,
-    *,
-    steps: int,
-    seed: int = 0,
-    precision: Precision = "bfloat16",
+    preset: str | Experiment, *, steps: int, seed: int = 0, precision: Precision = "bfloat16"
 ) -> Experiment:
     """A preset with another length, seed and precision of its training."""
     experiment = PRESETS[preset] if isinstance(preset, str) else preset
-    train = replace(
-        experiment.train,
-        steps=steps,
-        seed=seed,
-        precision=precision,
-        save_every=max(1, min(1000, steps // 4)),
-    )
-    return replace(experiment, train=train)
+    train = replace(experiment.train, steps=steps, seed=seed, precision=precision)
+    return replace(experiment, train=replace(train, save_every=max(1, min(1000, steps // 4))))

@@ -14,6 +14,7 @@ from PIL import Image
 from cascore.errors import MissingExtraError
 from cascore.files import replaced_file, write_text
 from cascore.plain import from_plain
+from paper.engine.charts import Picture
 from paper.engine.claims import Claim, claims_table, comparisons_table
 from paper.engine.lab import Lab
 from paper.engine.rows import Table, csv_text, markdown_table
@@ -30,16 +31,10 @@ _COLOURS = 128  # of the palette of a picture, a third of the bytes
 
 @dataclass(frozen=True)
 class Page:
-    """What goes into a template.
-
-    Attributes:
-        words: names in the template, with text, rows for the filter `table`, or anything else.
-        pictures: by name, what draws each; none is drawn before it is needed.
-        tables: by name, for CSV files.
-    """
+    """What goes into a template: words of any kind by name, pictures, and tables as CSV files."""
 
     words: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
 
     def all_tables(self, claims: Sequence[Claim]) -> dict[str, Table]:
@@ -53,19 +48,19 @@ class Study:
 
     Attributes:
         title: in a few words.
+        template: of the page, in paper/pages.
         scales: by name, the settings of each: `tiny` and `laptop` are run, `paper` is a plan.
         measure: from a lab and a scale, all that is measured.
         page: from that and the scale, the page.
         claims: from that and the scale, what the paper claims and these measurements say.
-        template: of the page, in paper/pages.
     """
 
     title: str
+    template: str
     scales: Mapping[str, Any]
     measure: Callable[[Lab, Any], Any]
     page: Callable[[Any, Any], Page]
-    claims: Callable[[Any, Any], Sequence[Claim]]
-    template: str
+    claims: Callable[[Any, Any], Sequence[Claim]] = lambda found, scale: ()
 
 
 def read_scales(name: str) -> dict[str, Any]:
@@ -73,7 +68,12 @@ def read_scales(name: str) -> dict[str, Any]:
     return tomllib.loads((_ROOT / f"scales/{name}.toml").read_text(encoding="utf-8"))
 
 
-def scales(values: Mapping[str, Any], kind: type[_Kind]) -> dict[str, Any]:
+def objects(values: Mapping[str, Any], kind: type[_Kind]) -> dict[str, _Kind]:
+    """The objects of a table of such a file, by name."""
+    return {name: from_plain(kind, of, name) for name, of in values.items()}
+
+
+def scales(values: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
     """The scales `tiny`, `laptop` and `paper` of a file: one object each, or a tuple of `each`."""
 
     def read(name: str, each: Sequence[Mapping[str, Any]] | None = None, **common: Any) -> Any:
@@ -84,16 +84,9 @@ def scales(values: Mapping[str, Any], kind: type[_Kind]) -> dict[str, Any]:
     return {name: read(name, **values[name]) for name in ("tiny", "laptop", "paper")}
 
 
-def study(
-    name: str,
-    title: str,
-    kind: type[Any],
-    measure: Callable[[Lab, Any], Any],
-    page: Callable[[Any, Any], Page],
-    claims: Callable[[Any, Any], Sequence[Claim]] = lambda found, scale: (),
-) -> Study:
-    """The study whose template and scales have its name."""
-    return Study(title, scales(read_scales(name), kind), measure, page, claims, f"{name}.md")
+def study(name: str, title: str, kind: type[Any], *of: Callable[[Any, Any], Any]) -> Study:
+    """The study whose template and scales have its name, of measure, page and claims."""
+    return Study(title, f"{name}.md", scales(read_scales(name), kind), *of)
 
 
 def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list[Claim]:
@@ -111,17 +104,13 @@ def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list
         _write_picture(folder / f"{picture}.png", draw())
     for table, content in page.all_tables(claims).items():
         write_text(folder / f"{table}.csv", csv_text(content))
-    words = {
-        **page.words,
-        "name": name,
-        "claims": claims_table(claims),
-        "scale": settings,
-        "made": (
-            f"`python -m paper {name} --scale {scale}` wrote this page from"
-            f" [measurements.jsonl.gz](measurements.jsonl.gz). {lab.made} The seconds of a"
-            " measurement include training where the network was not there yet."
-        ),
-    }
+    made = (
+        f"`python -m paper {name} --scale {scale}` wrote this page from"
+        f" [measurements.jsonl.gz](measurements.jsonl.gz). {lab.made} The seconds of a measurement"
+        " include training where the network was not there yet."
+    )
+    words = {**page.words, "name": name, "scale": settings, "made": made}
+    words["claims"] = claims_table(claims)
     write_template(study.template, words, out / f"{name}.md")
     return claims
 

@@ -64,22 +64,16 @@ def table(rows: Iterable[Row], columns: str) -> Table:
 def pivot(
     rows: Rows, index: Mapping[str, str], columns: str, cell: Callable[[Rows], str]
 ) -> list[tuple[str, ...]]:
-    """A table of groups of rows, its header first.
+    """A table of groups of rows, its header first; a cell without rows is empty.
 
-    Args:
-        rows: of all cells.
-        index: for each column at the left, its header and what it says, as `{sampler}`.
-        columns: what the others say, as `{extractor}, {objective}`.
-        cell: the text of a group; where there is no row it is empty.
+    `index` has the headers of the columns at the left with what they say, as `{sampler}`; the
+    others say `columns`, as `{extractor}, {objective}`.
     """
-    lines = rows.named("\n".join(index.values()))
-    names = list(rows.named(columns))
-    body = []
-    for key, line in lines.items():
+    names, body = list(rows.named(columns)), []
+    for key, line in rows.named("\n".join(index.values())).items():
         groups = line.named(columns)
-        body.append(
-            (*key.split("\n"), *(cell(groups[name]) if name in groups else "" for name in names))
-        )
+        cells = (cell(groups[name]) if name in groups else "" for name in names)
+        body.append((*key.split("\n"), *cells))
     return [(*index, *names), *body]
 
 

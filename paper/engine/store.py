@@ -24,14 +24,7 @@ Line = Mapping[str, Any]
 
 
 class Store:
-    """The measurements of a file by their settings.
-
-    Args:
-        path: of the file; it need not exist yet.
-
-    Raises:
-        InputError: a file that is not one of measurements.
-    """
+    """The measurements of a file, which need not exist yet, by their settings."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,10 +44,6 @@ class Store:
         """All measurements of a kind."""
         return [line for line in self._lines.values() if line["kind"] == kind]
 
-    def experiment(self, name: str) -> Experiment:
-        """The experiment of that id."""
-        return self._experiments[name]
-
     def id_of(self, experiment: Experiment) -> str:
         """The id of an experiment, which is written down with its first measurement."""
         for name, known in self._experiments.items():
@@ -68,17 +57,11 @@ class Store:
         self._unwritten.add(name)
         return name
 
-    def find(self, kind: str, settings: Mapping[str, Any]) -> Line | None:
+    def find(self, kind: str, settings: Line) -> Line | None:
         """The measurement of these settings, or None."""
         return self._lines.get(_key(kind, settings))
 
-    def add(
-        self,
-        kind: str,
-        settings: Mapping[str, Any],
-        result: Mapping[str, Any],
-        made: Mapping[str, Any],
-    ) -> Line:
+    def add(self, kind: str, settings: Line, result: Line, made: Line) -> Line:
         """Append a measurement; of two with the same settings the last one counts."""
         name = settings.get("experiment")
         if name in self._unwritten:
@@ -89,9 +72,8 @@ class Store:
 
     def sort(self) -> None:
         """Write the file again in order, the same bytes for the same lines."""
-        experiments = [
-            _text(self._told(name)) for name in sorted(self._experiments.keys() - self._unwritten)
-        ]
+        names = sorted(self._experiments.keys() - self._unwritten)
+        experiments = [_text(self._told(name)) for name in names]
         text = "".join([*experiments, *sorted(map(_text, self._lines.values()))])
         with replaced_file(self.path) as path:
             path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
@@ -114,7 +96,7 @@ class Store:
             self._lines[_key(line["kind"], line["settings"])] = line
 
 
-def _key(kind: str, settings: Mapping[str, Any]) -> str:
+def _key(kind: str, settings: Line) -> str:
     return f"{kind} {json.dumps(to_plain(settings), sort_keys=True)}"
 
 

@@ -10,6 +10,7 @@ from paper.engine.compare import Number
 from paper.engine.lab import Lab
 from paper.engine.models import Precision, training_of
 from paper.engine.rows import Rows
+from paper.engine.store import Line
 
 OBJECTIVES = ("plain", "adversarial")
 
@@ -47,23 +48,15 @@ class Subject:
     @property
     def how(self) -> dict[str, Any]:
         """How samples are measured, for `Lab.distances`."""
-        return {
-            "seeds": range(self.seeds),
-            "count": self.count,
-            "extractors": self.extractors,
-        }
+        seeds = range(self.seeds)
+        return {"seeds": seeds, "count": self.count, "extractors": self.extractors}
 
     def distances(
-        self,
-        lab: Lab,
-        chain: Chain | Mapping[str, Any],
-        objective: str = "plain",
-        training: int = 0,
-        **tags: Any,
+        self, lab: Lab, chain: Chain | Line, objective: str = "plain", training: int = 0, **of: Any
     ) -> Rows:
         """The rows of a chain, `objective` among their tags."""
         experiment = self.experiment(objective, training)
-        return lab.distances(experiment, chain, **self.how, **{"objective": objective, **tags})
+        return lab.distances(experiment, chain, **self.how, **{"objective": objective, **of})
 
     def floors(self, lab: Lab) -> dict[str, Number]:
         """What as many real images score, by extractor."""
