@@ -92,7 +92,7 @@ def _line(labels: torch.Tensor) -> str:
 def coverage(*lines: str) -> ModeCoverage:
     """Modes and divergence of blocks together."""
     hits = torch.tensor([[int(count) for count in line.split()] for line in lines]).sum(0)
-    return modecoverage(torch.arange(MODES).repeat_interleave(hits), MODES)
+    return mode_coverage(torch.arange(MODES).repeat_interleave(hits), MODES)
 
 
 def _kinds(rows: Rows) -> Rows:
@@ -146,9 +146,7 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
             line=(real.kl_floor, "even draws, on average"),
         )
         pictures[f"{name}-samples"] = sheets(found.sheets.where(preset=name))
-        blocks = [
-            {**row, **asdict(coverage(row["counts"]))} for (row,) in rows.by(*order).values()
-        ]
+        blocks = [{**row, **asdict(coverage(row["counts"]))} for (row,) in rows.by(*order).values()]
         tables[name] = table(blocks, f"{columns} kl_of_even_draws=kl_floor")
     words = {"parts": parts, "printed": printed, "honest": honest, "papers": PRINTED}
     return Page(words, pictures, tables)
