@@ -79,7 +79,11 @@ def test_two_experiments_of_one_name_have_two_ids(tmp_path: Path) -> None:
     assert not store.path.exists()  # nothing was measured with them
 
 
-@pytest.mark.parametrize("content", [b"text", gzip.compress(b"text"), gzip.compress(b'{"a": 1}')])
+@pytest.mark.parametrize(
+    "content",
+    [b"text", gzip.compress(b"text"), gzip.compress(b'{"a": 1}')],
+    ids=["text", "packed text", "packed JSON"],
+)
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.jsonl.gz"
     path.write_bytes(content)
