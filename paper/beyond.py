@@ -52,7 +52,8 @@ class Plan(Subject):
 
 
 _VALUES = read_scales("beyond")
-METHODS, TWINS = objects(_VALUES["methods"], Method), objects(_VALUES["twins"], Chain)
+METHODS = objects(_VALUES["methods"], Method)
+TWINS = objects(_VALUES["twins"], Chain)
 """Which of our settings each scheduler equals."""
 BEST, DEFAULT, GEOMETRIC = "paper", "default", "order-2-geometric"
 _TWINS = 64  # pictures
@@ -306,10 +307,7 @@ def _calls(found: Measured, panels: Mapping[str, Sequence[Plan]]) -> Picture:
         style=_style,
         panel="{title}",
         bands=bands,
-        legend=3,
         height=4.2 if "" in panels else 6,
-        yscale="log",
-        ylabel="Fréchet distance",
         **_AXES,
     )
 
@@ -329,9 +327,8 @@ def _raw(rows: Rows) -> Picture:
         colour=_colour,
         style=_style,
         panel="{model}, features of {extractor}",
-        legend=2,
-        height=4.4,
         ylabel="raw / denoised distance",
+        yscale="linear",
         **_AXES,
     )
 
@@ -344,13 +341,9 @@ def _kappa(tried: Rows) -> Picture:
         label="{budget} calls",
         colour="budget",
         panel="order {order}",
-        legend=6,
-        height=4.2,
         xscale="log",
-        yscale="log",
         xticks=[chain.knob for chain in METHODS["order-1-tuned"].chains],
         xlabel="$\\kappa$",
-        ylabel="Fréchet distance",
     )
 
 

@@ -198,11 +198,10 @@ def _losses_drawn(found: Found) -> Picture:
         colour="network",
         style=style,
         panel="{title}",
-        legend=4,
-        height=3.9,
         xscale="log",
         xlabel="noise level $\\sigma$",
         ylabel="denoising loss (Eq. 1)",
+        yscale="linear",
     )
 
 

@@ -159,8 +159,6 @@ def _drawn(
         colour=colour,
         style=style,
         panel="{title}",
-        legend=6,
-        height=4.0,
         yscale=lambda row: "log" if row["title"] == panels[0][0] else "linear",
         xlabel="noise level $i$",
         ylabel=y,

@@ -143,7 +143,6 @@ def page(found: Measured, scale: Scale) -> Page:
                 colour="objective",
                 shift="objective",
                 bands=found.floors,
-                columns=5,
                 rules=2,
             ),
             "samples": sheets(found.sheets),

@@ -85,7 +85,6 @@ def dots(
     axis: str = "Fréchet distance (lower is better)",
     scale: str = "log",
     line: tuple[float, str] | None = None,
-    columns: int = 3,
     rules: int = 0,
 ) -> Figure:
     """A dot with whiskers of two ± for each group of rows, hollow for raw samples.
@@ -94,7 +93,7 @@ def dots(
         rows: behind all dots.
         number: that a group of rows shows.
         row: what stands at the left of it; all panels have the same.
-        label: what it is in the legend, of so many `columns`.
+        label: what it is in the legend.
         colour: of it.
         shift: the column whose levels are drawn beside each other.
         bands: what real images have, by what the title of a panel names.
@@ -130,7 +129,7 @@ def dots(
         for place in range(rules, len(names), rules) if rules else ():
             at.axhline(place - 0.5, color=_RULE, linewidth=0.8)
         at.tick_params(labelleft=at is axes[0])
-    _legend(figure, axes, columns)
+    _legend(figure, axes)
     return figure
 
 
@@ -147,8 +146,9 @@ def curves(
     bands: Callable[[Row], Mapping[str, Number]] = lambda row: {},
     line: float | None = None,
     columns: int = 2,
-    legend: int = 5,
-    height: float = 3.2,
+    height: float = 4.0,
+    ylabel: str = "Fréchet distance",
+    yscale: str | Callable[[Row], str] = "log",
     **axes: Any,
 ) -> Figure:
     """A curve for each label in panels, with bars of two ±, dashed and hollow for raw samples.
@@ -157,13 +157,13 @@ def curves(
         rows: behind all curves.
         x: the column with a point for each value.
         number: that the rows of a point show.
-        label: what a curve is in the legend, of so many columns.
+        label: what a curve is in the legend.
         colour: of a curve.
         style: how else it is drawn, as `Axes.errorbar` names it.
         panel: title of its panel, of so many `columns` and that `height`.
         bands: of a panel by what they are; of real images first.
         line: where a dashed vertical line is.
-        axes: as `Axes.set` names it, the same for all panels or by the first row of one.
+        ylabel, yscale, axes: as `Axes.set` names it; the scale may be by the first row of a panel.
     """
     panels = rows.named(panel)
     figure, all_axes = new_figure(columns, rows=-(-len(panels) // columns), height=height)
@@ -179,12 +179,13 @@ def curves(
             means, bars = zip(*((n.mean, n.whisker) for n in points.values()), strict=True)
             at.errorbar(list(points), means, yerr=bars, elinewidth=1, **{**look, **style(of[0])})
         at.set_title(title, loc="left", fontsize=10)
-        at.set(**{name: of(group[0]) if callable(of) else of for name, of in axes.items()})
+        at.set_yscale(yscale(group[0]) if callable(yscale) else yscale)
+        at.set(ylabel=ylabel, **axes)
         _plain_ticks(at.xaxis, fixed="xticks" in axes)
         _plain_ticks(at.yaxis, fixed="yticks" in axes)
     for at in all_axes[len(panels) :]:
         at.set_visible(False)
-    _legend(figure, all_axes, legend)
+    _legend(figure, all_axes)
     return figure
 
 
@@ -226,11 +227,12 @@ def _band(span: Callable[..., object], band: Number | None, colour: str, label: 
         span(*band.band, color=colour, alpha=0.2, linewidth=0, label=label)
 
 
-def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     """One legend for all panels, outside of the data, each label once."""
     pairs = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in panels]
     marks = {label: handle for panel in pairs for handle, label in panel}
-    look: dict[str, Any] = {"ncols": columns, "frameon": False, "fontsize": 9}
+    columns = min(6, 160 // (8 + max(map(len, marks), default=0)))  # as many as fit
+    look: dict[str, Any] = {"ncols": max(1, columns), "frameon": False, "fontsize": 9}
     figure.legend(list(marks.values()), list(marks), loc="outside lower center", **look)
 
 

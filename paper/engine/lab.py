@@ -15,9 +15,10 @@ from torch import Tensor
 from cascore.data import ImageSet, load_images
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError
+from cascore.evaluation.reference import Reference, load_reference
 from cascore.experiment.generate import generate, seeds_from
-from cascore.experiment.settings import Experiment, Schedule
-from cascore.metrics import FeatureMoments, frechet_estimate, load_extractor, real_floor
+from cascore.experiment.settings import Data, Experiment, Schedule
+from cascore.metrics import extract_features, real_floor
 from cascore.model.loading import Model
 from cascore.pixels import encode_png, grid, to_uint8
 from cascore.sampling import Callback, Samples
@@ -62,15 +63,6 @@ class Cost:
         )
 
 
-@dataclass(frozen=True)
-class _Real:
-    """The features of training images, as one extractor sees them."""
-
-    extractor: Any
-    features: Tensor
-    moments: FeatureMoments
-
-
 class Lab:
     """Measures for a study.
 
@@ -86,7 +78,7 @@ class Lab:
         self.store, self.models, self.cost = store, models, cost
         self.used: dict[int, Line] = {}
         self._sets: dict[tuple[str, str], ImageSet] = {}
-        self._reals: dict[tuple[str, str], _Real] = {}
+        self._references: dict[tuple[str, str], Reference] = {}
 
     def keep(
         self,
@@ -245,12 +237,13 @@ class Lab:
     def frechet(self, data: str, extractors: Sequence[str], samples: Samples) -> Result:
         """The `distances` of both outcomes with their errors by extractor, and provenance."""
         distances: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in extractors}
-        reals = {name: self._real(data, name) for name in extractors}
-        for (name, real), outcome in product(reals.items(), OUTCOMES):
-            features = real.extractor(to_uint8(getattr(samples, outcome)))
-            distance = frechet_estimate(features, real.moments)
+        references = {name: self._reference(data, name) for name in extractors}
+        for (name, reference), outcome in product(references.items(), OUTCOMES):
+            images = to_uint8(getattr(samples, outcome))
+            features = extract_features(reference.extractor, images)
+            distance = reference.frechet(features, "train")
             distances[name][outcome] = distance.mean, distance.error
-        digests = {name: real.extractor.identity.digest for name, real in reals.items()}
+        digests = {name: of.extractor.identity.digest for name, of in references.items()}
         made = {"reference": self.images(data, "train").digest, "extractors": digests}
         return {"distances": distances}, made
 
@@ -301,11 +294,11 @@ class Lab:
         return numbers
 
     def _floor(self, data: str, count: int, name: str) -> Result:
-        real = self._real(data, name)
-        held_out = real.extractor(self.images(data, "test").images)
-        known, of = real.moments.count, real.extractor.identity
-        all_features, how = torch.cat([real.features, held_out]), {"repeats": _REPEATS, "seed": 0}
-        floor = real_floor(all_features, count=count, reference_count=known, extractor=of, **how)
+        reference = self._reference(data, name)
+        features, of = reference.features, reference.extractor.identity
+        known, everything = len(features["train"]), torch.cat(list(features.values()))
+        how: dict[str, Any] = {"repeats": _REPEATS, "seed": 0, "extractor": of}
+        floor = real_floor(everything, count=count, reference_count=known, **how)
         result = {"mean": floor.mean, "spread": floor.spread, "reference_count": known}
         return {**result, "extrapolated": floor.extrapolated}, {"extractors": {name: of.digest}}
 
@@ -315,14 +308,13 @@ class Lab:
             self._sets[data, split] = load_images(data, split)
         return self._sets[data, split]
 
-    def _real(self, data: str, name: str) -> _Real:
-        if (data, name) not in self._reals:
-            train = self.images(data, "train")
-            extractor = load_extractor(name, image_shape=train.shape, device=self.device)
-            features = extractor(train.images)
-            moments = FeatureMoments.of(features, extractor=extractor.identity)
-            self._reals[data, name] = _Real(extractor, features, moments)
-        return self._reals[data, name]
+    def _reference(self, data: str, name: str) -> Reference:
+        """Real images as an extractor sees them."""
+        if (data, name) not in self._references:
+            self._references[data, name] = load_reference(
+                Data(name=data), count=2, device=self.device, extractor=name
+            )
+        return self._references[data, name]
 
     def sheet(
         self, experiment: Experiment, chain: Chain, *, shown: int = 24, columns: int = 12
