@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cascore.experiment.build import training_sigmas
-from cascore.experiment.generate import generate
+from cascore.experiment.chain import generate
 from cascore.experiment.settings import Schedule
 from cascore.noise import KeyedNoise
 from cascore.sampling import initial_noise

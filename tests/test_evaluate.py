@@ -14,7 +14,7 @@ from running import run
 from cascore.data import load_images
 from cascore.data.images import array_digest
 from cascore.errors import InputError
-from cascore.experiment.generate import generate
+from cascore.experiment.chain import generate
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.measurement import read_measurements

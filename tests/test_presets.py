@@ -8,8 +8,8 @@ import torch
 
 from cascore.data import DataRecord, ImageSet, load_points
 from cascore.experiment import build
+from cascore.experiment.chain import chain_sigmas, generate, recorded, resolved
 from cascore.experiment.cost import step_cost
-from cascore.experiment.generate import generate
 from cascore.experiment.presets import PRESETS, PUBLISHED, SAMPLERS, SHAPES
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
@@ -156,8 +156,8 @@ def test_every_published_checkpoint_has_a_network_that_takes_its_images():
 def test_the_papers_samplers_stay_within_their_bounds(name):
     sampler = SAMPLERS[name]
     preset = PRESETS[next((p for p in PRESETS if name.startswith(p)), "swiss-roll")]
-    chain = build.resolved(sampler, preset.schedule)
-    sigmas = build.chain_sigmas(chain, preset.schedule)
+    chain = resolved(sampler, preset.schedule)
+    sigmas = chain_sigmas(chain, preset.schedule)
     if sampler.method == "als":
         langevin_steps(sigmas, eta=sampler.eta, epsilon=sampler.epsilon, n_sigma=1)
     else:
@@ -183,18 +183,18 @@ def test_levels_are_the_papers_but_for_the_second_order_with_its_own():
     for sampler, levels in ((centred, centred_sigmas), (others, geometric_sigmas)):
         for each in sampler:
             ends = schedule.first, schedule.last
-            chain = build.resolved(each, schedule)
+            chain = resolved(each, schedule)
             count = schedule.levels if each.levels else (each.calls or 12)
             stretched = stretch(levels(*ends, count), each.n_sigma)
-            assert torch.equal(build.chain_sigmas(chain, schedule), stretched)
+            assert torch.equal(chain_sigmas(chain, schedule), stretched)
             assert chain.label.endswith(", centred levels") == (levels is centred_sigmas)
     karras = Sampler(method="als", spacing="karras")
-    assert build.resolved(karras, schedule).label == "ALS, n_sigma 1, karras levels"
+    assert resolved(karras, schedule).label == "ALS, n_sigma 1, karras levels"
 
 
 def test_a_chain_of_several_levels_is_refused_where_one_was_trained():
     with pytest.raises(ValueError, match=r"one level 0\.1, so a chain has one level, not 12"):
-        build.resolved(Sampler(), PRESETS["swiss-roll-one-level"].schedule)
+        resolved(Sampler(), PRESETS["swiss-roll-one-level"].schedule)
 
 
 @pytest.mark.parametrize(
@@ -214,12 +214,12 @@ def test_calls_count_network_calls_of_either_method_and_a_record_gives_them_agai
     sampler, calls, levels
 ):
     schedule = PRESETS["digits"].schedule
-    chain = build.resolved(sampler, schedule)
+    chain = resolved(sampler, schedule)
     assert (chain.calls, chain.levels) == (calls, levels)
-    sigmas = build.chain_sigmas(chain, schedule)
+    sigmas = chain_sigmas(chain, schedule)
     assert len(sigmas) * (sampler.n_sigma if sampler.method == "als" else 1) == calls
-    again = build.recorded(parse_json(json_text(chain), "it"), "it")
-    assert build.resolved(again, schedule) == chain  # every setting, Technique 4's eta among them
+    again = recorded(parse_json(json_text(chain), "it"), "it")
+    assert resolved(again, schedule) == chain  # every setting, Technique 4's eta among them
 
 
 @pytest.mark.parametrize(
@@ -234,4 +234,4 @@ def test_calls_count_network_calls_of_either_method_and_a_record_gives_them_agai
     ],
 )  # fmt: skip
 def test_the_steps_of_cascore_0_3_are_read_as_levels(old, new):
-    assert build.recorded(old, "it") == new
+    assert recorded(old, "it") == new

@@ -20,7 +20,7 @@ from cascore.evaluation.tune import (
     largest_kappa,
 )
 from cascore.evaluation.verify import settings_of_measurement
-from cascore.experiment.generate import generate
+from cascore.experiment.chain import generate
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler

@@ -15,7 +15,7 @@ from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import EvaluationSettings, evaluate
 from cascore.evaluation.verify import settings_of_measurement, verify
-from cascore.experiment import build
+from cascore.experiment.chain import resolved
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import read_experiment
@@ -167,7 +167,7 @@ def test_every_sampler_comes_back(trained, tmp_path, sampler):
     (record, *_) = read_measurements(tmp_path / "a.json")
     verified = settings_of_measurement(record).sampler
     schedule = read_experiment(trained).schedule
-    assert build.resolved(verified, schedule) == build.resolved(sampler, schedule)
+    assert resolved(verified, schedule) == resolved(sampler, schedule)
     assert settings_of_measurement(record).batch_size == 3
     assert again([record])[0].outcome == "equal"
 

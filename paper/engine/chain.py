@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from cascore.experiment.build import chain_sigmas, resolved
+from cascore.experiment.chain import chain_sigmas, resolved
 from cascore.experiment.settings import Sampler, Schedule, Spacing
 from cascore.sampling import consistent_steps, langevin_steps
 from cascore.theory import NoiseStd, noise_std

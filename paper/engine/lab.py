@@ -16,7 +16,7 @@ from cascore.data import ImageSet, load_images
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError
 from cascore.evaluation.reference import Reference, load_reference
-from cascore.experiment.generate import generate, seeds_from
+from cascore.experiment.chain import generate, seeds_from
 from cascore.experiment.settings import Data, Experiment, Schedule
 from cascore.metrics import extract_features, real_floor
 from cascore.model.loading import Model

@@ -37,7 +37,7 @@ class Sample:
     def run(self, typed: str) -> int:
         """Draw pictures and write them with their record."""
         from cascore.experiment import build
-        from cascore.experiment.generate import seeds_from
+        from cascore.experiment.chain import resolved, seeds_from
         from cascore.experiment.outputs import file_name, require_new, write_samples
         from cascore.model.loading import load
 
@@ -48,7 +48,7 @@ class Sample:
         model = load(path, device=device)
         advice = model.advised(sampler)
         sampler, schedule = advice.sampler, model.experiment.schedule
-        chain = build.resolved(sampler, schedule)
+        chain = resolved(sampler, schedule)
         name = f"{chain.label} {chain.calls} calls seed {self.seed} count {self.count}"
         folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
         if self.out is None and (folder / "record.json").is_file():

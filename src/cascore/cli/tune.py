@@ -75,6 +75,7 @@ class Tune:
             tuning_chart,
         )
         from cascore.experiment import build
+        from cascore.experiment.chain import resolved
         from cascore.experiment.outputs import file_name, require_new, write_record
         from cascore.model.advice import ADVICE, write_choice
         from cascore.model.loading import load
@@ -94,7 +95,7 @@ class Tune:
         model = load(path, device=device, checkpoint=self.checkpoint)
         largest = largest_kappa(model.experiment.schedule, calls=calls)
         reference = reference_for(settings, model, device=device)
-        untuned = build.resolved(Sampler(calls=calls), model.experiment.schedule)
+        untuned = resolved(Sampler(calls=calls), model.experiment.schedule)
         extractor = reference.extractor.identity.name
         words = (
             f"{calls} calls orders {' '.join(map(str, orders))} blocks {blocks} count"
@@ -204,11 +205,11 @@ def _answer(result: "SearchResult") -> dict[str, object]:
 
 def _choice(result: "SearchResult", extractor: str, model: "Model", *, calls: int) -> "Choice":
     from cascore.evaluation.tune import sampler_of
-    from cascore.experiment import build
+    from cascore.experiment.chain import resolved
     from cascore.model.advice import Choice
 
     tuned = result.choice != result.default
-    chain = build.resolved(sampler_of(result.choice, calls=calls), model.experiment.schedule)
+    chain = resolved(sampler_of(result.choice, calls=calls), model.experiment.schedule)
     return Choice(
         order=chain.order,
         kappa=result.choice.kappa,

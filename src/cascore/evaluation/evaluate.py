@@ -18,8 +18,7 @@ from cascore.data.images import array_digest
 from cascore.errors import InputError
 from cascore.evaluation.metrics import measured, usable_metrics
 from cascore.evaluation.reference import FOLDER, Reference, load_reference, named_data
-from cascore.experiment import build
-from cascore.experiment.generate import seeds_from
+from cascore.experiment.chain import resolved, seeds_from
 from cascore.experiment.outputs import software
 from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.settings import Data, Experiment, Sampler
@@ -296,7 +295,7 @@ def _of_samples(
         )
         for form, pixels in images.items()
     ]
-    chain = asdict(build.resolved(settings.sampler, model.experiment.schedule))
+    chain = asdict(resolved(settings.sampler, model.experiment.schedule))
     tuned = {} if settings.tuned is None else {"tuned": to_plain(settings.tuned)}
     made = {
         "model": ModelFacts(

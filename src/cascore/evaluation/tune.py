@@ -8,8 +8,7 @@ from cascore.errors import InputError
 from cascore.evaluation.compare import dot_chart
 from cascore.evaluation.reference import Reference
 from cascore.evaluation.search import Candidate, Objective, SearchResult
-from cascore.experiment import build
-from cascore.experiment.generate import seeds_from
+from cascore.experiment.chain import chain_sigmas, resolved, seeds_from
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.measurement import Floor
 from cascore.model.loading import Model
@@ -28,7 +27,7 @@ def sampler_of(candidate: Candidate, *, calls: int) -> Sampler:
 
 def default_candidate(schedule: Schedule, *, calls: int) -> Candidate:
     """What `cascore sample` takes at that many calls where nothing was tuned."""
-    chain = build.resolved(Sampler(calls=calls), schedule)
+    chain = resolved(Sampler(calls=calls), schedule)
     assert chain.kappa is not None  # as in all consistent sampling
     return Candidate(chain.order, chain.kappa)
 
@@ -44,8 +43,8 @@ def largest_kappa(schedule: Schedule, *, calls: int) -> float:
     """
     if calls < 2:
         raise InputError(f"{calls} network call has no noise to tune: give --calls 2 or more")
-    chain = build.resolved(Sampler(calls=calls, spacing="geometric"), schedule)
-    sigmas = build.chain_sigmas(chain, schedule)
+    chain = resolved(Sampler(calls=calls, spacing="geometric"), schedule)
+    sigmas = chain_sigmas(chain, schedule)
     ratio = math.log(float(sigmas[1] / sigmas[0]))
     return max(
         2 * default_candidate(schedule, calls=calls).kappa, math.log(1 - _ALMOST_ALL) / ratio

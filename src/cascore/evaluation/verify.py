@@ -9,7 +9,7 @@ import torch
 
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import EvaluationSettings, evaluate
-from cascore.experiment import build
+from cascore.experiment.chain import recorded
 from cascore.experiment.settings import Sampler
 from cascore.measurement import METRICS, Measurement
 from cascore.model.loading import Model, load
@@ -166,7 +166,7 @@ def settings_of_measurement(
 def _sampler(measurement: Measurement) -> Sampler:
     if measurement.sampler is None:
         return Sampler()
-    return build.recorded(measurement.sampler.settings, "the record's sampler")
+    return recorded(measurement.sampler.settings, "the record's sampler")
 
 
 def _checkpoint(measurement: Measurement) -> str:

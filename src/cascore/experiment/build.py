@@ -1,24 +1,19 @@
-"""Objects from settings: data, networks, the state of a run, schedules and samplers."""
+"""Objects from settings: data, networks, the state of a run, its loop."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cascore.data import ImageSet, PointSet, load
-from cascore.denoiser import ConditionalDenoiser, Denoiser, UnconditionalDenoiser
+from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser
 from cascore.errors import InputError
 from cascore.experiment.settings import (
     Adversarial,
-    Chain,
     Data,
     Experiment,
     Network,
-    Sampler,
     Schedule,
 )
 from cascore.losses import GAN_LOSSES, GanLoss
@@ -31,27 +26,10 @@ from cascore.networks import (
     NCSNv2,
     UNet,
 )
-from cascore.noise import Noise
-from cascore.plain import from_plain
-from cascore.sampling import (
-    Callback,
-    Samples,
-    annealed_langevin,
-    consistent_annealed,
-    order_and_kappa,
-)
 from cascore.schedule import (
-    centred_sigmas,
-    eta_from_epsilon,
     geometric_sigmas,
-    karras_sigmas,
-    langevin_step_size,
-    stretch,
 )
 from cascore.training import Batches, KeyedBatches, Metrics, TrainState, Workers, adam, train
-
-_CALLS = 12  # of a chain, where neither calls nor levels are given; of als its levels
-_SPACINGS = {"geometric": geometric_sigmas, "karras": karras_sigmas, "centred": centred_sigmas}
 
 
 def load_data(data: Data, split: str) -> ImageSet | PointSet:
@@ -156,89 +134,6 @@ def build_batches(
 def training_sigmas(schedule: Schedule) -> Tensor:
     """Eq. 2 with the experiment's numbers, [L]."""
     return geometric_sigmas(schedule.first, schedule.last, schedule.levels)
-
-
-def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
-    """The chain that settings come to for a model of these training levels: nothing left open.
-
-    Levels are geometric, as in training; but centred in a chain of second order with levels of its
-    own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike.
-
-    Raises:
-        InputError: More than one level of a model that was trained at one, or no step size by
-            Technique 4.
-    """
-    langevin, n_sigma, eta = sampler.method == "als", sampler.n_sigma, sampler.eta
-    levels = schedule.levels
-    if sampler.levels is None:
-        calls = sampler.calls or _CALLS * (n_sigma if langevin else 1)
-        levels = calls // n_sigma if langevin else calls
-    if levels > 1 and schedule.levels == 1:
-        raise InputError(
-            f"the model was trained at the one level {schedule.first:g}, so a chain has one level,"
-            f" not {levels}: sample with --method als --levels all --n-sigma 10 --eta 0.2"
-        )
-    order, kappa = 1, None
-    if not langevin:
-        order, kappa = order_and_kappa(
-            order=sampler.order, kappa=sampler.kappa, eta=eta, epsilon=sampler.epsilon
-        )
-    centred = sampler.levels is None and order == 2 and kappa is not None
-    chain = Chain(
-        method=sampler.method,
-        order=1 if order == 1 else 2,
-        calls=levels * n_sigma if langevin else (levels - 1) * n_sigma + 1,
-        levels=levels,
-        n_sigma=n_sigma,
-        kappa=kappa,
-        eta=eta,
-        epsilon=sampler.epsilon,
-        spacing=sampler.spacing or ("centred" if centred else "geometric"),
-    )
-    if langevin and eta is None and sampler.epsilon is None:
-        sigmas = chain_sigmas(chain, schedule)
-        epsilon = langevin_step_size(sigmas, n_sigma)
-        chain = replace(chain, eta=eta_from_epsilon(epsilon, float(sigmas[-1])))
-    return chain
-
-
-def recorded(settings: Mapping[str, Any], where: str) -> Sampler:
-    """The sampler that draws again what a record's settings of a chain drew.
-
-    They are a `Chain`, or what cascore 0.3 wrote; `tuned` beside them is passed over.
-    """
-    plain = {name: value for name, value in settings.items() if name != "tuned"}
-    if "steps" in plain:  # of cascore 0.3
-        return from_plain(Sampler, plain, where)
-    return from_plain(Chain, plain, where).sampler
-
-
-def chain_sigmas(chain: Chain, schedule: Schedule) -> Tensor:
-    """The levels of a chain over the range of the training's: [calls], of als [levels]."""
-    last = schedule.last if chain.levels > 1 else schedule.first
-    sigmas = _SPACINGS[chain.spacing](schedule.first, last, chain.levels)
-    return stretch(sigmas, chain.n_sigma) if chain.method == "cas" else sigmas
-
-
-def draw(
-    denoiser: Denoiser,
-    x: Tensor,
-    chain: Chain,
-    schedule: Schedule,
-    *,
-    noise: Noise,
-    callback: Callback | None = None,
-) -> Samples:
-    """Run a chain from x, [N, ...]: Algorithm 1 (als) or Algorithm 2 (cas)."""
-    sigmas = chain_sigmas(chain, schedule)
-    algorithm = (
-        partial(annealed_langevin, n_sigma=chain.n_sigma)
-        if chain.method == "als"
-        else partial(consistent_annealed, kappa=chain.kappa, order=chain.order)
-    )
-    return algorithm(
-        denoiser, x, sigmas, eta=chain.eta, epsilon=chain.epsilon, noise=noise, callback=callback
-    )
 
 
 def select_device(name: str) -> torch.device:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cascore.errors import InputError
-from cascore.experiment import build
+from cascore.experiment.chain import resolved
 from cascore.experiment.settings import Sampler, Schedule, Spacing
 from cascore.plain import from_plain, read_json, write_json
 
@@ -59,7 +59,7 @@ def advised(sampler: Sampler, folder: Path, *, digest: str, schedule: Schedule) 
     """
     if sampler != Sampler(calls=sampler.calls) or not (folder / ADVICE).is_file():
         return Advised(sampler)
-    calls = build.resolved(sampler, schedule).calls
+    calls = resolved(sampler, schedule).calls
     choice = read_choices(folder / ADVICE).get(calls)
     if choice is None or not choice.tuned:
         return Advised(sampler)

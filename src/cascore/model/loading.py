@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cascore.denoiser import rescaled
 from cascore.errors import InputError
 from cascore.experiment import build
-from cascore.experiment.generate import generate
+from cascore.experiment.chain import generate, resolved
 from cascore.experiment.run_folder import find_checkpoint, is_run, read_data, read_experiment
 from cascore.experiment.settings import Experiment, Sampler, Spacing
 from cascore.files import file_digest
@@ -146,7 +146,7 @@ class Model:
     ) -> Samples:
         """Draw one datum for each seed by the settings of a sampler, showing progress."""
         schedule = self.experiment.schedule
-        calls = build.resolved(sampler, schedule).calls * len(seeds)
+        calls = resolved(sampler, schedule).calls * len(seeds)
         with display.counting("sampling", calls) if display else nullcontext(_ignore) as advance:
             return generate(
                 self.denoiser,

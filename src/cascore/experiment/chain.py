@@ -1,0 +1,189 @@
+"""Chains from settings: what is in force, the levels, and pictures with one seed each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cascore.denoiser import Denoiser
+from cascore.errors import InputError
+from cascore.experiment.settings import Chain, Sampler, Schedule
+from cascore.noise import KeyedNoise, Noise
+from cascore.plain import from_plain
+from cascore.sampling import (
+    Callback,
+    Samples,
+    annealed_langevin,
+    consistent_annealed,
+    initial_noise,
+    order_and_kappa,
+)
+from cascore.schedule import (
+    centred_sigmas,
+    eta_from_epsilon,
+    geometric_sigmas,
+    karras_sigmas,
+    langevin_step_size,
+    stretch,
+)
+
+_CALLS = 12  # of a chain, where neither calls nor levels are given; of als its levels
+_SPACINGS = {"geometric": geometric_sigmas, "karras": karras_sigmas, "centred": centred_sigmas}
+
+
+def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
+    """The chain that settings come to for a model of these training levels: nothing left open.
+
+    Levels are geometric, as in training; but centred in a chain of second order with levels of its
+    own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike.
+
+    Raises:
+        InputError: More than one level of a model that was trained at one, or no step size by
+            Technique 4.
+    """
+    langevin, n_sigma, eta = sampler.method == "als", sampler.n_sigma, sampler.eta
+    levels = schedule.levels
+    if sampler.levels is None:
+        calls = sampler.calls or _CALLS * (n_sigma if langevin else 1)
+        levels = calls // n_sigma if langevin else calls
+    if levels > 1 and schedule.levels == 1:
+        raise InputError(
+            f"the model was trained at the one level {schedule.first:g}, so a chain has one level,"
+            f" not {levels}: sample with --method als --levels all --n-sigma 10 --eta 0.2"
+        )
+    order, kappa = 1, None
+    if not langevin:
+        order, kappa = order_and_kappa(
+            order=sampler.order, kappa=sampler.kappa, eta=eta, epsilon=sampler.epsilon
+        )
+    centred = sampler.levels is None and order == 2 and kappa is not None
+    chain = Chain(
+        method=sampler.method,
+        order=1 if order == 1 else 2,
+        calls=levels * n_sigma if langevin else (levels - 1) * n_sigma + 1,
+        levels=levels,
+        n_sigma=n_sigma,
+        kappa=kappa,
+        eta=eta,
+        epsilon=sampler.epsilon,
+        spacing=sampler.spacing or ("centred" if centred else "geometric"),
+    )
+    if langevin and eta is None and sampler.epsilon is None:
+        sigmas = chain_sigmas(chain, schedule)
+        epsilon = langevin_step_size(sigmas, n_sigma)
+        chain = replace(chain, eta=eta_from_epsilon(epsilon, float(sigmas[-1])))
+    return chain
+
+
+def recorded(settings: Mapping[str, Any], where: str) -> Sampler:
+    """The sampler that draws again what a record's settings of a chain drew.
+
+    They are a `Chain`, or what cascore 0.3 wrote; `tuned` beside them is passed over.
+    """
+    plain = {name: value for name, value in settings.items() if name != "tuned"}
+    if "steps" in plain:  # of cascore 0.3
+        return from_plain(Sampler, plain, where)
+    return from_plain(Chain, plain, where).sampler
+
+
+def chain_sigmas(chain: Chain, schedule: Schedule) -> Tensor:
+    """The levels of a chain over the range of the training's: [calls], of als [levels]."""
+    last = schedule.last if chain.levels > 1 else schedule.first
+    sigmas = _SPACINGS[chain.spacing](schedule.first, last, chain.levels)
+    return stretch(sigmas, chain.n_sigma) if chain.method == "cas" else sigmas
+
+
+def draw(
+    denoiser: Denoiser,
+    x: Tensor,
+    chain: Chain,
+    schedule: Schedule,
+    *,
+    noise: Noise,
+    callback: Callback | None = None,
+) -> Samples:
+    """Run a chain from x, [N, ...]: Algorithm 1 (als) or Algorithm 2 (cas)."""
+    sigmas = chain_sigmas(chain, schedule)
+    algorithm = (
+        partial(annealed_langevin, n_sigma=chain.n_sigma)
+        if chain.method == "als"
+        else partial(consistent_annealed, kappa=chain.kappa, order=chain.order)
+    )
+    return algorithm(
+        denoiser, x, sigmas, eta=chain.eta, epsilon=chain.epsilon, noise=noise, callback=callback
+    )
+
+
+def generate(
+    denoiser: Denoiser,
+    *,
+    shape: tuple[int, ...],
+    seeds: Sequence[int],
+    sampler: Sampler,
+    schedule: Schedule,
+    device: torch.device,
+    start: Tensor | None = None,
+    batch_size: int = 256,
+    progress: Callable[[int], None] = lambda calls: None,
+    callback: Callback | None = None,
+) -> Samples:
+    """Sample one datum of `shape` for each seed; a seed gives the same picture in any batch.
+
+    Args:
+        denoiser: H(x, sigma), on `device`.
+        schedule: The training levels, whose range the chain covers.
+        start: Start of the chains, [len(seeds), *shape]; None takes sigma_1 z.
+        batch_size: Pictures at a time.
+        progress: Called after every network call with how many pictures it was for.
+        callback: The sampler's callback, in each batch.
+
+    Returns:
+        `Samples` on the CPU; nfe is per picture.
+
+    Raises:
+        InputError: No seed, batch_size below 1, or a start of another shape.
+    """
+    if not seeds:
+        raise InputError("there is no seed to draw from: give one for each picture")
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    if start is not None and start.shape != (len(seeds), *shape):
+        raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
+    chain = resolved(sampler, schedule)
+    parts = []
+    for first in range(0, len(seeds), batch_size):
+        part = seeds[first : first + batch_size]
+        noise = KeyedNoise(part)
+        x = (
+            initial_noise((len(part), *shape), schedule.first, noise=noise, device=device)
+            if start is None
+            else start[first : first + batch_size].to(device)
+        )
+
+        def watch(step: int, sigma: float, at: Tensor, h: Tensor) -> None:
+            progress(len(at))
+            if callback is not None:
+                callback(step, sigma, at, h)
+
+        parts.append(draw(denoiser, x, chain, schedule, noise=noise, callback=watch))
+    return Samples(
+        raw=torch.cat([part.raw.cpu() for part in parts]),
+        denoised=torch.cat([part.denoised.cpu() for part in parts]),
+        nfe=parts[0].nfe,
+    )
+
+
+def seeds_from(first: int, count: int) -> range:
+    """The seeds of `count` pictures; picture i has seed first + i.
+
+    Raises:
+        InputError: count below 1, or seeds outside 0 to 2^64 - 1.
+    """
+    if count < 1:
+        raise InputError(f"count must be at least 1, not {count}")
+    if not 0 <= first <= 2**64 - count:
+        raise InputError(f"seeds must be from 0 to 2^64 - 1, not {first} to {first + count - 1}")
+    return range(first, first + count)
