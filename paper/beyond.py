@@ -16,8 +16,8 @@ from paper.engine.charts import Picture, curves
 from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import Number, by_errors, estimated, mean_of
 from paper.engine.lab import BATCH, OUTCOMES, Lab, Result
-from paper.engine.page import Page, objects, read_scales, study
-from paper.engine.rows import Row, Rows, pivot, table
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Row, Rows, pivot
 from paper.engine.subject import Measured, Subject
 from paper.schedulers import SCHEDULERS, diffusers, generate_by_scheduler, run_scheduler
 
@@ -41,7 +41,7 @@ class Method:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(Subject):
+class Calls(Subject):
     """A network, and at how many calls each method is measured on it; if none: all levels.
 
     `validation` pictures of each choice are looked at in the features of the first extractor.
@@ -51,15 +51,14 @@ class Plan(Subject):
     plan: Mapping[str, tuple[int, ...]]
 
 
-_VALUES = read_scales("beyond")
-METHODS = objects(_VALUES["methods"], Method)
-TWINS = objects(_VALUES["twins"], Chain)
+PLAN = Plan("beyond")
+METHODS, TWINS = PLAN.objects("methods", Method), PLAN.objects("twins", Chain)
 """Which of our settings each scheduler equals."""
 BEST, DEFAULT, GEOMETRIC = "paper", "default", "order-2-geometric"
 _TWINS = 64  # pictures
 
 
-def measure(lab: Lab, scale: Sequence[Plan]) -> Measured:
+def measure(lab: Lab, scale: Sequence[Calls]) -> Measured:
     """A row for each network, method, number of calls, seed, extractor and outcome.
 
     The floors under an empty name are the twins: how far schedulers are from ours.
@@ -83,7 +82,7 @@ def measure(lab: Lab, scale: Sequence[Plan]) -> Measured:
 
 
 def _measured(
-    lab: Lab, subject: Plan, name: str, calls: int | None, tried: Rows, **tags: Any
+    lab: Lab, subject: Calls, name: str, calls: int | None, tried: Rows, **tags: Any
 ) -> Rows:
     """The rows of a method at a number of calls; `tried` grows by those of its choices."""
     method, experiment = METHODS[name], subject.experiment()
@@ -129,7 +128,7 @@ def _drawn(
     ), {}
 
 
-def _twins(lab: Lab, subject: Plan) -> Mapping[str, Any]:
+def _twins(lab: Lab, subject: Calls) -> Mapping[str, Any]:
     """How far the pictures of each scheduler are from those of the setting that equals it."""
     experiment, (calls,) = subject.experiment(), {chain.levels for chain in TWINS.values()}
     schedule, calls = experiment.schedule, calls or 0
@@ -155,7 +154,7 @@ def _twins(lab: Lab, subject: Plan) -> Mapping[str, Any]:
     return lab.keep("twins", of, measure, experiment=experiment, calls=cost)
 
 
-def claims(found: Measured, scale: Sequence[Plan]) -> list[Claim]:
+def claims(found: Measured, scale: Sequence[Calls]) -> list[Claim]:
     """The default against the paper's best and its levels, and denoised samples against raw."""
     denoised, claims = found.rows.where(outcome="denoised"), list[Claim]()
     best, of = denoised.where(method=BEST), "`{extractor}`"
@@ -175,7 +174,7 @@ def claims(found: Measured, scale: Sequence[Plan]) -> list[Claim]:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def page(found: Measured, scale: Sequence[Plan]) -> Page:
+def page(found: Measured, scale: Sequence[Calls]) -> Page:
     """Distance against calls on every model, and who equals whom."""
     rows, (first, *_) = found.rows.where(outcome="denoised"), scale
     bests = {k: mean_of(of) for k, of in rows.where(method=BEST).by("model", "extractor").items()}
@@ -208,7 +207,7 @@ def page(found: Measured, scale: Sequence[Plan]) -> Page:
         for subject in scale
         for extractor, of in [(subject.extractors[0], shown[subject.preset])]
     ]
-    columns = "model method choice calls=budget nfe seed extractor outcome distance standard_error"
+    tried = found.tried.where(model=first.preset, sampler="CAS")
     return Page(
         words={
             "fewest": pivot(untuned, {"nothing tuned": "{label}"}, "{model} ({extractor})", fewest),
@@ -223,9 +222,9 @@ def page(found: Measured, scale: Sequence[Plan]) -> Page:
             "calls": _calls(found, {"f": [first], "o": [first]}),
             "models": _calls(found, {"": scale}),
             "raw": _raw(found.rows.where(model=first.preset)),
-            "kappa": _kappa(found.tried.where(model=first.preset, outcome="denoised")),
+            "kappa": curves(tried.where(outcome="denoised"), **PLAN.look("kappa")),
         },
-        tables={"measurements": table(found.rows, columns)},
+        tables={"measurements": PLAN.table("measurements", found.rows)},
     )
 
 
@@ -263,13 +262,6 @@ def _default(rows: Rows) -> list[str]:
     return texts
 
 
-_AXES: Mapping[str, Any] = {
-    "xscale": "log",
-    "xticks": (5, 8, 12, 20, 50, 100, 200, 500),
-    "xlabel": "network calls for one picture",
-}
-
-
 def _style(row: Row) -> Mapping[str, Any]:
     method = METHODS[row["method"]]
     look = {"fmt": method.form, "label": method.label.replace("`", "")}
@@ -281,7 +273,7 @@ def _colour(row: Row) -> str:
     return METHODS[row["method"]].colour
 
 
-def _calls(found: Measured, panels: Mapping[str, Sequence[Plan]]) -> Picture:
+def _calls(found: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
     """Distance against calls: the methods of a kind, or those that all models have."""
     titles = {"f": "one family: order and κ", "o": "other solvers, and the default again"}
     rows = Rows()
@@ -299,17 +291,8 @@ def _calls(found: Measured, panels: Mapping[str, Sequence[Plan]]) -> Picture:
         real = found.floors[row["model"]][row["extractor"]]
         return {"real images": real, "the paper's best: ALS, n_σ = 5, all levels": mean_of(best)}
 
-    return curves(
-        rows,
-        "budget",
-        label="{label}",
-        colour=_colour,
-        style=_style,
-        panel="{title}",
-        bands=bands,
-        height=4.2 if "" in panels else 6,
-        **_AXES,
-    )
+    look = PLAN.look("calls") | {"height": 4 if "" in panels else 6}
+    return curves(rows, colour=_colour, style=_style, bands=bands, **look)
 
 
 def _raw(rows: Rows) -> Picture:
@@ -319,32 +302,8 @@ def _raw(rows: Rows) -> Picture:
         raw, denoised = (mean_of(of.where(outcome=outcome)).mean for outcome in OUTCOMES)
         return Number(raw / denoised, math.nan)
 
-    return curves(
-        Rows(row for row in rows if "r" in METHODS[row["method"]].shown),
-        "budget",
-        ratio,
-        label="{label}",
-        colour=_colour,
-        style=_style,
-        panel="{model}, features of {extractor}",
-        ylabel="raw / denoised distance",
-        yscale="linear",
-        **_AXES,
-    )
+    own = Rows(row for row in rows if "r" in METHODS[row["method"]].shown)
+    return curves(own, ratio, colour=_colour, style=_style, **PLAN.look("raw"))
 
 
-def _kappa(tried: Rows) -> Picture:
-    """The validation of kappa, a panel for each order and a line for each number of calls."""
-    return curves(
-        tried.where(sampler="CAS"),
-        "kappa",
-        label="{budget} calls",
-        colour="budget",
-        panel="order {order}",
-        xscale="log",
-        xticks=[chain.knob for chain in METHODS["order-1-tuned"].chains],
-        xlabel="$\\kappa$",
-    )
-
-
-STUDY = study("beyond", "quality against network calls", Plan, measure, page, claims)
+STUDY = PLAN.study(Calls, measure, page, claims)

@@ -22,10 +22,11 @@ from paper.engine.charts import BLACK, Picture, curves, dots
 from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import between_trainings, contrasts, plain, spread
 from paper.engine.lab import Lab, Result
-from paper.engine.page import Page, study
-from paper.engine.rows import Row, Rows, pivot, table
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Row, Rows, pivot
 from paper.engine.subject import Measured, Subject
 
+PLAN = Plan("conditional")
 KINDS = ("unconditional", "conditional")
 SPLITS = {"train": "training images", "test": "held-out images"}
 CHAINS = {"12-calls": cas(2.5, order=2, levels=12), "all-levels": cas(2.5, order=2)}
@@ -145,7 +146,6 @@ def page(found: Found, scale: Scale) -> Page:
     of_columns = {f"{kind}_{run}_{split}": of.values() for (kind, split, run), of in runs.items()}
     of_columns |= {f"{kind}_optimum_train": least[kind] for kind in KINDS}
     levels = zip(found.losses.by("level").values(), *of_columns.values(), strict=True)
-    columns = "network training sampler=scheme draw=seed nfe extractor outcome distance"
     index = {"samples": "{name}, {network}, training {training}"}
     return Page(
         words={
@@ -160,12 +160,10 @@ def page(found: Found, scale: Scale) -> Page:
         },
         pictures={
             "loss": _losses_drawn(found),
-            "distance": dots(
-                found.rows, row="{name}, {network}", colour="network", bands=found.floors
-            ),
+            "distance": dots(found.rows, bands=found.floors, **PLAN.look("distance")),
         },
         tables={
-            "measurements": table(found.rows, f"{columns} standard_error"),
+            "measurements": PLAN.table("measurements", found.rows),
             "losses": (
                 ["sigma", *of_columns],
                 [[f"{x:.6g}" for x in (rows[0]["sigma"], *losses)] for rows, *losses in levels],
@@ -190,19 +188,7 @@ def _losses_drawn(found: Found) -> Picture:
         ink = {"color": BLACK} if of == "optimum" else {}
         return {"fmt": row["fmt"], "label": f"{row['network']} {of}", **ink}
 
-    return curves(
-        rows,
-        "sigma",
-        plain,
-        label="{network}, {training}",
-        colour="network",
-        style=style,
-        panel="{title}",
-        xscale="log",
-        xlabel="noise level $\\sigma$",
-        ylabel="denoising loss (Eq. 1)",
-        yscale="linear",
-    )
+    return curves(rows, plain, style=style, **PLAN.look("loss"))
 
 
-STUDY = study("conditional", "networks that see the noise level", Scale, measure, page, claims)
+STUDY = PLAN.study(Scale, measure, page, claims)

@@ -20,9 +20,10 @@ from paper.engine.chain import Chain, als, cas
 from paper.engine.charts import BLACK, COLOURS, Picture, curves
 from paper.engine.compare import Number
 from paper.engine.lab import Lab, Result
-from paper.engine.page import Page, study
+from paper.engine.page import Page, Plan
 from paper.engine.rows import Row, Rows
 
+PLAN = Plan("figure1")
 SCHEDULE = Schedule(first=50.0, last=0.01, levels=232)
 EPSILON = 2e-6
 DATUM = 0.5  # of each coordinate; the noise around it does not depend on it
@@ -151,18 +152,9 @@ def _drawn(
     def colour(row: Row) -> str:
         return BLACK if row["method"] == "cas" else COLOURS[[*EXPECTED].index(row["n_sigma"])]
 
-    return curves(
-        rows,
-        "level",
-        number,
-        label="{label}, {kind}",
-        colour=colour,
-        style=style,
-        panel="{title}",
-        yscale=lambda row: "log" if row["title"] == panels[0][0] else "linear",
-        xlabel="noise level $i$",
-        ylabel=y,
-    )
+    look = PLAN.look("noise") | {"ylabel": y, "colour": colour, "style": style}
+    look["yscale"] = lambda row: "log" if row["title"] == panels[0][0] else "linear"
+    return curves(rows, number, **look)
 
 
-STUDY = study("figure1", "the noise of ideal chains", Scale, measure, page)
+STUDY = PLAN.study(Scale, measure, page)

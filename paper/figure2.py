@@ -29,13 +29,14 @@ from paper.engine.compare import (
 )
 from paper.engine.lab import OUTCOMES, SEED_APART, Lab, Result, seeds_of
 from paper.engine.models import training_of
-from paper.engine.page import Page, study
-from paper.engine.rows import Rows, table
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Rows
 from paper.initialisation import starting_points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PLAN = Plan("figure2")
 DATA = {"25-gaussians": "25 Gaussians", "swiss-roll": "swiss roll"}
 INKS = {"exact": BLACK, "plain": COLOURS[0], "adversarial": COLOURS[1]}
 ETAS = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8)
@@ -211,7 +212,6 @@ def page(found: Measured, scale: Scale) -> Page:
         for (data, levels), of in found.points.items()
         if len(of) == len(INKS) * len(OUTCOMES)  # all of them drawn just now
     }
-    columns = "data levels score training draw=seed eta nfe outcome distance good covered"
     return Page(
         words={
             "rows": found.rows,
@@ -231,15 +231,13 @@ def page(found: Measured, scale: Scale) -> Page:
         pictures={
             "distance": dots(
                 found.rows,
-                row="{count}, {score}",
                 colour=lambda row: INKS[row["score"]],
                 bands={title: spread(rows) for title, rows in found.real.by("title").items()},
-                panel="{title}",
-                axis="sliced Wasserstein distance to held-out points",
+                **PLAN.look("distance"),
             ),
             **pictures,
         },
-        tables={"measurements": table(found.rows, columns)},
+        tables={"measurements": PLAN.table("measurements", found.rows)},
     )
 
 
@@ -257,4 +255,4 @@ def _scatter(real: Tensor, drawn: Drawn) -> Figure:
     return figure
 
 
-STUDY = study("figure2", "points in the plane", Scale, measure, page, claims)
+STUDY = PLAN.study(Scale, measure, page, claims)

@@ -14,11 +14,11 @@ from paper.engine.charts import Picture, curves
 from paper.engine.claims import CONSISTENT, DENOISING, Claim, claims_of
 from paper.engine.compare import by_errors, mean_of, plain
 from paper.engine.lab import OUTCOMES, Lab
-from paper.engine.page import Page, study
-from paper.engine.rows import Rows, pivot, table
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Row, Rows, pivot
 from paper.engine.subject import Measured, Subject
 
-DEFAULT = 1.5  # kappa of the first order
+PLAN, DEFAULT = Plan("figure3"), 1.5  # kappa of the first order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,34 +81,15 @@ def claims(found: Measured, scale: Sequence[Scans]) -> list[Claim]:
 
 # --- the page ------------------------------------------------------------------------------------
 
-_WAYS: Mapping[str, Mapping[str, Any]] = {
-    "kappa": {
-        "x": "kappa",
-        "label": "$n_\\sigma$ = {n_sigma}, {outcome}",
-        "colour": "n_sigma",
-        "line": DEFAULT,
-        "xscale": "log",
-        "xticks": (1, 1.5, 2, 3, 4, 6, 12, 27),
-        "xlabel": "$\\kappa$",
-    },
-    "eta": {
-        "x": "axis",
-        "label": "{sampler}, {outcome}",
-        "colour": "sampler",
-        "xlabel": "step size $\\eta = \\epsilon / \\sigma_L^2$",
-    },
-}
-
 
 def page(found: Measured, scale: Sequence[Scans]) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
     published, scans = published_curves(), _scans(found.rows)
     ours, consistent = scans.where(sampler="CAS"), published.where(sampler="CAS").by("curve")
     index = {"network": "`{model}`", "n_σ": "{n_sigma}", "features of": "`{extractor}`"}
-    columns = "model method n_sigma kappa eta nfe seed extractor outcome distance standard_error"
     pictures = {
         f"{kind}-{i + 1}": _ours(found, kind, {s.preset: s.extractors[i] for s in scale})
-        for kind, i in product(_WAYS, range(len(scale[0].extractors)))
+        for kind, i in product(("kappa", "eta"), range(len(scale[0].extractors)))
     }
     return Page(
         words={
@@ -131,8 +112,8 @@ def page(found: Measured, scale: Sequence[Scans]) -> Page:
             **pictures,
         },
         tables={
-            "measurements": table(found.rows, columns),
-            "authors": table(published, "curve epsilon kappa raw denoised allowed"),
+            "measurements": PLAN.table("measurements", found.rows),
+            "authors": PLAN.table("authors", published),
         },
     )
 
@@ -162,33 +143,18 @@ def _ours(found: Measured, kind: str, extractors: Mapping[str, str]) -> Picture:
     of = found.rows.where(method="cas") if kind == "kappa" else found.rows.where(n_sigma=1)
     return curves(
         Rows(row for row in of if row["extractor"] == extractors[row["model"]]),
-        panel="{model}, features of {extractor}",
         bands=lambda row: {"real images": found.floors[row["model"]][row["extractor"]]},
-        **_WAYS[kind],
+        **PLAN.look(kind),
     )
 
 
 def _authors_epsilon(published: Rows) -> Picture:
     """The paper's Figure 3, raw and denoised side by side."""
     names = [f"cifar10_ncsnv2__{method}_adv_n1_5k" for method in ("nc", "c")]
-    return curves(
-        Rows(
-            {**row, "kind": kind, "distance": row[kind]}
-            for row, kind in product(published, OUTCOMES)
-            if row["curve"] in names
-        ),
-        "epsilon",
-        plain,
-        label="{sampler}",
-        colour="sampler",
-        panel="{kind}",
-        xlabel="step size $\\epsilon$ (squared pixel units)",
-        ylabel="Fréchet Inception distance",
-        xscale="log",
-        xticks=(4e-6, 1e-5, 2e-5, 4e-5),
-        yticks=(15, 20, 30, 50, 100),
-        ylim=(12, 120),
-    )
+    rows = [row for row in published if row["curve"] in names]
+    pairs = product(rows, OUTCOMES)
+    points = Rows({**row, "kind": kind, "distance": row[kind]} for row, kind in pairs)
+    return curves(points, plain, **PLAN.look("authors-epsilon"))
 
 
 def _authors_kappa(consistent: Mapping[str, Rows]) -> Picture:
@@ -206,26 +172,12 @@ def _authors_kappa(consistent: Mapping[str, Rows]) -> Picture:
             for row in curve
         ]
         rows += [{**row, "kind": kind} for row in (*points, minimum) if row["data"] == "cifar10"]
-    return curves(
-        rows,
-        "kappa",
-        plain,
-        label="{network}, $n_\\sigma$ = {n_sigma}, {thousands}k samples{mark}",
-        colour="curve",
-        style=lambda row: {
-            "fmt": row["mark"],
-            "label": "{network}, $n_\\sigma$ = {n_sigma}, {thousands}k samples".format_map(row)
-            if row["mark"] == "o-"
-            else "_",
-        },
-        panel="{kind}",
-        line=DEFAULT,
-        xlabel="$\\kappa$",
-        ylabel="distance above the scan's lowest (%)",
-        yscale="linear",
-        xlim=(0.9, 3),
-        ylim=(-1.5, 30),
-    )
+
+    def style(row: Row) -> Mapping[str, Any]:
+        label = PLAN.look("authors-kappa")["label"].format_map({**row, "mark": ""})
+        return {"fmt": row["mark"], "label": label if row["mark"] == "o-" else "_"}
+
+    return curves(rows, plain, style=style, **PLAN.look("authors-kappa"))
 
 
-STUDY = study("figure3", "distance against step size", Scans, measure, page, claims)
+STUDY = PLAN.study(Scans, measure, page, claims)

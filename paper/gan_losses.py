@@ -13,10 +13,11 @@ from paper.engine.charts import BLACK, COLOURS, dots, sheets
 from paper.engine.claims import ADVERSARIAL, Claim
 from paper.engine.compare import Comparison, Number, Pool, by_logarithms, pool_of
 from paper.engine.lab import OUTCOMES, Lab
-from paper.engine.page import Page, study
-from paper.engine.rows import Rows, pivot, table
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Rows, pivot
 from paper.engine.subject import Measured, Subject
 
+PLAN = Plan("gan-losses")
 PLAIN, PAPERS = "plain", "lsgan"
 """Score matching alone, and the loss that the paper chose; both are trained more than once."""
 
@@ -110,7 +111,6 @@ def page(found: Measured, scale: Scale) -> Page:
         ranks.append({"of": f"`{extractor}`, {outcome}", "order": order, "ties": ties})
     cells = pivot(rows, {"loss": "`{loss}`"}, "{extractor}, {outcome}", lambda r: number(r).text())
     once = _compared(rows, PAPERS, scale.others[0], extractor=scale.extractors[0], outcome="raw")
-    columns = "loss training draw=seed nfe extractor outcome distance standard_error"
     inks: dict[Any, str] = {PLAIN: BLACK, PAPERS: COLOURS[1]}
     return Page(
         words={
@@ -123,14 +123,14 @@ def page(found: Measured, scale: Scale) -> Page:
             "distance": dots(
                 rows,
                 number,
-                row="{loss}",
                 colour=lambda row: inks.get(row["loss"], COLOURS[0]),
                 bands=found.floors,
+                **PLAN.look("distance"),
             ),
             "samples": sheets(found.sheets),
         },
-        tables={"measurements": table(rows, columns)},
+        tables={"measurements": PLAN.table("measurements", rows)},
     )
 
 
-STUDY = study("gan-losses", "the GAN losses of Appendix B", Scale, measure, page, claims)
+STUDY = PLAN.study(Scale, measure, page, claims)

@@ -1,18 +1,20 @@
 """The paper's best numbers, what came since, and the best of our own tables in the same form."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from paper.authors import published_results
 from paper.engine.charts import curves, dots
-from paper.engine.compare import by_networks, plain, spread, spread_of
+from paper.engine.compare import Number, by_networks, plain, spread, spread_of
 from paper.engine.lab import Lab
-from paper.engine.page import Page, Study
-from paper.engine.rows import Rows, table
+from paper.engine.page import Page, Plan, Study
+from paper.engine.rows import Row, Rows
 from paper.engine.subject import OBJECTIVES
 from paper.tables import SCALES as TABLES
 from paper.tables import Scale, lowest
 from paper.tables import measure as measure_table
 
+PLAN = Plan("headline")
 SCALES = {
     scale: {name: TABLES[name][scale] for name in TABLES} for scale in ("tiny", "laptop", "paper")
 }
@@ -46,41 +48,23 @@ def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
             own = {"distance": number.mean, "deviation": number.plus_minus}
             floor = {"real_images": real.mean, "real_deviation": real.plus_minus}
             ours.append({**row, **own, **floor})
-    columns = "table model=preset extractor objective method n_sigma outcome nfe distance deviation"
+    told = Rows({**row, "distance": row["fid"]} for row in published if row["nfe"])
+
+    def ratio(rows: Rows) -> Number:
+        return spread_of(rows.values("ratio"))
+
     return Page(
         words={"published": published.by("result"), "best": best},
         pictures={
-            "published": curves(
-                Rows({**row, "distance": row["fid"]} for row in published if row["nfe"]),
-                "nfe",
-                plain,
-                label="{result}",
-                colour="result",
-                style=lambda row: {"fmt": "*", "markersize": 12} if "this" in row["result"] else {},
-                panel="CIFAR-10, published",
-                columns=1,
-                height=5,
-                xscale="log",
-                xticks=(5, 10, 100, 1000),
-                xlabel="network calls for each sample",
-                ylabel="Fréchet Inception distance",
-            ),
-            "best": dots(
-                found,
-                lambda rows: spread_of(rows.values("ratio")),
-                row="{table}: {preset}",
-                label="{objective}, {outcome}",
-                colour="objective",
-                shift="objective",
-                bands={},
-                panel="the best of each objective",
-                axis="Fréchet distance, in units of that of real images",
-                scale="linear",
-                line=(1, "real images"),
-            ),
+            "published": curves(told, plain, style=_star, **PLAN.look("published")),
+            "best": dots(found, ratio, bands={}, **PLAN.look("best")),
         },
-        tables={"best": table(ours, f"{columns} real_images real_deviation")},
+        tables={"best": PLAN.table("best", ours)},
     )
+
+
+def _star(row: Row) -> Mapping[str, Any]:
+    return {"fmt": "*", "markersize": 12} if "this paper" in row["result"] else {}
 
 
 STUDY = Study(

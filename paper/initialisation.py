@@ -18,10 +18,11 @@ from paper.engine.charts import BLACK, COLOURS, dots
 from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import spread
 from paper.engine.lab import Lab
-from paper.engine.page import Page, study
-from paper.engine.rows import Rows, pivot, table
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Rows, pivot
 from paper.engine.subject import OBJECTIVES, Measured, Subject
 
+PLAN = Plan("initialisation")
 STARTS = ("noise", "data", "uniform")
 """sigma_1 z; a training image + sigma_1 z; and the authors' program, U[0, 1] without noise."""
 GAPS = {"call": "x − H at the last call", "result": "raw − denoised"}
@@ -113,12 +114,10 @@ def page(found: Measured, scale: Scale) -> Page:
     rows, gaps, models = found.rows, _gaps(found.rows), found.rows.by("model")
     index, cells = {"sampler and start": "{name}, {start}"}, "{extractor}, {outcome}"
     of_gaps = {"gap / σ_L": "{name}, {gap}", THEORY: "{ideal:.3f}"}
-    ideals = [
-        {**row, "model": THEORY, "objective": THEORY, "distance": row["ideal"]} for row in gaps
-    ]
-    look: dict[str, Any] = {"row": "{name}, {start}", "colour": "sampler", "bands": found.floors}
-    starts = {f"{m}-starts": dots(of, **look) for m, of in models.items()}
-    columns = "model sampler start draw=seed nfe extractor outcome distance standard_error"
+    theory = {"model": THEORY, "objective": THEORY}
+    drawn = Rows([*gaps, *({**row, **theory, "distance": row["ideal"]} for row in gaps)])
+    look = PLAN.look("gap") | {"colour": lambda row: INKS[row["objective"]], "bands": {}}
+    starts = PLAN.look("starts") | {"bands": found.floors}
     return Page(
         words={
             "distances": {
@@ -129,26 +128,13 @@ def page(found: Measured, scale: Scale) -> Page:
             "experiment": scale.experiment(),
         },
         pictures={
-            **starts,
-            "gap": dots(
-                Rows([*gaps, *ideals]),
-                row="{name}",
-                label="{model}",
-                colour=lambda row: INKS[row["objective"]],
-                shift="model",
-                bands={},
-                panel="{gap}",
-                axis="root mean square per pixel, in units of $\\sigma_L$",
-                scale="linear",
-            ),
+            **{f"{model}-starts": dots(of, **starts) for model, of in models.items()},
+            "gap": dots(drawn, **look),
         },
         tables={
-            "measurements": table(
-                [{**row, **row["gap"]} for row in rows],
-                f"{columns} gap_at_last_call=call gap_raw_denoised=result",
-            )
+            "measurements": PLAN.table("measurements", [{**row, **row["gap"]} for row in rows])
         },
     )
 
 
-STUDY = study("initialisation", "how chains start and how they end", Scale, measure, page, claims)
+STUDY = PLAN.study(Scale, measure, page, claims)

@@ -12,11 +12,11 @@ from paper.engine.charts import BLACK, Picture, curves
 from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import contrasts, plain, spread, within_trainings
 from paper.engine.lab import BATCH, SEED_APART, Lab, Result, seeds_of
-from paper.engine.page import Page, study
-from paper.engine.rows import Row, Rows, table
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Row, Rows
 from paper.engine.subject import Subject
 
-ORDERS = (1, 2)
+PLAN, ORDERS = Plan("never-tuning"), (1, 2)
 DEFAULT = Candidate(order=2, kappa=2.5)
 """Of `cascore sample`, with centred levels."""
 
@@ -119,7 +119,7 @@ def page(found: Rows, scale: Sequence[Searched]) -> Page:
     return Page(
         words={"searches": searches},
         pictures={model: _curves(rows) for model, rows in models},
-        tables={"measurements": table(found, "model calls blocks order kappa block distance")},
+        tables={"measurements": PLAN.table("measurements", found)},
     )
 
 
@@ -128,19 +128,10 @@ def _curves(rows: Rows) -> Picture:
     ring = {"fmt": "o", "color": BLACK, "markerfacecolor": "none", "markersize": 10, "label": "_"}
     rings = [{**row, "ring": ", default"} for row in rows.where(**asdict(DEFAULT))]
     means = [plain(of).mean for of in rows.by("calls", "order", "kappa").values()]
-    return curves(
-        Rows([*({**row, "ring": ""} for row in rows), *rings]),
-        "kappa",
-        plain,
-        label="{calls} calls{ring}",
-        colour="calls",
-        style=lambda row: ring if row["ring"] else {},
-        panel="order {order}",
-        xscale="log",
-        ylim=(0.93 * min(means), 1.07 * max(means)),
-        xlabel="$\\kappa$",
-        ylabel="Fréchet distance, denoised",
-    )
+    drawn = Rows([*({**row, "ring": ""} for row in rows), *rings])
+    ylim = 0.93 * min(means), 1.07 * max(means)
+    look = PLAN.look("curves") | {"style": lambda row: ring if row["ring"] else {}, "ylim": ylim}
+    return curves(drawn, plain, **look)
 
 
-STUDY = study("never-tuning", "what never tuning costs", Searched, measure, page, claims)
+STUDY = PLAN.study(Searched, measure, page, claims)

@@ -21,7 +21,7 @@ from cascore.errors import InputError, MissingExtraError
 from cascore.noise import KeyedNoise
 from cascore.sampling import Samples, initial_noise
 from cascore.schedule import check_sigmas
-from paper.engine.page import objects, read_scales
+from paper.engine.page import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Scheduler:
         return math.hypot(1, sigma) if self.preserving else 1.0
 
 
-SCHEDULERS = objects(read_scales("beyond")["schedulers"], Scheduler)
+SCHEDULERS = Plan("beyond").objects("schedulers", Scheduler)
 """By name."""
 
 

@@ -1,35 +1,21 @@
-"""The studies by name, in the order of `python -m paper all`."""
+"""The studies by name, in the order of `python -m paper all`: each is a module of its name."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from importlib import import_module
 
-from paper import (
-    beyond,
-    conditional,
-    figure1,
-    figure2,
-    figure3,
-    gan_losses,
-    headline,
-    initialisation,
-    never_tuning,
-    table4,
-    tables,
-)
+from paper import tables
 from paper.engine.page import Study
 
-STUDIES: Mapping[str, Study] = MappingProxyType(
-    {
-        "figure1": figure1.STUDY,
-        "figure2": figure2.STUDY,
-        "figure3": figure3.STUDY,
-        **tables.STUDIES,
-        "table4": table4.STUDY,
-        "headline": headline.STUDY,
-        "initialisation": initialisation.STUDY,
-        "gan-losses": gan_losses.STUDY,
-        "conditional": conditional.STUDY,
-        "beyond": beyond.STUDY,
-        "never-tuning": never_tuning.STUDY,
-    }
-)
+_BEFORE = ("figure1", "figure2", "figure3")
+_AFTER = ("table4", "headline", "initialisation", "gan-losses", "conditional", "beyond")
+
+
+def _of(*names: str) -> dict[str, Study]:
+    return {name: import_module(f"paper.{name.replace('-', '_')}").STUDY for name in names}
+
+
+STUDIES: Mapping[str, Study] = {
+    **_of(*_BEFORE),
+    **tables.STUDIES,
+    **_of(*_AFTER, "never-tuning"),
+}

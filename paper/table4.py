@@ -25,11 +25,11 @@ from paper.engine.charts import dots, sheets
 from paper.engine.claims import Claim, claims_of
 from paper.engine.compare import Number, by_errors, mean_of
 from paper.engine.lab import OUTCOMES, Lab, Result
-from paper.engine.page import Page, study
-from paper.engine.rows import Rows, table
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Rows
 from paper.engine.subject import OBJECTIVES, Measured, Subject
 
-MODES = 1000
+PLAN, MODES = Plan("table4"), 1000
 PRINTED = {"plain": 1.36, "adversarial": 1.49}
 """What Table 4 of the paper prints as KL of its two networks; both cover all 1,000 modes."""
 
@@ -126,7 +126,6 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
     """Modes covered and divergences, honest and as published, of each data set."""
     parts, pictures, tables = [], {}, {}
     order = ("objective", "scheme", "outcome", "seed")
-    columns = "objective sampler=scheme nfe outcome block=seed count covered kl kl_error"
     for group in scale:
         name, counted = group.preset, found.floors[group.preset]
         rows, real = found.rows.where(preset=name), coverage(counted["counts"])
@@ -134,20 +133,12 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
         part = {"group": group, "kinds": kinds, "real": real, "floor": floor}
         ties = sum(kind["number"].ties(floor) for kind in kinds)
         parts.append({**part, "ties": ties, "accuracy": counted["accuracy"]})
-        pictures[f"{name}-kl"] = dots(
-            kinds,
-            mean_of,
-            row="{scheme}, {objective}",
-            label="{objective}, {outcome}",
-            colour="objective",
-            bands={name: floor},
-            panel="{preset}",
-            axis="KL divergence from even modes, nats (lower is better)",
-            line=(real.kl_floor, "even draws, on average"),
-        )
+        even = (real.kl_floor, "even draws, on average")
+        look = PLAN.look("kl") | {"bands": {name: floor}, "line": even}
+        pictures[f"{name}-kl"] = dots(kinds, mean_of, **look)
         pictures[f"{name}-samples"] = sheets(found.sheets.where(preset=name))
         blocks = [{**row, **asdict(coverage(row["counts"]))} for (row,) in rows.by(*order).values()]
-        tables[name] = table(blocks, f"{columns} kl_of_even_draws=kl_floor")
+        tables[name] = PLAN.table("blocks", blocks)
     words = {"parts": parts, "printed": printed, "honest": honest, "papers": PRINTED}
     return Page(words, pictures, tables)
 
@@ -163,4 +154,4 @@ def honest(printed: float) -> float:
     return printed / a - math.log(a)
 
 
-STUDY = study("table4", "modes of 3-stacked digits", Group, measure, page, claims)
+STUDY = PLAN.study(Group, measure, page, claims)

@@ -13,9 +13,11 @@ from paper.engine.charts import dots, sheets
 from paper.engine.claims import ADVERSARIAL, CONSISTENT, DENOISING, Claim, claims_of
 from paper.engine.compare import by_networks, spread
 from paper.engine.lab import OUTCOMES, Lab
-from paper.engine.page import Page, Study, read_scales, scales
-from paper.engine.rows import Row, Rows, pivot, table
+from paper.engine.page import Page, Plan, Study
+from paper.engine.rows import Row, Rows, pivot
 from paper.engine.subject import OBJECTIVES, Measured, Subject
+
+PLAN = Plan("tables")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +128,6 @@ def page(found: Measured, scale: Scale) -> Page:
     step = "`{model}`, training {training} | {sampler}, n_σ = {n_sigma} | {step} | {how} | {nfe}"
     order = ("model", "training", "n_sigma", "sampler", "seed", "outcome", "extractor")
     in_order = [row for (row,) in found.rows.by(*order).values()]
-    columns = "model training method n_sigma kappa eta epsilon nfe seed outcome extractor distance"
-    tried = "model training method n_sigma knob=letter value=knob raw denoised chosen"
     return Page(
         words={
             "distances": pivot(found.rows, index, "`{extractor}`, {objective}", cell),
@@ -136,20 +136,12 @@ def page(found: Measured, scale: Scale) -> Page:
             "validation": VALIDATION_SEED,
         },
         pictures={
-            "distances": dots(
-                found.rows,
-                row="{sampler}, n_σ = {n_sigma}, {outcome}",
-                label="{objective}, {outcome}",
-                colour="objective",
-                shift="objective",
-                bands=found.floors,
-                rules=2,
-            ),
+            "distances": dots(found.rows, bands=found.floors, **PLAN.look("distances")),
             "samples": sheets(found.sheets),
         },
         tables={
-            "measurements": table(in_order, f"{columns} standard_error"),
-            "tunings": table(_tunings(found.tried), tried),
+            "measurements": PLAN.table("measurements", in_order),
+            "tunings": PLAN.table("tunings", _tunings(found.tried)),
         },
     )
 
@@ -161,12 +153,12 @@ def _tunings(tried: Rows) -> Iterator[Row]:
         yield {**rows[0], **distances, "letter": "kappa" if "kappa" in rows[0] else "eta"}
 
 
-SCALES = {name: scales(values, Scale) for name, values in read_scales("tables").items()}
 _TITLES = {
     "table1": "sampling, n_sigma, denoising and the objective",
     "table2": "the same on a second data set",
     "table3": "the same with a second network",
 }
+SCALES = {name: PLAN.scales(Scale, PLAN.values[name]) for name in _TITLES}
 STUDIES = {
     name: Study(title, "tables.md", SCALES[name], measure, page, claims)
     for name, title in _TITLES.items()

@@ -136,9 +136,9 @@ def dots(
 @_later
 def curves(
     rows: Rows,
-    x: str,
     number: Callable[[Rows], Number] = mean_of,
     *,
+    x: str,
     label: str,
     colour: Colour,
     style: Callable[[Row], Mapping[str, Any]] = lambda row: {},
@@ -148,6 +148,7 @@ def curves(
     columns: int = 2,
     height: float = 4.0,
     ylabel: str = "Fréchet distance",
+    xscale: str = "linear",
     yscale: str | Callable[[Row], str] = "log",
     **axes: Any,
 ) -> Figure:
@@ -155,15 +156,15 @@ def curves(
 
     Args:
         rows: behind all curves.
-        x: the column with a point for each value.
         number: that the rows of a point show.
+        x: the column with a point for each value.
         label: what a curve is in the legend.
         colour: of a curve.
         style: how else it is drawn, as `Axes.errorbar` names it.
         panel: title of its panel, of so many `columns` and that `height`.
         bands: of a panel by what they are; of real images first.
         line: where a dashed vertical line is.
-        ylabel, yscale, axes: as `Axes.set` names it; the scale may be by the first row of a panel.
+        ylabel, xscale, yscale, axes: as `Axes.set` names it; yscale also by the first row.
     """
     panels = rows.named(panel)
     figure, all_axes = new_figure(columns, rows=-(-len(panels) // columns), height=height)
@@ -179,6 +180,7 @@ def curves(
             means, bars = zip(*((n.mean, n.whisker) for n in points.values()), strict=True)
             at.errorbar(list(points), means, yerr=bars, elinewidth=1, **{**look, **style(of[0])})
         at.set_title(title, loc="left", fontsize=10)
+        at.set_xscale(xscale)
         at.set_yscale(yscale(group[0]) if callable(yscale) else yscale)
         at.set(ylabel=ylabel, **axes)
         _plain_ticks(at.xaxis, fixed="xticks" in axes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +17,7 @@ from cascore.plain import from_plain
 from paper.engine.charts import Picture
 from paper.engine.claims import Claim, claims_table, comparisons_table
 from paper.engine.lab import Lab
-from paper.engine.rows import Table, csv_text, markdown_table
+from paper.engine.rows import Row, Table, csv_text, markdown_table, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,30 +63,40 @@ class Study:
     claims: Callable[[Any, Any], Sequence[Claim]] = lambda found, scale: ()
 
 
-def read_scales(name: str) -> dict[str, Any]:
-    """The values of paper/scales/NAME.toml."""
-    return tomllib.loads((_ROOT / f"scales/{name}.toml").read_text(encoding="utf-8"))
+class Plan:
+    """What paper/plans/NAME.toml says of a study: its title, scales, pictures and tables."""
 
+    def __init__(self, name: str) -> None:
+        self.name = name
+        path = _ROOT / f"plans/{name}.toml"
+        self.values: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
 
-def objects(values: Mapping[str, Any], kind: type[_Kind]) -> dict[str, _Kind]:
-    """The objects of a table of such a file, by name."""
-    return {name: from_plain(kind, of, name) for name, of in values.items()}
+    def look(self, picture: str) -> dict[str, Any]:
+        """How rows are grouped and named in a picture, for `dots` or `curves`."""
+        return dict(self.values["pictures"][picture])
 
+    def table(self, name: str, rows: Iterable[Row]) -> Table:
+        """Rows under the columns of a CSV file."""
+        return table(rows, self.values["tables"][name])
 
-def scales(values: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """The scales `tiny`, `laptop` and `paper` of a file: one object each, or a tuple of `each`."""
+    def objects(self, name: str, kind: type[_Kind]) -> dict[str, _Kind]:
+        """The objects of a part of the file, by name."""
+        return {key: from_plain(kind, of, key) for key, of in self.values[name].items()}
 
-    def read(name: str, each: Sequence[Mapping[str, Any]] | None = None, **common: Any) -> Any:
-        if each is None:
-            return from_plain(kind, common, name)
-        return tuple(from_plain(kind, {**common, **own}, name) for own in each)
+    def scales(self, kind: type[Any], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The scales `tiny`, `laptop` and `paper`: one object each, or a tuple of `each`."""
 
-    return {name: read(name, **values[name]) for name in ("tiny", "laptop", "paper")}
+        def read(name: str, each: Sequence[Mapping[str, Any]] | None = None, **of: Any) -> Any:
+            if each is None:
+                return from_plain(kind, of, name)
+            return tuple(from_plain(kind, {**of, **own}, name) for own in each)
 
+        of = self.values if values is None else values
+        return {name: read(name, **of[name]) for name in ("tiny", "laptop", "paper")}
 
-def study(name: str, title: str, kind: type[Any], *of: Callable[[Any, Any], Any]) -> Study:
-    """The study whose template and scales have its name, of measure, page and claims."""
-    return Study(title, f"{name}.md", scales(read_scales(name), kind), *of)
+    def study(self, kind: type[Any], *of: Callable[[Any, Any], Any]) -> Study:
+        """The study of measure, page and claims, whose template has its name."""
+        return Study(self.values["title"], f"{self.name}.md", self.scales(kind), *of)
 
 
 def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list[Claim]:
@@ -102,8 +112,8 @@ def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list
     folder.mkdir(parents=True, exist_ok=True)
     for picture, draw in page.pictures.items():
         _write_picture(folder / f"{picture}.png", draw())
-    for table, content in page.all_tables(claims).items():
-        write_text(folder / f"{table}.csv", csv_text(content))
+    for name_of, content in page.all_tables(claims).items():
+        write_text(folder / f"{name_of}.csv", csv_text(content))
     made = (
         f"`python -m paper {name} --scale {scale}` wrote this page from"
         f" [measurements.jsonl.gz](measurements.jsonl.gz). {lab.made} The seconds of a measurement"
