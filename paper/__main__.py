@@ -9,7 +9,6 @@ import torch
 
 from cascore.errors import InputError
 from cascore.experiment.build import select_device
-from paper.engine.charts import require_matplotlib
 from paper.engine.claims import Claim, by_statement
 from paper.engine.lab import Cost, Lab
 from paper.engine.models import Models
@@ -60,7 +59,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    require_matplotlib()
     torch.set_num_threads(options.threads)
     runs = options.runs / options.scale
     out = options.out or (RESULTS if options.scale == "laptop" else runs / "results")

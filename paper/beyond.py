@@ -264,13 +264,10 @@ def _default(rows: Rows) -> list[str]:
 
 def _style(row: Row) -> Mapping[str, Any]:
     method = METHODS[row["method"]]
-    look = {"fmt": method.form, "label": method.label.replace("`", "")}
     size, width = 10 if method.form == "*" else 5, 2.2 if row["method"] == DEFAULT else 1.4
-    return {**look, "markersize": size, "linewidth": width, "markerfacecolor": method.colour}
-
-
-def _colour(row: Row) -> str:
-    return METHODS[row["method"]].colour
+    ink = {"color": method.colour, "markerfacecolor": method.colour, "fmt": method.form}
+    label = method.label.replace("`", "")
+    return {**ink, "label": label, "markersize": size, "linewidth": width}
 
 
 def _calls(found: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
@@ -292,7 +289,7 @@ def _calls(found: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
         return {"real images": real, "the paper's best: ALS, n_σ = 5, all levels": mean_of(best)}
 
     look = PLAN.look("calls") | {"height": 4 if "" in panels else 6}
-    return curves(rows, colour=_colour, style=_style, bands=bands, **look)
+    return curves(rows, style=_style, bands=bands, **look)
 
 
 def _raw(rows: Rows) -> Picture:
@@ -303,7 +300,7 @@ def _raw(rows: Rows) -> Picture:
         return Number(raw / denoised, math.nan)
 
     own = Rows(row for row in rows if "r" in METHODS[row["method"]].shown)
-    return curves(own, ratio, colour=_colour, style=_style, **PLAN.look("raw"))
+    return curves(own, ratio, style=_style, **PLAN.look("raw"))
 
 
 STUDY = PLAN.study(Calls, measure, page, claims)

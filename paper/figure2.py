@@ -1,15 +1,14 @@
 """Figure 2: points in the plane by plain and adversarial networks, and by the exact score."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from cascore.data import load_points
@@ -32,9 +31,6 @@ from paper.engine.models import training_of
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Rows
 from paper.initialisation import starting_points
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PLAN = Plan("figure2")
 DATA = {"25-gaussians": "25 Gaussians", "swiss-roll": "swiss roll"}

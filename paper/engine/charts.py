@@ -1,25 +1,21 @@
 """The kinds of picture that the studies draw: dots, curves and sheets of samples."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image
 
-from cascore.errors import MissingExtraError
 from paper.engine.compare import Number, mean_of, spread
 from paper.engine.rows import Row, Rows, fields
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 BLACK, GREY = "#000000", "#777777"
 COLOURS = (
@@ -33,16 +29,8 @@ Colour = str | Callable[[Row], str]
 """The column whose levels have colours of their own, or the colour of a row."""
 
 
-def require_matplotlib() -> None:
-    """Raise MissingExtraError before any work is done, if nothing could be drawn after it."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(what="A picture", package="matplotlib", extra="report") from error
-
-
 _P = ParamSpec("_P")
-Picture = Callable[[], "Figure"]
+Picture = Callable[[], Figure]
 """Draws when it is called."""
 
 
@@ -58,8 +46,6 @@ def _later(draw: Callable[_P, Figure]) -> Callable[_P, Picture]:
 
 def new_figure(columns: int, *, rows: int = 1, height: float = 3.6) -> tuple[Figure, list[Axes]]:
     """A figure as wide as a page, and its panels from left to right and top to bottom."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(_WIDTH, height * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for panel in panels:
@@ -90,14 +76,9 @@ def dots(
     """A dot with whiskers of two ± for each group of rows, hollow for raw samples.
 
     Args:
-        rows: behind all dots.
-        number: that a group of rows shows.
-        row: what stands at the left of it; all panels have the same.
-        label: what it is in the legend.
-        colour: of it.
+        row, label, panel: what stands at its left, in the legend and above its panel.
         shift: the column whose levels are drawn beside each other.
         bands: what real images have, by what the title of a panel names.
-        panel: title of its panel.
         axis: what the numbers are, on a `scale`.
         line: where a dashed line is, and what it is.
         rules: a line after so many rows; 0 draws none.
@@ -140,7 +121,7 @@ def curves(
     *,
     x: str,
     label: str,
-    colour: Colour,
+    colour: Colour = lambda row: BLACK,
     style: Callable[[Row], Mapping[str, Any]] = lambda row: {},
     panel: str,
     bands: Callable[[Row], Mapping[str, Number]] = lambda row: {},
@@ -155,13 +136,9 @@ def curves(
     """A curve for each label in panels, with bars of two ±, dashed and hollow for raw samples.
 
     Args:
-        rows: behind all curves.
-        number: that the rows of a point show.
         x: the column with a point for each value.
-        label: what a curve is in the legend.
-        colour: of a curve.
-        style: how else it is drawn, as `Axes.errorbar` names it.
-        panel: title of its panel, of so many `columns` and that `height`.
+        label, panel: what stands in the legend and above the panel, of which a line has `columns`.
+        style: how else a curve is drawn, as `Axes.errorbar` names it.
         bands: of a panel by what they are; of real images first.
         line: where a dashed vertical line is.
         ylabel, xscale, yscale, axes: as `Axes.set` names it; yscale also by the first row.
@@ -178,7 +155,7 @@ def curves(
             look = {**_look(of[0], colour, rows), "fmt": "o-", "markersize": 4, "label": name}
             look |= {"fmt": "o--"} if of[0].get("outcome") == "raw" else {}
             means, bars = zip(*((n.mean, n.whisker) for n in points.values()), strict=True)
-            at.errorbar(list(points), means, yerr=bars, elinewidth=1, **{**look, **style(of[0])})
+            at.errorbar(list(points), means, yerr=bars, elinewidth=1, **look | dict(style(of[0])))
         at.set_title(title, loc="left", fontsize=10)
         at.set_xscale(xscale)
         at.set_yscale(yscale(group[0]) if callable(yscale) else yscale)
@@ -193,11 +170,9 @@ def curves(
 
 @_later
 def sheets(rows: Rows, *, columns: int = 2) -> Figure:
-    """Sheets of samples in a grid, by the columns `label`, at the left, and `title`, above.
+    """Sheets of samples, `png` in base64, in a grid by `label`, at the left, and `title`, above.
 
-    Args:
-        rows: each with a `png` in base64.
-        columns: of the grid, in which titles without labels are wrapped.
+    Titles without labels are wrapped in so many columns.
     """
     cells = [of[0] for of in rows.by("label", "title").values()]
     pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(c["png"])))) for c in cells]
@@ -240,8 +215,6 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
 
 def _plain_ticks(axis: Axis, *, fixed: bool = False) -> None:
     """On a logarithmic axis that has its data: multiples of powers of ten, written out."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
     if axis.get_scale() != "log":
         return
     low, high = axis.get_view_interval()

@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cascore.stats import Estimate, estimate, independent_difference, paired_difference, verdict
 from paper.engine.rows import Rows
@@ -175,8 +175,7 @@ def _runs(rows: Rows) -> list[list[float]]:
 # --- ways of training of which few were repeated --------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(NamedTuple):
     """The deviation of the logarithm of one training, and its degrees of freedom."""
 
     deviation: float

@@ -275,10 +275,9 @@ class Lab:
         self, experiment: Experiment, chains: Sequence[Chain], *, count: int, extractor: str
     ) -> tuple[Chain, Rows]:
         """The chain of the lowest denoised distance on the validation seed, and what was tried."""
-        rows, seeds, extractors = Rows(), [VALIDATION_SEED], [extractor]
+        rows, how = Rows(), partial(self.distances, experiment, extractors=[extractor])
         for chain in chains:
-            of = partial(self.distances, experiment, chain, seeds=seeds, count=count)
-            rows += of(extractors=extractors)
+            rows += how(chain, seeds=[VALIDATION_SEED], count=count)
         lowest = rows.where(outcome="denoised").values()
         return chains[lowest.index(min(lowest))], rows
 
@@ -323,27 +322,23 @@ class Lab:
 
         def measure() -> Result:
             model = self.model(experiment)
-            denoised = model.draw(seeds_of(0, shown), chain.sampler).denoised
-            return {"png": _png(to_uint8(denoised), columns)}, {"checkpoint": model.digest}
+            images = to_uint8(model.draw(seeds_of(0, shown), chain.sampler).denoised)
+            return {"png": _png(images, columns)}, {"checkpoint": model.digest}
 
-        settings = {
-            "sampler": chain.settings(experiment.schedule),
-            "outcome": "denoised",
-            "shown": shown,
-            "columns": columns,
-        }
+        sampler, size = chain.settings(experiment.schedule), {"shown": shown, "columns": columns}
+        settings = {"sampler": sampler, "outcome": "denoised", **size}
         calls = shown * chain.calls(experiment.schedule)
         found = self.keep("sheet", settings, measure, calls=calls, experiment=experiment)
         return str(found.get("png", ""))
 
     def real_sheet(self, data: str, *, shown: int = 24, columns: int = 12) -> str:
         """The first test images as a PNG in base64."""
+
+        def measure() -> Result:
+            return {"png": _png(self.images(data, "test").images[:shown], columns)}, {}
+
         settings = {"data": data, "split": "test", "shown": shown, "columns": columns}
-        images = partial(self.images, data, "test")
-        found = self.keep(
-            "sheet", settings, lambda: ({"png": _png(images().images[:shown], columns)}, {})
-        )
-        return str(found.get("png", ""))
+        return str(self.keep("sheet", settings, measure).get("png", ""))
 
 
 def seeds_of(seed: int, count: int) -> range:

@@ -1,27 +1,23 @@
 """A study, what its page is made of, and how it is written: Markdown, PNG pictures, CSV tables."""
 
-from __future__ import annotations
-
 import io
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import jinja2
+import matplotlib as mpl
+from matplotlib.figure import Figure
 from PIL import Image
 
-from cascore.errors import MissingExtraError
 from cascore.files import replaced_file, write_text
 from cascore.plain import from_plain
 from paper.engine.charts import Picture
 from paper.engine.claims import Claim, claims_table, comparisons_table
 from paper.engine.lab import Lab
 from paper.engine.rows import Row, Table, csv_text, markdown_table, table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 _ROOT = Path(__file__).parents[1]
 _Kind = TypeVar("_Kind")
@@ -127,10 +123,6 @@ def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list
 
 def write_template(template: str, words: Mapping[str, Any], path: Path) -> None:
     """Fill a template of paper/pages in."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError(what="A page", package="jinja2", extra="report") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_ROOT / "pages"),
         undefined=jinja2.StrictUndefined,
@@ -143,8 +135,6 @@ def write_template(template: str, words: Mapping[str, Any], path: Path) -> None:
 
 
 def _write_picture(path: Path, figure: Figure) -> None:
-    import matplotlib as mpl
-
     drawn = io.BytesIO()
     with mpl.rc_context({"font.family": "DejaVu Sans"}):
         figure.savefig(drawn, format="png", dpi=_DPI)
