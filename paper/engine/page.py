@@ -45,7 +45,7 @@ class Study:
     Attributes:
         title: in a few words.
         template: of the page, in paper/pages.
-        scales: by name, the settings of each: `tiny` and `laptop` are run, `paper` is a plan.
+        scales: by name, the settings of each: `tiny`, `laptop`, and `paper`, which is never run.
         measure: from a lab and a scale, all that is measured.
         page: from that and the scale, the page.
         claims: from that and the scale, what the paper claims and these measurements say.
