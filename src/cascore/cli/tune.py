@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -72,11 +72,10 @@ class Tune:
             default_candidate,
             frechet_objective,
             largest_kappa,
-            tuning_chart,
         )
         from cascore.experiment import build
         from cascore.experiment.chain import resolved
-        from cascore.experiment.outputs import file_name, require_new, write_record
+        from cascore.experiment.outputs import file_name, require_new
         from cascore.model.advice import ADVICE, write_choice
         from cascore.model.loading import load
 
@@ -140,23 +139,38 @@ class Tune:
         }
         name = spoken_name(path)
         title = f"{name}, step {model.step}, {calls} network calls"
-        with replaced_folder(folder) as temporary:
-            write_record(temporary / "tuning.json", record)
-            no_picture = ""
-            try:
-                floor = reference.floors[reference.split]
-                tuning_chart(result, temporary / "curve.png", title=title, floor=floor)
-            except MissingExtraError as error:  # a picture is a help and no need
-                no_picture = f"no picture: {error}"
+        no_picture = _write(folder, result, reference, record=record, title=title)
         advice = (folder if is_shipped(path) else path) / ADVICE
         write_choice(advice, calls, _choice(result, extractor, model, calls=calls))
         for line in outcome(result, name=name, calls=calls):
             display.say(line)
-        if no_picture:
-            display.say(no_picture)
+        if no_picture is not None:
+            display.say(f"no picture: {no_picture}")
         display.say(f"{advice}, record and picture in {folder}")
         plain_console().print(folder)
         return 0
+
+
+def _write(
+    folder: Path,
+    result: "SearchResult",
+    reference: "Reference",
+    *,
+    record: Mapping[str, object],
+    title: str,
+) -> MissingExtraError | None:
+    """Record and picture in a new folder; what was missing for a picture, a help and no need."""
+    from cascore.evaluation.tune import tuning_chart
+    from cascore.experiment.outputs import write_record
+
+    with replaced_folder(folder) as temporary:
+        write_record(temporary / "tuning.json", record)
+        floor = reference.floors[reference.split]
+        try:
+            tuning_chart(result, temporary / "curve.png", title=title, floor=floor)
+        except MissingExtraError as error:
+            return error
+    return None
 
 
 def _provenance(

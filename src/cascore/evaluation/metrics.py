@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +13,9 @@ from cascore.evaluation.reference import Reference, drawn
 from cascore.measurement import METRIC_NAMES, METRICS, Measurement, Metric
 from cascore.metrics import (
     Classifier,
+    DensityCoverage,
     Inception,
+    PrecisionRecall,
     density_coverage,
     inception_score,
     kernel_distance,
@@ -122,26 +125,20 @@ def _kernel(part: Measurement, features: Tensor, reference: Reference) -> Iterat
     yield _number(part, "kernel", distance)
 
 
-def _precision_recall(
-    part: Measurement, features: Tensor, reference: Reference
+def _shares(
+    part: Measurement,
+    features: Tensor,
+    reference: Reference,
+    *,
+    group: str,
+    measure: Callable[..., PrecisionRecall | DensityCoverage],
 ) -> Iterator[Measurement]:
+    """Shares in balls of nearest neighbours, each by the name of its metric."""
     part, real = _as_many(part, features, reference)
-    neighbours = METRICS["precision"].over
-    shares = precision_recall(features, real, neighbours=neighbours)
+    neighbours = _BY_NAME[group].over
     part = replace(part, settings={"neighbours": neighbours})
-    yield _number(part, "precision", shares.precision)
-    yield _number(part, "recall", shares.recall)
-
-
-def _density_coverage(
-    part: Measurement, features: Tensor, reference: Reference
-) -> Iterator[Measurement]:
-    part, real = _as_many(part, features, reference)
-    neighbours = METRICS["density"].over
-    shares = density_coverage(features, real, neighbours=neighbours)
-    part = replace(part, settings={"neighbours": neighbours})
-    yield _number(part, "density", shares.density)
-    yield _number(part, "coverage", shares.coverage)
+    for name, share in measure(features, real, neighbours=neighbours)._asdict().items():
+        yield _number(part, name, share)
 
 
 def _inception_score(
@@ -196,8 +193,8 @@ _Measure = Callable[[Measurement, Tensor, Reference], Iterator[Measurement]]
 _MEASURES: Mapping[str, _Measure] = {
     "frechet": _frechet,
     "kernel": _kernel,
-    "precision-recall": _precision_recall,
-    "density-coverage": _density_coverage,
+    "precision-recall": partial(_shares, group="precision-recall", measure=precision_recall),
+    "density-coverage": partial(_shares, group="density-coverage", measure=density_coverage),
     "modes": _modes,
     "memorisation": _memorisation,
     "inception-score": _inception_score,
