@@ -20,6 +20,7 @@ from cascore.experiment.run import training_run
 from cascore.measurement import read_measurements
 from cascore.metrics import (
     FeatureMoments,
+    density_coverage,
     frechet_distance,
     kernel_distance,
     load_classifier,
@@ -100,6 +101,25 @@ def test_every_number_is_that_of_the_library(trained):
         )
         record = next(number for number in answer.measurements if number.images.form == form)
         assert record.images.digest == array_digest(images.numpy())
+
+
+def test_shares_are_of_their_own_numbers_of_neighbours(tmp_path):
+    """3 of precision and recall, 5 of density and coverage; of real digits, so none is 0 or 1."""
+    images = load_images("digits", "test").images[:60]
+    write_images(images, tmp_path / "images")
+    groups = ("precision-recall", "density-coverage")
+    records = ask(tmp_path / "images", data="digits", metrics=groups).measurements
+    eyes, train = load_classifier("digits"), load_images("digits", "train").images
+    rows = torch.randperm(1437, generator=torch.Generator().manual_seed(0))[:60].sort().values
+    seen = [eyes(part) for part in (images, train)]
+    shares = precision_recall(seen[0], seen[1][rows], neighbours=3)._asdict()
+    shares |= density_coverage(seen[0], seen[1][rows], neighbours=5)._asdict()
+    assert {record.metric: record.value for record in records} == pytest.approx(
+        {name: share.mean for name, share in shares.items()}, rel=1e-6
+    )
+    assert {record.metric: record.settings["neighbours"] for record in records} == {
+        "precision": 3, "recall": 3, "density": 5, "coverage": 5,
+    }  # fmt: skip
 
 
 def test_raw_and_denoised_are_not_mixed_up(trained, monkeypatch):
