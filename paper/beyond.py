@@ -69,14 +69,14 @@ def measure(lab: Lab, scale: Sequence[Calls]) -> Measured:
         for name, method in METHODS.items():
             for calls in (subject.plan[name] or (None,)) if name in subject.plan else ():
                 tags = {"label": method.label, "few": calls is not None}
-                found = _measured(lab, subject, name, calls, tried, **tags)
+                results = _measured(lab, subject, name, calls, tried, **tags)
                 # A choice that is a method of its own counts once; at eta = 1 the last step is
                 # denoising itself; chains of all levels are those of the tables.
-                row = found[0]
+                row = results[0]
                 ours = "scheduler" not in row and row.get("eta") != 1
                 pair = ours and row["few"] and (row["choice"], row["budget"]) not in seen
                 seen.add((row["choice"], row["budget"]))
-                rows += [{**row, "method": name, "pair": pair} for row in found]
+                rows += [{**row, "method": name, "pair": pair} for row in results]
     floors: dict[str, Any] = {subject.preset: subject.floors(lab) for subject in scale}
     return Measured(rows, {**floors, "": _twins(lab, scale[0])}, tried=tried)
 
@@ -154,9 +154,9 @@ def _twins(lab: Lab, subject: Calls) -> Mapping[str, Any]:
     return lab.keep("twins", of, measure, experiment=experiment, calls=cost)
 
 
-def claims(found: Measured, scale: Sequence[Calls]) -> list[Claim]:
+def claims(results: Measured, scale: Sequence[Calls]) -> list[Claim]:
     """The default against the paper's best and its levels, and denoised samples against raw."""
-    denoised, claims = found.rows.where(outcome="denoised"), list[Claim]()
+    denoised, claims = results.rows.where(outcome="denoised"), list[Claim]()
     best, of = denoised.where(method=BEST), "`{extractor}`"
     for calls in (8, 12, 20):
         says = f"the default at {calls} calls has a lower distance than the paper's best sampling"
@@ -167,16 +167,16 @@ def claims(found: Measured, scale: Sequence[Calls]) -> list[Claim]:
     where, sides = "{model}, {budget} calls", f"method: {DEFAULT} < {GEOMETRIC}"
     claims += claims_of(of, [(says, denoised, where, sides)], by_errors)
     says = "denoising lowers the distance of chains of few calls"
-    where, pairs = "{model}, {label}, {budget} calls", found.rows.where(pair=True)
+    where, pairs = "{model}, {label}, {budget} calls", results.rows.where(pair=True)
     return claims + claims_of(of, [(says, pairs, where, "outcome: denoised < raw")])
 
 
 # --- the page ------------------------------------------------------------------------------------
 
 
-def page(found: Measured, scale: Sequence[Calls]) -> Page:
+def page(results: Measured, scale: Sequence[Calls]) -> Page:
     """Distance against calls on every model, and who equals whom."""
-    rows, (first, *_) = found.rows.where(outcome="denoised"), scale
+    rows, (first, *_) = results.rows.where(outcome="denoised"), scale
     bests = {k: mean_of(of) for k, of in rows.where(method=BEST).by("model", "extractor").items()}
     shown = {s.preset: rows.where(model=s.preset, extractor=s.extractors[0]) for s in scale}
     few, untuned = shown[first.preset].where(few=True), rows.where(tuned=False)
@@ -196,7 +196,7 @@ def page(found: Measured, scale: Sequence[Calls]) -> Page:
             "subject": subject,
             "chosen": of.where(method=BEST)[0],
             "best": (best := bests[subject.preset, extractor]),
-            "floor": found.floors[subject.preset][extractor],
+            "floor": results.floors[subject.preset][extractor],
             "needed": {
                 label: calls
                 for label, r in of.where(tuned=False).by("label").items()
@@ -207,24 +207,24 @@ def page(found: Measured, scale: Sequence[Calls]) -> Page:
         for subject in scale
         for extractor, of in [(subject.extractors[0], shown[subject.preset])]
     ]
-    tried = found.tried.where(model=first.preset, sampler="CAS")
+    tried = results.tried.where(model=first.preset, sampler="CAS")
     return Page(
         words={
             "fewest": pivot(untuned, {"nothing tuned": "{label}"}, "{model} ({extractor})", fewest),
             "models": models,
             "budgets": pivot(few, {"method": "{label}"}, "{budget}", cell),
-            "twins": found.floors[""],
+            "twins": results.floors[""],
             "schedulers": SCHEDULERS,
             "ours": TWINS,
             "kappas": [chain.knob for chain in METHODS["order-1-tuned"].chains],
         },
         pictures={
-            "calls": _calls(found, {"f": [first], "o": [first]}),
-            "models": _calls(found, {"": scale}),
-            "raw": _raw(found.rows.where(model=first.preset)),
+            "calls": _calls(results, {"f": [first], "o": [first]}),
+            "models": _calls(results, {"": scale}),
+            "raw": _raw(results.rows.where(model=first.preset)),
             "kappa": curves(tried.where(outcome="denoised"), **PLAN.look("kappa")),
         },
-        tables={"measurements": PLAN.table("measurements", found.rows)},
+        tables={"measurements": PLAN.table("measurements", results.rows)},
     )
 
 
@@ -270,7 +270,7 @@ def _style(row: Row) -> Mapping[str, Any]:
     return {**ink, "label": label, "markersize": size, "linewidth": width}
 
 
-def _calls(found: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
+def _calls(results: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
     """Distance against calls: the methods of a kind, or those that all models have."""
     titles = {"f": "one family: order and κ", "o": "other solvers, and the default again"}
     rows = Rows()
@@ -278,14 +278,14 @@ def _calls(found: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
         common = set.intersection(*(set(subject.plan) for subject in subjects))
         for subject in subjects:
             model, extractor = subject.preset, subject.extractors[0]
-            of = found.rows.where(model=model, extractor=extractor, outcome="denoised")
+            of = results.rows.where(model=model, extractor=extractor, outcome="denoised")
             names = {m for m in common if not kind or kind in METHODS[m].shown} | {BEST}
             title = titles.get(kind, f"{model}, features of {extractor}")
             rows += [{**row, "title": title} for row in of if row["method"] in names]
 
     def bands(row: Row) -> Mapping[str, Number]:
         best = rows.where(title=row["title"], method=BEST)
-        real = found.floors[row["model"]][row["extractor"]]
+        real = results.floors[row["model"]][row["extractor"]]
         return {"real images": real, "the paper's best: ALS, n_σ = 5, all levels": mean_of(best)}
 
     look = PLAN.look("calls") | {"height": 4 if "" in panels else 6}

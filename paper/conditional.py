@@ -69,13 +69,13 @@ def measure(lab: Lab, scale: Scale) -> Found:
         tags: dict[str, Any] = {"network": kind, "training": training}
         judge = partial(_losses, lab, experiment, scale.images)
         calls = 2 * scale.images * len(sigmas)
-        found = lab.keep("losses", of, judge, experiment=experiment, calls=calls)
-        tags["parameters"] = found.get("parameters")
+        results = lab.keep("losses", of, judge, experiment=experiment, calls=calls)
+        tags["parameters"] = results.get("parameters")
         losses += [
             {**tags, **of, "level": level, "sigma": sigmas[level], "distance": loss}
             for split, images in SPLITS.items()
             for of in [{"split": split, "images": images}]
-            for level, loss in enumerate(found.get(split, ()))
+            for level, loss in enumerate(results.get(split, ()))
         ]
         for name, chain in CHAINS.items():
             tags.update(scheme=name, name=name.replace("-", " "))
@@ -122,21 +122,21 @@ def level_losses(denoiser: Denoiser, clean: Tensor, sigmas: Tensor) -> list[floa
     return losses
 
 
-def claims(found: Found, scale: Scale) -> list[Claim]:
+def claims(results: Found, scale: Scale) -> list[Claim]:
     """Whether sight of sigma lowers the loss and the distance of samples."""
     says, drawn = "sight of σ lowers the loss on the {images}", "sight of σ lowers the distance of"
-    asked = [(says, found.losses, "all levels", _SIDES)]
+    asked = [(says, results.losses, "all levels", _SIDES)]
     claims = claims_of("Eq. 1", asked, between_trainings)
-    for rows in found.rows.by("name").values():
+    for rows in results.rows.by("name").values():
         asked = [(f"{drawn} samples, {{name}}", rows, "{outcome}", _SIDES)]
         claims += claims_of("`{extractor}`", asked)
     return claims
 
 
-def page(found: Found, scale: Scale) -> Page:
+def page(results: Found, scale: Scale) -> Page:
     """Losses by level and distances of samples, with and without sight of sigma."""
-    splits, least, runs = [], found.optima, found.losses.by("network", "split", "training")
-    for split, losses in found.losses.by("split").items():
+    splits, least, runs = [], results.optima, results.losses.by("network", "split", "training")
+    for split, losses in results.losses.by("split").items():
         (total,) = contrasts(losses, "all levels", _SIDES, between_trainings)
         pairs = contrasts(losses, "{level}", _SIDES, between_trainings)
         ratios = [pair.lower.mean / pair.higher.mean - 1 for pair in pairs]
@@ -145,25 +145,25 @@ def page(found: Found, scale: Scale) -> Page:
         splits.append({"images": SPLITS[split], **said})
     of_columns = {f"{kind}_{run}_{split}": of.values() for (kind, split, run), of in runs.items()}
     of_columns |= {f"{kind}_optimum_train": least[kind] for kind in KINDS}
-    levels = zip(found.losses.by("level").values(), *of_columns.values(), strict=True)
+    levels = zip(results.losses.by("level").values(), *of_columns.values(), strict=True)
     index = {"samples": "{name}, {network}, training {training}"}
     return Page(
         words={
             "splits": splits,
             "optima": {kind: statistics.fmean(least[kind]) for kind in KINDS},
-            "parameters": {row["network"]: row["parameters"] for row in found.losses},
+            "parameters": {row["network"]: row["parameters"] for row in results.losses},
             "experiment": scale.experiment(),
             "distances": pivot(
-                found.rows, index, "{extractor}, {outcome}", lambda of: spread(of).text()
+                results.rows, index, "{extractor}, {outcome}", lambda of: spread(of).text()
             ),
-            "floors": found.floors,
+            "floors": results.floors,
         },
         pictures={
-            "loss": _losses_drawn(found),
-            "distance": dots(found.rows, bands=found.floors, **PLAN.look("distance")),
+            "loss": _losses_drawn(results),
+            "distance": dots(results.rows, bands=results.floors, **PLAN.look("distance")),
         },
         tables={
-            "measurements": PLAN.table("measurements", found.rows),
+            "measurements": PLAN.table("measurements", results.rows),
             "losses": (
                 ["sigma", *of_columns],
                 [[f"{x:.6g}" for x in (rows[0]["sigma"], *losses)] for rows, *losses in levels],
@@ -172,14 +172,14 @@ def page(found: Found, scale: Scale) -> Page:
     )
 
 
-def _losses_drawn(found: Found) -> Picture:
+def _losses_drawn(results: Found) -> Picture:
     """A line for each training, and of the training images what theory allows."""
-    sigmas = found.losses.levels("sigma")[::-1]
-    own = [{**row, "title": SPLITS[row["split"]], "fmt": "-"} for row in found.losses]
+    sigmas = results.losses.levels("sigma")[::-1]
+    own = [{**row, "title": SPLITS[row["split"]], "fmt": "-"} for row in results.losses]
     allowed = [
         {"network": kind, "training": "optimum", "sigma": sigma, "distance": loss, "fmt": fmt}
         for kind, fmt in zip(KINDS, ("--", ":"), strict=True)
-        for sigma, loss in zip(sigmas, found.optima[kind], strict=True)
+        for sigma, loss in zip(sigmas, results.optima[kind], strict=True)
     ]
     rows = Rows([*own, *({**row, "title": SPLITS["train"]} for row in allowed)])
 

@@ -96,10 +96,10 @@ def _sampled(lab: Lab, chain: Chain, scale: Scale) -> Result:
     return {"std": [float((x.double() - DATUM).square().mean().sqrt()) for x in levels]}, {}
 
 
-def page(found: Rows, scale: Scale) -> Page:
+def page(results: Rows, scale: Scale) -> Page:
     """Pictures (a) and (b) of the paper, the ratio that (a) hides, and the largest excesses."""
     tops = Rows()
-    for rows in found.by("name").values():
+    for rows in results.by("name").values():
         top = max(rows, key=lambda row: abs(row["exact"] - row["sigma"]))
         ratios = [row["exact"] / row["sigma"] for row in rows]
         off = max(abs(row["sampled"] / row["exact"] - 1) for row in rows)
@@ -108,12 +108,13 @@ def page(found: Rows, scale: Scale) -> Page:
         expected = {"expected": (most, level), "excess": excess, "agrees": agrees}
         tops.append({**top, "ratios": ratios, "off": off, **expected})
     kinds = ("exact", "sampled")
-    header = ["level", "sigma", *(f"{name}_{kind}" for name in found.by("name") for kind in kinds)]
+    columns = (f"{name}_{kind}" for name in results.by("name") for kind in kinds)
+    header = ["level", "sigma", *columns]
     numbers = [
         [i, *(f"{x:.8g}" for x in (of[0]["sigma"], *(row[kind] for row in of for kind in kinds)))]
-        for i, of in found.by("level").items()
+        for i, of in results.by("level").items()
     ]
-    shown = Rows(row for row in found if row["name"] != "cas-2")
+    shown = Rows(row for row in results if row["name"] != "cas-2")
     x, ratio = "standard deviation", "standard deviation / $\\sigma_i$"
     noise = [
         ("(a) Noise in x", shown, lambda x, sigma: x),

@@ -118,8 +118,8 @@ def _draws(
         return {o: judged(of, data) for o, of in drawn.items()} | {"nfe": samples.nfe}, made
 
     calls, network = count * chain.calls(schedule), None if score == "exact" else experiment
-    found = lab.keep("plane", settings, measure, calls=calls, experiment=network)
-    return found or {outcome: {"distance": math.nan} for outcome in OUTCOMES}
+    results = lab.keep("plane", settings, measure, calls=calls, experiment=network)
+    return results or {outcome: {"distance": math.nan} for outcome in OUTCOMES}
 
 
 def _exact(data: str) -> Denoiser:
@@ -151,8 +151,8 @@ def judged(points: Tensor, data: str) -> dict[str, float]:
     line = torch.stack([t * t.cos(), t * t.sin()], dim=1) / 7.5
     nearest = torch.cdist(points.double(), CENTRES.double() if gaussians else line).min(dim=1)
     good = nearest.values <= GOOD * (MODE_STD if gaussians else ROLL_STD)
-    found = {"distance": distance, "good": float(good.double().mean())}
-    return found | ({"covered": len(set(nearest.indices[good].tolist()))} if gaussians else {})
+    results = {"distance": distance, "good": float(good.double().mean())}
+    return results | ({"covered": len(set(nearest.indices[good].tolist()))} if gaussians else {})
 
 
 def directions(count: int) -> Tensor:
@@ -175,16 +175,16 @@ def sliced_wasserstein(a: Tensor, b: Tensor, along: Tensor) -> float:
 # --- claims and page -----------------------------------------------------------------------------
 
 
-def _costs(found: Measured) -> tuple[Rows, Rows]:
+def _costs(results: Measured) -> tuple[Rows, Rows]:
     """Rows by distance, and by the share of points that are not good."""
-    return found.rows, Rows({**row, "distance": 1 - row["good"]} for row in found.rows)
+    return results.rows, Rows({**row, "distance": 1 - row["good"]} for row in results.rows)
 
 
 _DENOISED = "{title}, {score}", "outcome: denoised < raw"
 _OBJECTIVES = "{title}, {count}", "score: adversarial < plain"
 
 
-def claims(found: Measured, scale: Scale) -> list[Claim]:
+def claims(results: Measured, scale: Scale) -> list[Claim]:
     """What denoising and the discriminator do, at one level and at ten, by both measures."""
     share = "share of points that are not good"
     measures = {
@@ -192,7 +192,7 @@ def claims(found: Measured, scale: Scale) -> list[Claim]:
         share: (share, share),
     }
     claims = []
-    for (name, (raw, plain)), rows in zip(measures.items(), _costs(found), strict=True):
+    for (name, (raw, plain)), rows in zip(measures.items(), _costs(results), strict=True):
         asked = [(f"denoising lowers the {raw}", rows, *_DENOISED)]
         claims += claims_of(f"{name}, {{count}}", asked, within_trainings)
         own = rows.where(outcome="denoised")
@@ -201,18 +201,18 @@ def claims(found: Measured, scale: Scale) -> list[Claim]:
     return claims
 
 
-def page(found: Measured, scale: Scale) -> Page:
+def page(results: Measured, scale: Scale) -> Page:
     """The points of Figure 2, and how far they are from real ones."""
     pictures = {
         f"{data}-{levels}": partial(_scatter, load_points(data, "train").points[:SHOWN], of)
-        for (data, levels), of in found.points.items()
+        for (data, levels), of in results.points.items()
         if len(of) == len(INKS) * len(OUTCOMES)  # all of them drawn just now
     }
     return Page(
         words={
-            "rows": found.rows,
-            "real": found.real,
-            "costs": _costs(found),
+            "rows": results.rows,
+            "real": results.real,
+            "costs": _costs(results),
             "data": DATA,
             "scores": list(INKS),
             "outcomes": OUTCOMES,
@@ -226,14 +226,14 @@ def page(found: Measured, scale: Scale) -> Page:
         },
         pictures={
             "distance": dots(
-                found.rows,
+                results.rows,
                 colour=lambda row: INKS[row["score"]],
-                bands={title: spread(rows) for title, rows in found.real.by("title").items()},
+                bands={title: spread(rows) for title, rows in results.real.by("title").items()},
                 **PLAN.look("distance"),
             ),
             **pictures,
         },
-        tables={"measurements": PLAN.table("measurements", found.rows)},
+        tables={"measurements": PLAN.table("measurements", results.rows)},
     )
 
 

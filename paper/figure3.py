@@ -69,9 +69,9 @@ def _scans(rows: Rows) -> Rows:
     return Rows(sorted(scans, key=lambda scan: str(scan["sampler"])))
 
 
-def claims(found: Measured, scale: Sequence[Scans]) -> list[Claim]:
+def claims(results: Measured, scale: Sequence[Scans]) -> list[Claim]:
     """The paper's claims of both samplers, each side at its best step size."""
-    rows = _scans(found.rows).where(both=True)
+    rows = _scans(results.rows).where(both=True)
     asked = [
         (DENOISING, rows, "{model}, n_σ = {n_sigma}", "outcome: denoised < raw"),
         (CONSISTENT, rows, "{model}", "sampler: CAS < ALS"),
@@ -82,13 +82,13 @@ def claims(found: Measured, scale: Sequence[Scans]) -> list[Claim]:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def page(found: Measured, scale: Sequence[Scans]) -> Page:
+def page(results: Measured, scale: Sequence[Scans]) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
-    published, scans = published_curves(), _scans(found.rows)
+    published, scans = published_curves(), _scans(results.rows)
     ours, consistent = scans.where(sampler="CAS"), published.where(sampler="CAS").by("curve")
     index = {"network": "`{model}`", "n_σ": "{n_sigma}", "features of": "`{extractor}`"}
     pictures = {
-        f"{kind}-{i + 1}": _ours(found, kind, {s.preset: s.extractors[i] for s in scale})
+        f"{kind}-{i + 1}": _ours(results, kind, {s.preset: s.extractors[i] for s in scale})
         for kind, i in product(("kappa", "eta"), range(len(scale[0].extractors)))
     }
     return Page(
@@ -101,7 +101,7 @@ def page(found: Measured, scale: Sequence[Scans]) -> Page:
                 }
                 for scan in consistent.values()
             ],
-            "floors": found.floors,
+            "floors": results.floors,
             "best": pivot(ours, index, "best κ, {outcome} (cost of 1.5)", _best),
             "defaults": {o: _default(rows) for o, rows in ours.by("outcome").items()},
             "both": pivot(scans.where(both=True), index, "{outcome}, {sampler}", _top),
@@ -112,7 +112,7 @@ def page(found: Measured, scale: Sequence[Scans]) -> Page:
             **pictures,
         },
         tables={
-            "measurements": PLAN.table("measurements", found.rows),
+            "measurements": PLAN.table("measurements", results.rows),
             "authors": PLAN.table("authors", published),
         },
     )
@@ -138,12 +138,12 @@ def _default(scans: Rows) -> Mapping[str, object]:
     return {"scans": len(scans), "ties": ties, "most": most, "cost": cost}
 
 
-def _ours(found: Measured, kind: str, extractors: Mapping[str, str]) -> Picture:
+def _ours(results: Measured, kind: str, extractors: Mapping[str, str]) -> Picture:
     """CAS at each n_sigma against kappa, or both samplers at n_sigma 1 against eta."""
-    of = found.rows.where(method="cas") if kind == "kappa" else found.rows.where(n_sigma=1)
+    of = results.rows.where(method="cas") if kind == "kappa" else results.rows.where(n_sigma=1)
     return curves(
         Rows(row for row in of if row["extractor"] == extractors[row["model"]]),
-        bands=lambda row: {"real images": found.floors[row["model"]][row["extractor"]]},
+        bands=lambda row: {"real images": results.floors[row["model"]][row["extractor"]]},
         **PLAN.look(kind),
     )
 

@@ -79,9 +79,9 @@ def _compared(rows: Rows, lower: str, higher: str, **tags: str) -> Comparison:
     return by_logarithms(name, low, high, pool)
 
 
-def claims(found: Measured, scale: Scale) -> list[Claim]:
+def claims(results: Measured, scale: Scale) -> list[Claim]:
     """Whether least squares is the best loss, and whether any is better than none."""
-    others, network = scale.others, found.rows[0]["network"]
+    others, network = scale.others, results.rows[0]["network"]
     best = "least squares has a lower distance than the other GAN losses"
     other = "another GAN loss than least squares lowers the distance of plain training"
     asked = {
@@ -95,14 +95,14 @@ def claims(found: Measured, scale: Scale) -> list[Claim]:
             f"`{extractor}`",
             [_compared(rows, low, high, outcome=o) for low, high, o in pairs],
         )
-        for extractor, rows in found.rows.by("extractor").items()
+        for extractor, rows in results.rows.by("extractor").items()
         for statement, pairs in asked.items()
     ]
 
 
-def page(found: Measured, scale: Scale) -> Page:
+def page(results: Measured, scale: Scale) -> Page:
     """The losses side by side, in numbers and in samples."""
-    ranks, rows, number = [], found.rows, partial(_number, found.rows)
+    ranks, rows, number = [], results.rows, partial(_number, results.rows)
     for (extractor, outcome), of in rows.by("extractor", "outcome").items():
         numbers = {x: number(r) for x, r in of.by("loss").items() if x != PLAIN}
         order = sorted(numbers, key=lambda loss: numbers[loss].mean)
@@ -116,7 +116,7 @@ def page(found: Measured, scale: Scale) -> Page:
         words={
             "ranks": ranks,
             "losses": cells,
-            "floors": found.floors,
+            "floors": results.floors,
             "reach": math.exp(once.difference.margin),
         },
         pictures={
@@ -124,10 +124,10 @@ def page(found: Measured, scale: Scale) -> Page:
                 rows,
                 number,
                 colour=lambda row: inks.get(row["loss"], COLOURS[0]),
-                bands=found.floors,
+                bands=results.floors,
                 **PLAN.look("distance"),
             ),
-            "samples": sheets(found.sheets),
+            "samples": sheets(results.sheets),
         },
         tables={"measurements": PLAN.table("measurements", rows)},
     )

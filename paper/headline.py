@@ -35,10 +35,10 @@ def measure(lab: Lab, scale: Mapping[str, Scale]) -> Rows:
     return rows
 
 
-def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
+def page(results: Rows, scale: Mapping[str, Scale]) -> Page:
     """The published numbers and ours, which do not compare."""
     published, best, ours = published_results(), [], Rows()
-    for name, rows in found.by("table").items():
+    for name, rows in results.by("table").items():
         cells = rows.by("objective")
         numbers = {objective: spread(cell) for objective, cell in cells.items()}
         (pair,) = by_networks(name, cells["adversarial"], cells["plain"])
@@ -57,7 +57,7 @@ def page(found: Rows, scale: Mapping[str, Scale]) -> Page:
         words={"published": published.by("result"), "best": best},
         pictures={
             "published": curves(told, plain, style=_star, **PLAN.look("published")),
-            "best": dots(found, ratio, bands={}, **PLAN.look("best")),
+            "best": dots(results, ratio, bands={}, **PLAN.look("best")),
         },
         tables={"best": PLAN.table("best", ours)},
     )

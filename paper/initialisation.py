@@ -95,36 +95,36 @@ def _gaps(rows: Rows) -> Rows:
     )
 
 
-def claims(found: Measured, scale: Scale) -> list[Claim]:
+def claims(results: Measured, scale: Scale) -> list[Claim]:
     """Whether another start is better than noise, and whether CAS ends nearer to H."""
     starts = {
         "data": "a start from a training image and noise",
         "uniform": "a start from U[0, 1] without noise",
     }
     claims = []
-    for (start, what), of in product(starts.items(), found.rows.by("name").values()):
+    for (start, what), of in product(starts.items(), results.rows.by("name").values()):
         says, where = f"{what} lowers the distance against σ₁ z, {{name}}", "{model}, {outcome}"
         claims += claims_of("`{extractor}`", [(says, of, where, f"start: {start} < noise")])
-    ends, gaps = "CAS ends nearer to H(x, σ_L) than ALS", _gaps(found.rows)
+    ends, gaps = "CAS ends nearer to H(x, σ_L) than ALS", _gaps(results.rows)
     return claims + claims_of("{gap}", [(ends, gaps, "{model}", "sampler: cas < als")])
 
 
-def page(found: Measured, scale: Scale) -> Page:
+def page(results: Measured, scale: Scale) -> Page:
     """Distances by start, and gaps by sampler."""
-    rows, gaps, models = found.rows, _gaps(found.rows), found.rows.by("model")
+    rows, gaps, models = results.rows, _gaps(results.rows), results.rows.by("model")
     index, cells = {"sampler and start": "{name}, {start}"}, "{extractor}, {outcome}"
     of_gaps = {"gap / σ_L": "{name}, {gap}", THEORY: "{ideal:.3f}"}
     theory = {"model": THEORY, "objective": THEORY}
     drawn = Rows([*gaps, *({**row, **theory, "distance": row["ideal"]} for row in gaps)])
     look = PLAN.look("gap") | {"colour": lambda row: INKS[row["objective"]], "bands": {}}
-    starts = PLAN.look("starts") | {"bands": found.floors}
+    starts = PLAN.look("starts") | {"bands": results.floors}
     return Page(
         words={
             "distances": {
                 m: pivot(of, index, cells, lambda of: spread(of).text()) for m, of in models.items()
             },
             "gaps": pivot(gaps, of_gaps, "{model}", lambda of: spread(of).text(3)),
-            "floors": found.floors,
+            "floors": results.floors,
             "experiment": scale.experiment(),
         },
         pictures={

@@ -58,11 +58,11 @@ def _searched(lab: Lab, subject: Searched, calls: int) -> Iterator[Row]:
     }
     of, cost = partial(_search, lab, subject, calls), about * subject.count * calls
     result = lab.keep("search", settings, of, experiment=experiment, calls=cost)
-    found = [("search", "", point, point["values"]) for point in result.get("curve", ())]
+    results = [("search", "", point, point["values"]) for point in result.get("curve", ())]
     for role, values in result.get("fresh", {}).items():
         if role == "default" or result["best"] != result["default"]:
-            found.append(("fresh", role, result[role], values))
-    for blocks, role, candidate, values in found:
+            results.append(("fresh", role, result[role], values))
+    for blocks, role, candidate, values in results:
         tags = {"blocks": blocks, "role": role} | {k: candidate[k] for k in ("order", "kappa")}
         yield from ({**tags, "block": block, "distance": x} for block, x in enumerate(values))
 
@@ -83,7 +83,7 @@ def _search(lab: Lab, subject: Searched, calls: int) -> Result:
         provenance.update(made)
         return float(result["distances"][name]["denoised"][0])
 
-    found = search(
+    results = search(
         distance,
         default=DEFAULT,
         orders=ORDERS,
@@ -93,33 +93,33 @@ def _search(lab: Lab, subject: Searched, calls: int) -> Result:
         blocks=subject.seeds,
     )
     return {
-        "curve": [{**asdict(c), "values": values} for c, values in sorted(found.curve.items())],
-        "default": asdict(found.default),
-        "best": asdict(found.best),
-        "fresh": {"default": found.fresh[found.default], "best": found.fresh[found.best]},
+        "curve": [{**asdict(c), "values": values} for c, values in sorted(results.curve.items())],
+        "default": asdict(results.default),
+        "best": asdict(results.best),
+        "fresh": {"default": results.fresh[results.default], "best": results.fresh[results.best]},
     }, provenance
 
 
-def claims(found: Rows, scale: Sequence[Searched]) -> list[Claim]:
+def claims(results: Rows, scale: Sequence[Searched]) -> list[Claim]:
     """Whether tuning gains anything."""
     says = "tuning order and κ for the number of calls lowers the distance of the default"
-    fresh = found.where(blocks="fresh")
+    fresh = results.where(blocks="fresh")
     asked = [(says, fresh, "{calls} calls", "role: best < default")]
     return claims_of("`{model}`", asked, within_trainings)
 
 
-def page(found: Rows, scale: Sequence[Searched]) -> Page:
+def page(results: Rows, scale: Sequence[Searched]) -> Page:
     """What the search chose, what that gains on fresh seeds, and all its curves."""
     searches = []
-    for rows in found.where(blocks="fresh").by("model", "calls").values():
+    for rows in results.where(blocks="fresh").by("model", "calls").values():
         numbers = {role: spread(of) for role, of in rows.by("role").items()}
         pairs = contrasts(rows, "", "role: best < default", within_trainings)
         searches.append({"row": rows[-1], **numbers, "pair": pairs[0] if pairs else None})
-    models = found.where(blocks="search").by("model").items()
+    models = results.where(blocks="search").by("model").items()
     return Page(
         words={"searches": searches},
         pictures={model: _curves(rows) for model, rows in models},
-        tables={"measurements": PLAN.table("measurements", found)},
+        tables={"measurements": PLAN.table("measurements", results)},
     )
 
 

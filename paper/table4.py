@@ -108,9 +108,9 @@ def _kinds(rows: Rows) -> Rows:
     return kinds
 
 
-def claims(found: Measured, scale: Sequence[Group]) -> list[Claim]:
+def claims(results: Measured, scale: Sequence[Group]) -> list[Claim]:
     """What the objective, the last step and the number of calls do to the evenness of modes."""
-    rows, modes = _kinds(found.rows), "the divergence of modes"
+    rows, modes = _kinds(results.rows), "the divergence of modes"
     by_objective = "{objective:.0}{scheme}, {objective}"  # an empty text, which is sorted by
     objective, levels = "{scheme}, {outcome}", "{objective}, {outcome}"
     sides, few = "objective: adversarial < plain", f"all levels lower {modes}, against 20 calls"
@@ -122,13 +122,13 @@ def claims(found: Measured, scale: Sequence[Group]) -> list[Claim]:
     return claims_of("`{preset}`", asked, by_errors)
 
 
-def page(found: Measured, scale: Sequence[Group]) -> Page:
+def page(results: Measured, scale: Sequence[Group]) -> Page:
     """Modes covered and divergences, honest and as published, of each data set."""
     parts, pictures, tables = [], {}, {}
     order = ("objective", "scheme", "outcome", "seed")
     for group in scale:
-        name, counted = group.preset, found.floors[group.preset]
-        rows, real = found.rows.where(preset=name), coverage(counted["counts"])
+        name, counted = group.preset, results.floors[group.preset]
+        rows, real = results.rows.where(preset=name), coverage(counted["counts"])
         kinds, floor = _kinds(rows), Number(real.kl, real.kl_error)
         part = {"group": group, "kinds": kinds, "real": real, "floor": floor}
         ties = sum(kind["number"].ties(floor) for kind in kinds)
@@ -136,7 +136,7 @@ def page(found: Measured, scale: Sequence[Group]) -> Page:
         even = (real.kl_floor, "even draws, on average")
         look = PLAN.look("kl") | {"bands": {name: floor}, "line": even}
         pictures[f"{name}-kl"] = dots(kinds, mean_of, **look)
-        pictures[f"{name}-samples"] = sheets(found.sheets.where(preset=name))
+        pictures[f"{name}-samples"] = sheets(results.sheets.where(preset=name))
         blocks = [{**row, **asdict(coverage(row["counts"]))} for (row,) in rows.by(*order).values()]
         tables[name] = PLAN.table("blocks", blocks)
     words = {"parts": parts, "printed": printed, "honest": honest, "papers": PRINTED}

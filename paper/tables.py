@@ -86,9 +86,9 @@ def _chains(
     yield replace(kappa[0], n_sigma=scale.many), "κ of n_σ = 1"
 
 
-def claims(found: Measured, scale: Scale) -> list[Claim]:
+def claims(results: Measured, scale: Scale) -> list[Claim]:
     """What the paper says of a table, put to our own."""
-    rows, cell = found.rows, "n_σ = {n_sigma}, {objective}"
+    rows, cell = results.rows, "n_σ = {n_sigma}, {objective}"
     more = f"more steps for each level lower the distance (n_σ = {scale.many} against 1)"
     every, sides = "{sampler}, {objective}, {outcome}", f"n_sigma: {scale.many} < 1"
     asked = [
@@ -113,9 +113,9 @@ def lowest(rows: Rows) -> Rows:
     return min(cells, key=lambda cell: statistics.fmean(cell.values()))
 
 
-def page(found: Measured, scale: Scale) -> Page:
+def page(results: Measured, scale: Scale) -> Page:
     """The table as the paper lays it out, its claims one by one, a chart and a sheet of samples."""
-    best = {extractor: lowest(rows) for extractor, rows in found.rows.by("extractor").items()}
+    best = {extractor: lowest(rows) for extractor, rows in results.rows.by("extractor").items()}
 
     def cell(rows: Rows) -> str:
         text, low = spread(rows).text(), best[rows[0]["extractor"]]
@@ -127,21 +127,21 @@ def page(found: Measured, scale: Scale) -> Page:
     index = {"sampling": "{sampler}", "n_σ": "{n_sigma}", "outcome": "{outcome}"}
     step = "`{model}`, training {training} | {sampler}, n_σ = {n_sigma} | {step} | {how} | {nfe}"
     order = ("model", "training", "n_sigma", "sampler", "seed", "outcome", "extractor")
-    in_order = [row for (row,) in found.rows.by(*order).values()]
+    in_order = [row for (row,) in results.rows.by(*order).values()]
     return Page(
         words={
-            "distances": pivot(found.rows, index, "`{extractor}`, {objective}", cell),
-            "floors": found.floors,
-            "steps": list(found.rows.named(step)),
+            "distances": pivot(results.rows, index, "`{extractor}`, {objective}", cell),
+            "floors": results.floors,
+            "steps": list(results.rows.named(step)),
             "validation": VALIDATION_SEED,
         },
         pictures={
-            "distances": dots(found.rows, bands=found.floors, **PLAN.look("distances")),
-            "samples": sheets(found.sheets),
+            "distances": dots(results.rows, bands=results.floors, **PLAN.look("distances")),
+            "samples": sheets(results.sheets),
         },
         tables={
             "measurements": PLAN.table("measurements", in_order),
-            "tunings": PLAN.table("tunings", _tunings(found.tried)),
+            "tunings": PLAN.table("tunings", _tunings(results.tried)),
         },
     )
 

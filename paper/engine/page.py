@@ -56,7 +56,7 @@ class Study:
     scales: Mapping[str, Any]
     measure: Callable[[Lab, Any], Any]
     page: Callable[[Any, Any], Page]
-    claims: Callable[[Any, Any], Sequence[Claim]] = lambda found, scale: ()
+    claims: Callable[[Any, Any], Sequence[Claim]] = lambda results, scale: ()
 
 
 class Plan:

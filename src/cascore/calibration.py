@@ -106,9 +106,9 @@ def calibrated_sigmas(
         )
 
     u = _least_squares(residuals, np.zeros(count - 1))
-    found = [float(f"{level:.{_DIGITS - 1}e}") for level in np.exp(levels(u)[0])]
-    found[0], found[-1] = first, last
-    return check_sigmas(torch.tensor(found, dtype=torch.float64))
+    rounded = [float(f"{level:.{_DIGITS - 1}e}") for level in np.exp(levels(u)[0])]
+    rounded[0], rounded[-1] = first, last
+    return check_sigmas(torch.tensor(rounded, dtype=torch.float64))
 
 
 def denoised_variances(
@@ -139,8 +139,8 @@ def _classes(variances: Tensor | Sequence[float], last: float) -> tuple[Array, A
         raise InputError("variances must be finite, not negative and not all 0")
     values = np.maximum(values, 1e-4 * last**2)  # nothing of these is left after denoising
     low, high = math.log(values[0]), math.log(values[-1])
-    place = np.floor((np.log(values) - low) / max(high - low, 1e-9) * (_CLASSES - 1e-6))
-    _, index, many = np.unique(place, return_inverse=True, return_counts=True)
+    bins = np.floor((np.log(values) - low) / max(high - low, 1e-9) * (_CLASSES - 1e-6))
+    _, index, many = np.unique(bins, return_inverse=True, return_counts=True)
     return np.bincount(index, weights=values) / many, many.astype(np.float64)
 
 

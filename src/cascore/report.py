@@ -323,8 +323,8 @@ def _quality_chart(rows: Sequence[Row]) -> Mapping[str, Any]:
     aside = [calls[:index].count(number) for index, number in enumerate(calls)]
     return {
         "marks": [
-            (x(number) + 26 * place, *map(y, pair))
-            for number, place, pair in zip(calls, aside, pairs, strict=True)
+            (x(number) + 26 * shift, *map(y, pair))
+            for number, shift, pair in zip(calls, aside, pairs, strict=True)
         ],
         "band": (y(high), y(max(bottom, low))),
         "x_ticks": [(x(number), f"{number:,}") for number in sorted(set(calls))],

@@ -115,8 +115,8 @@ def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: f
     """
     if not minutes > 0:
         raise InputError(f"minutes must be positive, not {minutes}")
-    asked = data.mode
-    mode = "rgb" if asked == "auto" and survey.mixed else asked
+    chosen_mode = data.mode
+    mode = "rgb" if chosen_mode == "auto" and survey.mixed else chosen_mode
     channels = 1 if mode == "grey" or (mode == "auto" and survey.all_grey) else 3
     sizes = (data.size,) if data.size else fitting_sizes(survey)
     fits = tuple(size for size in sizes if size >= 8 and size % _divisor(size) == 0)
@@ -143,8 +143,8 @@ def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: f
         f"{survey.images} images, the smallest side is {survey.smallest} pixels: "
         + (f"kept at {size} x {size}" if kept else f"brought to {size} x {size}"),
         ("grey and colour are mixed: all become colour" if survey.mixed else "")
-        if asked == "auto"
-        else f"mode {asked}, as asked",
+        if chosen_mode == "auto"
+        else f"mode {chosen_mode}, as asked",
         f"U-Net of width {width}: about the widest of which {LEAST_STEPS} steps of {BATCH_SIZE} fit"
         f" into {minutes:g} minutes here"
         if count >= LEAST_STEPS

@@ -237,12 +237,12 @@ def _require_divisible(network: nn.Module, shape: tuple[int, int, int]) -> None:
 
 
 def _levels(
-    found: Tensor | None, expected: Schedule, path: Path
+    stored: Tensor | None, expected: Schedule, path: Path
 ) -> tuple[Schedule, tuple[str, ...]]:
     """The levels that the checkpoint itself holds, if it does; they win over those expected."""
-    if found is None:
+    if stored is None:
         return expected, ()
-    sigmas = found.double().flatten()
+    sigmas = stored.double().flatten()
     if not len(sigmas) or not bool((torch.isfinite(sigmas) & (sigmas > 0)).all()):
         raise InputError(f"{path}: its sigmas are not positive numbers")
     first, last = (float(f"{float(end):.7g}") for end in (sigmas[0], sigmas[-1]))

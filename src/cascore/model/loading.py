@@ -215,9 +215,9 @@ def load(
     return model.to(device)
 
 
-def _of_run(folder: Path, wanted: str) -> Model:
+def _of_run(folder: Path, name: str) -> Model:
     experiment, data = read_experiment(folder), read_data(folder)
-    checkpoint, selection = find_checkpoint(folder, wanted)
+    checkpoint, selection = find_checkpoint(folder, name)
     shape = tuple(data["shape"])
     denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
     denoiser.load_state_dict(fitting_tensors(denoiser, checkpoint.tensors, prefix="ema."))
