@@ -23,12 +23,7 @@ import scipy  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from cascore.metrics import (  # noqa: E402
-    ExtractorIdentity,
-    FeatureMoments,
-    frechet_distance,
-    frechet_estimate,
-)
+from cascore.metrics import ExtractorIdentity, FeatureMoments, frechet_distance, frechet_estimate  # noqa: E402
 
 DIMENSION = 2048
 REPEATS = 2  # of both, for the fastest of more calls is faster by chance alone

@@ -140,10 +140,7 @@ ROWS: dict[str, tuple[Sampler, Levels]] = {
     "SDE-DPM-Solver++ 2M, Karras": (ORDER_2[2.0], karras_sigmas),
     "order-3 predictor-corrector, geometric": (ORDER_3[1.0], geometric_sigmas),
     "order-3 predictor-corrector, Karras": (ORDER_3[1.0], karras_sigmas),
-    "order-3 predictor-corrector, calibrated for 2": (
-        ORDER_3[1.0],
-        partial(calibrated, kappa=1.0),
-    ),
+    "order-3 predictor-corrector, calibrated for 2": (ORDER_3[1.0], partial(calibrated, kappa=1.0)),
     "order 3, kappa 1.5, calibrated for 2": (ORDER_3[1.5], partial(calibrated, kappa=1.5)),
 }
 

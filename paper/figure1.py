@@ -123,10 +123,7 @@ def page(results: Rows, scale: Scale) -> Page:
     ratios = [(of.upper(), shown.where(method=of), lambda x, s: x / s) for of in ("als", "cas")]
     return Page(
         words={"tops": tops, "schedule": SCHEDULE, "epsilon": EPSILON},
-        pictures={
-            "noise": _drawn(noise, x),
-            "ratio": _drawn(ratios, ratio, scale.error),
-        },
+        pictures={"noise": _drawn(noise, x), "ratio": _drawn(ratios, ratio, scale.error)},
         tables={"noise": (header, numbers)},
     )
 

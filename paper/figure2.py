@@ -19,13 +19,7 @@ from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
 from paper.engine.chain import als
 from paper.engine.charts import BLACK, COLOURS, dots, new_figure
 from paper.engine.claims import Claim, claims_of
-from paper.engine.compare import (
-    between_trainings,
-    contrasts,
-    spread,
-    spread_of,
-    within_trainings,
-)
+from paper.engine.compare import between_trainings, contrasts, spread, spread_of, within_trainings
 from paper.engine.lab import OUTCOMES, SEED_APART, Lab, Result, seeds_of
 from paper.engine.models import training_of
 from paper.engine.page import Page, Plan

@@ -14,8 +14,4 @@ def _of(*names: str) -> dict[str, Study]:
     return {name: import_module(f"paper.{name.replace('-', '_')}").STUDY for name in names}
 
 
-STUDIES: Mapping[str, Study] = {
-    **_of(*_BEFORE),
-    **tables.STUDIES,
-    **_of(*_AFTER, "never-tuning"),
-}
+STUDIES: Mapping[str, Study] = {**_of(*_BEFORE), **tables.STUDIES, **_of(*_AFTER, "never-tuning")}

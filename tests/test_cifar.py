@@ -167,10 +167,7 @@ HOSTILE_ARCHIVES = {
         name: ({name: b"x", **BINARY}, "a name that leads out of the archive")
         for name in ("../evil.bin", "a/../../evil", "/etc/evil", "..\\evil", "C:/evil")
     },
-    "a link": (
-        {"l": member("l", tarfile.SYMTYPE, "/etc/passwd"), **BINARY},
-        "'l', a link",
-    ),
+    "a link": ({"l": member("l", tarfile.SYMTYPE, "/etc/passwd"), **BINARY}, "'l', a link"),
     "a hard link": ({"h": member("h", tarfile.LNKTYPE, FIRST), **BINARY}, "'h', a link"),
     "a device": ({"d": member("d", tarfile.CHRTYPE), **BINARY}, "'d', a link or a device"),
     "a batch too few": (without(BINARY, "data_batch_3"), "lacks data_batch_3.bin"),

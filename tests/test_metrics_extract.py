@@ -9,11 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.metrics import (
-    ExtractorIdentity,
-    extract_features,
-    feature_moments,
-)
+from cascore.metrics import ExtractorIdentity, extract_features, feature_moments
 
 
 class Sums:

@@ -3,12 +3,7 @@ import torch
 from features import MADE_BY, observed
 
 from cascore.errors import InputError
-from cascore.metrics import (
-    Floor,
-    at_floor,
-    frechet_distance,
-    real_floor,
-)
+from cascore.metrics import Floor, at_floor, frechet_distance, real_floor
 
 D = 16
 

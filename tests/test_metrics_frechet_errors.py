@@ -5,12 +5,7 @@ from features import MADE_BY, observed
 from features import normal as of_dimension
 
 from cascore.errors import InputError
-from cascore.metrics import (
-    FeatureMoments,
-    frechet_distance,
-    frechet_estimate,
-    frechet_extrapolated,
-)
+from cascore.metrics import FeatureMoments, frechet_distance, frechet_estimate, frechet_extrapolated
 
 DIMENSION = 6
 

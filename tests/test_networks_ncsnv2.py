@@ -26,11 +26,7 @@ def images(n=3, channels=1, size=8, seed=2):
 
 @pytest.mark.parametrize(
     ("multipliers", "expected"),
-    [
-        ((1, 2, 2, 2), 29_694_083),
-        ((1, 2, 2, 4, 4), 83_445_379),
-        ((1, 2, 2, 2, 4, 4), 94_132_611),
-    ],
+    [((1, 2, 2, 2), 29_694_083), ((1, 2, 2, 4, 4), 83_445_379), ((1, 2, 2, 2, 4, 4), 94_132_611)],
     ids=["ncsnv2", "deeper", "deepest"],
 )
 def test_it_has_the_parameters_of_the_published_code(multipliers, expected):

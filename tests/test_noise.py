@@ -9,13 +9,7 @@ import torch
 from scipy import stats
 
 from cascore.errors import InputError
-from cascore.noise import (
-    KeyedNoise,
-    NoiseSource,
-    Purpose,
-    as_source,
-    philox,
-)
+from cascore.noise import KeyedNoise, NoiseSource, Purpose, as_source, philox
 
 MANY = 200_000
 # P(|r| sqrt(n) > 5) = 6e-7 for independent samples; the seeds are fixed, so this is no lottery.

@@ -76,8 +76,7 @@ OF_EACH_KIND = {"swiss-roll", "digits-adversarial", "stacked-mnist-ncsnv2-advers
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in OF_EACH_KIND else pytest.mark.slow) for n in PRESETS],
+    "name", [pytest.param(n, marks=() if n in OF_EACH_KIND else pytest.mark.slow) for n in PRESETS]
 )
 def test_a_preset_trains_saves_goes_on_and_samples(name, tmp_path, monkeypatch):
     walk(narrow(PRESETS[name]), tmp_path / "run", monkeypatch, batch_size=4)

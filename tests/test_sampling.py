@@ -79,12 +79,7 @@ def test_consistent_annealed_calls_once_per_level(order):
 def test_annealed_langevin_calls_n_sigma_times_per_level(n_sigma):
     denoiser = Counting()
     samples = annealed_langevin(
-        denoiser,
-        start(2, 3, dtype=torch.float64),
-        SIGMAS,
-        eta=0.1,
-        n_sigma=n_sigma,
-        noise=seeded(),
+        denoiser, start(2, 3, dtype=torch.float64), SIGMAS, eta=0.1, n_sigma=n_sigma, noise=seeded()
     )
     assert denoiser.sigmas == SIGMAS.repeat_interleave(n_sigma).tolist()
     assert samples.nfe == len(denoiser.sigmas) == 5 * n_sigma
@@ -209,9 +204,7 @@ def test_eta_and_epsilon_are_one_step_size():
     low, high = allowed_interval(SIGMAS).eta
     eta = (low + high) / 2
     for a, b in zip(
-        consistent_steps(SIGMAS, eta=eta),
-        consistent_steps(SIGMAS, epsilon=eta * 0.01),
-        strict=True,
+        consistent_steps(SIGMAS, eta=eta), consistent_steps(SIGMAS, epsilon=eta * 0.01), strict=True
     ):
         assert a == pytest.approx(b, rel=1e-12)
 

@@ -10,12 +10,7 @@ from cascore.noise import KeyedNoise
 from cascore.sampling import consistent_annealed, initial_noise
 from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
-from paper.schedulers import (
-    SCHEDULERS,
-    diffusers,
-    generate_by_scheduler,
-    run_scheduler,
-)
+from paper.schedulers import SCHEDULERS, diffusers, generate_by_scheduler, run_scheduler
 
 SHAPE = (2, 3, 3)
 NAMES = list(SCHEDULERS)

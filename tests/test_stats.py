@@ -7,13 +7,7 @@ import pytest
 from scipy import stats
 
 from cascore.errors import InputError
-from cascore.stats import (
-    Estimate,
-    estimate,
-    independent_difference,
-    paired_difference,
-    verdict,
-)
+from cascore.stats import Estimate, estimate, independent_difference, paired_difference, verdict
 
 SIZES = [(2, 2), (3, 3), (6, 6), (2, 5), (7, 3)]
 

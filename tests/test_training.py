@@ -15,14 +15,7 @@ from cascore.losses import GAN_LOSSES, Corrupted, GanLoss, corrupt, dsm_loss, ls
 from cascore.networks import MLP, BigGANDiscriminator, ConditionalMLP, MLPDiscriminator
 from cascore.noise import KeyedNoise, Purpose, philox
 from cascore.theory import EmpiricalDenoiser
-from cascore.training import (
-    KeyedBatches,
-    Metrics,
-    TrainingDivergedError,
-    TrainState,
-    adam,
-    train,
-)
+from cascore.training import KeyedBatches, Metrics, TrainingDivergedError, TrainState, adam, train
 from cascore.training.ema import update_ema, warmed_decay
 from cascore.training.step import Objective, discriminator_step, score_step
 

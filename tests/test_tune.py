@@ -14,11 +14,7 @@ from running import run
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import EvaluationSettings, reference_for
 from cascore.evaluation.search import Candidate, search
-from cascore.evaluation.tune import (
-    default_candidate,
-    frechet_objective,
-    largest_kappa,
-)
+from cascore.evaluation.tune import default_candidate, frechet_objective, largest_kappa
 from cascore.evaluation.verify import settings_of_measurement
 from cascore.experiment.chain import generate
 from cascore.experiment.presets import PRESETS

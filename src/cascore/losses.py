@@ -102,8 +102,7 @@ def _average(symmetric: Adversarial) -> GanLoss:
         return symmetric(real - fake.mean(), fake - real.mean())
 
     return GanLoss(
-        discriminator=against_average,
-        generator=lambda real, fake: against_average(fake, real),
+        discriminator=against_average, generator=lambda real, fake: against_average(fake, real)
     )
 
 

@@ -46,11 +46,7 @@ class Step(NamedTuple):
 
 
 def langevin_steps(
-    sigmas: Tensor,
-    *,
-    eta: float | None = None,
-    epsilon: float | None = None,
-    n_sigma: int = 1,
+    sigmas: Tensor, *, eta: float | None = None, epsilon: float | None = None, n_sigma: int = 1
 ) -> list[Step]:
     """The steps of Algorithm 1, one for each network call (see `annealed_langevin`)."""
     levels = check_sigmas(sigmas)

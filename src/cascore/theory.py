@@ -146,8 +146,7 @@ def gaussian_law(
         w = std**2 / (std**2 + sigma**2)
         look = torch.tensor([w, 0.0], dtype=torch.float64)
         update = torch.tensor(
-            [[1 - eta + eta * (1 + lead) * w, -eta * lead], [w, 0.0]],
-            dtype=torch.float64,
+            [[1 - eta + eta * (1 + lead) * w, -eta * lead], [w, 0.0]], dtype=torch.float64
         )
         before, before_covariance = state, covariance
         state = update @ state

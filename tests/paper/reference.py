@@ -36,12 +36,7 @@ def algorithm_1(
 
 
 def algorithm_2(
-    score: Score,
-    x: Tensor,
-    sigmas: Sequence[float],
-    *,
-    epsilon: float,
-    noises: Sequence[Tensor],
+    score: Score, x: Tensor, sigmas: Sequence[float], *, epsilon: float, noises: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Consistent annealed sampling with sigma_{L+1} = 0; the same two results.
 
@@ -82,12 +77,7 @@ def kappa_form(
 
 
 def multistep_sde(
-    expected: Expected,
-    x: Tensor,
-    sigmas: Sequence[float],
-    *,
-    eta: float,
-    noises: Sequence[Tensor],
+    expected: Expected, x: Tensor, sigmas: Sequence[float], *, eta: float, noises: Sequence[Tensor]
 ) -> list[Tensor]:
     """DPM-Solver++(2M) SDE, midpoint, with k-diffusion's eta; x at every network call."""
     path = [x]

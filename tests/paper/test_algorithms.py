@@ -162,12 +162,7 @@ def test_algorithm_1_for_every_shape_dtype_and_schedule(chain, eta):
     start, *noises = normals(1 + 2 * len(sigmas), shape, seed=seed)
     x = (sigmas[0] * start).to(dtype)
     raw, denoised = algorithm_1(
-        smooth_score,
-        x.double(),
-        sigmas,
-        epsilon=eta * sigmas[-1] ** 2,
-        n_sigma=2,
-        noises=noises,
+        smooth_score, x.double(), sigmas, epsilon=eta * sigmas[-1] ** 2, n_sigma=2, noises=noises
     )
     samples = annealed_langevin(
         smooth,

@@ -29,12 +29,7 @@ def path_of(x, sigmas, *, noise, **step):
     """x at every network call of our sampler: where the last step's convention does not enter."""
     seen = []
     consistent_annealed(
-        DENOISER,
-        x,
-        sigmas,
-        noise=noise,
-        callback=lambda step, sigma, x, H: seen.append(x),
-        **step,
+        DENOISER, x, sigmas, noise=noise, callback=lambda step, sigma, x, H: seen.append(x), **step
     )
     return torch.stack(seen)
 

@@ -44,12 +44,7 @@ class Compare:
 
     def run(self, typed: str) -> int:
         """Rank the numbers of records, or refuse to and say why."""
-        from cascore.evaluation.compare import (
-            comparison_chart,
-            find_rows,
-            rank,
-            require_comparable,
-        )
+        from cascore.evaluation.compare import comparison_chart, find_rows, rank, require_comparable
 
         rows = find_rows(self.paths, metric=self.metric, form=self.form, split=self.split)
         require_comparable(rows, accepted=self.accept)

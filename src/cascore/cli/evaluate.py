@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from cascore.cli.common import (
-    Device,
-    ModelName,
-    chosen_sampler,
-    result_table,
-    table_console,
-)
+from cascore.cli.common import Device, ModelName, chosen_sampler, result_table, table_console
 from cascore.experiment.settings import Chain, Sampler
 from cascore.measurement import METRIC_NAMES, METRICS, Measurement, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name

@@ -68,11 +68,7 @@ class Tune:
         """Search, write record, picture and `sampler.json`, and say what tuning gains."""
         from cascore.evaluation.evaluate import EvaluationSettings, reference_for
         from cascore.evaluation.search import search
-        from cascore.evaluation.tune import (
-            default_candidate,
-            frechet_objective,
-            largest_kappa,
-        )
+        from cascore.evaluation.tune import default_candidate, frechet_objective, largest_kappa
         from cascore.experiment import build
         from cascore.experiment.chain import resolved
         from cascore.experiment.outputs import file_name, require_new

@@ -16,14 +16,7 @@
 "Prepared" sets are folders of `root` that `prepare` wrote; every set but the points may be one.
 """
 
-from cascore.data.catalogue import (
-    DATA_ROOT,
-    find_originals,
-    load,
-    load_images,
-    load_points,
-    names,
-)
+from cascore.data.catalogue import DATA_ROOT, find_originals, load, load_images, load_points, names
 from cascore.data.images import DataRecord, ImageSet
 from cascore.data.points import PointSet
 from cascore.data.prepared import prepare

@@ -35,11 +35,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(
-    name: str,
-    split: str,
-    *,
-    root: Path | str | None = None,
-    folder: FolderOptions = _ORIGINAL,
+    name: str, split: str, *, root: Path | str | None = None, folder: FolderOptions = _ORIGINAL
 ) -> ImageSet | PointSet:
     """One split of a data set; train and test share no item.
 
@@ -83,11 +79,7 @@ def load(
 
 
 def load_images(
-    name: str,
-    split: str,
-    *,
-    root: Path | str | None = None,
-    folder: FolderOptions = _ORIGINAL,
+    name: str, split: str, *, root: Path | str | None = None, folder: FolderOptions = _ORIGINAL
 ) -> ImageSet:
     """`load`, for a caller that needs images: a set of points is an InputError."""
     if name in POINT_SETS:

@@ -22,14 +22,7 @@ from cascore.experiment.chain import resolved, seeds_from
 from cascore.experiment.outputs import software
 from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.settings import Data, Experiment, Sampler
-from cascore.measurement import (
-    Computation,
-    Form,
-    ImageFacts,
-    Measurement,
-    ModelFacts,
-    SamplerFacts,
-)
+from cascore.measurement import Computation, Form, ImageFacts, Measurement, ModelFacts, SamplerFacts
 from cascore.model.folder import is_model_folder
 from cascore.model.loading import Model, absent, is_model, load
 from cascore.model.pretrained import spoken_name
@@ -133,9 +126,7 @@ def evaluate(
             extractor=None,
             references=(),
             computation=Computation(
-                device=device.type,
-                threads=torch.get_num_threads(),
-                batch_size=settings.batch_size,
+                device=device.type, threads=torch.get_num_threads(), batch_size=settings.batch_size
             ),
             software=software(),
             command=command,

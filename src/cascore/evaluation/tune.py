@@ -52,12 +52,7 @@ def largest_kappa(schedule: Schedule, *, calls: int) -> float:
 
 
 def frechet_objective(
-    model: Model,
-    reference: Reference,
-    *,
-    calls: int,
-    first_seed: int,
-    batch_size: int,
+    model: Model, reference: Reference, *, calls: int, first_seed: int, batch_size: int
 ) -> Objective:
     """Fréchet distance of a block of `reference.count` denoised samples to the real images.
 

@@ -9,13 +9,7 @@ from torch import Tensor, nn
 from cascore.data import ImageSet, PointSet, load
 from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser
 from cascore.errors import InputError
-from cascore.experiment.settings import (
-    Adversarial,
-    Data,
-    Experiment,
-    Network,
-    Schedule,
-)
+from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Schedule
 from cascore.losses import GAN_LOSSES, GanLoss
 from cascore.networks import (
     MLP,
@@ -26,9 +20,7 @@ from cascore.networks import (
     NCSNv2,
     UNet,
 )
-from cascore.schedule import (
-    geometric_sigmas,
-)
+from cascore.schedule import geometric_sigmas
 from cascore.training import Batches, KeyedBatches, Metrics, TrainState, Workers, adam, train
 
 

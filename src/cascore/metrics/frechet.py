@@ -9,12 +9,7 @@ from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
-from cascore.metrics.features import (
-    FeatureExtractor,
-    Images,
-    checked_features,
-    features_in_batches,
-)
+from cascore.metrics.features import FeatureExtractor, Images, checked_features, features_in_batches
 from cascore.stats import Estimate
 
 _BLOCK = 128  # columns between two updates of the remainder; 64 and 256 were slower at D = 2048

@@ -35,11 +35,7 @@ class NCSNv2(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        channels: int = 3,
-        width: int = 128,
-        multipliers: tuple[int, ...] = (1, 2, 2, 2),
+        self, *, channels: int = 3, width: int = 128, multipliers: tuple[int, ...] = (1, 2, 2, 2)
     ) -> None:
         super().__init__()
         _check_settings(channels=channels, width=width, multipliers=multipliers)

@@ -111,12 +111,7 @@ class _IteratedBatches:
 
 
 def as_batches(
-    data: TrainingData,
-    *,
-    batch_size: int | None,
-    seed: int,
-    workers: Workers,
-    like: Tensor,
+    data: TrainingData, *, batch_size: int | None, seed: int, workers: Workers, like: Tensor
 ) -> Batches:
     """The batches of whatever `train` was given: keyed ones of a tensor, or an iterable's own.
 

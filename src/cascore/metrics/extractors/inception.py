@@ -65,10 +65,7 @@ class Inception(Extractor):
 
 
 def load_inception(
-    path: Path | str | None = None,
-    *,
-    root: Path | str = "data",
-    device: torch.device | str = "cpu",
+    path: Path | str | None = None, *, root: Path | str = "data", device: torch.device | str = "cpu"
 ) -> Inception:
     """The Inception extractor from the weights file that the field uses.
 
