@@ -310,7 +310,7 @@ CHOSEN = """{"format_version": 1, "calls": {"3": {"order": 2, "kappa": 3.25, "we
         ("{", "is not JSON"),
         ("[]", "not what cascore tune writes"),
         ('{"format_version": 2, "calls": {}}', "not what cascore tune writes"),
-        ('{"format_version": 1, "calls": {"x": {}}}', "no number of calls"),
+        (CHOSEN.replace('"3"', '"x"'), "not what cascore tune writes"),
         ('{"format_version": 1, "calls": {"3": {}}}', "order is missing"),
         (CHOSEN.replace('"order": 2', '"order": 7'), "order is 7"),
         (CHOSEN.replace("3.25", "0.5"), "tune again"),

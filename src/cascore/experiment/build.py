@@ -32,17 +32,13 @@ def load_data(data: Data, split: str) -> ImageSet | PointSet:
 
 def build_denoiser(network: Network, shape: tuple[int, ...], *, seed: int) -> nn.Module:
     """The score network behind the contract, its initial weights a function of the seed."""
-    _require_kind(network, shape)
+    what, fitting = ("points", "mlp") if len(shape) == 1 else ("images", "unet or ncsnv2")
+    if network.kind not in fitting.split(" or "):
+        raise InputError(f"--network.kind {network.kind} is not for {what} as here: use {fitting}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         built = _build_network(network, shape)
     return ConditionalDenoiser(built) if network.conditional else UnconditionalDenoiser(built)
-
-
-def _require_kind(network: Network, shape: tuple[int, ...]) -> None:
-    what, fitting = ("points", "mlp") if len(shape) == 1 else ("images", "unet or ncsnv2")
-    if network.kind not in fitting.split(" or "):
-        raise InputError(f"--network.kind {network.kind} is not for {what} as here: use {fitting}")
 
 
 def _build_network(network: Network, shape: tuple[int, ...]) -> nn.Module:
@@ -135,20 +131,17 @@ def select_device(name: str) -> torch.device:
         InputError: a device that this machine or this build of PyTorch does not have.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    has = {"cuda": cuda, "mps": mps, "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, there in has.items() if there)
-    if not has[name]:
-        here = ", ".join(kind for kind, there in has.items() if there)
-        raise InputError(f"device {name} is not available here; found: {here}")
-    return torch.device(name)
+    here = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
+    if name not in ("auto", *here):
+        raise InputError(f"device {name} is not available here; found: {', '.join(here)}")
+    return torch.device(here[0] if name == "auto" else name)
 
 
 def use_threads(threads: int | None) -> None:
     """Set PyTorch's CPU threads; None leaves them alone."""
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
     if threads is not None:
+        if threads < 1:
+            raise InputError(f"threads must be at least 1, not {threads}")
         torch.set_num_threads(threads)
 
 

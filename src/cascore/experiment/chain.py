@@ -11,7 +11,7 @@ from torch import Tensor
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError
 from cascore.experiment.settings import Chain, Sampler, Schedule
-from cascore.noise import KeyedNoise, Noise
+from cascore.noise import KeyedNoise
 from cascore.plain import from_plain
 from cascore.sampling import (
     Callback,
@@ -96,27 +96,6 @@ def chain_sigmas(chain: Chain, schedule: Schedule) -> Tensor:
     return stretch(sigmas, chain.n_sigma) if chain.method == "cas" else sigmas
 
 
-def draw(
-    denoiser: Denoiser,
-    x: Tensor,
-    chain: Chain,
-    schedule: Schedule,
-    *,
-    noise: Noise,
-    callback: Callback | None = None,
-) -> Samples:
-    """Run a chain from x, [N, ...]: Algorithm 1 (als) or Algorithm 2 (cas)."""
-    sigmas = chain_sigmas(chain, schedule)
-    algorithm = (
-        partial(annealed_langevin, n_sigma=chain.n_sigma)
-        if chain.method == "als"
-        else partial(consistent_annealed, kappa=chain.kappa, order=chain.order)
-    )
-    return algorithm(
-        denoiser, x, sigmas, eta=chain.eta, epsilon=chain.epsilon, noise=noise, callback=callback
-    )
-
-
 def generate(
     denoiser: Denoiser,
     *,
@@ -130,7 +109,7 @@ def generate(
     progress: Callable[[int], None] = lambda calls: None,
     callback: Callback | None = None,
 ) -> Samples:
-    """Sample one datum of `shape` for each seed; a seed gives the same picture in any batch.
+    """Algorithm 1 (als) or 2 (cas): a datum of `shape` for each seed, the same in any batch.
 
     Args:
         denoiser: H(x, sigma), on `device`.
@@ -153,6 +132,12 @@ def generate(
     if start is not None and start.shape != (len(seeds), *shape):
         raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
     chain = resolved(sampler, schedule)
+    algorithm: Callable[..., Samples] = (
+        partial(annealed_langevin, n_sigma=chain.n_sigma)
+        if chain.method == "als"
+        else partial(consistent_annealed, kappa=chain.kappa, order=chain.order)
+    )
+    settings = {"sigmas": chain_sigmas(chain, schedule), "eta": chain.eta, "epsilon": chain.epsilon}
     parts = []
     for first in range(0, len(seeds), batch_size):
         part = seeds[first : first + batch_size]
@@ -168,7 +153,7 @@ def generate(
             if callback is not None:
                 callback(step, sigma, at, h)
 
-        parts.append(draw(denoiser, x, chain, schedule, noise=noise, callback=watch))
+        parts.append(algorithm(denoiser, x, **settings, noise=noise, callback=watch))
     return Samples(
         raw=torch.cat([part.raw.cpu() for part in parts]),
         denoised=torch.cat([part.denoised.cpu() for part in parts]),

@@ -1,7 +1,7 @@
 """Settings of an experiment, as frozen dataclasses; contradictions are refused here. No torch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -11,8 +11,21 @@ from cascore.preprocessing import FolderOptions
 Spacing = Literal["geometric", "karras", "centred"]
 """How the levels of a chain are spaced."""
 
-
 _MOST_CALLS = 10**6  # far above any use, far below what memory holds
+
+_RANGES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("width blocks unshuffle depth levels", "at least 1", lambda n: n >= 1),
+    ("steps batch_size save_every keep_last", "at least 1", lambda n: n >= 1),
+    ("multipliers", "at least 1 each", lambda several: all(n >= 1 for n in several)),
+    ("evaluate_count", "at least 2", lambda n: n >= 2),
+    ("keep_every evaluate_every seed", "at least 0", lambda n: n >= 0),
+    ("seed", "below 2^64", lambda n: n < 2**64),
+    ("dropout ema_decay", "in [0, 1)", lambda x: 0 <= x < 1),
+    ("learning_rate", "positive and finite", lambda x: 0 < x < math.inf),
+    ("betas", "in (-1, 1)", lambda betas: all(-1 < beta < 1 for beta in betas)),
+    ("weight", "finite and at least 0", lambda x: 0 <= x < math.inf),
+)
+"""Settings of an experiment, what each must be, and whether it is."""
 
 
 def _require(holds: bool, message: str) -> None:
@@ -20,28 +33,21 @@ def _require(holds: bool, message: str) -> None:
         raise InputError(message)
 
 
+class _Part:
+    """A part of an experiment; what is out of its range is refused by the name of its option."""
+
+    def __post_init__(self) -> None:
+        part = type(self).__name__.lower()
+        for names, expected, holds in _RANGES:
+            for name in filter(vars(self).__contains__, names.split()):
+                value, option = getattr(self, name), f"--{part}.{name.replace('_', '-')}"
+                _require(holds(value), f"{option} must be {expected}, not {value}")
+
+
 def _free_on_resume(default: int) -> int:
     """A field that does not decide the weights after a given update, so a run may change it."""
     marked: int = field(default=default, metadata={"free_on_resume": True})
     return marked
-
-
-def _require_least(part: str, settings: object, least: int, *names: str) -> None:
-    """Refuse a smaller value, by the name of its option."""
-    for name in names:
-        value = getattr(settings, name)
-        option = f"--{part}.{name.replace('_', '-')}"
-        _require(value >= least, f"{option} must be at least {least}, not {value}")
-
-
-def _require_adam(part: str, learning_rate: float, betas: tuple[float, float]) -> None:
-    _require(
-        0 < learning_rate < math.inf,
-        f"--{part}.learning-rate must be positive and finite, not {learning_rate}",
-    )
-    _require(
-        all(-1 < beta < 1 for beta in betas), f"--{part}.betas must be in (-1, 1), not {betas}"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +70,7 @@ class Data(FolderOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(_Part):
     """The score network."""
 
     kind: Literal["unet", "ncsnv2", "mlp"] = "unet"
@@ -87,12 +93,7 @@ class Network:
     """mlp: hidden layers."""
 
     def __post_init__(self) -> None:
-        _require_least("network", self, 1, "width", "blocks", "unshuffle", "depth")
-        _require(
-            all(multiplier >= 1 for multiplier in self.multipliers),
-            f"--network.multipliers must be at least 1 each, not {self.multipliers}",
-        )
-        _require(0 <= self.dropout < 1, f"--network.dropout must be in [0, 1), not {self.dropout}")
+        super().__post_init__()
         _require(
             self.kind != "unet" or len(self.multipliers) == len(self.attention),
             f"--network.multipliers has {len(self.multipliers)} values and --network.attention"
@@ -106,7 +107,7 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(_Part):
     """The training levels, Eq. 2."""
 
     first: float = 5.0
@@ -117,7 +118,7 @@ class Schedule:
     """L (Technique 2)."""
 
     def __post_init__(self) -> None:
-        _require_least("schedule", self, 1, "levels")
+        super().__post_init__()
         ends = f"--schedule.first {self.first:g} and --schedule.last {self.last:g}"
         if self.levels == 1:
             _require(
@@ -132,7 +133,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(_Part):
     """How the score network is trained."""
 
     objective: Literal["plain", "hybrid"] = "plain"
@@ -164,19 +165,9 @@ class Train:
     evaluate_count: int = _free_on_resume(1000)
     """Samples of such a distance."""
 
-    def __post_init__(self) -> None:
-        _require_least("train", self, 1, "steps", "batch_size", "save_every", "keep_last")
-        _require_least("train", self, 0, "keep_every", "evaluate_every", "seed")
-        _require_least("train", self, 2, "evaluate_count")
-        _require(self.seed < 2**64, f"--train.seed must be below 2^64, not {self.seed}")
-        _require(
-            0 <= self.ema_decay < 1, f"--train.ema-decay must be in [0, 1), not {self.ema_decay}"
-        )
-        _require_adam("train", self.learning_rate, self.betas)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Adversarial:
+class Adversarial(_Part):
     """The discriminator of hybrid training; without effect in a plain run."""
 
     gan: str = "lsgan"
@@ -193,14 +184,6 @@ class Adversarial:
     """lambda of Eq. 5, the weight of the score matching term."""
     clamp: bool = True
     """Whether H is clamped to [0, 1] before the discriminator sees it (never for points)."""
-
-    def __post_init__(self) -> None:
-        _require_least("adversarial", self, 1, "width", "steps")
-        _require_adam("adversarial", self.learning_rate, self.betas)
-        _require(
-            0 <= self.weight < math.inf,
-            f"--adversarial.weight must be finite and at least 0, not {self.weight}",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,8 +237,7 @@ class Sampler:
         )
         _require(n_sigma >= 1, f"--n-sigma must be at least 1, not {n_sigma}")
         if self.method == "als":
-            for name in ("order", "kappa"):
-                value = getattr(self, name)
+            for name, value in (("order", self.order), ("kappa", self.kappa)):
                 _require(value is None, f"--{name} {value} is for --method cas: leave it out")
             if calls is not None and calls % n_sigma:
                 around = (calls // n_sigma * n_sigma, (calls // n_sigma + 1) * n_sigma)

@@ -11,7 +11,6 @@ from cascore.experiment.settings import Sampler, Schedule, Spacing
 from cascore.plain import from_plain, read_json, write_json
 
 ADVICE = "sampler.json"
-_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,12 @@ class Choice:
         return {"spacing": "geometric", **values}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Choices:
+    format_version: Literal[1]
+    calls: Mapping[str, Choice]
+
+
 @dataclass(frozen=True)
 class Advised:
     """The sampler to take, what a person should know of it, and the choice behind it."""
@@ -64,10 +69,8 @@ def advised(sampler: Sampler, folder: Path, *, digest: str, schedule: Schedule) 
     if choice is None or not choice.tuned:
         return Advised(sampler)
     if choice.weights != digest:
-        return Advised(
-            sampler,
-            f"{folder / ADVICE} was tuned for other weights and is not used: cascore tune again",
-        )
+        stale = "was tuned for other weights and is not used: cascore tune again"
+        return Advised(sampler, f"{folder / ADVICE} {stale}")
     tuned = replace(sampler, order=choice.order, kappa=choice.kappa, spacing=choice.spacing)
     notice = (
         f"order {choice.order}, kappa {choice.kappa:g} and {choice.spacing} levels as tuned for"
@@ -80,30 +83,17 @@ def read_choices(path: Path) -> dict[int, Choice]:
     """The choices of a `sampler.json` by number of calls; none if there is no such file."""
     if not path.is_file():
         return {}
-    values = read_json(path)
-    version = values.get("format_version") if isinstance(values, dict) else None
-    by_calls = values.get("calls") if isinstance(values, dict) else None
-    if version != _VERSION or not isinstance(by_calls, dict):
+    try:
+        choices = from_plain(_Choices, read_json(path), str(path)).calls
+        return {int(calls): choice for calls, choice in choices.items()}
+    except ValueError as error:  # an InputError too
         raise InputError(
-            f"{path} is not what cascore tune writes (format_version {_VERSION} and calls):"
-            " delete it, and tune again"
-        )
-    return {
-        _calls(name, path): from_plain(Choice, choice, f"{path}.{name}")
-        for name, choice in by_calls.items()
-    }
+            f"{path} is not what cascore tune writes ({error}): delete it, and tune again"
+        ) from None
 
 
 def write_choice(path: Path, calls: int, choice: Choice) -> None:
     """Put a choice into a `sampler.json`, beside those for other numbers of calls."""
     choices = {**read_choices(path), calls: choice}
     by_calls = {str(n): choices[n] for n in sorted(choices)}
-    write_json(path, {"format_version": _VERSION, "calls": by_calls})
-
-
-def _calls(name: str, path: Path) -> int:
-    if not (name.isdecimal() and len(name) < 10):
-        raise InputError(
-            f"{path}: {name!r:.60} is no number of calls; delete the file, and tune again"
-        )
-    return int(name)
+    write_json(path, _Choices(format_version=1, calls=by_calls))
