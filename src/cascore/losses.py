@@ -63,60 +63,49 @@ class GanLoss(NamedTuple):
     generator: Adversarial
 
 
-def _least_squares(real: Tensor, fake: Tensor) -> Tensor:
-    return (real - 1).square().mean() + (fake + 1).square().mean()
-
-
-def _logistic(real: Tensor, fake: Tensor) -> Tensor:
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
-
-
-def _hinge(real: Tensor, fake: Tensor) -> Tensor:
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
-lsgan = GanLoss(
-    discriminator=_least_squares, generator=lambda real, fake: (fake - 1).square().mean()
-)
-"""Eq. 4 and the first term of Eq. 5 (Mao et al. 2017, targets +1 and -1)."""
-
-standard = GanLoss(discriminator=_logistic, generator=lambda real, fake: F.softplus(-fake).mean())
-"""Goodfellow et al. (2014), non-saturating, on logits."""
-
-hinge = GanLoss(discriminator=_hinge, generator=lambda real, fake: -fake.mean())
-"""Lim & Ye (2017), Miyato et al. (2018)."""
-
-
-def _paired(loss: Callable[[Tensor], Tensor]) -> GanLoss:
-    """Relativistic paired (Jolicoeur-Martineau 2018): a loss of D(real_i) - D(fake_i)."""
+def _plain(phi: Callable[[Tensor], Tensor]) -> GanLoss:
+    """Phi of the discriminator's answers, each with the sign of the answer that is wanted."""
     return GanLoss(
-        discriminator=lambda real, fake: loss(real - fake).mean(),
-        generator=lambda real, fake: loss(fake - real).mean(),
+        discriminator=lambda real, fake: phi(real).mean() + phi(-fake).mean(),
+        generator=lambda real, fake: phi(fake).mean(),
     )
 
 
-def _average(symmetric: Adversarial) -> GanLoss:
+def _paired(phi: Callable[[Tensor], Tensor]) -> GanLoss:
+    """Relativistic paired (Jolicoeur-Martineau 2018): phi of D(real_i) - D(fake_i)."""
+    return GanLoss(
+        discriminator=lambda real, fake: phi(real - fake).mean(),
+        generator=lambda real, fake: phi(fake - real).mean(),
+    )
+
+
+def _average(phi: Callable[[Tensor], Tensor]) -> GanLoss:
     """Relativistic average: each side against the mean of the other."""
 
     def against_average(real: Tensor, fake: Tensor) -> Tensor:
-        return symmetric(real - fake.mean(), fake - real.mean())
+        return phi(real - fake.mean()).mean() + phi(real.mean() - fake).mean()
 
     return GanLoss(
         discriminator=against_average, generator=lambda real, fake: against_average(fake, real)
     )
 
 
+_PHI: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "standard": lambda answer: F.softplus(-answer),  # Goodfellow et al. (2014), on logits
+    "lsgan": lambda answer: (answer - 1).square(),  # Mao et al. (2017), targets +1 and -1
+    "hinge": lambda answer: F.relu(1 - answer),  # Lim & Ye (2017), Miyato et al. (2018)
+}
+
+lsgan = _plain(_PHI["lsgan"])
+"""Eq. 4 and the first term of Eq. 5."""
+
 GAN_LOSSES: Mapping[str, GanLoss] = MappingProxyType(
     {
         "lsgan": lsgan,
-        "standard": standard,
-        "hinge": hinge,
-        "relativistic-standard": _paired(lambda gap: F.softplus(-gap)),
-        "relativistic-lsgan": _paired(lambda gap: (gap - 1).square()),
-        "relativistic-hinge": _paired(lambda gap: F.relu(1 - gap)),
-        "relativistic-average-standard": _average(_logistic),
-        "relativistic-average-lsgan": _average(_least_squares),
-        "relativistic-average-hinge": _average(_hinge),
+        "standard": _plain(_PHI["standard"]),  # non-saturating
+        "hinge": _plain(_PHI["hinge"])._replace(generator=lambda real, fake: -fake.mean()),
+        **{f"relativistic-{name}": _paired(phi) for name, phi in _PHI.items()},
+        **{f"relativistic-average-{name}": _average(phi) for name, phi in _PHI.items()},
     }
 )
 """Every GAN loss the paper tried, by name."""
