@@ -18,6 +18,8 @@ from torch import Tensor
 
 from cascore.errors import InputError
 
+Device = torch.device | str
+
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, as 32-bit fractions
@@ -48,19 +50,13 @@ class NoiseSource(Protocol):
         purpose: Purpose,
         step: int = 0,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
     ) -> Tensor:
         """Independent N(0, 1) numbers of `shape`."""
         ...
 
     def integers(
-        self,
-        count: int,
-        *,
-        high: int,
-        purpose: Purpose,
-        step: int = 0,
-        device: torch.device | str = "cpu",
+        self, count: int, *, high: int, purpose: Purpose, step: int = 0, device: Device = "cpu"
     ) -> Tensor:
         """One int64 per sample, uniform over 0, ..., high - 1; shape [count]."""
         ...
@@ -77,16 +73,14 @@ class _GeneratorNoise:
         shape: Sequence[int],
         *,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
         **key: int,
     ) -> Tensor:
         del key  # a stream knows neither purpose nor step
         z = torch.randn(tuple(shape), generator=self.generator, device=self.generator.device)
         return z.to(device=device, dtype=dtype)
 
-    def integers(
-        self, count: int, *, high: int, device: torch.device | str = "cpu", **key: int
-    ) -> Tensor:
+    def integers(self, count: int, *, high: int, device: Device = "cpu", **key: int) -> Tensor:
         del key
         home = self.generator.device
         return torch.randint(high, (count,), generator=self.generator, device=home).to(device)
@@ -152,7 +146,7 @@ class KeyedNoise:
         purpose: Purpose,
         step: int = 0,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
     ) -> Tensor:
         """N(0, 1) by Box and Muller, drawn in float32 from 32-bit integers; at most 6.7 in size."""
         size = math.prod(shape[1:])
@@ -166,13 +160,7 @@ class KeyedNoise:
         return z.reshape(tuple(shape)).to(dtype)
 
     def integers(
-        self,
-        count: int,
-        *,
-        high: int,
-        purpose: Purpose,
-        step: int = 0,
-        device: torch.device | str = "cpu",
+        self, count: int, *, high: int, purpose: Purpose, step: int = 0, device: Device = "cpu"
     ) -> Tensor:
         """Uniform integers below `high` <= 2^31 by multiply and shift; bias below high / 2^32."""
         if not 1 <= high <= 2**31:
@@ -181,7 +169,7 @@ class KeyedNoise:
         return words[0, :, 0] * high >> 32
 
     def _words(
-        self, count: int, *, blocks: int, purpose: Purpose, step: int, device: torch.device | str
+        self, count: int, *, blocks: int, purpose: Purpose, step: int, device: Device
     ) -> Tensor:
         if count != self.count:
             raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")

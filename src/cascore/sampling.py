@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError
-from cascore.noise import Noise, Purpose, as_source
+from cascore.noise import Device, Noise, Purpose, as_source
 from cascore.pixels import encode_png, save_png, sheet, to_uint8
 from cascore.schedule import (
     allowed_interval,
@@ -291,11 +291,7 @@ def consistent_annealed(
 
 
 def initial_noise(
-    shape: Sequence[int],
-    sigma: float,
-    *,
-    noise: Noise | None = None,
-    device: torch.device | str = "cpu",
+    shape: Sequence[int], sigma: float, *, noise: Noise | None = None, device: Device = "cpu"
 ) -> Tensor:
     """The start of a chain, x = sigma_1 z, float32 of `shape`; noise as in `annealed_langevin`."""
     source = as_source(noise, shape[0])
