@@ -16,7 +16,7 @@ LONGEST = 500
 
 ROOMS = (
     "errors", "files", "plain", "fetching", "pixels", "preprocessing",
-    "schedule", "denoiser", "noise", "sampling", "losses", "theory", "blindness", "calibration",
+    "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "evaluation", "report",
     "cli", "__main__",

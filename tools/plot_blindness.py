@@ -16,10 +16,9 @@ import matplotlib as mpl
 import torch
 from torch import Tensor
 
-from cascore.blindness import UnitNoiseDenoiser
 from cascore.sampling import consistent_annealed
 from cascore.schedule import geometric_sigmas
-from cascore.theory import EmpiricalDenoiser
+from cascore.theory import EmpiricalDenoiser, UnitNoiseDenoiser
 
 DIMENSION, CHAINS, CALLS = 3072, 24, 12
 SIGMAS = geometric_sigmas(20.0, 0.01, CALLS)

@@ -2,10 +2,11 @@
 
 Appendix D: the optimal denoiser of a finite set is a softmax-weighted mean of its points.
 Appendix E: the optimum of a network that does not see sigma.
-Propositions 1 and 2: recursions of the noise.
+Propositions 1, 2 and 4: recursions of the noise.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from cascore.denoiser import broadcast_sigma
 from cascore.errors import InputError
-from cascore.sampling import Step
+from cascore.sampling import Step, consistent_steps
 from cascore.schedule import check_sigmas
 
 
@@ -88,6 +89,49 @@ def unconditional_optimum(x: Tensor, data: Tensor, sigmas: Tensor) -> Tensor:
     return (weights.sum(1) @ points - total * flat).reshape(x.shape).to(x.dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class UnitNoiseDenoiser:
+    """The perfect noise-blind network around one datum [...]: f of length sqrt(D), away from x0.
+
+    Appendix E's optimum in the limit of many levels is this times 1 - 1 / (4 D), between the ends
+    of its levels.
+    """
+
+    datum: Tensor
+    blind = True
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """H(x, sigma) = x - sigma sqrt(D) (x - x0) / |x - x0|; D is the size of the datum."""
+        away = x - self.datum
+        length = away.flatten(1).norm(dim=1) / math.sqrt(self.datum.numel())
+        return x - broadcast_sigma(sigma, x) / broadcast_sigma(length, x) * away
+
+
+class _Spread(NamedTuple):
+    """Mean squares of x and of the last H around the datum or the mean, and their mean product."""
+
+    square: float
+    product: float = 0.0
+    last_square: float = 0.0
+
+    def after(self, step: Step, w: float) -> "_Spread":
+        """After a step whose H is w x."""
+        of_x, of_last = _weights(step, w)
+        return _Spread(
+            of_x**2 * self.square
+            + 2 * of_x * of_last * self.product
+            + of_last**2 * self.last_square
+            + step.noise**2,
+            w * (of_x * self.square + of_last * self.product),
+            w**2 * self.square,
+        )
+
+
+def _weights(step: Step, w: float) -> tuple[float, float]:
+    """Of x and of the last H in the next x, where H is w x."""
+    return 1 - step.eta + step.eta * (1 + step.lead) * w, -step.eta * step.lead
+
+
 class NoiseStd(NamedTuple):
     """Standard deviation of the noise in x around the one datum, both [steps], float64."""
 
@@ -105,12 +149,85 @@ def noise_std(steps: list[Step], *, start: float) -> NoiseStd:
         steps: `langevin_steps(...)` or `consistent_steps(...)` of `cascore.sampling`.
         start: the standard deviation of the first x around x0 (sigma_1).
     """
-    variance, path = start**2, [start]
+    return _noise_std(steps, start, lambda sigma, tau: 0.0)
+
+
+def blind_noise_std(steps: list[Step], *, start: float) -> NoiseStd:
+    """Proposition 4: the noise of a chain under the perfect noise-blind network of a single datum.
+
+    Technique 3's network estimates the unit noise, of the right length whatever noise x has: with
+    tau the deviation of that, H - x0 = (1 - sigma / tau) (x - x0), 0 only where tau = sigma. So of
+    consistent annealing of order 1
+
+        tau_next^2 = (tau - sigma + sigma gamma^kappa)^2 + sigma^2 gamma^2 (1 - gamma^(2 kappa - 2))
+
+    and, to first order and at any order, a step multiplies tau / sigma - 1 by gamma^(kappa - 2): it
+    grows for kappa < 2 and dies above, where a large one still grows (`blind_basin`). A step of
+    annealed Langevin multiplies the distance from tau = sigma (1 + eta / 2) by
+    (1 - eta / 2) / (1 + eta / 2).
+
+    That is the limit of many dimensions D; in D dimensions the noise of a step moves tau by about
+    sigma / sqrt(2 D), and what grows, grows from there.
+
+    Args:
+        steps: as of `noise_std`, of any order.
+        start: the deviation of the first x around x0; it need not be sigma_1.
+    """
+    if not start > 0:
+        raise InputError(f"the noise of the first x must be positive, not {start}")
+    return _noise_std(steps, start, lambda sigma, tau: 1 - sigma / tau)
+
+
+def _noise_std(
+    steps: list[Step], start: float, weight: Callable[[float, float], float]
+) -> NoiseStd:
+    """The noise where H - x0 = w (x - x0), w a function of sigma and of the noise of x."""
+    spread, path = _Spread(start**2), [start]
     for step in steps:
-        variance = (1 - step.eta) ** 2 * variance + step.noise**2
-        path.append(math.sqrt(variance))
+        spread = spread.after(step, weight(step.sigma, path[-1]))
+        path.append(math.sqrt(spread.square))
     std = torch.tensor(path, dtype=torch.float64)
     return NoiseStd(before=std[:-1], after=std[1:])
+
+
+def blind_basin(gamma: float, kappa: float, *, order: int = 1) -> float:
+    """The largest tau / sigma_1 from which noise returns to a geometric schedule; 1 if kappa <= 2.
+
+    Of order 1 it is the second fixed point of Proposition 4's recursion of tau / sigma,
+    1 + 2 gamma^2 (1 - gamma^(kappa - 2)) / (1 - gamma^2). Of order 2 it is found by bisection of
+    the recursion itself.
+
+    Args:
+        gamma: the ratio of the schedule, in (0, 1).
+        kappa: the step size.
+        order: of the sampler, 1 or 2.
+    """
+    if not 0 < gamma < 1:
+        raise InputError(f"gamma must be in (0, 1), not {gamma}")
+    if kappa <= 2:
+        return 1.0
+    edge: float = 1 + 2 * gamma**2 * (1 - gamma ** (kappa - 2)) / (1 - gamma**2)
+    if order == 1:
+        return edge
+    ladder = torch.tensor([1 / gamma, 1.0, gamma], dtype=torch.float64)
+    step = consistent_steps(ladder, kappa=kappa, order=order)[1]
+    low, high = 1.0, 2 * edge  # coarse ladders have less than the edge of order 1, fine ones more
+    for _ in range(50):
+        start = (low + high) / 2
+        low, high = (start, high) if _returns(start, step, gamma) else (low, start)
+    return (low + high) / 2
+
+
+def _returns(start: float, step: Step, gamma: float) -> bool:
+    """Whether tau / sigma goes from `start` to 1, by the same step in units of the level again."""
+    spread, tau = _Spread(start**2).after(step._replace(lead=0.0), 1 - 1 / start), start
+    for _ in range(100_000):
+        spread = _Spread(*(part / gamma**2 for part in spread))
+        tau = math.sqrt(spread.square)
+        if not 1 + (start - 1) / 10 < tau < 10 * start:
+            break
+        spread = spread.after(step, 1 - step.sigma / tau)
+    return tau < start
 
 
 class GaussianLaw(NamedTuple):
@@ -137,24 +254,10 @@ def gaussian_law(
         start_mean: Mean of the first x.
         start_std: Standard deviation of the first x.
     """
-    state = torch.tensor([start_mean - mean, 0.0], dtype=torch.float64)
-    covariance = torch.zeros(2, 2, dtype=torch.float64)
-    covariance[0, 0] = start_std**2
-    look = torch.zeros(2, dtype=torch.float64)
-    before, before_covariance = state, covariance
-    for sigma, eta, lead, noise in steps:
-        w = std**2 / (std**2 + sigma**2)
-        look = torch.tensor([w, 0.0], dtype=torch.float64)
-        update = torch.tensor(
-            [[1 - eta + eta * (1 + lead) * w, -eta * lead], [w, 0.0]], dtype=torch.float64
-        )
-        before, before_covariance = state, covariance
-        state = update @ state
-        covariance = update @ covariance @ update.T
-        covariance[0, 0] += noise**2
-    return GaussianLaw(
-        raw_mean=mean + float(state[0]),
-        raw_variance=float(covariance[0, 0]),
-        denoised_mean=mean + float(look @ before),
-        denoised_variance=float(look @ before_covariance @ look),
-    )
+    x, last, spread = start_mean - mean, 0.0, _Spread(start_std**2)
+    for step in steps:
+        w = std**2 / (std**2 + step.sigma**2)
+        of_x, of_last = _weights(step, w)
+        x, last = of_x * x + of_last * last, w * x
+        spread = spread.after(step, w)
+    return GaussianLaw(mean + x, spread.square, mean + last, spread.last_square)

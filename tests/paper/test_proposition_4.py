@@ -6,7 +6,6 @@ import pytest
 import scipy.stats
 import torch
 
-from cascore.blindness import UnitNoiseDenoiser, blind_basin, blind_noise_std
 from cascore.sampling import (
     annealed_langevin,
     consistent_annealed,
@@ -14,7 +13,13 @@ from cascore.sampling import (
     langevin_steps,
 )
 from cascore.schedule import centred_sigmas, geometric_sigmas, karras_sigmas
-from cascore.theory import noise_std, unconditional_optimum
+from cascore.theory import (
+    UnitNoiseDenoiser,
+    blind_basin,
+    blind_noise_std,
+    noise_std,
+    unconditional_optimum,
+)
 
 TWELVE = geometric_sigmas(20.0, 0.01, 12)
 SCHEDULES = {
