@@ -14,7 +14,6 @@ from cascore.denoiser import (
     score,
 )
 from cascore.errors import InputError
-from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser
 
 
@@ -62,12 +61,6 @@ def test_each_sample_has_its_own_level(wrapper):
         torch.testing.assert_close(denoised[i], x[i] - 2 * sigma[i], rtol=1e-15, atol=1e-15)
 
 
-@pytest.mark.parametrize("wrapper", [UnconditionalDenoiser, ConditionalDenoiser])
-def test_a_zero_network_is_the_identity(wrapper):
-    x = images()
-    assert torch.equal(wrapper(Recorder(0.0))(x, 50.0), x)
-
-
 def test_the_unconditional_network_sees_x_alone():
     network, x = Recorder(1.0), images()
     UnconditionalDenoiser(network)(x, 0.3)
@@ -95,15 +88,6 @@ def test_the_wrappers_own_their_network():
         assert float(network.weight.grad) == pytest.approx(2.0 * images().numel(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("first", "last"), [(1e3, 1e-3)])
-def test_levels_of_a_float64_schedule_leave_float32_alone(first, last):
-    x = images(dtype=torch.float32)
-    for sigma in geometric_sigmas(first, last, 7):
-        denoised = ConditionalDenoiser(Recorder(1.0))(x, sigma)
-        assert denoised.dtype == torch.float32
-        assert bool(denoised.isfinite().all())
-
-
 @pytest.mark.parametrize(
     ("sigma", "shape"),
     [(2.0, (1, 1, 1, 1)), (torch.ones(1), (1, 1, 1, 1)), (torch.ones(4), (4, 1, 1, 1))],
@@ -112,11 +96,7 @@ def test_sigma_is_made_ready_to_multiply(sigma, shape):
     level = broadcast_sigma(sigma, images())
     assert level.shape == shape
     assert level.dtype == torch.float64
-
-
-def test_points_need_no_image_axes():
-    assert broadcast_sigma(torch.ones(5), torch.zeros(5, 2)).shape == (5, 1)
-    assert broadcast_sigma(torch.ones(5), torch.zeros(5)).shape == (5,)
+    assert broadcast_sigma(sigma, torch.zeros(4, 2)).shape == shape[:2]  # of points
 
 
 @pytest.mark.parametrize("shape", [(3,), (5,), (4, 1), (1, 1, 1, 1), (0,)])
@@ -171,9 +151,3 @@ def test_the_score_of_a_standard_normal_is_minus_x_over_its_variance(sigma):
     found = score(lambda x, s: x / (1 + broadcast_sigma(s, x) ** 2), x, sigma)
     expected = -x / (1 + broadcast_sigma(sigma, x) ** 2)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_the_score_of_an_unconditional_network_is_f_over_sigma():
-    x = images()
-    found = score(UnconditionalDenoiser(Recorder(3.0)), x, 0.25)
-    torch.testing.assert_close(found, torch.full_like(x, 12.0))

@@ -49,26 +49,6 @@ def test_levels_are_uniform_and_the_noise_has_their_size():
         assert stats.kstest(own, "norm").pvalue > 1e-4
 
 
-def test_the_draw_of_a_step_can_be_repeated_and_differs_from_the_next():
-    x, noise = clean(16, 3, 4), KeyedNoise(1, indices=range(16))
-    first, again, other = (corrupt(x, LEVELS, noise=noise.at(step)) for step in (5, 5, 6))
-    assert torch.equal(first.noisy, again.noisy)
-    assert torch.equal(first.sigma, again.sigma)
-    assert not torch.equal(first.sigma, other.sigma)
-    assert not torch.equal(first.noisy, other.noisy)
-
-
-def test_the_draw_does_not_depend_on_how_the_batch_is_split():
-    x = clean(10, 3, 5)
-    whole = corrupt(x, LEVELS, noise=KeyedNoise(1, indices=range(10)).at(2))
-    parts = [
-        corrupt(x[rows], LEVELS, noise=KeyedNoise(1, indices=range(10)[rows]).at(2))
-        for rows in (slice(0, 3), slice(3, 10))
-    ]
-    for i in range(3):
-        assert torch.equal(whole[i], torch.cat([part[i] for part in parts]))
-
-
 def test_level_and_noise_have_the_purposes_of_their_own():
     x, noise = clean(6, 2), KeyedNoise(1, indices=range(6)).at(3)
     drawn = corrupt(x, LEVELS, noise=noise)
@@ -88,9 +68,11 @@ def test_the_draw_keeps_the_dtype_of_the_data_and_leaves_it_alone(dtype):
     assert torch.equal(x, before)
 
 
-def test_a_bad_schedule_is_refused():
+def test_a_bad_schedule_and_an_h_of_another_shape_are_refused():
     with pytest.raises(InputError, match="decrease"):
         corrupt(clean(2, 2), torch.tensor([1.0, 2.0]), noise=torch.Generator())
+    with pytest.raises(InputError, match=r"\[2, 1\].*\[2, 3\]"):
+        dsm_loss(clean(2, 1), Corrupted(clean(2, 3), clean(2, 3), torch.ones(2)))
 
 
 # --- Eq. 1
@@ -137,12 +119,6 @@ def test_a_small_level_survives_half_precision():
     assert float(dsm_loss(sigma[:, None], drawn)) == 0.5
 
 
-def test_h_must_have_the_shape_of_the_data():
-    drawn = Corrupted(clean(2, 3), clean(2, 3), torch.ones(2))
-    with pytest.raises(InputError, match=r"\[2, 1\].*\[2, 3\]"):
-        dsm_loss(clean(2, 1), drawn)
-
-
 def test_the_minimiser_on_two_points_is_the_optimal_denoiser():
     """E over the posterior of the datum, by enumeration: the gradient is zero at the optimum."""
     data, sigma = torch.tensor([[-1.0, 0.2], [0.5, 1.0]], dtype=torch.float64), 0.8
@@ -180,12 +156,6 @@ def test_equation_4_by_hand(real, fake, expected):
 def test_equation_4_averages_each_side_over_its_own_batch():
     loss = discriminator_loss(torch.tensor([1.0, 3.0]), torch.tensor([-1.0, 1.0, -1.0, 1.0]))
     assert float(loss) == (0 + 4) / 2 + (0 + 4 + 0 + 4) / 4
-
-
-def test_descent_on_equation_4_raises_d_of_real_and_lowers_d_of_fake():
-    real, fake = pair(0, 0)
-    discriminator_loss(real, fake).backward()
-    assert (float(real.grad), float(fake.grad)) == (-2, 2)
 
 
 def one_error(sigma=0.5):
@@ -305,13 +275,3 @@ def test_gan_losses_are_finite_with_useful_gradients_at_large_logits(name):
             losing = real < fake if side == 0 else fake < real
             if losing:  # the side that is wrong must still be told so
                 assert float(f.grad.abs().min()) > 0.1
-
-
-@pytest.mark.parametrize("name", GAN_LOSSES)
-def test_near_the_decision_the_two_sides_pull_in_opposite_directions(name):
-    gradients = []
-    for loss in GAN_LOSSES[name]:
-        r, f = (torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in (0.1, -0.1))
-        loss(r, f).backward()
-        gradients.append(float(f.grad))
-    assert gradients[0] > 0 > gradients[1]

@@ -48,18 +48,11 @@ def scalar_philox(counter, key):
     return [c0, c1, c2, c3]
 
 
-def test_vectorised_philox_equals_the_scalar_algorithm():
-    words = np.random.default_rng(0).integers(0, 2**32, size=(6, 50))
-    together = philox(torch.from_numpy(words[:4]), torch.from_numpy(words[4:]))
-    for i, column in enumerate(words.T.tolist()):
-        assert together[:, i].tolist() == scalar_philox(column[:4], column[4:])
-
-
-def test_philox_broadcasts_the_key():
-    counter = torch.arange(4 * 6).reshape(4, 3, 2)
-    key = torch.tensor([[[5], [6], [7]], [[8], [9], [10]]])
+def test_vectorised_philox_equals_the_scalar_algorithm_and_broadcasts_the_key():
+    words = np.random.default_rng(0).integers(0, 2**32, size=(6, 3, 5))
+    counter, key = torch.from_numpy(words[:4]), torch.from_numpy(words[4:, :, :1])
     together = philox(counter, key)
-    for i, j in itertools.product(range(3), range(2)):
+    for i, j in itertools.product(range(3), range(5)):
         expected = scalar_philox(counter[:, i, j].tolist(), key[:, i, 0].tolist())
         assert together[:, i, j].tolist() == expected
 
@@ -113,25 +106,25 @@ def test_largest_and_smallest_words_stay_finite(monkeypatch):
 
 
 NEIGHBOURS = {
-    "seed": (draw(7), draw(8)),
-    "high word of the seed": (draw(7), draw(7 + 2**32)),
-    "index": (draw(7), draw(7, index=1)),
-    "step": (draw(7), draw(7, step=1)),
-    "purpose": (draw(7), draw(7, purpose=Purpose.ORDER)),
-    "seed and index": (draw(0, index=1), draw(1)),
-    "index and step": (draw(7, index=1), draw(7, step=1)),
-    "step and purpose": (draw(7, step=2), draw(7, step=1, purpose=Purpose.ORDER)),
-    "zero": (draw(0), draw(2**32)),
-    "the next number": (draw(7)[:-1], draw(7)[1:]),
-    "the number after the next": (draw(7)[:-2], draw(7)[2:]),
-    "the next block": (draw(7)[:-4], draw(7)[4:]),
+    "seed": lambda: (draw(7), draw(8)),
+    "index": lambda: (draw(7), draw(7, index=1)),
+    "step": lambda: (draw(7), draw(7, step=1)),
+    "purpose": lambda: (draw(7), draw(7, purpose=Purpose.ORDER)),
+    "high word of the seed": lambda: (draw(7), draw(7 + 2**32)),
+    "seed and index": lambda: (draw(0, index=1), draw(1)),
+    "index and step": lambda: (draw(7, index=1), draw(7, step=1)),
+    "step and purpose": lambda: (draw(7, step=2), draw(7, step=1, purpose=Purpose.ORDER)),
+    "zero": lambda: (draw(0), draw(2**32)),
+    "the next number": lambda: (draw(7)[:-1], draw(7)[1:]),
+    "the number after the next": lambda: (draw(7)[:-2], draw(7)[2:]),
+    "the next block": lambda: (draw(7)[:-4], draw(7)[4:]),
 }
 
 
 @pytest.mark.parametrize("name", NEIGHBOURS)
 def test_neighbouring_keys_are_independent(name):
     """Correlation of the numbers and of their squares, within 5 standard errors of 0."""
-    a, b = (z.double().numpy() for z in NEIGHBOURS[name])
+    a, b = (z.double().numpy() for z in NEIGHBOURS[name]())
     assert abs(np.corrcoef(a, b)[0, 1]) < SIGMAS / math.sqrt(len(a))
     assert abs(np.corrcoef(a**2, b**2)[0, 1]) < SIGMAS / math.sqrt(len(a))
 
@@ -167,18 +160,7 @@ def test_a_large_batch_on_several_threads_has_the_numbers_of_each_image_alone():
         assert torch.equal(alone[0], whole[i])
 
 
-def test_two_processes_draw_the_global_batch():
-    draws = [
-        (noise.normal((len(rows), 5), purpose=Purpose.CORRUPTION),
-         noise.integers(len(rows), high=232, purpose=Purpose.LEVEL))
-        for rows in (range(10), range(5), range(5, 10))
-        for noise in [KeyedNoise(1, indices=torch.tensor(rows)).at(9)]
-    ]  # fmt: skip
-    for whole, first, second in zip(*draws, strict=True):
-        assert torch.equal(whole, torch.cat([first, second]))
-
-
-def test_steps_add_up_and_at_leaves_the_original_alone():
+def test_steps_add_up_and_drawing_or_at_leaves_the_original_alone():
     noise = KeyedNoise([1, 2], step=3)
     later = noise.at(5)
 
@@ -188,13 +170,6 @@ def test_steps_add_up_and_at_leaves_the_original_alone():
     assert torch.equal(z(noise, 4), z(later, 2))
     assert torch.equal(z(noise, 4), z(KeyedNoise([1, 2]), 7))
     assert not torch.equal(z(noise, 4), z(later, 4))
-
-
-def test_repeating_a_call_repeats_the_numbers():
-    noise = KeyedNoise([4])
-    first = noise.normal((1, 9), purpose=Purpose.CHAIN)
-    noise.normal((1, 9), purpose=Purpose.CHAIN, step=1)
-    assert torch.equal(first, noise.normal((1, 9), purpose=Purpose.CHAIN))
 
 
 @pytest.mark.parametrize("high", [1, 2, 3, 232, 1000])
@@ -211,10 +186,12 @@ def test_integers_are_uniform(high):
         assert stats.chisquare(counts.numpy()).pvalue > 1e-4
 
 
-def test_integers_reach_up_to_two_to_the_31():
+def test_the_ends_of_every_range_are_allowed():
     drawn = KeyedNoise(3, indices=range(1000)).integers(1000, high=2**31, purpose=Purpose.ORDER)
     assert int(drawn.min()) >= 0
     assert 2**31 * 0.98 < int(drawn.max()) < 2**31
+    ends = KeyedNoise([0, 2**64 - 1], indices=[0, 2**32 - 1], step=2**32 - 1)
+    assert bool(ends.normal((2, 1), purpose=Purpose.DATA).isfinite().all())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
@@ -242,18 +219,7 @@ def test_a_generator_is_a_source_of_its_own_stream():
     stream = torch.Generator().manual_seed(5)
     assert torch.equal(z, torch.randn(2, 3, generator=stream).double())
     assert torch.equal(levels, torch.randint(4, (6,), generator=stream))
-
-
-def test_a_source_stays_itself():
-    noise = KeyedNoise([1, 2, 3])
-    assert as_source(noise, 3) is noise
-    assert noise.count == 3
-
-
-def test_without_noise_picture_i_has_seed_i():
-    shape = (3, 2)
-    given = KeyedNoise(range(3)).normal(shape, purpose=Purpose.CHAIN, step=4)
-    assert torch.equal(as_source(None, 3).normal(shape, purpose=Purpose.CHAIN, step=4), given)
+    assert as_source(source, 2) is source
 
 
 @pytest.mark.parametrize(
@@ -276,9 +242,3 @@ def test_without_noise_picture_i_has_seed_i():
 def test_misuse_is_an_input_error(make, message):
     with pytest.raises(InputError, match=message):
         make()
-
-
-def test_the_ends_of_every_range_are_allowed():
-    KeyedNoise([0, 2**64 - 1], indices=[0, 2**32 - 1], step=2**32 - 1).normal(
-        (2, 1), purpose=Purpose.DATA
-    )

@@ -105,30 +105,20 @@ def test_both_processes_tell_the_losses_of_the_global_batch(folders, case):
         assert all(a == b if b is None else a == pytest.approx(b, rel=1e-8) for a, b in pairs)
 
 
-def test_every_process_holds_the_same_state(folders):
+def test_every_process_holds_the_same_state_and_stops_for_the_same_reason(folders):
     _, two, _ = folders
     assert lines_of(two, 0, "same") == lines_of(two, 1, "same") == ["True"]
+    (message,) = lines_of(two, 0, "diverged")
+    assert message.startswith("step 1: the loss is not finite (worst sample: nan at sigma = ")
+    assert lines_of(two, 1, "diverged") == [message]
+    (message,) = lines_of(two, 0, "refused")
+    assert message == "a batch of 7 cannot be shared by 2 processes: choose a multiple of 2"
+    assert lines_of(two, 1, "refused") == [message]
 
 
-def test_a_loss_that_is_not_finite_in_one_process_stops_all(folders):
-    _, two, _ = folders
-    (told,) = lines_of(two, 0, "diverged")
-    assert told.startswith("step 1: the loss is not finite (worst sample: nan at sigma = ")
-    assert lines_of(two, 1, "diverged") == [told]
-
-
-def test_a_batch_that_cannot_be_shared_is_refused_everywhere(folders):
-    _, two, _ = folders
-    for rank in (0, 1):
-        assert lines_of(two, rank, "refused") == [
-            "a batch of 7 cannot be shared by 2 processes: choose a multiple of 2"
-        ]
-
-
-@pytest.mark.parametrize("name", ["digits", "digits-adversarial"])
-def test_the_command_trains_under_torchrun(name, tmp_path):
+def test_the_command_trains_under_torchrun(tmp_path):
     settings = (
-        "train", name, "--network.width", "8", "--adversarial.width", "2", "--device", "cpu",
+        "train", "digits-adversarial", "--network.width", "8", "--adversarial.width", "2", "--device", "cpu",
         "--train.batch-size", "16", "--train.steps", "4", "--threads", "1", "--out",
     )  # fmt: skip
     subprocess.run(
