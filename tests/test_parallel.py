@@ -118,9 +118,22 @@ def test_every_process_holds_the_same_state_and_stops_for_the_same_reason(folder
 
 def test_the_command_trains_under_torchrun(tmp_path):
     settings = (
-        "train", "digits-adversarial", "--network.width", "8", "--adversarial.width", "2", "--device", "cpu",
-        "--train.batch-size", "16", "--train.steps", "4", "--threads", "1", "--out",
-    )  # fmt: skip
+        "train",
+        "digits-adversarial",
+        "--network.width",
+        "8",
+        "--adversarial.width",
+        "2",
+        "--device",
+        "cpu",
+        "--train.batch-size",
+        "16",
+        "--train.steps",
+        "4",
+        "--threads",
+        "1",
+        "--out",
+    )
     subprocess.run(
         [sys.executable, "-m", "cascore", *settings, str(tmp_path / "one")],
         env=ENVIRONMENT, capture_output=True, check=True, timeout=240,
