@@ -22,21 +22,19 @@ LOGITS = 1008
 
 
 class _Conv(NamedTuple):
-    """A convolution of a table: its name, channels that leave it, kernel (one side if square).
+    """A convolution of a table: channels that leave it, and its kernel (one side if square).
 
     It keeps the size where `same` is true (zeros around), otherwise it takes whole windows only.
     """
 
-    name: str
     channels: int
     kernel: int | tuple[int, int] = 1
     stride: int = 1
     same: bool = True
 
 
-# The convolutions of a fork see the same input, and their results are concatenated.
-_Fork = tuple[_Conv, _Conv]
-_Chain = tuple[_Conv | _Fork, ...]
+# Convolutions one after the other; two in place of one see the same input, side by side.
+_Chain = tuple[_Conv | tuple[_Conv, _Conv], ...]
 
 
 class _Convolution(nn.Module):
@@ -54,119 +52,104 @@ class _Convolution(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Chains side by side, concatenated over their channels; the last one sees the pooled input."""
+    """Chains side by side, concatenated over their channels; the last one sees the pooled input.
 
-    def __init__(self, inputs: int, pool: nn.Module, *chains: _Chain) -> None:
+    A chain `b` of several convolutions names them b_1, b_2, …, and two side by side b_2a and b_2b.
+    """
+
+    def __init__(self, inputs: int, pool: nn.Module, **chains: _Chain) -> None:
         super().__init__()
-        self.pool, self.chains = pool, chains
-        for chain in chains:
-            width = inputs
-            for step in chain:
-                rows = (step,) if isinstance(step, _Conv) else step
-                for row in rows:
-                    self.add_module(row.name, _Convolution(row, width))
-                width = sum(row.channels for row in rows)
+        self.pool, self.chains = pool, [self._add(inputs, *named) for named in chains.items()]
+
+    def _add(self, width: int, stem: str, chain: _Chain) -> list[list[str]]:
+        steps = []
+        for number, step in enumerate(chain, 1):
+            name = stem if len(chain) == 1 else f"{stem}_{number}"
+            rows = (step,) if isinstance(step, _Conv) else step
+            steps.append([name] if len(rows) == 1 else [f"{name}a", f"{name}b"])
+            for layer, row in zip(steps[-1], rows, strict=True):
+                self.add_module(layer, _Convolution(row, width))
+            width = sum(row.channels for row in rows)
+        return steps
 
     def forward(self, x: Tensor) -> Tensor:
         *plain, pooled = self.chains
         results = [self._run(chain, x) for chain in plain]
         return torch.cat([*results, self._run(pooled, self.pool(x))], dim=1)
 
-    def _run(self, chain: _Chain, x: Tensor) -> Tensor:
-        for step in chain:
-            if isinstance(step, _Conv):
-                x = self.get_submodule(step.name)(x)
-            else:
-                x = torch.cat([self.get_submodule(row.name)(x) for row in step], dim=1)
+    def _run(self, chain: list[list[str]], x: Tensor) -> Tensor:
+        for names in chain:
+            parts = [self.get_submodule(name)(x) for name in names]
+            x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return x
+
+
+_ACROSS, _DOWN = (1, 7), (7, 1)  # a 7×7 window in two strokes
+_FORK = (_Conv(384, (1, 3)), _Conv(384, (3, 1)))  # a 3×3 window parted into a row and a column
 
 
 def _average() -> nn.Module:
     return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
 
 
-def _halving(name: str, channels: int) -> _Conv:
-    return _Conv(name, channels, 3, stride=2, same=False)
+def _halving(channels: int) -> _Conv:
+    return _Conv(channels, 3, stride=2, same=False)
 
 
 def _on_35(inputs: int, pooled: int) -> _Mixed:
     """A block on 35×35 pixels ("A"): 224 channels and those of the pool."""
-    double = "branch3x3dbl"
     return _Mixed(
         inputs,
         _average(),
-        (_Conv("branch1x1", 64),),
-        (_Conv("branch5x5_1", 48), _Conv("branch5x5_2", 64, 5)),
-        (_Conv(f"{double}_1", 64), _Conv(f"{double}_2", 96, 3), _Conv(f"{double}_3", 96, 3)),
-        (_Conv("branch_pool", pooled),),
+        branch1x1=(_Conv(64),),
+        branch5x5=(_Conv(48), _Conv(64, 5)),
+        branch3x3dbl=(_Conv(64), _Conv(96, 3), _Conv(96, 3)),
+        branch_pool=(_Conv(pooled),),
     )
 
 
 def _to_17() -> _Mixed:
-    """From 35×35 to 17×17 pixels."""
-    double = "branch3x3dbl"
     return _Mixed(
         288,
         nn.MaxPool2d(3, stride=2),
-        (_halving("branch3x3", 384),),
-        (_Conv(f"{double}_1", 64), _Conv(f"{double}_2", 96, 3), _halving(f"{double}_3", 96)),
-        (),
+        branch3x3=(_halving(384),),
+        branch3x3dbl=(_Conv(64), _Conv(96, 3), _halving(96)),
+        branch_pool=(),
     )
 
 
 def _on_17(width: int) -> _Mixed:
-    """A block on 17×17 pixels ("C"): 7×7 windows in two strokes, `width` channels between."""
-    across, down = (1, 7), (7, 1)
+    """A block on 17×17 pixels ("C"), with `width` channels between its strokes."""
+    across, down, last = _Conv(width, _ACROSS), _Conv(width, _DOWN), _Conv(192, _ACROSS)
     return _Mixed(
         768,
         _average(),
-        (_Conv("branch1x1", 192),),
-        (
-            _Conv("branch7x7_1", width),
-            _Conv("branch7x7_2", width, across),
-            _Conv("branch7x7_3", 192, down),
-        ),
-        (
-            _Conv("branch7x7dbl_1", width),
-            _Conv("branch7x7dbl_2", width, down),
-            _Conv("branch7x7dbl_3", width, across),
-            _Conv("branch7x7dbl_4", width, down),
-            _Conv("branch7x7dbl_5", 192, across),
-        ),
-        (_Conv("branch_pool", 192),),
+        branch1x1=(_Conv(192),),
+        branch7x7=(_Conv(width), across, _Conv(192, _DOWN)),
+        branch7x7dbl=(_Conv(width), down, across, down, last),
+        branch_pool=(_Conv(192),),
     )
 
 
 def _to_8() -> _Mixed:
-    """From 17×17 to 8×8 pixels."""
     return _Mixed(
         768,
         nn.MaxPool2d(3, stride=2),
-        (_Conv("branch3x3_1", 192), _halving("branch3x3_2", 320)),
-        (
-            _Conv("branch7x7x3_1", 192),
-            _Conv("branch7x7x3_2", 192, (1, 7)),
-            _Conv("branch7x7x3_3", 192, (7, 1)),
-            _halving("branch7x7x3_4", 192),
-        ),
-        (),
+        branch3x3=(_Conv(192), _halving(320)),
+        branch7x7x3=(_Conv(192), _Conv(192, _ACROSS), _Conv(192, _DOWN), _halving(192)),
+        branch_pool=(),
     )
 
 
 def _on_8(inputs: int, pool: nn.Module) -> _Mixed:
-    """A block on 8×8 pixels ("E"), whose 3×3 windows part into a row and a column."""
-
-    def fork(stem: str) -> _Fork:
-        return _Conv(f"{stem}a", 384, (1, 3)), _Conv(f"{stem}b", 384, (3, 1))
-
-    double = "branch3x3dbl"
+    """A block on 8×8 pixels ("E")."""
     return _Mixed(
         inputs,
         pool,
-        (_Conv("branch1x1", 320),),
-        (_Conv("branch3x3_1", 384), fork("branch3x3_2")),
-        (_Conv(f"{double}_1", 448), _Conv(f"{double}_2", 384, 3), fork(f"{double}_3")),
-        (_Conv("branch_pool", 192),),
+        branch1x1=(_Conv(320),),
+        branch3x3=(_Conv(384), _FORK),
+        branch3x3dbl=(_Conv(448), _Conv(384, 3), _FORK),
+        branch_pool=(_Conv(192),),
     )
 
 
@@ -179,12 +162,12 @@ class InceptionNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3 = _Convolution(_halving("", 32), 3)
-        self.Conv2d_2a_3x3 = _Convolution(_Conv("", 32, 3, same=False), 32)
-        self.Conv2d_2b_3x3 = _Convolution(_Conv("", 64, 3), 32)
+        self.Conv2d_1a_3x3 = _Convolution(_halving(32), 3)
+        self.Conv2d_2a_3x3 = _Convolution(_Conv(32, 3, same=False), 32)
+        self.Conv2d_2b_3x3 = _Convolution(_Conv(64, 3), 32)
         self.pool_2 = nn.MaxPool2d(3, stride=2)
-        self.Conv2d_3b_1x1 = _Convolution(_Conv("", 80), 64)
-        self.Conv2d_4a_3x3 = _Convolution(_Conv("", 192, 3, same=False), 80)
+        self.Conv2d_3b_1x1 = _Convolution(_Conv(80), 64)
+        self.Conv2d_4a_3x3 = _Convolution(_Conv(192, 3, same=False), 80)
         self.pool_4 = nn.MaxPool2d(3, stride=2)
         self.Mixed_5b = _on_35(192, pooled=32)
         self.Mixed_5c = _on_35(256, pooled=64)
