@@ -14,7 +14,7 @@ from cascore.metrics.extractors.inception import prepared
 from cascore.metrics.extractors.inception_network import FEATURES, SIDE, InceptionNetwork
 
 COUNT = 16  # images
-BATCH = 256  # feature vectors in one update of the moments, the default of `feature_moments`
+BATCH = 256  # feature vectors in one update of the moments, as of `feature_moments`
 LIMIT = 5.0  # percent
 SHAPES = ((1, 8, 8), (3, 32, 32), (3, 256, 256), (3, 512, 512))
 

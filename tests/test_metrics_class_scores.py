@@ -22,7 +22,8 @@ def unshuffled(logits, *, seed):
 def test_torch_fidelity(splits):
     value, spread = REFERENCE[f"inception_score_{splits}"]
     result = inception_score(unshuffled(LOGITS, seed=3), splits=splits, seed=3)
-    assert (result.value, result.spread) == pytest.approx((value, spread), rel=1e-12, abs=1e-13)
+    published = result.error * math.sqrt(splits - 1) if splits > 1 else 0.0
+    assert (result.mean, published) == pytest.approx((value, spread), rel=1e-12, abs=1e-13)
 
 
 def test_the_definition():
@@ -30,22 +31,21 @@ def test_the_definition():
     mean = [sum(column) / len(p) for column in zip(*p, strict=True)]
     divergences = [sum(a * math.log(a / b) for a, b in zip(row, mean, strict=True)) for row in p]
     expected = math.exp(sum(divergences) / len(p))
-    assert inception_score(LOGITS, splits=1, seed=0).value == pytest.approx(expected, rel=1e-12)
+    assert inception_score(LOGITS, splits=1, seed=0).mean == pytest.approx(expected, rel=1e-12)
     # Logarithms of probabilities are logits.
     logs = torch.tensor(p, dtype=torch.float64).log()
-    assert inception_score(logs, splits=1, seed=0).value == pytest.approx(expected, rel=1e-12)
+    assert inception_score(logs, splits=1, seed=0).mean == pytest.approx(expected, rel=1e-12)
 
 
 def test_extremes():
     # Sure of every image and all classes equally often: the number of classes. Anything constant: 1
     sure = torch.full((40, 4), -math.inf)
     sure[torch.arange(40), torch.arange(40) % 4] = 0
-    assert inception_score(sure, splits=1, seed=0).value == pytest.approx(4, rel=1e-14)
-    assert inception_score(torch.zeros(40, 4), seed=0).value == pytest.approx(1, rel=1e-14)
-    assert inception_score(sure[:1].repeat(40, 1), seed=0).value == pytest.approx(1, rel=1e-14)
+    assert inception_score(sure, splits=1, seed=0).mean == pytest.approx(4, rel=1e-14)
+    assert inception_score(torch.zeros(40, 4), seed=0).mean == pytest.approx(1, rel=1e-14)
+    assert inception_score(sure[:1].repeat(40, 1), seed=0).mean == pytest.approx(1, rel=1e-14)
     alone = inception_score(LOGITS[:1], splits=1, seed=0)
-    assert alone.value == pytest.approx(1, rel=1e-14)
-    assert alone.spread == 0
+    assert alone.mean == pytest.approx(1, rel=1e-14)
     assert math.isnan(alone.error)
 
 
@@ -53,8 +53,7 @@ def test_images_in_the_order_of_their_classes():
     # Cut without a shuffle, every part would hold a single class and score 1.
     sure = torch.eye(4).repeat_interleave(250, dim=0) * 20
     result = inception_score(sure, splits=4, seed=0)
-    assert result.value == pytest.approx(4, rel=0.02)
-    assert result.error == pytest.approx(result.spread / math.sqrt(3))
+    assert result.mean == pytest.approx(4, rel=0.02)
     assert result == inception_score(sure, splits=4, seed=0)
     assert result != inception_score(sure, splits=4, seed=1)
 

@@ -112,5 +112,5 @@ def test_features_without_a_floor():
     assert floor_of(normal(34, seed=10), 60, 60, repeats=2).extrapolated
     broken = normal(200, seed=11)
     broken[7, 3] = float("nan")
-    with pytest.raises(InputError, match="1 of 200 feature vectors hold NaN"):
+    with pytest.raises(InputError, match="1 of 200 rows hold NaN"):
         floor_of(broken, 60, 60, repeats=2)

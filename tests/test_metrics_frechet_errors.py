@@ -177,9 +177,9 @@ def test_features_without_an_error():
     broken = normal(10, seed=8)
     broken[3, 2] = float("nan")
     for features, message in (
-        (normal(0, seed=8), "hold 0 feature vectors; expected at least 2"),
-        (normal(1, seed=8), "hold 1 feature vectors"),
-        (broken, "1 of 10 feature vectors hold NaN"),
+        (normal(0, seed=8), "hold 0 rows; expected at least 2"),
+        (normal(1, seed=8), "hold 1 rows"),
+        (broken, "1 of 10 rows hold NaN"),
         (normal(10, 4, seed=8), "4 dimensions, the reference 6"),
         (normal(10, seed=8).int(), "expected floating point"),
         ([normal(3, seed=8)], "are a list.*mixed sizes"),

@@ -82,7 +82,7 @@ def test_a_covariance_needs_two(count):
 def test_broken_features_are_counted_and_refused(value):
     features = torch.zeros(5, 3)
     features[1, 0] = features[1, 2] = features[4, 1] = value
-    with pytest.raises(InputError, match="2 of 5 feature vectors hold NaN or infinity"):
+    with pytest.raises(InputError, match="2 of 5 rows hold NaN or infinity"):
         observed(features)
 
 
@@ -91,7 +91,7 @@ def test_broken_features_are_counted_and_refused(value):
     [torch.zeros(3), torch.zeros(2, 3, 1), torch.zeros(2, 0), torch.zeros(2, 3, dtype=torch.uint8)],
 )
 def test_features_of_another_form_are_refused(features):
-    with pytest.raises(InputError, match=r"expected floating point \[N, D\]"):
+    with pytest.raises(InputError, match=r"expected (floating point )?\[N, "):
         observed(features)
 
 

@@ -55,7 +55,7 @@ def test_inputs_without_neighbours():
         nearest_neighbours(good, torch.zeros(3, 4, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"queries are a list.*mixed sizes"):
         nearest_neighbours([torch.zeros(3, 4), torch.zeros(3, 5)], good)
-    with pytest.raises(InputError, match="queries hold NaN"):
+    with pytest.raises(InputError, match="queries: 1 of 3 rows hold NaN"):
         nearest_neighbours(broken, good)
     with pytest.raises(InputError, match="differ after the first"):
         nearest_neighbours(good, uniform(3, 5, seed=4))

@@ -146,10 +146,9 @@ def _inception_score(
 ) -> Iterator[Measurement]:
     extractor, parts = reference.extractor, min(_PARTS_OF_SCORE, len(features))
     assert isinstance(extractor, Inception)
-    score = inception_score(extractor.unbiased_logits(features), splits=parts, seed=_SEED)
     settings = {"splits": parts, "seed": _SEED}
-    number = Estimate(score.value, score.error)
-    yield _number(part, "inception-score", number, settings=settings)
+    score = inception_score(extractor.unbiased_logits(features), **settings)
+    yield _number(part, "inception-score", score, settings=settings)
 
 
 def mode_labels(images: Tensor, classifier: Classifier) -> tuple[Tensor, int]:

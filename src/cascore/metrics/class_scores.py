@@ -1,34 +1,24 @@
 """The Inception score: whether a classifier is sure of each image and unsure of the next one."""
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.stats import Estimate
 
 
-@dataclass(frozen=True)
-class InceptionScore:
-    """Mean score of disjoint parts of the images, from 1 to the number of classes.
-
-    `spread` is the standard deviation over the parts, divided by their number: the published "±".
-    `error` is the standard error of the mean; NaN for a single part.
-    """
-
-    value: float
-    spread: float
-    error: float
-
-
-def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> InceptionScore:
+def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Estimate:
     """Inception score (Salimans et al. 2016): exp of the mean of KL(p(class | x) || p(class)).
 
     The images are shuffled (`torch.randperm` of a generator with the seed, so that images in the
     order of their classes do no harm), cut into `splits` parts of nearly equal size, scored part by
     part. A part of n images underestimates the entropy of p(class), and so the score: compare
     only equal n, usually 5,000. The score never sees a real image.
+
+    The error is that of the mean of the parts, NaN for a single one; the published "±" is the
+    spread of the parts, the error times √(splits - 1).
 
     Logits are floating point [N, classes], before the softmax, N >= splits. Logarithms of
     probabilities are logits too, -inf among them; NaN, +inf, and a row without a possible class
@@ -51,11 +41,8 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Inception
         )
     edges = [part * len(logits) // splits for part in range(splits + 1)]
     scores = torch.stack([_score(probabilities[a:b]) for a, b in pairwise(edges)])
-    return InceptionScore(
-        value=float(scores.mean()),
-        spread=float(scores.std(correction=0)),
-        error=float(scores.std()) / splits**0.5 if splits > 1 else float("nan"),
-    )
+    error = float(scores.std()) / splits**0.5 if splits > 1 else float("nan")
+    return Estimate(float(scores.mean()), error)
 
 
 def _score(probabilities: Tensor) -> Tensor:

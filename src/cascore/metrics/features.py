@@ -1,12 +1,10 @@
 """From images to features: what an extractor is, and features of any number of images.
 
-Images come as one tensor (which may be a memory map) or as an iterable of tensors of any lengths,
-such as a sampler's batches. Either is cut into batches of one size first, so the lengths in which
-images arrive move no bit of a result. Another batch size moves rounding, because a convolution may
-be computed by another algorithm.
+Images may be a memory map. They are cut into batches of one size, always the same, because a
+convolution may be computed by another algorithm at another size, which moves rounding.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -15,7 +13,7 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
 
-Images = Tensor | Iterable[Tensor]
+_BATCH = 256  # images, which bounds the memory of the work
 
 
 class FeatureExtractor(Protocol):
@@ -33,38 +31,14 @@ class FeatureExtractor(Protocol):
         """Features [N, dimension] of images uint8 [N, C, H, W]."""
 
 
-def extract_features(
-    extractor: FeatureExtractor,
-    images: Images,
-    *,
-    batch_size: int = 256,
-    progress: Callable[[int], None] | None = None,
-) -> Tensor:
-    """Features float32 [N, D] of images, in memory: 8 kB an image for Inception.
-
-    Args:
-        extractor: For example `load_extractor("digits")`.
-        images: uint8 [N, C, H, W] as the extractor expects them, or such tensors one after the
-            other; N may be 0.
-        batch_size: Bounds the memory of the work; moves the result by rounding only.
-        progress: Called with the number of images done.
-    """
-    rows, done = [torch.empty(0, extractor.dimension)], 0
-    for features in features_in_batches(extractor, images, batch_size):
-        rows.append(features)
-        done += len(features)
-        if progress is not None:
-            progress(done)
-    return torch.cat(rows)
+def extract_features(extractor: FeatureExtractor, images: Tensor) -> Tensor:
+    """Features float32 [N, D] of images uint8 [N, C, H, W]: 8 kB an image for Inception."""
+    return torch.cat(list(features_in_batches(extractor, images)))
 
 
-def features_in_batches(
-    extractor: FeatureExtractor, images: Images, batch_size: int
-) -> Iterator[Tensor]:
-    """Features float32 [n, D] of `batch_size` images at a time, of fewer at the end."""
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; expected at least 1")
-    for batch in _batches(images, batch_size):
+def features_in_batches(extractor: FeatureExtractor, images: Tensor) -> Iterator[Tensor]:
+    """Features float32 [n, D] of a batch at a time, of fewer images at the end."""
+    for batch in torch.split(images, _BATCH):
         features = extractor(batch)
         expected = (len(batch), extractor.dimension)
         if tuple(features.shape) != expected:
@@ -75,55 +49,34 @@ def features_in_batches(
         yield features.detach().cpu().float()
 
 
-def _batches(images: Images, batch_size: int) -> Iterator[Tensor]:
-    """Images in batches of `batch_size`, the last one shorter."""
-    waiting: list[Tensor] = []
-    missing = batch_size
-    shape: torch.Size | None = None
-    for part in (images,) if isinstance(images, Tensor) else images:
-        shape = part.shape[1:] if shape is None else shape
-        if part.shape[1:] != shape:
-            raise InputError(
-                f"images of mixed sizes: {list(shape)}, then {list(part.shape[1:])}; bring them to"
-                " one size first, as the data set folder:PATH does"
-            )
-        while len(part) >= missing:
-            waiting.append(part[:missing])
-            yield torch.cat(waiting) if len(waiting) > 1 else waiting[0]
-            part = part[missing:]
-            waiting, missing = [], batch_size
-        if len(part):
-            waiting.append(part)
-            missing -= len(part)
-    if waiting:
-        yield torch.cat(waiting)
+def require_rows(values: Tensor, what: str, *, least: int = 0) -> None:
+    """Refuse what is not finite floating point [N, ...] with N >= least, naming it `what`."""
+    if not isinstance(values, Tensor):
+        raise InputError(
+            f"{what} are a {type(values).__name__}; expected one floating point tensor [N, ...] "
+            "(images of mixed sizes must be brought to one size first)"
+        )
+    if values.ndim < 2 or not values.is_floating_point() or 0 in values.shape[1:]:
+        raise InputError(
+            f"{what} are {values.dtype} of shape {tuple(values.shape)}; expected floating point "
+            "[N, ...], one row per image (cascore.pixels.to_float makes it of uint8 images)"
+        )
+    if len(values) < least:
+        raise InputError(f"{what} hold {len(values)} rows; expected at least {least}")
+    broken = int((~values.flatten(1).isfinite()).any(dim=1).sum())
+    if broken:
+        raise InputError(
+            f"{what}: {broken} of {len(values)} rows hold NaN or infinity; look at the images they"
+            " come from: one such row would make the whole result meaningless"
+        )
 
 
 def checked_features(features: Tensor, what: str, *, least: int = 0) -> Tensor:
-    """The same features in float64 on the CPU: finite, floating point, [N, D] with N >= least.
-
-    Anything else is an InputError that calls them `what`.
-    """
-    if not isinstance(features, Tensor):
-        raise InputError(
-            f"{what} are a {type(features).__name__}; expected a floating point tensor [N, D], "
-            "one row per image (images of mixed sizes have features only once they are resized)"
-        )
-    if features.ndim != 2 or not features.is_floating_point() or features.shape[1] == 0:
-        raise InputError(
-            f"{what} are {features.dtype} of shape {tuple(features.shape)}; expected "
-            "floating point [N, D], one row per image"
-        )
-    if len(features) < least:
-        raise InputError(f"{what} hold {len(features)} feature vectors; expected at least {least}")
-    features = features.detach().to(device="cpu", dtype=torch.float64)
-    broken = int((~features.isfinite()).any(dim=1).sum())
-    if broken:
-        raise InputError(
-            f"{what}: {broken} of {len(features)} feature vectors hold NaN or infinity; look at "
-            "the images they come from: one such vector would make the whole result meaningless"
-        )
-    return features
+    """The same features [N, D] in float64 on the CPU; what `require_rows` refuses is refused."""
+    require_rows(features, what, least=least)
+    if features.ndim != 2:
+        raise InputError(f"{what} are of shape {tuple(features.shape)}; expected [N, D]")
+    return features.detach().to(device="cpu", dtype=torch.float64)
 
 
 def checked_pair(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
-from cascore.metrics.features import FeatureExtractor, Images, checked_features, features_in_batches
+from cascore.metrics.features import FeatureExtractor, checked_features, features_in_batches
 from cascore.stats import Estimate
 
 _BLOCK = 128  # columns between two updates of the remainder; 64 and 256 were slower at D = 2048
@@ -88,20 +88,18 @@ class FeatureMoments:
 
 def feature_moments(
     extractor: FeatureExtractor,
-    images: Images,
+    images: Tensor,
     *,
-    batch_size: int = 256,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda count: None,
 ) -> FeatureMoments:
-    """Moments of the features of images, `batch_size` at a time; no feature is kept.
+    """Moments of the features of images uint8 [N, C, H, W], of which none is kept.
 
-    Arguments are those of `extract_features`.
+    `progress` is called with the number of images done.
     """
     moments = FeatureMoments.empty(extractor.dimension, extractor=extractor.identity)
-    for features in features_in_batches(extractor, images, batch_size):
+    for features in features_in_batches(extractor, images):
         moments = moments.update(features)
-        if progress is not None:
-            progress(moments.count)
+        progress(moments.count)
     return moments
 
 
@@ -124,7 +122,7 @@ def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     """
     _require_comparable(a, b)
     traces = float(a.covariance.trace() + b.covariance.trace())
-    common = _overlap(covariance_factor(a.covariance), covariance_factor(b.covariance))
+    common = _nuclear_norm(covariance_factor(a.covariance).T @ covariance_factor(b.covariance))
     shift = float((a.mean - b.mean).square().sum())
     return max(0.0, shift + traces - 2 * common)  # rounding can make equal sets slightly negative
 
@@ -142,8 +140,8 @@ def _require_comparable(a: FeatureMoments, b: FeatureMoments) -> None:
         )
 
 
-def _overlap(first: Tensor, second: Tensor) -> float:
-    """tr((A^½ B A^½)^½), the sum of the singular values of F_aᵀ F_b, from the factors [D, rank].
+def _nuclear_norm(matrix: Tensor) -> float:
+    """The sum of the singular values; of F_aᵀ F_b it is tr((A^½ B A^½)^½).
 
     They are taken as the roots of the eigenvalues of the smaller Gram matrix, in a fifth of the
     time of a singular value decomposition (D = 2048, one thread). Squaring costs half of the digits
@@ -151,12 +149,8 @@ def _overlap(first: Tensor, second: Tensor) -> float:
     `covariance_factor` make them: then small eigenvalues keep their own relative accuracy. Negative
     eigenvalues are rounding errors of 0.
     """
-    product = first.T @ second
-    if product.shape[0] > product.shape[1]:
-        product = product.T
-    if len(product) == 0:  # a covariance of 0
-        return 0.0
-    return float(torch.linalg.eigvalsh(product @ product.T).clamp(min=0).sqrt().sum())
+    rows = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    return float(torch.linalg.eigvalsh(rows @ rows.T).clamp(min=0).sqrt().sum())
 
 
 def covariance_factor(covariance: Tensor) -> Tensor:
@@ -167,7 +161,7 @@ def covariance_factor(covariance: Tensor) -> Tensor:
     variance. At D = 2048 an eigendecomposition takes 12 times as long as the first and 2 to 8 times
     as long as the second.
     """
-    # Largest variance first: the columns of F then decrease, which `_overlap` needs for accuracy.
+    # Largest variance first: the columns of F then decrease, for the accuracy of `_nuclear_norm`.
     order = covariance.diagonal().argsort(descending=True, stable=True)
     triangle, failed = torch.linalg.cholesky_ex(covariance[order][:, order])
     if bool(failed) or float(triangle.diagonal().min()) ** 2 <= _rounding(covariance):
@@ -272,7 +266,7 @@ class Projected:
         chosen = self.features[rows]
         mean = chosen.mean(dim=0)
         trace = float((chosen - mean).square().sum()) / (len(rows) - 1)
-        overlap = float(torch.linalg.eigvalsh(self._gram(rows)).clamp(min=0).sqrt().sum())
+        overlap = _nuclear_norm(self._deviations(rows))
         return max(0.0, float(mean.square().sum()) + trace + self.reference_trace - 2 * overlap)
 
     def influence(self, rows: Tensor) -> Tensor:
@@ -289,20 +283,15 @@ class Projected:
         chosen = self.products[rows]
         return (chosen - chosen.mean(dim=0)) / math.sqrt(len(rows) - 1)
 
-    def _gram(self, rows: Tensor) -> Tensor:
-        """Fᵀ A F, or, where there are fewer rows than dimensions, the smaller matrix like it."""
-        deviations = self._deviations(rows)
-        wide = len(deviations) < deviations.shape[1]
-        gram: Tensor = deviations @ deviations.T if wide else deviations.T @ deviations
-        return gram
-
     def _transported(self, rows: Tensor) -> Tensor:
         """(x - m)ᵀ T (x - m) of each row, with T = F (Fᵀ A F)^-½ Fᵀ on the span of the rows."""
         deviations = self._deviations(rows)
-        values, vectors = torch.linalg.eigh(self._gram(rows))
+        wide = len(deviations) < deviations.shape[1]
+        gram = deviations @ deviations.T if wide else deviations.T @ deviations
+        values, vectors = torch.linalg.eigh(gram)
         kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1:].clamp(min=0)
         roots, vectors = values[kept].sqrt(), vectors[:, kept]
-        if len(deviations) < deviations.shape[1]:
+        if wide:
             quadratic: Tensor = vectors.square() @ roots
         else:
             quadratic = (deviations @ vectors).square() @ (1 / roots)

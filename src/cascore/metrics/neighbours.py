@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.metrics.features import require_rows
 from cascore.stats import Estimate
 
 
@@ -32,8 +33,8 @@ def nearest_neighbours(
     Queries [Q, ...] and references [R, ...], R >= k, are floating point and finite, for example
     pixels in [0, 1], of the same trailing shape; any others raise InputError.
     """
-    _check(queries, "queries")
-    _check(references, "references")
+    require_rows(queries, "queries")
+    require_rows(references, "references")
     if queries.shape[1:] != references.shape[1:]:
         raise InputError(
             f"queries of shape {tuple(queries.shape)} and references of shape "
@@ -119,18 +120,3 @@ def _draw(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     if len(images) == size:
         return images
     return images[torch.randperm(len(images), generator=generator)[:size]]
-
-
-def _check(values: Tensor, what: str) -> None:
-    if not isinstance(values, Tensor):
-        raise InputError(
-            f"{what} are a {type(values).__name__}; expected one floating point tensor [N, ...] "
-            "(images of mixed sizes must be brought to one size first)"
-        )
-    if not values.is_floating_point() or values.ndim < 2:
-        raise InputError(
-            f"{what} are {values.dtype} of shape {tuple(values.shape)}; expected floating point "
-            "[N, ...] (cascore.pixels.to_float turns uint8 images into pixels in [0, 1])"
-        )
-    if not bool(values.isfinite().all()):
-        raise InputError(f"{what} hold NaN or infinity, which has no distance to anything")
