@@ -68,7 +68,11 @@ def _run(options: argparse.Namespace) -> int:
         for name in names:
             cost, study = Cost(), STUDIES[name]
             study.measure(Lab(store, cost=cost), study.scales[options.scale])
-            _say(f"{name} at scale {options.scale}: {cost.text}")
+            _say(
+                f"{name} at scale {options.scale}: {len(cost.calls):,} measurements to make,"
+                f" {sum(cost.calls):,} network calls of one picture;"
+                f" {len(cost.updates)} trainings with {sum(cost.updates.values()):,} updates"
+            )
         return 0
     models = Models(runs, options.models, select_device(options.device), _say)
     claims, left = dict[str, list[Claim]](), dict[str, InputError]()

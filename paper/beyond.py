@@ -11,14 +11,12 @@ import torch
 from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
 from cascore.sampling import Samples, consistent_annealed, initial_noise
-from paper.engine.chain import Chain, cas
 from paper.engine.charts import Picture, curves
-from paper.engine.claims import Claim, claims_of
-from paper.engine.compare import Number, by_errors, estimated, mean_of
-from paper.engine.lab import BATCH, OUTCOMES, Lab, Result
+from paper.engine.claims import Claim, Number, by_errors, claims_of, estimated, mean_of
+from paper.engine.lab import BATCH, OUTCOMES, Lab, Measured, Result, Subject
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Row, Rows, pivot
-from paper.engine.subject import Measured, Subject
+from paper.engine.settings import Chain, cas
 from paper.schedulers import SCHEDULERS, diffusers, generate_by_scheduler, run_scheduler
 
 
@@ -207,25 +205,23 @@ def page(results: Measured, scale: Sequence[Calls]) -> Page:
         for subject in scale
         for extractor, of in [(subject.extractors[0], shown[subject.preset])]
     ]
-    tried = results.tried.where(model=first.preset, sampler="CAS")
-    return Page(
-        words={
-            "fewest": pivot(untuned, {"nothing tuned": "{label}"}, "{model} ({extractor})", fewest),
-            "models": models,
-            "budgets": pivot(few, {"method": "{label}"}, "{budget}", cell),
-            "twins": results.floors[""],
-            "schedulers": SCHEDULERS,
-            "ours": TWINS,
-            "kappas": [chain.knob for chain in METHODS["order-1-tuned"].chains],
-        },
-        pictures={
-            "calls": _calls(results, {"f": [first], "o": [first]}),
-            "models": _calls(results, {"": scale}),
-            "raw": _raw(results.rows.where(model=first.preset)),
-            "kappa": curves(tried.where(outcome="denoised"), **PLAN.look("kappa")),
-        },
-        tables={"measurements": PLAN.table("measurements", results.rows)},
-    )
+    tried = results.tried.where(model=first.preset, sampler="CAS", outcome="denoised")
+    words = {
+        "fewest": pivot(untuned, {"nothing tuned": "{label}"}, "{model} ({extractor})", fewest),
+        "models": models,
+        "budgets": pivot(few, {"method": "{label}"}, "{budget}", cell),
+        "twins": results.floors[""],
+        "schedulers": SCHEDULERS,
+        "ours": TWINS,
+        "kappas": [chain.knob for chain in METHODS["order-1-tuned"].chains],
+    }
+    pictures = {
+        "calls": _calls(results, {"f": [first], "o": [first]}),
+        "models": _calls(results, {"": scale}),
+        "raw": _raw(results.rows.where(model=first.preset)),
+        "kappa": curves(tried, **PLAN.look("kappa")),
+    }
+    return Page(words, pictures, PLAN.tables(measurements=results.rows))
 
 
 def _lowest(rows: Rows) -> tuple[str, Number]:
@@ -262,12 +258,13 @@ def _default(rows: Rows) -> list[str]:
     return texts
 
 
-def _style(row: Row) -> Mapping[str, Any]:
+def _styled(row: Row) -> Row:
+    """A row with how the line of its method is drawn."""
     method = METHODS[row["method"]]
     size, width = 10 if method.form == "*" else 5, 2.2 if row["method"] == DEFAULT else 1.4
     ink = {"color": method.colour, "markerfacecolor": method.colour, "fmt": method.form}
     label = method.label.replace("`", "")
-    return {**ink, "label": label, "markersize": size, "linewidth": width}
+    return {**row, "style": {**ink, "label": label, "markersize": size, "linewidth": width}}
 
 
 def _calls(results: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
@@ -281,7 +278,7 @@ def _calls(results: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
             of = results.rows.where(model=model, extractor=extractor, outcome="denoised")
             names = {m for m in common if not kind or kind in METHODS[m].shown} | {BEST}
             title = titles.get(kind, f"{model}, features of {extractor}")
-            rows += [{**row, "title": title} for row in of if row["method"] in names]
+            rows += [{**_styled(row), "title": title} for row in of if row["method"] in names]
 
     def bands(row: Row) -> Mapping[str, Number]:
         best = rows.where(title=row["title"], method=BEST)
@@ -289,7 +286,7 @@ def _calls(results: Measured, panels: Mapping[str, Sequence[Calls]]) -> Picture:
         return {"real images": real, "the paper's best: ALS, n_σ = 5, all levels": mean_of(best)}
 
     look = PLAN.look("calls") | {"height": 4 if "" in panels else 6}
-    return curves(rows, style=_style, bands=bands, **look)
+    return curves(rows, bands=bands, **look)
 
 
 def _raw(rows: Rows) -> Picture:
@@ -299,8 +296,8 @@ def _raw(rows: Rows) -> Picture:
         raw, denoised = (mean_of(of.where(outcome=outcome)).mean for outcome in OUTCOMES)
         return Number(raw / denoised, math.nan)
 
-    own = Rows(row for row in rows if "r" in METHODS[row["method"]].shown)
-    return curves(own, ratio, style=_style, **PLAN.look("raw"))
+    shown = Rows(_styled(row) for row in rows if "r" in METHODS[row["method"]].shown)
+    return curves(shown, ratio, **PLAN.look("raw"))
 
 
 STUDY = PLAN.study(Calls, measure, page, claims)

@@ -17,14 +17,12 @@ from cascore.losses import Corrupted, dsm_loss
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.theory import EmpiricalDenoiser, unconditional_optimum
-from paper.engine.chain import cas
 from paper.engine.charts import BLACK, Picture, curves, dots
-from paper.engine.claims import Claim, claims_of
-from paper.engine.compare import between_trainings, contrasts, plain, spread
-from paper.engine.lab import Lab, Result
+from paper.engine.claims import Claim, between_trainings, claims_of, contrasts, plain, spread_text
+from paper.engine.lab import Lab, Measured, Result, Subject
 from paper.engine.page import Page, Plan
-from paper.engine.rows import Row, Rows, pivot
-from paper.engine.subject import Measured, Subject
+from paper.engine.rows import Rows, pivot
+from paper.engine.settings import cas
 
 PLAN = Plan("conditional")
 KINDS = ("unconditional", "conditional")
@@ -66,17 +64,15 @@ def measure(lab: Lab, scale: Scale) -> Found:
     sigmas = training_sigmas(schedule).tolist()
     for kind, training in product(KINDS, range(scale.trainings)):
         experiment = scale.network(kind, training)
-        tags: dict[str, Any] = {"network": kind, "training": training}
         judge = partial(_losses, lab, experiment, scale.images)
         calls = 2 * scale.images * len(sigmas)
         results = lab.keep("losses", of, judge, experiment=experiment, calls=calls)
+        tags: dict[str, Any] = {"network": kind, "training": training}
         tags["parameters"] = results.get("parameters")
-        losses += [
-            {**tags, **of, "level": level, "sigma": sigmas[level], "distance": loss}
-            for split, images in SPLITS.items()
-            for of in [{"split": split, "images": images}]
-            for level, loss in enumerate(results.get(split, ()))
-        ]
+        for split, images in SPLITS.items():
+            tagged = {**tags, "split": split, "images": images}
+            levels = enumerate(zip(sigmas, results.get(split, ()), strict=False))
+            losses += [{**tagged, "level": i, "sigma": s, "distance": x} for i, (s, x) in levels]
         for name, chain in CHAINS.items():
             tags.update(scheme=name, name=name.replace("-", " "))
             rows += lab.distances(experiment, chain, **scale.how, **tags)
@@ -146,49 +142,38 @@ def page(results: Found, scale: Scale) -> Page:
     of_columns = {f"{kind}_{run}_{split}": of.values() for (kind, split, run), of in runs.items()}
     of_columns |= {f"{kind}_optimum_train": least[kind] for kind in KINDS}
     levels = zip(results.losses.by("level").values(), *of_columns.values(), strict=True)
+    numbers = [[f"{x:.6g}" for x in (rows[0]["sigma"], *losses)] for rows, *losses in levels]
     index = {"samples": "{name}, {network}, training {training}"}
-    return Page(
-        words={
-            "splits": splits,
-            "optima": {kind: statistics.fmean(least[kind]) for kind in KINDS},
-            "parameters": {row["network"]: row["parameters"] for row in results.losses},
-            "experiment": scale.experiment(),
-            "distances": pivot(
-                results.rows, index, "{extractor}, {outcome}", lambda of: spread(of).text()
-            ),
-            "floors": results.floors,
-        },
-        pictures={
-            "loss": _losses_drawn(results),
-            "distance": dots(results.rows, bands=results.floors, **PLAN.look("distance")),
-        },
-        tables={
-            "measurements": PLAN.table("measurements", results.rows),
-            "losses": (
-                ["sigma", *of_columns],
-                [[f"{x:.6g}" for x in (rows[0]["sigma"], *losses)] for rows, *losses in levels],
-            ),
-        },
-    )
+    words = {
+        "splits": splits,
+        "optima": {kind: statistics.fmean(least[kind]) for kind in KINDS},
+        "parameters": {row["network"]: row["parameters"] for row in results.losses},
+        "distances": pivot(results.rows, index, "{extractor}, {outcome}", spread_text),
+    }
+    pictures = {
+        "loss": _losses_drawn(results),
+        "distance": dots(results.rows, bands=results.floors, **PLAN.look("distance")),
+    }
+    tables = PLAN.tables(measurements=results.rows)
+    return Page(words, pictures, {**tables, "losses": (["sigma", *of_columns], numbers)})
 
 
 def _losses_drawn(results: Found) -> Picture:
     """A line for each training, and of the training images what theory allows."""
-    sigmas = results.losses.levels("sigma")[::-1]
-    own = [{**row, "title": SPLITS[row["split"]], "fmt": "-"} for row in results.losses]
-    allowed = [
-        {"network": kind, "training": "optimum", "sigma": sigma, "distance": loss, "fmt": fmt}
-        for kind, fmt in zip(KINDS, ("--", ":"), strict=True)
-        for sigma, loss in zip(sigmas, results.optima[kind], strict=True)
-    ]
-    rows = Rows([*own, *({**row, "title": SPLITS["train"]} for row in allowed)])
-
-    def style(row: Row) -> Mapping[str, Any]:
-        of = "optimum" if row["training"] == "optimum" else "network"
-        ink = {"color": BLACK} if of == "optimum" else {}
-        return {"fmt": row["fmt"], "label": f"{row['network']} {of}", **ink}
-
-    return curves(rows, plain, style=style, **PLAN.look("loss"))
+    rows = Rows(
+        {
+            **row,
+            "title": SPLITS[row["split"]],
+            "style": {"fmt": "-", "label": f"{row['network']} network"},
+        }
+        for row in results.losses
+    )
+    for kind, fmt in zip(KINDS, ("--", ":"), strict=True):
+        style = {"fmt": fmt, "label": f"{kind} optimum", "color": BLACK}
+        tags = {"network": kind, "training": "optimum", "title": SPLITS["train"], "style": style}
+        points = zip(results.losses.levels("sigma")[::-1], results.optima[kind], strict=True)
+        rows += [{**tags, "sigma": sigma, "distance": loss} for sigma, loss in points]
+    return curves(rows, plain, **PLAN.look("loss"))
 
 
 STUDY = PLAN.study(Scale, measure, page, claims)

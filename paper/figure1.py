@@ -1,32 +1,32 @@
 """Figure 1: the noise of ideal chains against the schedule, by recursion and by sampling."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from cascore.experiment.build import training_sigmas
-from cascore.experiment.chain import generate
 from cascore.experiment.settings import Schedule
 from cascore.noise import KeyedNoise
 from cascore.sampling import initial_noise
 from cascore.theory import EmpiricalDenoiser
-from paper.engine.chain import Chain, als, cas
 from paper.engine.charts import BLACK, COLOURS, Picture, curves
-from paper.engine.compare import Number
 from paper.engine.lab import Lab, Result
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Row, Rows
+from paper.engine.settings import Chain, als, cas
 
 PLAN = Plan("figure1")
 SCHEDULE = Schedule(first=50.0, last=0.01, levels=232)
 EPSILON = 2e-6
 DATUM = 0.5  # of each coordinate; the noise around it does not depend on it
+KINDS = {"exact": "-", "sampled": "o"}
+"""The two ways to the noise, and how they are drawn."""
 EXPECTED = {1: (19.53, 33), 2: (12.65, 22), 5: (6.17, 12), 20: (1.54, 5), 100: (0.275, 2)}
 """By n_sigma of ALS, the largest excess and after which level: computed apart from this code."""
 
@@ -78,20 +78,20 @@ def measure(lab: Lab, scale: Scale) -> Rows:
 
 def _sampled(lab: Lab, chain: Chain, scale: Scale) -> Result:
     """The root mean square around the datum, of chains on its exact denoiser."""
-    shape, seeds, path = (scale.dimension,), range(scale.chains), list[Tensor]()
-    noise = initial_noise((scale.chains, *shape), SCHEDULE.first, noise=KeyedNoise(seeds))
-    samples = generate(
-        EmpiricalDenoiser(torch.full((1, *shape), DATUM, device=lab.device)),
-        shape=shape,
-        seeds=seeds,
-        sampler=chain.sampler,
-        schedule=SCHEDULE,
-        device=lab.device,
-        start=DATUM + noise,
-        batch_size=scale.chains,
-        callback=lambda step, sigma, x, denoised: path.append(x),
+    shape, seeds, parts = (
+        (scale.dimension,),
+        range(scale.chains),
+        defaultdict[int, list[Tensor]](list),
     )
-    n, path = chain.n_sigma, [*path, samples.raw]
+    noise = initial_noise((scale.chains, *shape), SCHEDULE.first, noise=KeyedNoise(seeds))
+    exact = EmpiricalDenoiser(torch.full((1, *shape), DATUM, device=lab.device))
+
+    def watch(step: int, sigma: float, x: Tensor, denoised: Tensor) -> None:
+        parts[step].append(x.cpu())
+
+    of = {"sampler": chain.sampler, "schedule": SCHEDULE, "start": DATUM + noise}
+    samples = lab.generate(exact, shape=shape, seeds=seeds, callback=watch, **of)
+    n, path = chain.n_sigma, [*map(torch.cat, parts.values()), samples.raw]
     levels = path[n::n] if chain.method == "als" else path[:-1:n]
     return {"std": [float((x.double() - DATUM).square().mean().sqrt()) for x in levels]}, {}
 
@@ -107,11 +107,9 @@ def page(results: Rows, scale: Scale) -> Page:
         agrees = abs(excess - most) <= 0.005 and top["level"] == level
         expected = {"expected": (most, level), "excess": excess, "agrees": agrees}
         tops.append({**top, "ratios": ratios, "off": off, **expected})
-    kinds = ("exact", "sampled")
-    columns = (f"{name}_{kind}" for name in results.by("name") for kind in kinds)
-    header = ["level", "sigma", *columns]
+    columns = [f"{name}_{kind}" for name, kind in product(results.by("name"), KINDS)]
     numbers = [
-        [i, *(f"{x:.8g}" for x in (of[0]["sigma"], *(row[kind] for row in of for kind in kinds)))]
+        [i, *(f"{x:.8g}" for x in (of[0]["sigma"], *(row[kind] for row in of for kind in KINDS)))]
         for i, of in results.by("level").items()
     ]
     shown = Rows(row for row in results if row["name"] != "cas-2")
@@ -123,36 +121,38 @@ def page(results: Rows, scale: Scale) -> Page:
     ratios = [(of.upper(), shown.where(method=of), lambda x, s: x / s) for of in ("als", "cas")]
     return Page(
         words={"tops": tops, "schedule": SCHEDULE, "epsilon": EPSILON},
-        pictures={"noise": _drawn(noise, x), "ratio": _drawn(ratios, ratio, scale.error)},
-        tables={"noise": (header, numbers)},
+        pictures={"noise": _drawn(noise, x), "ratio": _drawn(ratios, ratio, sampled=scale.error)},
+        tables={"noise": (["level", "sigma", *columns], numbers)},
     )
 
 
 def _drawn(
-    panels: Sequence[tuple[str, Rows, Callable[[float, float], float]]], y: str, error: float = 0
+    panels: Sequence[tuple[str, Rows, Callable[[float, float], float]]], y: str, **errors: float
 ) -> Picture:
-    """Functions of deviation and sigma: lines for recursions, dots for chains."""
+    """Functions of deviation and sigma: lines for recursions, dots for chains.
+
+    `errors` are relative standard errors, by kind.
+    """
     rows = Rows(
-        {**row, "title": title, "kind": kind, "distance": of(row[kind], row["sigma"])}
+        {
+            **row,
+            "title": title,
+            "kind": kind,
+            "distance": (distance := of(row[kind], row["sigma"])),
+            "standard_error": errors.get(kind, math.nan) * distance,
+            "style": {"fmt": fmt, "label": row["label"] if kind == "exact" else "_"},
+        }
         for title, chains, of in panels
-        for row, kind in product(chains, ("exact", "sampled"))
+        for row, (kind, fmt) in product(chains, KINDS.items())
         if kind == "exact" or row["level"] % 21 == 1
     )
-
-    def number(of: Rows) -> Number:
-        drawn = error and of[0]["kind"] == "sampled"
-        return Number(of[0]["distance"], error * of[0]["distance"] if drawn else math.nan)
-
-    def style(row: Row) -> Mapping[str, Any]:
-        exact = {"fmt": "-", "label": row["label"]}
-        return exact if row["kind"] == "exact" else {"fmt": "o", "label": "_"}
 
     def colour(row: Row) -> str:
         return BLACK if row["method"] == "cas" else COLOURS[[*EXPECTED].index(row["n_sigma"])]
 
-    look = PLAN.look("noise") | {"ylabel": y, "colour": colour, "style": style}
+    look = PLAN.look("noise") | {"ylabel": y, "colour": colour}
     look["yscale"] = lambda row: "log" if row["title"] == panels[0][0] else "linear"
-    return curves(rows, number, **look)
+    return curves(rows, **look)
 
 
 STUDY = PLAN.study(Scale, measure, page)

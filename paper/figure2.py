@@ -16,14 +16,21 @@ from cascore.denoiser import Denoiser
 from cascore.experiment.settings import Experiment
 from cascore.noise import KeyedNoise, Purpose
 from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
-from paper.engine.chain import als
 from paper.engine.charts import BLACK, COLOURS, dots, new_figure
-from paper.engine.claims import Claim, claims_of
-from paper.engine.compare import between_trainings, contrasts, spread, spread_of, within_trainings
-from paper.engine.lab import OUTCOMES, SEED_APART, Lab, Result, seeds_of
-from paper.engine.models import training_of
+from paper.engine.claims import (
+    Claim,
+    Comparison,
+    between_trainings,
+    claims_of,
+    contrasts,
+    spread,
+    spread_of,
+    within_trainings,
+)
+from paper.engine.lab import OUTCOMES, SEED_APART, Lab, Measured, Result, seeds_of
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Rows
+from paper.engine.settings import als, training_of
 from paper.initialisation import starting_points
 
 PLAN = Plan("figure2")
@@ -34,9 +41,6 @@ SHOWN = 500  # points in a picture
 CENTRES = (2.0 * torch.cartesian_prod(*2 * [torch.arange(-2, 3.0)])) / 2.828
 MODE_STD, ROLL_STD = 0.05 / 2.828, 0.25 / 7.5
 GOOD = 4.0  # standard deviations from a centre, or from the roll's middle line
-
-Drawn = dict[tuple[str, str], Tensor]
-"""Points by score and outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,44 +54,41 @@ class Scale:
     tried: int
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Rows of samples and of real points; by picture, score and outcome what was drawn just now."""
-
-    rows: Rows
-    real: Rows
-    points: Mapping[tuple[str, int], Drawn]
-
-
 def measure(lab: Lab, scale: Scale) -> Measured:
-    """A row for each kind of network, training, draw and outcome."""
-    rows, real = Rows(), Rows()
-    points: dict[tuple[str, int], Drawn] = {pair: {} for pair in product(DATA, (1, 10))}
+    """A row for each kind of network, training, draw and outcome; the floors are of real points.
+
+    The sheets are the points that were drawn just now: the store has none.
+    """
+    rows, real, points = Rows(), Rows(), Rows()
     for data, title in DATA.items():
         settings = {"data": data, "count": scale.count, "parts": scale.draws + 1}
         parts = lab.keep("plane-real", settings, partial(_real, data, scale)).get("parts", ())
         real += [{"data": data, "title": title, **part} for part in parts]
-    for (data, levels), score in product(points, INKS):
-        of = {"data": data, "title": DATA[data], "levels": levels}
+    for (data, title), levels, score in product(DATA.items(), (1, 10), INKS):
+        of = {"data": data, "title": title, "levels": levels, "score": score}
         of["count"] = f"{levels} level{'s' * (levels > 1)}"
         preset = data + "-one-level" * (levels == 1) + "-adversarial" * (score == "adversarial")
         for training in range(1 if score == "exact" else scale.trainings):
             experiment = training_of(preset, steps=scale.steps, seed=training, precision="float32")
-            draw = partial(_draws, lab, experiment, score)
-            tried = {eta: draw(eta, 0, scale.tried, {}) for eta in ETAS}
+            draw = partial(_drawn, lab, experiment, score)
+            tried = {eta: draw(eta, 0, scale.tried)[0] for eta in ETAS}
             eta = min(ETAS, key=lambda eta: tried[eta]["denoised"]["distance"])
-            tags = {"score": score, "training": training, "eta": eta, "nfe": 10 * levels}
+            tags = {**of, "training": training, "eta": eta, "nfe": 10 * levels}
             for seed in range(1, scale.draws + 1):
-                shown = points[data, levels] if seed == 1 and training == 0 else {}
-                result = draw(eta, seed, scale.count, shown)
-                rows += [{**of, **tags, "seed": seed, "outcome": o, **result[o]} for o in OUTCOMES]
-    return Measured(rows, real, points)
+                result, drawn = draw(eta, seed, scale.count)
+                rows += [{**tags, "seed": seed, "outcome": o, **result[o]} for o in OUTCOMES]
+                if seed == 1 and training == 0:
+                    points += [{**tags, "outcome": o, "points": x} for o, x in drawn.items()]
+    return Measured(rows, real.by("title"), points)
 
 
-def _draws(
-    lab: Lab, experiment: Experiment, score: str, eta: float, seed: int, count: int, shown: Drawn
-) -> Mapping[str, Any]:
-    """Algorithm 1 with 10 steps at each level; at a single one it starts around data."""
+def _drawn(
+    lab: Lab, experiment: Experiment, score: str, eta: float, seed: int, count: int
+) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    """Algorithm 1 with 10 steps at each level; at a single one it starts around data.
+
+    How good the points of both outcomes are; and the points, unless it was in the store.
+    """
     chain, schedule, data = als(eta, n_sigma=10), experiment.schedule, experiment.data.name
     settings = {
         "start": "noise" if schedule.levels > 1 else "datum + noise",
@@ -97,6 +98,7 @@ def _draws(
     }
     if score == "exact":
         settings |= {"exact": data, "schedule": asdict(schedule)}
+    drawn: dict[str, Tensor] = {}
 
     def measure() -> Result:
         denoiser, made = _exact(data), {}
@@ -106,14 +108,14 @@ def _draws(
         train, seeds = load_points(data, "train").points, seeds_of(seed, count)
         start = "noise" if schedule.levels > 1 else "data"
         x = starting_points(start, seeds, sigma=schedule.first, train=train)
-        samples = lab.run(denoiser, chain, schedule, seeds, (2,), start=x)
-        drawn = {"raw": samples.raw, "denoised": samples.denoised}
-        shown.update({(score, outcome): of for outcome, of in drawn.items()})
-        return {o: judged(of, data) for o, of in drawn.items()} | {"nfe": samples.nfe}, made
+        of = {"sampler": chain.sampler, "schedule": schedule, "start": x}
+        samples = lab.generate(denoiser, shape=(2,), seeds=seeds, **of)
+        drawn.update(raw=samples.raw, denoised=samples.denoised)
+        return {o: judged(x, data) for o, x in drawn.items()} | {"nfe": samples.nfe}, made
 
     calls, network = count * chain.calls(schedule), None if score == "exact" else experiment
     results = lab.keep("plane", settings, measure, calls=calls, experiment=network)
-    return results or {outcome: {"distance": math.nan} for outcome in OUTCOMES}
+    return results or {outcome: {"distance": math.nan} for outcome in OUTCOMES}, drawn
 
 
 def _exact(data: str) -> Denoiser:
@@ -189,56 +191,47 @@ def claims(results: Measured, scale: Scale) -> list[Claim]:
     for (name, (raw, plain)), rows in zip(measures.items(), _costs(results), strict=True):
         asked = [(f"denoising lowers the {raw}", rows, *_DENOISED)]
         claims += claims_of(f"{name}, {{count}}", asked, within_trainings)
-        own = rows.where(outcome="denoised")
-        asked = [(f"the adversarial objective lowers the {plain}", own, *_OBJECTIVES)]
+        denoised = rows.where(outcome="denoised")
+        asked = [(f"the adversarial objective lowers the {plain}", denoised, *_OBJECTIVES)]
         claims += claims_of(name, asked, between_trainings)
     return claims
 
 
 def page(results: Measured, scale: Scale) -> Page:
     """The points of Figure 2, and how far they are from real ones."""
-    pictures = {
-        f"{data}-{levels}": partial(_scatter, load_points(data, "train").points[:SHOWN], of)
-        for (data, levels), of in results.points.items()
-        if len(of) == len(INKS) * len(OUTCOMES)  # all of them drawn just now
+    look = PLAN.look("distance") | {"colour": lambda row: INKS[row["score"]]}
+    bands = {title: spread(rows) for title, rows in results.floors.items()}
+    pictures = {"distance": dots(results.rows, bands=bands, **look)}
+    for (data, levels), drawn in results.sheets.by("data", "levels").items():
+        if len(drawn) == len(INKS) * len(OUTCOMES):  # all of them drawn just now
+            pictures[f"{data}-{levels}"] = partial(_scatter, data, drawn)
+
+    def objectives(rows: Rows) -> list[Comparison]:
+        return contrasts(rows.where(outcome="denoised"), *_OBJECTIVES, between_trainings)
+
+    words = {
+        "costs": _costs(results),
+        "data": DATA,
+        "scores": list(INKS),
+        "outcomes": OUTCOMES,
+        "etas": ETAS,
+        "shown": SHOWN,
+        "spread": spread_of,
+        "denoised": lambda rows: contrasts(rows, *_DENOISED, within_trainings),
+        "objectives": objectives,
     }
-    return Page(
-        words={
-            "rows": results.rows,
-            "real": results.real,
-            "costs": _costs(results),
-            "data": DATA,
-            "scores": list(INKS),
-            "outcomes": OUTCOMES,
-            "etas": ETAS,
-            "shown": SHOWN,
-            "spread": spread_of,
-            "denoised": lambda rows: contrasts(rows, *_DENOISED, within_trainings),
-            "objectives": lambda rows: contrasts(
-                rows.where(outcome="denoised"), *_OBJECTIVES, between_trainings
-            ),
-        },
-        pictures={
-            "distance": dots(
-                results.rows,
-                colour=lambda row: INKS[row["score"]],
-                bands={title: spread(rows) for title, rows in results.real.by("title").items()},
-                **PLAN.look("distance"),
-            ),
-            **pictures,
-        },
-        tables={"measurements": PLAN.table("measurements", results.rows)},
-    )
+    return Page(words, pictures, PLAN.tables(measurements=results.rows))
 
 
-def _scatter(real: Tensor, drawn: Drawn) -> Figure:
+def _scatter(data: str, drawn: Rows) -> Figure:
     """Raw above, denoised below, of the first training's first draw; real points in grey."""
     figure, panels = new_figure(len(INKS), rows=2, height=3.1)
+    real = load_points(data, "train").points[:SHOWN]
     reach = 1.15 * float(real.abs().max())
     for panel, (outcome, score) in zip(panels, product(OUTCOMES, INKS), strict=True):
-        points, ink = drawn[score, outcome][:SHOWN], INKS[score]
+        (points,) = drawn.where(outcome=outcome, score=score).values("points")
         panel.plot(*real.T, "o", color="#bdbdbd", markersize=2.6, markeredgewidth=0)
-        panel.plot(*points.T, "x", color=ink, markersize=2.6, markeredgewidth=0.7)
+        panel.plot(*points[:SHOWN].T, "x", color=INKS[score], markersize=2.6, markeredgewidth=0.7)
         panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         panel.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
         panel.set_title(f"{score} score, {outcome}", loc="left", fontsize=10)

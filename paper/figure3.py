@@ -4,19 +4,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from cascore.experiment.settings import Schedule
 from cascore.schedule import eta_from_kappa
 from paper.authors import best_kappa, excess, published_curves
-from paper.engine.chain import Chain, als, cas
 from paper.engine.charts import Picture, curves
-from paper.engine.claims import CONSISTENT, DENOISING, Claim, claims_of
-from paper.engine.compare import by_errors, mean_of, plain
-from paper.engine.lab import OUTCOMES, Lab
+from paper.engine.claims import CONSISTENT, DENOISING, Claim, by_errors, claims_of, mean_of, plain
+from paper.engine.lab import OUTCOMES, Lab, Measured, Subject
 from paper.engine.page import Page, Plan
-from paper.engine.rows import Row, Rows, pivot
-from paper.engine.subject import Measured, Subject
+from paper.engine.rows import Rows, pivot
+from paper.engine.settings import Chain, als, cas
 
 PLAN, DEFAULT = Plan("figure3"), 1.5  # kappa of the first order
 
@@ -87,35 +84,28 @@ def page(results: Measured, scale: Sequence[Scans]) -> Page:
     published, scans = published_curves(), _scans(results.rows)
     ours, consistent = scans.where(sampler="CAS"), published.where(sampler="CAS").by("curve")
     index = {"network": "`{model}`", "n_σ": "{n_sigma}", "features of": "`{extractor}`"}
-    pictures = {
-        f"{kind}-{i + 1}": _ours(results, kind, {s.preset: s.extractors[i] for s in scale})
-        for kind, i in product(("kappa", "eta"), range(len(scale[0].extractors)))
+    authors = [
+        {
+            **scan[0],
+            "outside": scan.where(allowed=False).values("epsilon"),
+            **{o: (best_kappa(scan, o), 100 * excess(scan, o, DEFAULT)) for o in OUTCOMES},
+        }
+        for scan in consistent.values()
+    ]
+    words = {
+        "authors": authors,
+        "best": pivot(ours, index, "best κ, {outcome} (cost of 1.5)", _best),
+        "defaults": {o: _default(rows) for o, rows in ours.by("outcome").items()},
+        "both": pivot(scans.where(both=True), index, "{outcome}, {sampler}", _top),
     }
-    return Page(
-        words={
-            "authors": [
-                {
-                    **scan[0],
-                    "outside": scan.where(allowed=False).values("epsilon"),
-                    **{o: (best_kappa(scan, o), 100 * excess(scan, o, DEFAULT)) for o in OUTCOMES},
-                }
-                for scan in consistent.values()
-            ],
-            "floors": results.floors,
-            "best": pivot(ours, index, "best κ, {outcome} (cost of 1.5)", _best),
-            "defaults": {o: _default(rows) for o, rows in ours.by("outcome").items()},
-            "both": pivot(scans.where(both=True), index, "{outcome}, {sampler}", _top),
-        },
-        pictures={
-            "authors-epsilon": _authors_epsilon(published),
-            "authors-kappa": _authors_kappa(consistent),
-            **pictures,
-        },
-        tables={
-            "measurements": PLAN.table("measurements", results.rows),
-            "authors": PLAN.table("authors", published),
-        },
-    )
+    pictures = {
+        "authors-epsilon": _authors_epsilon(published),
+        "authors-kappa": _authors_kappa(consistent),
+    }
+    for kind, i in product(("kappa", "eta"), range(len(scale[0].extractors))):
+        shown = {subject.preset: subject.extractors[i] for subject in scale}
+        pictures[f"{kind}-{i + 1}"] = _ours(results, kind, shown)
+    return Page(words, pictures, PLAN.tables(measurements=results.rows, authors=published))
 
 
 def _best(scan: Rows) -> str:
@@ -151,33 +141,26 @@ def _ours(results: Measured, kind: str, extractors: Mapping[str, str]) -> Pictur
 def _authors_epsilon(published: Rows) -> Picture:
     """The paper's Figure 3, raw and denoised side by side."""
     names = [f"cifar10_ncsnv2__{method}_adv_n1_5k" for method in ("nc", "c")]
-    rows = [row for row in published if row["curve"] in names]
-    pairs = product(rows, OUTCOMES)
+    pairs = product((row for row in published if row["curve"] in names), OUTCOMES)
     points = Rows({**row, "kind": kind, "distance": row[kind]} for row, kind in pairs)
     return curves(points, plain, **PLAN.look("authors-epsilon"))
 
 
 def _authors_kappa(consistent: Mapping[str, Rows]) -> Picture:
-    """Each CIFAR-10 scan of CAS relative to its lowest distance."""
-    rows = Rows()
+    """Each CIFAR-10 scan of CAS relative to its lowest distance, with a mark at the minimum."""
+    rows, look = Rows(), PLAN.look("authors-kappa")
     for curve, kind in product(consistent.values(), OUTCOMES):
         lowest = min(curve.where(allowed=True).values(kind))
-        minimum = {**curve[0], "kappa": best_kappa(curve, kind), "distance": -0.7, "mark": "^"}
-        points = [
-            {
-                **row,
-                "distance": 100 * (row[kind] / lowest - 1),
-                "mark": "o-" * row["allowed"] or "x",
-            }
-            for row in curve
-        ]
-        rows += [{**row, "kind": kind} for row in (*points, minimum) if row["data"] == "cifar10"]
-
-    def style(row: Row) -> Mapping[str, Any]:
-        label = PLAN.look("authors-kappa")["label"].format_map({**row, "mark": ""})
-        return {"fmt": row["mark"], "label": label if row["mark"] == "o-" else "_"}
-
-    return curves(rows, plain, style=style, **PLAN.look("authors-kappa"))
+        points = []
+        for row in curve:
+            of = {**row, "kind": kind, "distance": 100 * (row[kind] / lowest - 1), "mark": ""}
+            line = {"fmt": "o-", "label": look["label"].format_map(of)}
+            outside = {"mark": "x", "style": {"fmt": "x", "label": "_"}}
+            points.append({**of, "style": line, **({} if row["allowed"] else outside)})
+        minimum = {"mark": "^", "kappa": best_kappa(curve, kind), "distance": -0.7}
+        points.append({**points[0], **minimum, "style": {"fmt": "^", "label": "_"}})
+        rows += [row for row in points if row["data"] == "cifar10"]
+    return curves(rows, plain, **look)
 
 
 STUDY = PLAN.study(Scans, measure, page, claims)

@@ -1,21 +1,17 @@
 """The GAN losses of Appendix B, each in a short training of the same small network."""
 
 import math
-import statistics
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from itertools import product
 
 from cascore.experiment.settings import Experiment
 from cascore.losses import GAN_LOSSES
-from paper.engine.chain import Chain
 from paper.engine.charts import BLACK, COLOURS, dots, sheets
-from paper.engine.claims import ADVERSARIAL, Claim
-from paper.engine.compare import Comparison, Number, Pool, by_logarithms, pool_of
-from paper.engine.lab import OUTCOMES, Lab
+from paper.engine.claims import ADVERSARIAL, Claim, Comparison, Number, Pool, contrasts, pool_of
+from paper.engine.lab import OUTCOMES, Lab, Measured, Subject
 from paper.engine.page import Page, Plan
-from paper.engine.rows import Rows, pivot
-from paper.engine.subject import Measured, Subject
+from paper.engine.rows import Row, Rows, pivot
+from paper.engine.settings import Chain
 
 PLAN = Plan("gan-losses")
 PLAIN, PAPERS = "plain", "lsgan"
@@ -55,28 +51,17 @@ def measure(lab: Lab, scale: Scale) -> Measured:
     return Measured(rows, scale.floors(lab), pictures)
 
 
-def _means(rows: Rows, **tags: str) -> list[float]:
-    """The mean distance of the seeds of each training."""
-    trainings = rows.where(**tags).by("training").values()
-    return [statistics.fmean(seeds.values()) for seeds in trainings]
-
-
-def _pool(rows: Rows, **tags: str) -> Pool:
+def _pool(rows: Rows, like: Row) -> Pool:
     """What another training changes, taken for all losses from the two that have several."""
-    return pool_of(_means(rows, loss=loss, **tags) for loss in (PLAIN, PAPERS))
+    alike = rows.where(extractor=like["extractor"], outcome=like["outcome"])
+    return pool_of(alike.where(loss=loss) for loss in (PLAIN, PAPERS))
 
 
-def _number(all_rows: Rows, rows: Rows) -> Number:
-    """The mean of a loss, ± what another training changes."""
-    tags = {name: rows[0][name] for name in ("extractor", "outcome")}
-    return _pool(all_rows, **tags).number(_means(rows))
-
-
-def _compared(rows: Rows, lower: str, higher: str, **tags: str) -> Comparison:
-    """Two losses by the logarithms of their trainings."""
-    name, pool = f"{lower} against {higher}, {tags['outcome']}", _pool(rows, **tags)
-    low, high = (_means(rows, loss=loss, **tags) for loss in (lower, higher))
-    return by_logarithms(name, low, high, pool)
+def _compared(rows: Rows, lower: str, higher: str) -> Comparison:
+    """Two losses, in rows of one extractor and outcome."""
+    where, sides = f"{lower} against {higher}, {{outcome}}", f"loss: {lower} < {higher}"
+    (pair,) = contrasts(rows, where, sides, _pool(rows, rows[0]).compare)
+    return pair
 
 
 def claims(results: Measured, scale: Scale) -> list[Claim]:
@@ -84,52 +69,42 @@ def claims(results: Measured, scale: Scale) -> list[Claim]:
     others, network = scale.others, results.rows[0]["network"]
     best = "least squares has a lower distance than the other GAN losses"
     other = "another GAN loss than least squares lowers the distance of plain training"
-    asked = {
+    pairs = {
         best: [(PAPERS, loss, outcome) for outcome in OUTCOMES for loss in others],
         **{ADVERSARIAL.format(outcome=o, network=network): [(PAPERS, PLAIN, o)] for o in OUTCOMES},
         other: [(loss, PLAIN, outcome) for outcome in OUTCOMES for loss in others],
     }
-    return [
-        Claim(
-            statement,
-            f"`{extractor}`",
-            [_compared(rows, low, high, outcome=o) for low, high, o in pairs],
-        )
-        for extractor, rows in results.rows.by("extractor").items()
-        for statement, pairs in asked.items()
-    ]
+    claims = []
+    for (extractor, rows), statement in product(results.rows.by("extractor").items(), pairs):
+        sides = [_compared(rows.where(outcome=o), a, b) for a, b, o in pairs[statement]]
+        claims.append(Claim(statement, f"`{extractor}`", sides))
+    return claims
 
 
 def page(results: Measured, scale: Scale) -> Page:
     """The losses side by side, in numbers and in samples."""
-    ranks, rows, number = [], results.rows, partial(_number, results.rows)
+    ranks, rows = [], results.rows
+
+    def number(loss: Rows) -> Number:
+        return _pool(rows, loss[0]).number(loss)
+
     for (extractor, outcome), of in rows.by("extractor", "outcome").items():
         numbers = {x: number(r) for x, r in of.by("loss").items() if x != PLAIN}
         order = sorted(numbers, key=lambda loss: numbers[loss].mean)
-        pairs = {loss: _compared(of, order[0], loss, outcome=outcome) for loss in order[1:]}
-        ties = [loss for loss, pair in pairs.items() if pair.verdict == "tie"]
+        ties = [x for x in order[1:] if _compared(of, order[0], x).verdict == "tie"]
         ranks.append({"of": f"`{extractor}`, {outcome}", "order": order, "ties": ties})
     cells = pivot(rows, {"loss": "`{loss}`"}, "{extractor}, {outcome}", lambda r: number(r).text())
-    once = _compared(rows, PAPERS, scale.others[0], extractor=scale.extractors[0], outcome="raw")
-    inks: dict[Any, str] = {PLAIN: BLACK, PAPERS: COLOURS[1]}
+    raw = rows.where(extractor=scale.extractors[0], outcome="raw")
+    reach = math.exp(_compared(raw, PAPERS, scale.others[0]).difference.margin)
+    inks = {PLAIN: BLACK, PAPERS: COLOURS[1]}
+    look = PLAN.look("distance") | {"colour": lambda row: inks.get(row["loss"], COLOURS[0])}
     return Page(
-        words={
-            "ranks": ranks,
-            "losses": cells,
-            "floors": results.floors,
-            "reach": math.exp(once.difference.margin),
-        },
-        pictures={
-            "distance": dots(
-                rows,
-                number,
-                colour=lambda row: inks.get(row["loss"], COLOURS[0]),
-                bands=results.floors,
-                **PLAN.look("distance"),
-            ),
+        {"ranks": ranks, "losses": cells, "reach": reach},
+        {
+            "distance": dots(rows, number, bands=results.floors, **look),
             "samples": sheets(results.sheets),
         },
-        tables={"measurements": PLAN.table("measurements", rows)},
+        PLAN.tables(measurements=rows),
     )
 
 

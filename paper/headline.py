@@ -1,15 +1,13 @@
 """The paper's best numbers, what came since, and the best of our own tables in the same form."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from paper.authors import published_results
 from paper.engine.charts import curves, dots
-from paper.engine.compare import Number, by_networks, plain, spread, spread_of
-from paper.engine.lab import Lab
+from paper.engine.claims import Number, by_networks, plain, spread, spread_of
+from paper.engine.lab import OBJECTIVES, Lab
 from paper.engine.page import Page, Plan, Study
-from paper.engine.rows import Row, Rows
-from paper.engine.subject import OBJECTIVES
+from paper.engine.rows import Rows
 from paper.tables import SCALES as TABLES
 from paper.tables import Scale, lowest
 from paper.tables import measure as measure_table
@@ -45,26 +43,25 @@ def page(results: Rows, scale: Mapping[str, Scale]) -> Page:
         best.append({"cells": cells, "numbers": numbers, "pair": pair})
         for objective, number in numbers.items():
             row, real = cells[objective][0], cells[objective][0]["real"]
-            own = {"distance": number.mean, "deviation": number.plus_minus}
+            lowest_of = {"distance": number.mean, "deviation": number.plus_minus}
             floor = {"real_images": real.mean, "real_deviation": real.plus_minus}
-            ours.append({**row, **own, **floor})
-    told = Rows({**row, "distance": row["fid"]} for row in published if row["nfe"])
-
-    def ratio(rows: Rows) -> Number:
-        return spread_of(rows.values("ratio"))
-
-    return Page(
-        words={"published": published.by("result"), "best": best},
-        pictures={
-            "published": curves(told, plain, style=_star, **PLAN.look("published")),
-            "best": dots(results, ratio, bands={}, **PLAN.look("best")),
-        },
-        tables={"best": PLAN.table("best", ours)},
+            ours.append({**row, **lowest_of, **floor})
+    star = {"fmt": "*", "markersize": 12}
+    drawn = Rows(
+        {**row, "distance": row["fid"], "style": star if "this paper" in row["result"] else {}}
+        for row in published
+        if row["nfe"]
     )
+    pictures = {
+        "published": curves(drawn, plain, **PLAN.look("published")),
+        "best": dots(results, _ratio, bands={}, **PLAN.look("best")),
+    }
+    words = {"published": published.by("result"), "best": best}
+    return Page(words, pictures, PLAN.tables(best=ours))
 
 
-def _star(row: Row) -> Mapping[str, Any]:
-    return {"fmt": "*", "markersize": 12} if "this paper" in row["result"] else {}
+def _ratio(rows: Rows) -> Number:
+    return spread_of(rows.values("ratio"))
 
 
 STUDY = Study(

@@ -13,14 +13,12 @@ from cascore.model.loading import Model
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_float
 from cascore.sampling import Samples, initial_noise
-from paper.engine.chain import Chain, als, cas
 from paper.engine.charts import BLACK, COLOURS, dots
-from paper.engine.claims import Claim, claims_of
-from paper.engine.compare import spread
-from paper.engine.lab import Lab
+from paper.engine.claims import Claim, claims_of, spread, spread_text
+from paper.engine.lab import OBJECTIVES, Lab, Measured, Subject
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Rows, pivot
-from paper.engine.subject import OBJECTIVES, Measured, Subject
+from paper.engine.settings import Chain, als, cas
 
 PLAN = Plan("initialisation")
 STARTS = ("noise", "data", "uniform")
@@ -45,10 +43,10 @@ def measure(lab: Lab, scale: Scale) -> Measured:
         ("cas", "CAS, κ = 1.5"): cas(1.5),
         ("12-calls", "12 calls, order 2"): few,
     }
-    for objective, (names, chain), start in product(OBJECTIVES, chains.items(), STARTS):
-        own: dict[str, Any] = {"more": {"start": start}, "draw": partial(draw, lab, chain, start)}
-        own |= {"sampler": names[0], "name": names[1], "start": start}
-        rows += scale.distances(lab, chain, objective, kind="starts", **own)
+    for objective, ((sampler, name), chain), start in product(OBJECTIVES, chains.items(), STARTS):
+        how: dict[str, Any] = {"more": {"start": start}, "draw": partial(draw, lab, chain, start)}
+        how |= {"sampler": sampler, "name": name, "start": start}
+        rows += scale.distances(lab, chain, objective, kind="starts", **how)
     return Measured(rows, scale.floors(lab))
 
 
@@ -64,12 +62,15 @@ def draw(
             ends.append((x - denoised).cpu())
 
     x = starting_points(start, seeds, sigma=schedule.first, train=to_float(train.images))
-    samples = lab.run(model.denoiser, chain, schedule, seeds, model.shape, start=x, callback=watch)
-    std, of = chain.ideal_noise(schedule), (torch.cat(ends), samples.raw - samples.denoised)
-    gaps = [float(gap.double().square().mean().sqrt()) / schedule.last for gap in of]
-    ideals = [float(noise[-1]) / schedule.last for noise in std]
-    named = (dict(zip(GAPS, values, strict=True)) for values in (gaps, ideals))
-    return samples, dict(zip(("gap", "ideal"), named, strict=True))
+    of = {"sampler": chain.sampler, "schedule": schedule, "start": x, "callback": watch}
+    samples = lab.generate(model.denoiser, shape=model.shape, seeds=seeds, **of)
+    gaps = (torch.cat(ends), samples.raw - samples.denoised)
+    sizes = [float(gap.double().square().mean().sqrt()) for gap in gaps]
+    both = {"gap": sizes, "ideal": [float(noise[-1]) for noise in chain.ideal_noise(schedule)]}
+    return samples, {
+        kind: {key: x / schedule.last for key, x in zip(GAPS, values, strict=True)}
+        for kind, values in both.items()
+    }
 
 
 def starting_points(start: str, seeds: Sequence[int], *, sigma: float, train: Tensor) -> Tensor:
@@ -102,9 +103,9 @@ def claims(results: Measured, scale: Scale) -> list[Claim]:
         "uniform": "a start from U[0, 1] without noise",
     }
     claims = []
-    for (start, what), of in product(starts.items(), results.rows.by("name").values()):
+    for (start, what), rows in product(starts.items(), results.rows.by("name").values()):
         says, where = f"{what} lowers the distance against σ₁ z, {{name}}", "{model}, {outcome}"
-        claims += claims_of("`{extractor}`", [(says, of, where, f"start: {start} < noise")])
+        claims += claims_of("`{extractor}`", [(says, rows, where, f"start: {start} < noise")])
     ends, gaps = "CAS ends nearer to H(x, σ_L) than ALS", _gaps(results.rows)
     return claims + claims_of("{gap}", [(ends, gaps, "{model}", "sampler: cas < als")])
 
@@ -118,23 +119,13 @@ def page(results: Measured, scale: Scale) -> Page:
     drawn = Rows([*gaps, *({**row, **theory, "distance": row["ideal"]} for row in gaps)])
     look = PLAN.look("gap") | {"colour": lambda row: INKS[row["objective"]], "bands": {}}
     starts = PLAN.look("starts") | {"bands": results.floors}
-    return Page(
-        words={
-            "distances": {
-                m: pivot(of, index, cells, lambda of: spread(of).text()) for m, of in models.items()
-            },
-            "gaps": pivot(gaps, of_gaps, "{model}", lambda of: spread(of).text(3)),
-            "floors": results.floors,
-            "experiment": scale.experiment(),
-        },
-        pictures={
-            **{f"{model}-starts": dots(of, **starts) for model, of in models.items()},
-            "gap": dots(drawn, **look),
-        },
-        tables={
-            "measurements": PLAN.table("measurements", [{**row, **row["gap"]} for row in rows])
-        },
-    )
+    words = {
+        "distances": {model: pivot(of, index, cells, spread_text) for model, of in models.items()},
+        "gaps": pivot(gaps, of_gaps, "{model}", lambda of: spread(of).text(3)),
+    }
+    pictures = {f"{model}-starts": dots(of, **starts) for model, of in models.items()}
+    tables = PLAN.tables(measurements=[{**row, **row["gap"]} for row in rows])
+    return Page(words, pictures | {"gap": dots(drawn, **look)}, tables)
 
 
 STUDY = PLAN.study(Scale, measure, page, claims)

@@ -7,14 +7,12 @@ from typing import Any
 
 from cascore.evaluation.search import Candidate, search
 from cascore.evaluation.tune import largest_kappa
-from paper.engine.chain import VALIDATION_SEED, Chain, cas
 from paper.engine.charts import BLACK, Picture, curves
-from paper.engine.claims import Claim, claims_of
-from paper.engine.compare import contrasts, plain, spread, within_trainings
-from paper.engine.lab import BATCH, SEED_APART, Lab, Result, seeds_of
+from paper.engine.claims import Claim, claims_of, contrasts, plain, spread, within_trainings
+from paper.engine.lab import BATCH, SEED_APART, Lab, Result, Subject, seeds_of
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Row, Rows
-from paper.engine.subject import Subject
+from paper.engine.settings import VALIDATION_SEED, Chain, cas
 
 PLAN, ORDERS = Plan("never-tuning"), (1, 2)
 DEFAULT = Candidate(order=2, kappa=2.5)
@@ -115,23 +113,18 @@ def page(results: Rows, scale: Sequence[Searched]) -> Page:
         numbers = {role: spread(of) for role, of in rows.by("role").items()}
         pairs = contrasts(rows, "", "role: best < default", within_trainings)
         searches.append({"row": rows[-1], **numbers, "pair": pairs[0] if pairs else None})
-    models = results.where(blocks="search").by("model").items()
-    return Page(
-        words={"searches": searches},
-        pictures={model: _curves(rows) for model, rows in models},
-        tables={"measurements": PLAN.table("measurements", results)},
-    )
+    searched = results.where(blocks="search").by("model")
+    pictures = {model: _curves(rows) for model, rows in searched.items()}
+    return Page({"searches": searches}, pictures, PLAN.tables(measurements=results))
 
 
 def _curves(rows: Rows) -> Picture:
     """A panel for each order, a line for each number of calls; rings mark the default."""
     ring = {"fmt": "o", "color": BLACK, "markerfacecolor": "none", "markersize": 10, "label": "_"}
-    rings = [{**row, "ring": ", default"} for row in rows.where(**asdict(DEFAULT))]
+    rings = [{**row, "ring": ", default", "style": ring} for row in rows.where(**asdict(DEFAULT))]
     means = [plain(of).mean for of in rows.by("calls", "order", "kappa").values()]
-    drawn = Rows([*({**row, "ring": ""} for row in rows), *rings])
-    ylim = 0.93 * min(means), 1.07 * max(means)
-    look = PLAN.look("curves") | {"style": lambda row: ring if row["ring"] else {}, "ylim": ylim}
-    return curves(drawn, plain, **look)
+    look = PLAN.look("curves") | {"ylim": (0.93 * min(means), 1.07 * max(means))}
+    return curves(Rows([*({**row, "ring": ""} for row in rows), *rings]), plain, **look)
 
 
 STUDY = PLAN.study(Searched, measure, page, claims)

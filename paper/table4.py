@@ -20,14 +20,12 @@ from cascore.metrics import (
 from cascore.noise import KeyedNoise, Purpose
 from cascore.pixels import to_uint8
 from cascore.sampling import Samples
-from paper.engine.chain import Chain
 from paper.engine.charts import dots, sheets
-from paper.engine.claims import Claim, claims_of
-from paper.engine.compare import Number, by_errors, mean_of
-from paper.engine.lab import OUTCOMES, Lab, Result
+from paper.engine.claims import Claim, Number, by_errors, claims_of, mean_of
+from paper.engine.lab import OBJECTIVES, OUTCOMES, Lab, Measured, Result, Subject
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Rows
-from paper.engine.subject import OBJECTIVES, Measured, Subject
+from paper.engine.settings import Chain
 
 PLAN, MODES = Plan("table4"), 1000
 PRINTED = {"plain": 1.36, "adversarial": 1.49}
@@ -138,7 +136,7 @@ def page(results: Measured, scale: Sequence[Group]) -> Page:
         pictures[f"{name}-kl"] = dots(kinds, mean_of, **look)
         pictures[f"{name}-samples"] = sheets(results.sheets.where(preset=name))
         blocks = [{**row, **asdict(coverage(row["counts"]))} for (row,) in rows.by(*order).values()]
-        tables[name] = PLAN.table("blocks", blocks)
+        tables[name] = PLAN.tables(blocks=blocks)["blocks"]
     words = {"parts": parts, "printed": printed, "honest": honest, "papers": PRINTED}
     return Page(words, pictures, tables)
 

@@ -8,14 +8,20 @@ from itertools import product
 from cascore.experiment.presets import SAMPLERS
 from cascore.experiment.settings import Experiment
 from cascore.schedule import eta_at_n_sigma
-from paper.engine.chain import VALIDATION_SEED, Chain, als, cas, knob_text
 from paper.engine.charts import dots, sheets
-from paper.engine.claims import ADVERSARIAL, CONSISTENT, DENOISING, Claim, claims_of
-from paper.engine.compare import by_networks, spread
-from paper.engine.lab import OUTCOMES, Lab
+from paper.engine.claims import (
+    ADVERSARIAL,
+    CONSISTENT,
+    DENOISING,
+    Claim,
+    by_networks,
+    claims_of,
+    spread,
+)
+from paper.engine.lab import OBJECTIVES, OUTCOMES, Lab, Measured, Subject
 from paper.engine.page import Page, Plan, Study
 from paper.engine.rows import Row, Rows, pivot
-from paper.engine.subject import OBJECTIVES, Measured, Subject
+from paper.engine.settings import VALIDATION_SEED, Chain, als, cas, knob_text
 
 PLAN = Plan("tables")
 
@@ -128,22 +134,17 @@ def page(results: Measured, scale: Scale) -> Page:
     step = "`{model}`, training {training} | {sampler}, n_σ = {n_sigma} | {step} | {how} | {nfe}"
     order = ("model", "training", "n_sigma", "sampler", "seed", "outcome", "extractor")
     in_order = [row for (row,) in results.rows.by(*order).values()]
-    return Page(
-        words={
-            "distances": pivot(results.rows, index, "`{extractor}`, {objective}", cell),
-            "floors": results.floors,
-            "steps": list(results.rows.named(step)),
-            "validation": VALIDATION_SEED,
-        },
-        pictures={
-            "distances": dots(results.rows, bands=results.floors, **PLAN.look("distances")),
-            "samples": sheets(results.sheets),
-        },
-        tables={
-            "measurements": PLAN.table("measurements", in_order),
-            "tunings": PLAN.table("tunings", _tunings(results.tried)),
-        },
-    )
+    words = {
+        "distances": pivot(results.rows, index, "`{extractor}`, {objective}", cell),
+        "steps": list(results.rows.named(step)),
+        "validation": VALIDATION_SEED,
+    }
+    pictures = {
+        "distances": dots(results.rows, bands=results.floors, **PLAN.look("distances")),
+        "samples": sheets(results.sheets),
+    }
+    tables = PLAN.tables(measurements=in_order, tunings=_tunings(results.tried))
+    return Page(words, pictures, tables)
 
 
 def _tunings(tried: Rows) -> Iterator[Row]:

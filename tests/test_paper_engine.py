@@ -12,12 +12,10 @@ from scipy import stats as scipy_stats
 
 from cascore.errors import InputError
 from cascore.experiment.presets import PRESETS
-from paper.engine.chain import als, cas
-from paper.engine.compare import (
+from paper.engine.claims import (
     Number,
     between_trainings,
     by_errors,
-    by_logarithms,
     contrasts,
     estimated,
     mean_of,
@@ -25,9 +23,10 @@ from paper.engine.compare import (
     within_trainings,
 )
 from paper.engine.lab import Cost, Lab, MissingError
-from paper.engine.models import Models, training_of
+from paper.engine.models import Models
 from paper.engine.page import write_page
 from paper.engine.rows import Rows, markdown_table, pivot, table
+from paper.engine.settings import als, cas, training_of
 from paper.engine.store import Store
 from paper.studies import STUDIES
 
@@ -192,9 +191,9 @@ def test_known_errors_tie_within_1_96_of_them() -> None:
 
 
 def test_logarithms_borrow_the_deviation_of_those_trained_twice() -> None:
-    pool = pool_of([[1.0, math.e], [2.0, 2.0]])
+    pool = pool_of([_rows([[1.0], [math.e]]), _rows([[2.0, 1.0], [1.0, 2.0]])])
     assert (pool.deviation, pool.freedom) == (pytest.approx(0.5), 2)  # variances 1/2 and 0
-    pair = by_logarithms("", [1.0], [math.e**3], pool)
+    (pair,) = pool.compare("", _rows([[1.0]]), _rows([[math.e**3]]))
     assert pair.difference.mean == pytest.approx(3)
     assert pair.difference.margin == pytest.approx(4.302653 * 0.5 * math.sqrt(2))
 
@@ -237,7 +236,7 @@ def test_the_papers_scale_is_told_by_its_cost(name: str, tmp_path: Path) -> None
     cost = Cost()
     store = Store(tmp_path / "m.jsonl.gz")
     STUDIES[name].measure(Lab(store, cost=cost), STUDIES[name].scales["paper"])
-    assert cost.measurements > 0
+    assert cost.calls
     assert not store.path.exists()
 
 

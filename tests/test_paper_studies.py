@@ -16,10 +16,10 @@ from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser
 from paper import conditional, figure1, figure2, initialisation, table4
 from paper.authors import best_kappa, excess, published_curves
-from paper.engine.chain import Chain, als, cas
 from paper.engine.lab import Lab
 from paper.engine.models import Models
 from paper.engine.rows import Rows
+from paper.engine.settings import Chain, als, cas
 from paper.engine.store import Store
 from paper.figure2 import CENTRES, MODE_STD, directions, judged, sliced_wasserstein
 

@@ -38,24 +38,14 @@ def _curve(path: Path) -> Iterator[Row]:
     n, schedule = int(n_sigma[1:]), _SCHEDULES[data]
     sigmas = stretch(geometric_sigmas(schedule.first, schedule.last, schedule.levels), n)
     interval, gamma = allowed_interval(sigmas).epsilon, float(sigmas[1] / sigmas[0])
+    tags = {"curve": path.stem, "data": data, "network": network, "sampler": "ALS", "allowed": True}
+    tags |= {"n_sigma": n, "thousands": int(thousands[:-1])}
     for epsilon, raw, denoised in sorted(tuple(map(float, line)) for line in _lines(path)):
-        row = {
-            "curve": path.stem,
-            "data": data,
-            "network": network,
-            "n_sigma": n,
-            "thousands": int(thousands[:-1]),
-            "epsilon": epsilon,
-            "sampler": "ALS",
-            "allowed": True,
-            "raw": raw,
-            "denoised": denoised,
-        }
         if consistent == "c":
             kappa = kappa_from_eta(eta_from_epsilon(epsilon, schedule.last), gamma)
             allowed = interval.low <= epsilon <= interval.high
-            row |= {"sampler": "CAS", "kappa": kappa, "allowed": allowed}
-        yield row
+            tags |= {"sampler": "CAS", "kappa": kappa, "allowed": allowed}
+        yield {**tags, "epsilon": epsilon, "raw": raw, "denoised": denoised}
 
 
 def _lines(path: Path) -> list[list[str]]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image
 
-from paper.engine.compare import Number, mean_of, spread
+from paper.engine.claims import Number, mean_of, spread
 from paper.engine.rows import Row, Rows, fields
 
 BLACK, GREY = "#000000", "#777777"
@@ -122,7 +122,6 @@ def curves(
     x: str,
     label: str,
     colour: Colour = lambda row: BLACK,
-    style: Callable[[Row], Mapping[str, Any]] = lambda row: {},
     panel: str,
     bands: Callable[[Row], Mapping[str, Number]] = lambda row: {},
     line: float | None = None,
@@ -135,10 +134,11 @@ def curves(
 ) -> Figure:
     """A curve for each label in panels, with bars of two ±, dashed and hollow for raw samples.
 
+    The column `style`, where rows have it, says how else, as `Axes.errorbar` names it.
+
     Args:
         x: the column with a point for each value.
         label, panel: what stands in the legend and above the panel, of which a line has `columns`.
-        style: how else a curve is drawn, as `Axes.errorbar` names it.
         bands: of a panel by what they are; of real images first.
         line: where a dashed vertical line is.
         ylabel, xscale, yscale, axes: as `Axes.set` names it; yscale also by the first row.
@@ -155,7 +155,8 @@ def curves(
             look = {**_look(of[0], colour, rows), "fmt": "o-", "markersize": 4, "label": name}
             look |= {"fmt": "o--"} if of[0].get("outcome") == "raw" else {}
             means, bars = zip(*((n.mean, n.whisker) for n in points.values()), strict=True)
-            at.errorbar(list(points), means, yerr=bars, elinewidth=1, **look | dict(style(of[0])))
+            look |= of[0].get("style", {})
+            at.errorbar(list(points), means, yerr=bars, elinewidth=1, **look)
         at.set_title(title, loc="left", fontsize=10)
         at.set_xscale(xscale)
         at.set_yscale(yscale(group[0]) if callable(yscale) else yscale)

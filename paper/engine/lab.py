@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -13,22 +13,22 @@ import torch
 from torch import Tensor
 
 from cascore.data import ImageSet, load_images
-from cascore.denoiser import Denoiser
 from cascore.errors import InputError
 from cascore.evaluation.reference import Reference, load_reference
 from cascore.experiment.chain import generate, seeds_from
-from cascore.experiment.settings import Data, Experiment, Schedule
+from cascore.experiment.settings import Data, Experiment
 from cascore.metrics import extract_features, real_floor
 from cascore.model.loading import Model
 from cascore.pixels import encode_png, grid, to_uint8
-from cascore.sampling import Callback, Samples
-from paper.engine.chain import VALIDATION_SEED, Chain
-from paper.engine.compare import Number
+from cascore.sampling import Samples
+from paper.engine.claims import Number
 from paper.engine.models import Models
 from paper.engine.rows import Rows
+from paper.engine.settings import VALIDATION_SEED, Chain, Precision, training_of
 from paper.engine.store import Line, Store, machine
 
 OUTCOMES = ("raw", "denoised")
+OBJECTIVES = ("plain", "adversarial")
 BATCH = 250
 """Pictures at a time."""
 SEED_APART = 10**6
@@ -48,19 +48,10 @@ class MissingError(InputError):
 
 @dataclass
 class Cost:
-    """What a study would take: updates of each training, and network calls for samples."""
+    """What a study would take: updates of each training, network calls of each measurement."""
 
     updates: dict[str, int] = field(default_factory=dict)
-    calls: int = 0
-    measurements: int = 0
-
-    @property
-    def text(self) -> str:
-        """One line."""
-        return (
-            f"{self.measurements:,} measurements to make, {self.calls:,} network calls of one"
-            f" picture; {len(self.updates)} trainings with {sum(self.updates.values()):,} updates"
-        )
+    calls: list[int] = field(default_factory=list)
 
 
 class Lab:
@@ -77,7 +68,8 @@ class Lab:
     ) -> None:
         self.store, self.models, self.cost = store, models, cost
         self.used: dict[int, Line] = {}
-        self._sets: dict[tuple[str, str], ImageSet] = {}
+        self.images: Callable[[str, str], ImageSet] = cache(load_images)
+        """A split of an image set, loaded once."""
         self._references: dict[tuple[str, str], Reference] = {}
 
     def keep(
@@ -107,15 +99,14 @@ class Lab:
         line = self.store.find(kind, settings)
         if line is None or not enough(line["result"]):
             if self.cost is not None:
-                self.cost.measurements += 1
-                self.cost.calls += calls
+                self.cost.calls.append(calls)
                 if experiment is not None:
                     self.cost.updates[str(settings["experiment"])] = experiment.train.steps
                 return {}
             if self.models is None:
                 raise MissingError(f"no measurement {kind} of {dict(settings)} in the store")
-            told = {**settings, **settings.get("sampler", {})}
-            self.models.notify(f"{kind}: " + ", ".join(f"{k} {v}" for k, v in told.items()))
+            message = {**settings, **settings.get("sampler", {})}
+            self.models.notify(f"{kind}: " + ", ".join(f"{k} {v}" for k, v in message.items()))
             started = time.perf_counter()
             result, provenance = measure()
             seconds = round(time.perf_counter() - started, 2)
@@ -136,14 +127,18 @@ class Lab:
     @property
     def device(self) -> torch.device:
         """Where to compute."""
-        assert self.models is not None
+        assert self.models is not None  # a lab that only reads computes nothing
         return self.models.device
 
     def model(self, experiment: Experiment) -> Model:
         """The trained network of an experiment."""
-        if self.models is None:
-            raise MissingError(f"this lab only reads, and has no network of {experiment.name}")
+        assert self.models is not None
         return self.models.of(experiment)
+
+    @property
+    def generate(self) -> Callable[..., Samples]:
+        """The library's `generate`, on the lab's device and so many pictures at a time."""
+        return partial(generate, device=self.device, batch_size=BATCH)
 
     # --- samples ----------------------------------------------------------------------------------
 
@@ -178,16 +173,15 @@ class Lab:
         """
 
         def measure(seed: int) -> Result:
-            model, own = self.model(experiment), seeds_of(seed, count)
+            model, pictures = self.model(experiment), seeds_of(seed, count)
             extra: Mapping[str, Any] = {}
             if draw is not None:
-                samples, extra = draw(model, own)
+                samples, extra = draw(model, pictures)
             else:
                 assert isinstance(chain, Chain)
-                samples = model.draw(own, chain.sampler, batch_size=BATCH)
+                samples = model.draw(pictures, chain.sampler, batch_size=BATCH)
             result, made = judge(samples)
-            made = {"checkpoint": model.digest, **made}
-            return {**result, "nfe": samples.nfe, **extra}, made
+            return {**result, "nfe": samples.nfe, **extra}, {"checkpoint": model.digest, **made}
 
         schedule, network = experiment.schedule, _NETWORKS[experiment.network.kind]
         if isinstance(chain, Mapping):
@@ -247,30 +241,6 @@ class Lab:
         made = {"reference": self.images(data, "train").digest, "extractors": digests}
         return {"distances": distances}, made
 
-    def run(
-        self,
-        denoiser: Denoiser,
-        chain: Chain,
-        schedule: Schedule,
-        seeds: range,
-        shape: tuple[int, ...],
-        *,
-        start: Tensor | None = None,
-        callback: Callback | None = None,
-    ) -> Samples:
-        """Chains of any denoiser on the lab's device, from sigma_1 z or a start of their own."""
-        return generate(
-            denoiser,
-            shape=shape,
-            seeds=seeds,
-            sampler=chain.sampler,
-            schedule=schedule,
-            device=self.device,
-            batch_size=BATCH,
-            start=start,
-            callback=callback,
-        )
-
     def best_of(
         self, experiment: Experiment, chains: Sequence[Chain], *, count: int, extractor: str
     ) -> tuple[Chain, Rows]:
@@ -300,12 +270,6 @@ class Lab:
         floor = real_floor(everything, count=count, reference_count=known, **how)
         result = {"mean": floor.mean, "spread": floor.spread, "reference_count": known}
         return {**result, "extrapolated": floor.extrapolated}, {"extractors": {name: of.digest}}
-
-    def images(self, data: str, split: str) -> ImageSet:
-        """A split of an image set, loaded once."""
-        if (data, split) not in self._sets:
-            self._sets[data, split] = load_images(data, split)
-        return self._sets[data, split]
 
     def _reference(self, data: str, name: str) -> Reference:
         """Real images as an extractor sees them."""
@@ -339,6 +303,74 @@ class Lab:
 
         settings = {"data": data, "split": "test", "shown": shown, "columns": columns}
         return str(self.keep("sheet", settings, measure).get("png", ""))
+
+
+# --- what most studies have -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A network, and how its samples are measured.
+
+    Attributes:
+        preset: of the plain network; the adversarial one is alike in everything else.
+        steps, precision: of training.
+        extractors: of the features.
+        count: pictures of each measurement.
+        seeds: measurements of each chain, with other noise.
+    """
+
+    preset: str
+    steps: int
+    precision: Precision = "bfloat16"
+    # A classifier's features hardly move by noise of deviation 0.01, the others do.
+    extractors: tuple[str, ...] = ("digits", "random-convolution")
+    count: int = 500
+    seeds: int = 2
+
+    def experiment(self, objective: str = "plain", training: int = 0) -> Experiment:
+        """What is trained."""
+        preset = self.preset + "-adversarial" * (objective == "adversarial")
+        return training_of(preset, steps=self.steps, seed=training, precision=self.precision)
+
+    @property
+    def data(self) -> str:
+        """The data set by name."""
+        return self.experiment().data.name
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How samples are measured, for `Lab.distances`."""
+        seeds = range(self.seeds)
+        return {"seeds": seeds, "count": self.count, "extractors": self.extractors}
+
+    def distances(
+        self, lab: Lab, chain: Chain | Line, objective: str = "plain", training: int = 0, **of: Any
+    ) -> Rows:
+        """The rows of a chain, `objective` among their tags."""
+        experiment = self.experiment(objective, training)
+        return lab.distances(experiment, chain, **self.how, **{"objective": objective, **of})
+
+    def floors(self, lab: Lab) -> dict[str, Number]:
+        """What as many real images score, by extractor."""
+        return lab.floors(self.data, count=self.count, extractors=self.extractors)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of it.
+
+    Attributes:
+        rows: of all that is reported.
+        floors: what real images have, by extractor or by what the study says.
+        sheets: of samples, with `label`, `title` and `png`.
+        tried: on the validation seed, to choose by.
+    """
+
+    rows: Rows
+    floors: Mapping[str, Any] = field(default_factory=dict)
+    sheets: Rows = field(default_factory=Rows)
+    tried: Rows = field(default_factory=Rows)
 
 
 def seeds_of(seed: int, count: int) -> range:

@@ -3,18 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import freed, training_run
 from cascore.experiment.settings import Experiment
 from cascore.model.folder import is_model_folder, read_model_record
 from cascore.model.loading import Model, load
 from cascore.model.pretrained import shipped_folders
-
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass
@@ -72,12 +68,3 @@ def _is_of(folder: Path, experiment: Experiment) -> bool:
     known = replace(freed(record.experiment, experiment), data=data, name=experiment.name)
     whole = record.step == experiment.train.steps and record.weights == "ema"
     return whole and known == experiment
-
-
-def training_of(
-    preset: str | Experiment, *, steps: int, seed: int = 0, precision: Precision = "bfloat16"
-) -> Experiment:
-    """A preset with another length, seed and precision of its training."""
-    experiment = PRESETS[preset] if isinstance(preset, str) else preset
-    train = replace(experiment.train, steps=steps, seed=seed, precision=precision)
-    return replace(experiment, train=replace(train, save_every=max(1, min(1000, steps // 4))))

@@ -71,9 +71,9 @@ class Plan:
         """How rows are grouped and named in a picture, for `dots` or `curves`."""
         return dict(self.values["pictures"][picture])
 
-    def table(self, name: str, rows: Iterable[Row]) -> Table:
-        """Rows under the columns of a CSV file."""
-        return table(rows, self.values["tables"][name])
+    def tables(self, **rows: Iterable[Row]) -> dict[str, Table]:
+        """Rows under the columns of CSV files, by name."""
+        return {name: table(of, self.values["tables"][name]) for name, of in rows.items()}
 
     def objects(self, name: str, kind: type[_Kind]) -> dict[str, _Kind]:
         """The objects of a part of the file, by name."""
@@ -82,13 +82,12 @@ class Plan:
     def scales(self, kind: type[Any], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The scales `tiny`, `laptop` and `paper`: one object each, or a tuple of `each`."""
 
-        def read(name: str, each: Sequence[Mapping[str, Any]] | None = None, **of: Any) -> Any:
-            if each is None:
-                return from_plain(kind, of, name)
-            return tuple(from_plain(kind, {**of, **own}, name) for own in each)
+        def read(name: str, each: Sequence[Mapping[str, Any]] = (), **shared: Any) -> Any:
+            subjects = tuple(from_plain(kind, {**shared, **subject}, name) for subject in each)
+            return subjects or from_plain(kind, shared, name)
 
-        of = self.values if values is None else values
-        return {name: read(name, **of[name]) for name in ("tiny", "laptop", "paper")}
+        scales = self.values if values is None else values
+        return {name: read(name, **scales[name]) for name in ("tiny", "laptop", "paper")}
 
     def study(self, kind: type[Any], *of: Callable[[Any, Any], Any]) -> Study:
         """The study of measure, page and claims, whose template has its name."""
@@ -115,8 +114,8 @@ def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list
         f" [measurements.jsonl.gz](measurements.jsonl.gz). {lab.made} The seconds of a measurement"
         " include training where the network was not there yet."
     )
-    words = {**page.words, "name": name, "scale": settings, "made": made}
-    words["claims"] = claims_table(claims)
+    words = {"name": name, "scale": settings, "results": measured, "made": made}
+    words |= {**page.words, "claims": claims_table(claims)}
     write_template(study.template, words, out / f"{name}.md")
     return claims
 

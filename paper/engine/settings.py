@@ -1,15 +1,17 @@
-"""How a study names a sampler: every setting in force, none of them a default of the library."""
+"""How a study names a sampler and a training: every setting in force, no default of the library."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
 
 from cascore.experiment.chain import chain_sigmas, resolved
-from cascore.experiment.settings import Sampler, Schedule, Spacing
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.settings import Experiment, Sampler, Schedule, Spacing
 from cascore.sampling import consistent_steps, langevin_steps
 from cascore.theory import NoiseStd, noise_std
 
+Precision = Literal["float32", "bfloat16"]
 VALIDATION_SEED = 1000
 """Step sizes are chosen on this sampling seed; none that a study reports comes near it."""
 
@@ -81,3 +83,12 @@ def knob_text(chain: Chain) -> str:
     """The step size with its letter."""
     letter = "κ" if chain.kappa is not None else "η" if chain.eta is not None else "ε"
     return f"{letter} = {chain.knob:.3g}"
+
+
+def training_of(
+    preset: str | Experiment, *, steps: int, seed: int = 0, precision: Precision = "bfloat16"
+) -> Experiment:
+    """A preset with another length, seed and precision of its training."""
+    experiment = PRESETS[preset] if isinstance(preset, str) else preset
+    train = replace(experiment.train, steps=steps, seed=seed, precision=precision)
+    return replace(experiment, train=replace(train, save_every=max(1, min(1000, steps // 4))))
