@@ -9,10 +9,17 @@ import torch
 from running import run
 from scipy.spatial.distance import pdist
 
-from cascore.data.survey import FolderSurvey, fitting_options, fitting_sizes, survey_folder
 from cascore.errors import InputError
 from cascore.experiment.build import build_denoiser
-from cascore.experiment.choose import LEAST_STEPS, choose_levels, choose_network
+from cascore.experiment.choose import (
+    LEAST_STEPS,
+    FolderSurvey,
+    choose_levels,
+    choose_network,
+    fitting_options,
+    fitting_sizes,
+    survey_folder,
+)
 from cascore.experiment.cost import step_cost
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Data
@@ -81,11 +88,11 @@ def test_more_time_or_speed_gives_a_wider_network_and_then_a_larger_image():
 
 
 def test_at_least_3000_steps_fit_or_it_is_said():
-    enough = choose_network(Data(name="x"), COLOUR_32, minutes=30, speed=1e11)
-    assert enough.experiment.train.steps >= LEAST_STEPS
-    few = choose_network(Data(name="x"), COLOUR_32, minutes=0.01, speed=1e9)
-    assert few.experiment.train.steps < LEAST_STEPS
-    assert "the smallest" in few.reasons[-1]
+    enough, _ = choose_network(Data(name="x"), COLOUR_32, minutes=30, speed=1e11)
+    assert enough.train.steps >= LEAST_STEPS
+    few, reasons = choose_network(Data(name="x"), COLOUR_32, minutes=0.01, speed=1e9)
+    assert few.train.steps < LEAST_STEPS
+    assert "the smallest" in reasons[-1]
 
 
 def test_a_large_image_gets_no_narrow_network():
@@ -103,8 +110,8 @@ def test_a_large_image_gets_no_narrow_network():
 )
 def test_mixed_colours_become_rgb_unless_asked(grey, mode, chosen):
     survey = replace_survey(grey=grey)
-    choice = choose_network(Data(name="x", mode=mode), survey, minutes=30, speed=1e11)
-    assert choice.experiment.data.mode == chosen
+    experiment, _ = choose_network(Data(name="x", mode=mode), survey, minutes=30, speed=1e11)
+    assert experiment.data.mode == chosen
 
 
 def replace_survey(**changes):
@@ -113,7 +120,7 @@ def replace_survey(**changes):
 
 def test_a_size_that_is_given_stands():
     data = Data(name="x", size=16)
-    assert choose_network(data, COLOUR_32, minutes=30, speed=1e13).experiment.data.size == 16
+    assert choose_network(data, COLOUR_32, minutes=30, speed=1e13)[0].data.size == 16
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan")])

@@ -3,10 +3,11 @@
 import inspect
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import fields
 
 from cascore import __version__
-from cascore.cli.common import Command, nearest, parsed
+from cascore.cli.common import Command, given_options, nearest, parsed
 from cascore.cli.compare import Compare
 from cascore.cli.convert import Convert
 from cascore.cli.data import DataSets
@@ -20,6 +21,7 @@ from cascore.cli.train import Train, parse_train
 from cascore.cli.tune import Tune
 from cascore.cli.verify import Verify
 from cascore.errors import InputError
+from cascore.experiment.settings import Sampler
 
 COMMANDS: dict[str, type[Command]] = {
     "quickstart": Quickstart,
@@ -77,13 +79,16 @@ def parse(given: Sequence[str]) -> Command:
             f"there is no command {name!r}{nearest(name, COMMANDS)}; cascore --help lists them"
         )
     if name in ("sample", "evaluate", "tune"):
-        _refuse_steps(rest, tune=name == "tune")
+        _require_fitting(given_options(rest), tune=name == "tune")
     return parse_train(rest) if name == "train" else parsed(COMMANDS[name], rest, f"cascore {name}")
 
 
-def _refuse_steps(arguments: Sequence[str], *, tune: bool) -> None:
-    """--steps, until 0.3, were the levels of a chain; None all of them."""
-    if any(token.partition("=")[0] == "--steps" for token in arguments):
+def _require_fitting(given: Collection[str], *, tune: bool) -> None:
+    """Refuse what the parser cannot: sampler settings beside --like, and --steps of 0.3."""
+    if "like" in given and (others := [x.name for x in fields(Sampler) if x.name in given]):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise InputError(f"--like fixes every sampler setting: leave out {named}, or --like")
+    if "steps" in given:  # the levels of a chain, None all of them
         every = "" if tune else "; --steps None is --levels all"
         raise InputError(
             f"--steps is --calls now, the network calls of a chain{every} (of --method als a level"

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import tyro
 from rich.console import Console
@@ -18,8 +18,6 @@ from cascore.experiment.presets import SAMPLERS, require_fitting
 from cascore.experiment.settings import Sampler
 
 _Kind = TypeVar("_Kind")
-Device = Literal["auto", "cpu", "cuda", "mps"]
-ModelName = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
 
 
 class Command(Protocol):
@@ -83,6 +81,15 @@ def _named_number(match: re.Match[str]) -> str:
     return f"{match[2]!r} is not {kind}".ljust(len(match[0]))
 
 
+def given_options(arguments: Sequence[str]) -> frozenset[str]:
+    """The names of the options that a line gives, as those of fields: --data.no-flip is data.flip.
+
+    The parser does not say which values were typed and which are defaults.
+    """
+    names = (token.partition("=")[0] for token in arguments if token.startswith("--"))
+    return frozenset(name[2:].replace("-", "_").replace(".no_", ".") for name in names)
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """Words for a message: which of the known words may have been meant, if one is near."""
     near = difflib.get_close_matches(word, words, n=1)
@@ -117,18 +124,14 @@ def chosen_sampler(sampler: Sampler, like: str | None, path: Path) -> Sampler:
     """The sampler that `--like` names, or the one that the other settings describe.
 
     Raises:
-        InputError: Both were given, or the model has other noise levels than those that the
-            named sampler's step size was tuned for.
+        InputError: No such name, or the model has other noise levels than those that the named
+            sampler's step size was tuned for.
     """
     if like is None:
         return sampler
     if like not in SAMPLERS:
         raise InputError(
             f"there is no sampler {like!r}{nearest(like, SAMPLERS)}; cascore presets lists them"
-        )
-    if sampler != Sampler():
-        raise InputError(
-            f"--like {like} fixes every sampler setting: leave out the others, or --like"
         )
     from cascore.experiment.run_folder import is_run, read_experiment
     from cascore.model.folder import is_model_folder, read_model_record

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import InputError
 from cascore.preprocessing import FolderOptions
@@ -42,7 +43,7 @@ class Prepare:
     """Fetch the files first, where a program may."""
     root: Path = Path("data")
     """The data root, which gets a folder of the set's name."""
-    folder: tyro.conf.OmitArgPrefixes[FolderOptions] = field(default_factory=FolderOptions)
+    folder: options.Folders = field(default_factory=FolderOptions)
 
     def run(self) -> int:
         """Fetch if asked to, prepare, and print the folder of the set."""
@@ -79,7 +80,7 @@ class Show:
         """Write a contact sheet, and print the numbers."""
         from cascore.data import load_images
         from cascore.data.diameter import image_diameter
-        from cascore.data.survey import fitting_options, survey_folder
+        from cascore.experiment.choose import fitting_options, survey_folder
         from cascore.experiment.outputs import file_name
         from cascore.pixels import save_png
 

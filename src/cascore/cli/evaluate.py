@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from cascore.cli.common import Device, ModelName, chosen_sampler, result_table, table_console
+from cascore.cli import options
+from cascore.cli.common import chosen_sampler, result_table, table_console
 from cascore.experiment.settings import Chain, Sampler
 from cascore.measurement import METRIC_NAMES, METRICS, Measurement, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
@@ -35,17 +36,13 @@ class Evaluate:
     cascore evaluate pictures --data statistics.npz --extractor inception
     """
 
-    path: ModelName
+    path: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
     """Folder of a run, a model folder, the name of a model that comes with cascore, or a folder
     of images."""
-    data: str | None = None
-    """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
-    root: str | None = None
-    """Folder of the real images' files, where they need one, and of inception."""
-    folder: tyro.conf.OmitArgPrefixes[FolderOptions] = field(default_factory=FolderOptions)
-    extractor: str | None = None
-    """digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: the data
-    set's classifier, else random-convolution."""
+    data: options.RealImages = None
+    root: options.Root = None
+    folder: options.Folders = field(default_factory=FolderOptions)
+    extractor: options.Extractor = None
     metrics: tuple[MetricName, ...] | None = None
     """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
     as_published: bool = False
@@ -53,19 +50,15 @@ class Evaluate:
     out: Path | None = None
     """File for the records (default: in evaluations/ of the model, or evaluations/NAME; none for a
     folder of images)."""
-    checkpoint: str = "newest"
-    """Of a run: newest, best (by the evaluations during training), or a step."""
+    checkpoint: options.Checkpoint = "newest"
     count: int = 1437
     """How many pictures to draw from a model."""
     seed: int = 0
     """Of the first picture."""
-    batch_size: int = 256
-    """Pictures at a time."""
-    like: str | None = None
-    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
-    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
-    device: Device = "auto"
-    """Where to compute."""
+    batch_size: options.BatchSize = 256
+    like: options.Like = None
+    sampler: options.Samplers = field(default_factory=Sampler)
+    device: options.Device = "auto"
 
     def run(self, typed: str) -> int:
         """Judge a model's samples, or a folder of images; print a table and write the records."""

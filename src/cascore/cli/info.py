@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cascore.cli.common import ModelName, plain_console
+from cascore.cli import options
+from cascore.cli.common import plain_console
 from cascore.model.pretrained import find_model
 from cascore.plain import json_text, read_json_lines
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 class Info:
     """Print what a run or a model folder is: settings, parameters, where it came from."""
 
-    path: ModelName
-    """Folder of a run, a model folder, or the name of a model that comes with cascore."""
+    path: options.ModelName
 
     def run(self, typed: str) -> int:
         """Print settings, checkpoints, sizes and the last metrics."""

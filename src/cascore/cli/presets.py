@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from cascore.cli.common import Device, duration
+from cascore.cli import options
+from cascore.cli.common import duration
 from cascore.experiment.presets import PRESETS, SAMPLERS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment
 
@@ -13,8 +14,7 @@ from cascore.experiment.settings import Experiment
 class Presets:
     """List what can be trained, with an estimate of its time here, and the paper's samplers."""
 
-    device: Device = "auto"
-    """Where to compute."""
+    device: options.Device = "auto"
     threads: int | None = None
     """CPU threads (default: PyTorch's choice)."""
 

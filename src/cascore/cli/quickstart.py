@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascore.cli.common import Device, plain_console
+from cascore.cli import options
+from cascore.cli.common import plain_console
 from cascore.progress import Display
 
 
@@ -13,8 +14,7 @@ class Quickstart:
 
     out: Path = Path("quickstart")
     """Folder of the run and of the page; run again to go on where it stopped."""
-    device: Device = "auto"
-    """Where to compute."""
+    device: options.Device = "auto"
     threads: int = 1
     """CPU threads; for networks this small more gain little, and lose much on a busy machine."""
 

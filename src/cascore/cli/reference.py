@@ -6,7 +6,8 @@ from typing import Literal
 
 import tyro
 
-from cascore.cli.common import Device, plain_console
+from cascore.cli import options
+from cascore.cli.common import plain_console
 from cascore.errors import InputError
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
@@ -23,15 +24,12 @@ class MakeReference:
     """A data set, or folder:PATH."""
     out: tyro.conf.Positional[Path]
     """New file, .npz."""
-    extractor: str | None = None
-    """As for `evaluate`; default: the data set's classifier, else random-convolution."""
+    extractor: options.Extractor = None
     split: Literal["train", "test", "all"] = "train"
     """Which images; all is for folders."""
-    root: str | None = None
-    """Folder of the images' files, where they need one, and of inception."""
-    folder: tyro.conf.OmitArgPrefixes[FolderOptions] = field(default_factory=FolderOptions)
-    device: Device = "auto"
-    """Where to compute."""
+    root: options.Root = None
+    folder: options.Folders = field(default_factory=FolderOptions)
+    device: options.Device = "auto"
 
     def run(self, typed: str) -> int:
         """Write mean and covariance of features, and where they come from."""

@@ -4,9 +4,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import tyro
-
-from cascore.cli.common import Device, ModelName, chosen_sampler, plain_console
+from cascore.cli import options
+from cascore.cli.common import chosen_sampler, plain_console
 from cascore.errors import InputError
 from cascore.experiment.settings import Sampler
 from cascore.model.pretrained import find_model, place_for, spoken_name
@@ -17,22 +16,17 @@ from cascore.progress import Display
 class Sample:
     """Draw pictures from a trained model: PNGs, sheets and a record."""
 
-    path: ModelName
-    """Folder of a run of `cascore train`, a model folder of `cascore convert`, or the name of a
-    model that comes with cascore: digits, ..."""
+    path: options.ModelName
     out: Path | None = None
     """New folder for the pictures (default: within that folder, or samples/NAME)."""
     count: int = 64
     """How many pictures."""
     seed: int = 0
     """Of the first picture; picture i has seed + i, and looks the same in any batch."""
-    batch_size: int = 256
-    """Pictures at a time."""
-    like: str | None = None
-    """The paper's settings by name, in place of those below (`cascore presets` lists them)."""
-    sampler: tyro.conf.OmitArgPrefixes[Sampler] = field(default_factory=Sampler)
-    device: Device = "auto"
-    """Where to compute."""
+    batch_size: options.BatchSize = 256
+    like: options.Like = None
+    sampler: options.Samplers = field(default_factory=Sampler)
+    device: options.Device = "auto"
 
     def run(self, typed: str) -> int:
         """Draw pictures and write them with their record."""

@@ -11,7 +11,8 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from cascore.cli.common import Device, duration, nearest, parsed, plain_console
+from cascore.cli import options
+from cascore.cli.common import duration, given_options, nearest, parsed, plain_console
 from cascore.errors import InputError
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment
@@ -44,8 +45,7 @@ class Train:
     """Of a folder: how long to train here (default: 30)."""
     dry_run: bool = False
     """Print the resolved experiment, parameter counts and a time estimate; train nothing."""
-    device: Device = "auto"
-    """Where to compute."""
+    device: options.Device = "auto"
     threads: int | None = None
     """CPU threads (default: PyTorch's choice); 1 is the fastest where the machine is shared."""
     experiment: Annotated[Experiment, tyro.conf.arg(name="")] = PRESETS["digits"]
@@ -123,11 +123,8 @@ def parse_train(arguments: Sequence[str]) -> Train:
         raise InputError(_unknown(words[0] if words else ""))
     rest = list(arguments)
     rest.remove(start)
-    # The parser does not say which options were given. Their names do: --data.no-flip is data.flip.
-    options = (token.partition("=")[0] for token in rest if token.startswith("--"))
-    given = (name[2:].replace("-", "_").replace(".no_", ".") for name in options)
     experiment = FOLDER if start.startswith("folder:") else PRESETS[start]
-    default = Train(start=start, given=frozenset(given), experiment=experiment)
+    default = Train(start=start, given=given_options(rest), experiment=experiment)
     return parsed(Train, rest, prog=f"cascore train {start}", default=default)
 
 

@@ -2,12 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cascore.cli.common import Device, ModelName, plain_console
+from cascore.cli import options
+from cascore.cli.common import plain_console
 from cascore.errors import MissingExtraError
 from cascore.experiment.settings import Sampler
 from cascore.files import replaced_folder
@@ -16,13 +17,10 @@ from cascore.progress import Display
 from cascore.stats import estimate
 
 if TYPE_CHECKING:
-    from cascore.evaluation.evaluate import EvaluationSettings
     from cascore.evaluation.reference import Reference
     from cascore.evaluation.search import Candidate, SearchResult
     from cascore.model.advice import Choice
     from cascore.model.loading import Model
-
-_POINTS, _ROUNDS = 7, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class Tune:
     (sampler.json beside the model) for that number of calls, where no other setting is given.
     """
 
-    path: ModelName
+    path: options.ModelName
     """Folder of a run, a model folder, or the name of a model that comes with cascore."""
     calls: int = 12
     """Network calls of a chain."""
@@ -49,93 +47,51 @@ class Tune:
     """Blocks of each candidate; their differences give the spread. As many more at the end."""
     seed: int = 1_000_000
     """Of the first picture; away from those that evaluations judge."""
-    data: str | None = None
-    """Real images, as for `evaluate`; default: the model's own."""
-    root: str | None = None
-    """Folder of the real images' files, where they need one, and of inception."""
-    extractor: str | None = None
-    """As for `evaluate`; default: the data set's classifier, else random-convolution."""
-    checkpoint: str = "newest"
-    """Of a run: newest, best (by the evaluations during training), or a step."""
-    batch_size: int = 256
-    """Pictures at a time."""
+    data: options.RealImages = None
+    root: options.Root = None
+    extractor: options.Extractor = None
+    checkpoint: options.Checkpoint = "newest"
+    batch_size: options.BatchSize = 256
     out: Path | None = None
     """New folder for record and picture (default: in tuning/ of the model, or tuning/NAME)."""
-    device: Device = "auto"
-    """Where to compute."""
+    device: options.Device = "auto"
 
     def run(self, typed: str) -> int:
         """Search, write record, picture and `sampler.json`, and say what tuning gains."""
         from cascore.evaluation.evaluate import EvaluationSettings, reference_for
-        from cascore.evaluation.search import search
-        from cascore.evaluation.tune import default_candidate, frechet_objective, largest_kappa
-        from cascore.experiment import build
+        from cascore.evaluation.tune import tuning_chart
+        from cascore.experiment.build import select_device
         from cascore.experiment.chain import resolved
-        from cascore.experiment.outputs import file_name, require_new
+        from cascore.experiment.outputs import file_name, require_new, write_record
         from cascore.model.advice import ADVICE, write_choice
         from cascore.model.loading import load
 
-        settings = EvaluationSettings(
-            path=find_model(self.path),
-            data=self.data,
-            root=self.root,
-            extractor=self.extractor,
-            checkpoint=self.checkpoint,
-            first_seed=self.seed,
-            count=self.count,
-            batch_size=self.batch_size,
-        )
-        path, calls, orders, blocks = settings.path, self.calls, self.orders, self.blocks
-        display, device, started = Display(), build.select_device(self.device), time.monotonic()
+        display, path, device = Display(), find_model(self.path), select_device(self.device)
         model = load(path, device=device, checkpoint=self.checkpoint)
-        largest = largest_kappa(model.experiment.schedule, calls=calls)
+        settings = EvaluationSettings(
+            path=path, data=self.data, root=self.root, extractor=self.extractor, count=self.count
+        )
         reference = reference_for(settings, model, device=device)
-        untuned = resolved(Sampler(calls=calls), model.experiment.schedule)
-        extractor = reference.extractor.identity.name
+        untuned = resolved(Sampler(calls=self.calls), model.experiment.schedule)
+        name, calls, extractor = spoken_name(path), self.calls, reference.extractor.identity.name
         words = (
-            f"{calls} calls orders {' '.join(map(str, orders))} blocks {blocks} count"
+            f"{calls} calls orders {' '.join(map(str, self.orders))} blocks {self.blocks} count"
             f" {self.count} seed {self.seed} step {model.step}"
             f" {untuned.spacing} levels {extractor}"
         )
         folder = self.out or place_for(path, "tuning") / file_name(words)
         require_new(folder)
-
-        def tell(candidate: "Candidate", values: Sequence[float]) -> None:
-            distance = estimate(values)
-            display.say(f"{candidate}: {distance.mean:.4g} ± {distance.error:.2g}")
-
-        display.say(
-            f"Fréchet distance of {blocks} × {self.count} denoised samples in {calls} calls,"
-            f" features of {extractor}; kappa from 1 to {largest:.3g}"
-        )
-        result = search(
-            frechet_objective(
-                model, reference, calls=calls, first_seed=self.seed, batch_size=self.batch_size
-            ),
-            default=default_candidate(model.experiment.schedule, calls=calls),
-            orders=orders,
-            largest=largest,
-            points=_POINTS,
-            rounds=_ROUNDS,
-            blocks=blocks,
-            watch=tell,
-        )
-        record = {
-            **_provenance(settings, reference, model),
-            "calls": calls,
-            "orders": list(orders),
-            "blocks": blocks,
-            "largest_kappa": largest,
-            "untuned": asdict(untuned),
-            "points": _POINTS,
-            "rounds": _ROUNDS,
-            **_answer(result),
-            "seconds": round(time.monotonic() - started, 1),
-            "command": typed,
-        }
-        name = spoken_name(path)
-        title = f"{name}, step {model.step}, {calls} network calls"
-        no_picture = _write(folder, result, reference, record=record, title=title)
+        result, record = self._search(model, reference, display)
+        record = {"model": name, **record, "untuned": asdict(untuned), "command": typed}
+        no_picture = None
+        with replaced_folder(folder) as temporary:
+            write_record(temporary / "tuning.json", record)
+            title = f"{name}, step {model.step}, {calls} network calls"
+            floor = reference.floors[reference.split]
+            try:
+                tuning_chart(result, temporary / "curve.png", title=title, floor=floor)
+            except MissingExtraError as error:  # a picture is a help and no need
+                no_picture = error
         advice = (folder if is_shipped(path) else path) / ADVICE
         write_choice(advice, calls, _choice(result, extractor, model, calls=calls))
         for line in outcome(result, name=name, calls=calls):
@@ -146,71 +102,69 @@ class Tune:
         plain_console().print(folder)
         return 0
 
+    def _search(
+        self, model: "Model", reference: "Reference", display: Display
+    ) -> "tuple[SearchResult, dict[str, object]]":
+        """What a search finds, and its record: all that the choice follows from."""
+        import torch
 
-def _write(
-    folder: Path,
-    result: "SearchResult",
-    reference: "Reference",
-    *,
-    record: Mapping[str, object],
-    title: str,
-) -> MissingExtraError | None:
-    """Record and picture in a new folder; what was missing for a picture, a help and no need."""
-    from cascore.evaluation.tune import tuning_chart
-    from cascore.experiment.outputs import write_record
+        from cascore.evaluation.search import search
+        from cascore.evaluation.tune import default_candidate, frechet_objective, largest_kappa
 
-    with replaced_folder(folder) as temporary:
-        write_record(temporary / "tuning.json", record)
-        floor = reference.floors[reference.split]
-        try:
-            tuning_chart(result, temporary / "curve.png", title=title, floor=floor)
-        except MissingExtraError as error:
-            return error
-    return None
+        calls, schedule, started = self.calls, model.experiment.schedule, time.monotonic()
+        seeds = {"first_seed": self.seed, "batch_size": self.batch_size}
+        grid = {"blocks": self.blocks, "points": 7, "rounds": 3}
+        largest = largest_kappa(schedule, calls=calls)
+        display.say(
+            f"Fréchet distance of {self.blocks} × {self.count} denoised samples in {calls} calls,"
+            f" features of {reference.extractor.identity.name}; kappa from 1 to {largest:.3g}"
+        )
 
+        def tell(candidate: "Candidate", values: Sequence[float]) -> None:
+            distance = estimate(values)
+            display.say(f"{candidate}: {distance.mean:.4g} ± {distance.error:.2g}")
 
-def _provenance(
-    settings: "EvaluationSettings", reference: "Reference", model: "Model"
-) -> dict[str, object]:
-    """What the search follows from, beside its own settings."""
-    import torch
-
-    facts, floor = reference.facts[reference.split], reference.floors[reference.split]
-    return {
-        "model": spoken_name(settings.path),
-        "weights": model.digest,
-        "step": model.step,
-        "experiment": asdict(model.experiment),
-        "metric": "frechet",
-        "form": "denoised",
-        "reference": {"name": facts.name, "split": reference.split, "digest": facts.digest},
-        "extractor": asdict(reference.extractor.identity),
-        "floor": None if floor is None else asdict(floor),
-        "first_seed": settings.first_seed,
-        "count": settings.count,
-        "batch_size": settings.batch_size,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _answer(result: "SearchResult") -> dict[str, object]:
-    return {
-        "curve": [
-            {
-                **asdict(candidate),
-                "values": values,
-                "over_default": asdict(result.against_default(candidate)),
-            }
+        result = search(
+            frechet_objective(model, reference, calls=calls, **seeds),
+            default=default_candidate(schedule, calls=calls),
+            orders=self.orders,
+            largest=largest,
+            watch=tell,
+            **grid,
+        )
+        facts, floor = reference.facts[reference.split], reference.floors[reference.split]
+        curve = [
+            {**_point(candidate, values), "over_default": asdict(result.against_default(candidate))}
             for candidate, values in sorted(result.curve.items())
-        ],
-        "default": asdict(result.default),
-        "best": asdict(result.best),
-        "fresh": [
-            {**asdict(candidate), "values": values} for candidate, values in result.fresh.items()
-        ],
-        "gain": asdict(result.difference),
-        "choice": asdict(result.choice),
-    }
+        ]
+        return result, {
+            "weights": model.digest,
+            "step": model.step,
+            "experiment": asdict(model.experiment),
+            "metric": "frechet",
+            "form": "denoised",
+            "reference": {"name": facts.name, "split": reference.split, "digest": facts.digest},
+            "extractor": asdict(reference.extractor.identity),
+            "floor": None if floor is None else asdict(floor),
+            "count": self.count,
+            **seeds,
+            "threads": torch.get_num_threads(),
+            "calls": calls,
+            "orders": self.orders,
+            **grid,
+            "largest_kappa": largest,
+            "curve": curve,
+            "default": asdict(result.default),
+            "best": asdict(result.best),
+            "fresh": [_point(candidate, values) for candidate, values in result.fresh.items()],
+            "gain": asdict(result.difference),
+            "choice": asdict(result.choice),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+
+
+def _point(candidate: "Candidate", values: Sequence[float]) -> dict[str, object]:
+    return {**asdict(candidate), "values": values}
 
 
 def _choice(result: "SearchResult", extractor: str, model: "Model", *, calls: int) -> "Choice":

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from cascore.cli.common import Device, result_table, table_console
+from cascore.cli import options
+from cascore.cli.common import result_table, table_console
 from cascore.measurement import read_measurements
 from cascore.progress import Display
 
@@ -24,7 +25,7 @@ class Verify:
     """Records that `cascore evaluate` wrote."""
     root: str | None = None
     """Folder of the real images' files now (default: where they were)."""
-    device: Device | None = None
+    device: options.Device | None = None
     """Where to compute (default: where it was)."""
 
     def run(self, typed: str) -> int:

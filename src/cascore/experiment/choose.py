@@ -10,14 +10,17 @@ from typing import NamedTuple
 import torch
 
 from cascore.data import ImageSet
+from cascore.data.decoding import read_header
 from cascore.data.diameter import image_diameter
-from cascore.data.survey import FolderSurvey, fitting_sizes, survey_folder
+from cascore.data.folder import find_images
 from cascore.errors import InputError
 from cascore.experiment.build import load_data
 from cascore.experiment.cost import measured_step, step_cost, training_speed
 from cascore.experiment.settings import Data, Experiment, Network, Schedule, Train
+from cascore.preprocessing import FolderOptions
 from cascore.schedule import level_count
 
+_SIZES = (64, 32, 16, 8)  # for images that are not all of one small size
 LAST = 0.01
 BATCH_SIZE = 64
 SMALL = 40  # pixels; larger images get one resolution more
@@ -26,11 +29,59 @@ WIDTHS = (128, 96, 64, 48, 32)
 LARGEST_WORK = 2e11  # products of pixels for Technique 1: some ten seconds on one core
 
 
-class Choice(NamedTuple):
-    """An experiment, and why it is so."""
+class FolderSurvey(NamedTuple):
+    """What the headers of a folder's images say: `smallest` is the shortest side of any."""
 
-    experiment: Experiment
-    reasons: tuple[str, ...]
+    images: int
+    smallest: int
+    one_size: tuple[int, int] | None
+    grey: int
+
+    @property
+    def all_grey(self) -> bool:
+        """Whether no image has colour."""
+        return self.grey == self.images
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some images are grey and some are not."""
+        return 0 < self.grey < self.images
+
+
+def survey_folder(folder: Path) -> FolderSurvey:
+    """Read the header of every image under a folder."""
+    headers = [read_header(folder, path) for path in find_images(folder)]
+    sizes = {(header.height, header.width) for header in headers}
+    return FolderSurvey(
+        images=len(headers),
+        smallest=min(min(size) for size in sizes),
+        one_size=next(iter(sizes)) if len(sizes) == 1 else None,
+        grey=sum(header.grey for header in headers),
+    )
+
+
+def fitting_sizes(survey: FolderSurvey) -> tuple[int, ...]:
+    """Heights and widths to bring the images to, largest first; none enlarges an image."""
+    if survey.one_size is not None:
+        height, width = survey.one_size
+        if height == width <= _SIZES[0]:
+            return (height, *(size for size in _SIZES if size < height))
+    sizes = tuple(size for size in _SIZES if size <= survey.smallest)
+    if not sizes:
+        raise InputError(
+            f"the smallest image is {survey.smallest} pixels wide or high; expected at least"
+            f" {_SIZES[-1]}: take it out, or enlarge it"
+        )
+    return sizes
+
+
+def fitting_options(survey: FolderSurvey) -> FolderOptions:
+    """How to bring the images to one shape: as they are where they agree, else the largest size."""
+    size = fitting_sizes(survey)[0]
+    return FolderOptions(
+        size=None if survey.one_size == (size, size) else size,
+        mode="rgb" if survey.mixed else "auto",
+    )
 
 
 def choose_experiment(
@@ -56,15 +107,13 @@ def choose_experiment(
         InputError: Minutes not positive, or a folder that cannot be trained on.
     """
     path = Path(given.data.name.removeprefix("folder:"))
-    choice = choose_network(
-        given.data, survey_folder(path), minutes=minutes, speed=training_speed(device)
-    )
-    images = load_data(choice.experiment.data, "train")
+    survey, speed = survey_folder(path), training_speed(device)
+    chosen, reasons = choose_network(given.data, survey, minutes=minutes, speed=speed)
+    images = load_data(chosen.data, "train")
     assert isinstance(images, ImageSet)
     if images.count < 2:
         raise InputError(f"{path} has {images.count} image to train on; expected at least 2")
-    chosen = replace(choice.experiment, name=f"folder-{path.resolve().name}")
-    reasons = list(choice.reasons)
+    chosen = replace(chosen, name=f"folder-{path.resolve().name}")
     if "schedule.first" not in names:
         with counting("largest distance", images.count) as advance:
             schedule, reason = choose_levels(images, progress=advance)
@@ -103,8 +152,10 @@ def with_given(chosen: Experiment, given: Experiment, names: Collection[str]) ->
     return replace(chosen, **changed)
 
 
-def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: float) -> Choice:
-    """Image size, network and steps for a folder, a machine's `training_speed` and a time.
+def choose_network(
+    data: Data, survey: FolderSurvey, *, minutes: float, speed: float
+) -> tuple[Experiment, list[str]]:
+    """Size, network and steps for a folder, a machine's `training_speed` and a time, and why.
 
     The largest size, and at that size the widest network, of which at least 3,000 steps fit; large
     images are not given to narrow networks, whose width is at least the size. A size or mode of the
@@ -151,7 +202,7 @@ def choose_network(data: Data, survey: FolderSurvey, *, minutes: float, speed: f
         else f"U-Net of width {width}, the smallest",
     )
     chosen = replace(chosen, train=replace(chosen.train, steps=count))
-    return Choice(chosen, tuple(filter(None, reasons)))
+    return chosen, [*filter(None, reasons)]
 
 
 def _divisor(size: int) -> int:

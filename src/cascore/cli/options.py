@@ -1,0 +1,48 @@
+"""The options that several commands share, each with its words."""
+
+from typing import Annotated, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from cascore.experiment.settings import Sampler
+from cascore.preprocessing import FolderOptions
+
+ModelName = Positional[
+    Annotated[
+        str,
+        arg(
+            metavar="MODEL",
+            help="Folder of a run of `cascore train`, a model folder of `cascore convert`, or the"
+            " name of a model that comes with cascore: digits, ...",
+        ),
+    ]
+]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], arg(help="Where to compute.")]
+BatchSize = Annotated[int, arg(help="Pictures at a time.")]
+Checkpoint = Annotated[
+    str, arg(help="Of a run: newest, best (by the evaluations during training), or a step.")
+]
+RealImages = Annotated[
+    str | None,
+    arg(
+        help="Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."
+    ),
+]
+Root = Annotated[
+    str | None, arg(help="Folder of the real images' files, where they need one, and of inception.")
+]
+Extractor = Annotated[
+    str | None,
+    arg(
+        help="digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: the"
+        " data set's classifier, else random-convolution."
+    ),
+]
+Like = Annotated[
+    str | None,
+    arg(
+        help="The paper's settings by name, in place of those below (`cascore presets` lists them)."
+    ),
+]
+Samplers = OmitArgPrefixes[Sampler]
+Folders = OmitArgPrefixes[FolderOptions]
