@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cascore.errors import InputError
 from cascore.files import write_text
@@ -71,20 +71,14 @@ def parse_json(content: bytes | str, where: str) -> Any:
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_constant,
-        )
+        value = json.loads(text, object_pairs_hook=_object)
+        _require_sound(value, _MAX_DEPTH)
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is not text in UTF-8: {error.reason}") from None
     except RecursionError:
         raise InputError(f"{where} is nested deeper than {_MAX_DEPTH}") from None
-    except ValueError as error:  # JSONDecodeError, and the refusals of the four functions
-        raise InputError(f"{where} is not JSON: {error}") from None
-    _require_sound(value, where, _MAX_DEPTH)
+    except ValueError as error:  # JSONDecodeError, and what is refused below
+        raise InputError(f"{where} is not JSON as it is read here: {error}") from None
     return value
 
 
@@ -93,37 +87,25 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"the name {twice!r:.60} is given twice")
+        raise ValueError(f"the name {twice!r:.60} is given twice")
     return values
 
 
-def _integer(digits: str) -> int:
-    if len(digits.removeprefix("-")) > _MAX_DIGITS:
-        raise InputError(f"an integer of {len(digits)} digits; at most {_MAX_DIGITS} are read")
-    return int(digits)
-
-
-def _float(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise InputError(f"the number {digits:.60} is beyond double precision")
-    return value
-
-
-def _constant(name: str) -> NoReturn:
-    raise InputError(f'{name} is no number of JSON; an infinite number is written "inf"')
-
-
-def _require_sound(value: Any, where: str, depth: int) -> None:
+def _require_sound(value: Any, depth: int) -> None:
     """Refuse what no later step could copy, print or write."""
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise InputError(f"{where} holds half of a surrogate pair: {value!a:.60}")
+            raise ValueError(f"half of a surrogate pair in {value!a:.60}")
+    elif isinstance(value, int | float):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f'the number {value} is not finite; an infinite one is written "inf"')
+        if isinstance(value, int) and abs(value) >= 10**_MAX_DIGITS:
+            raise ValueError(f"an integer of more than {_MAX_DIGITS} digits")
     elif isinstance(value, list | dict):
         if depth == 0:
-            raise InputError(f"{where} is nested deeper than {_MAX_DEPTH}")
+            raise ValueError(f"it is nested deeper than {_MAX_DEPTH}")
         for part in value if isinstance(value, list) else (*value.keys(), *value.values()):
-            _require_sound(part, where, depth - 1)
+            _require_sound(part, depth - 1)
 
 
 def to_plain(value: Any) -> Any:

@@ -2,20 +2,18 @@
 
 A pickle is a program: it names functions and has them called. This is the only module that may
 import `pickle`, because the distribution has no other form, and it hands out none of the functions
-that a pickle names. The few names that an array of uint8 needs are answered with plain stand-ins of
-our own, which check sizes and copy bytes; every other name is refused. Lists, strings, numbers and
-dictionaries come out of opcodes that call nothing.
+that a pickle names. The few names that an array of uint8 needs are answered with stand-ins that
+only note what they are given; every other name is refused. Lists, strings, numbers and dictionaries
+come out of opcodes that call nothing.
 """
 
 import io
 import pickle
 import pickletools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cascore.errors import InputError
 
@@ -58,80 +56,67 @@ def _require_modest_memo(content: bytes) -> None:
             raise ValueError(f"it asks for room for {argument} values after {count} instructions")
 
 
-class _Part:
-    """What a pickle gets for a name: it can be called, and that is all."""
+class _Noted:
+    """Stands for a part of an array: it notes its arguments and its state, and that is all.
 
-    __slots__ = ("_make",)
+    A pickle that would set the state of the class itself fails, for want of an instance.
+    """
 
-    def __init__(self, make: Callable[..., object]) -> None:
-        self._make = make
+    arguments: tuple[object, ...] = ()
+    state: object = None
 
-    def __call__(self, *arguments: object) -> object:
-        return self._make(*arguments)
-
-    def __setstate__(self, state: object) -> None:
-        """Refuse: without this method a pickle could set our attributes."""
-        raise ValueError("it sets the state of a function")
-
-
-class _Dtype:
-    """Stands for numpy.dtype: uint8 or nothing."""
-
-    def __init__(self, kind: object, *_: object) -> None:
-        if kind not in ("u1", b"u1", "uint8", b"uint8", "|u1", b"|u1"):
-            raise ValueError(f"an array of {kind!r}, where uint8 is expected")
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and fields, of which a byte has none."""
+        self.state = state
 
 
-class _Array:
-    """Stands for numpy.ndarray until its bytes arrive."""
-
-    values: npt.NDArray[np.uint8] | None = None
-
-    def __init__(self, *_: object) -> None:
-        """A class, a shape and a type, all of which the state replaces."""
-
-    def __setstate__(self, state: tuple[object, ...]) -> None:
-        """(version, shape, dtype, in the order of Fortran, bytes), as numpy writes it."""
-        _, shape, dtype, fortran, content = state
-        self.fill(content, dtype, shape, "F" if fortran else "C")
-
-    def fill(self, content: object, dtype: object, shape: object, order: object) -> "_Array":
-        """The array with these bytes; a shape that they do not have is a ValueError."""
-        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
-            raise ValueError("an array without a type or without bytes")
-        if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError(f"an array of shape {shape!r}")
-        values = np.frombuffer(content, dtype=np.uint8)
-        self.values = values.reshape(shape, order="F" if order == "F" else "C")
-        return self
+class _Array(_Noted):
+    """numpy.ndarray, and the function that makes an empty one; the state is all of it."""
 
 
-def _frombuffer(*arguments: object) -> _Array:
-    return _Array().fill(*arguments)
+class _Buffer(_Noted):
+    """The array that numpy makes of a buffer, a dtype, a shape and an order."""
 
 
-def _encode(text: object, codec: object = "latin1") -> bytes:
+class _Dtype(_Noted):
+    """numpy.dtype; the state, byte order and fields, says nothing of a byte."""
+
+
+class _Bytes(_Noted):
     """Bytes as Python 3 writes them for old protocols: a string in Latin-1."""
-    if not isinstance(text, str) or codec not in ("latin1", b"latin1", "latin-1"):
-        raise ValueError(f"bytes in the code {codec!r}")
-    return text.encode("latin1")
+
+    def __new__(cls, text: str, codec: object) -> bytes:  # type: ignore[misc]
+        if codec not in ("latin1", b"latin1"):
+            raise ValueError(f"bytes in the code {codec!r}")
+        return text.encode("latin1")
 
 
 _ADMITTED = {
-    ("numpy", "ndarray"): _Part(_Array),
-    ("numpy", "dtype"): _Part(_Dtype),
-    ("_codecs", "encode"): _Part(_encode),
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _Bytes,
 }
 for _core in ("numpy.core", "numpy._core"):  # before and since numpy 2
-    _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _Part(_Array)
-    _ADMITTED[f"{_core}.numeric", "_frombuffer"] = _Part(_frombuffer)
+    _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _Array
+    _ADMITTED[f"{_core}.numeric", "_frombuffer"] = _Buffer
 
 
 def _finished(value: object) -> object:
     """The value with arrays in place of their stand-ins, one level into a dictionary."""
-    if isinstance(value, dict):
-        return {key: _finished(item) for key, item in value.items() if not isinstance(item, dict)}
-    return value.values if isinstance(value, _Array) else value
+    content: Any
+    match value:
+        case dict():
+            return {key: _finished(part) for key, part in value.items() if type(part) is not dict}
+        case _Array(state=(_, shape, _Dtype(arguments=(kind, *_)), fortran, content)):
+            order = "F" if fortran else "C"
+        case _Buffer(arguments=(content, _Dtype(arguments=(kind, *_)), shape, order)):
+            pass
+        case _Noted():
+            raise ValueError("an array without its type or its bytes")
+        case _:
+            return value
+    if kind not in ("u1", b"u1"):
+        raise ValueError(f"an array of {kind!r}, where uint8 is expected")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape, order=order)
