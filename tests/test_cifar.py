@@ -271,7 +271,7 @@ def cut_hub(root):
 
 HOSTILE_IMAGES = {
     "classes that differ": (flat, "cat, dog is in one only"),
-    "another size": (large, "is 32 x 31; the images of cifar-10 are 32 x 32"),
+    "another size": (large, "are 32 x 31; those of cifar-10 are 32 x 32"),
     "no test": (half_hub, r"no file test-\*\.parquet"),
     "a label of eleven": (
         lambda root: hub_with(root, [png(PIXELS[0])], [11]),

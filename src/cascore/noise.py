@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -37,29 +36,6 @@ class Purpose(IntEnum):
     FLIP = 5
     DATA = 6
     DROPOUT = 7
-
-
-@runtime_checkable
-class NoiseSource(Protocol):
-    """Where samplers and losses get their random numbers. `shape[0]` counts the samples."""
-
-    def normal(
-        self,
-        shape: Sequence[int],
-        *,
-        purpose: Purpose,
-        step: int = 0,
-        dtype: torch.dtype = torch.float32,
-        device: Device = "cpu",
-    ) -> Tensor:
-        """Independent N(0, 1) numbers of `shape`."""
-        ...
-
-    def integers(
-        self, count: int, *, high: int, purpose: Purpose, step: int = 0, device: Device = "cpu"
-    ) -> Tensor:
-        """One int64 per sample, uniform over 0, ..., high - 1; shape [count]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -185,10 +161,11 @@ class KeyedNoise:
         return philox(counter, self._key.to(device)[:, :, None])
 
 
-Noise = torch.Generator | NoiseSource
+Noise = torch.Generator | KeyedNoise
+"""Where samplers and losses get their random numbers."""
 
 
-def as_source(noise: Noise | None, count: int) -> NoiseSource:
+def as_source(noise: Noise | None, count: int) -> KeyedNoise | _GeneratorNoise:
     """A source for `count` samples from what the caller gave; None is seeds 0, ..., count - 1."""
     if noise is None:
         return KeyedNoise(range(count))

@@ -14,15 +14,9 @@ from torch.nn import functional as F
 from cascore.errors import InputError
 from cascore.files import replaced_file
 
-_MODES = {1: "L", 3: "RGB"}
-
 
 def to_float(image: Tensor) -> Tensor:
-    """Pixels x / 255: float32 in [0, 1] from uint8, of the same shape and on the same device.
-
-    Raises:
-        InputError: Not uint8.
-    """
+    """Pixels x / 255: float32 in [0, 1] from uint8, on its device; InputError from others."""
     _require_uint8(image, "to_float")
     return image.to(torch.float32).div_(255)
 
@@ -30,10 +24,8 @@ def to_float(image: Tensor) -> Tensor:
 def to_uint8(image: Tensor) -> Tensor:
     """Pixels floor(255 x + 1/2): uint8 from float, clamped to [0, 1], the half rounded up.
 
-    Inverts `to_float` exactly. Half precisions are converted to float32 first.
-
-    Raises:
-        InputError: Not floating point, or NaN or infinity among the pixels.
+    Inverts `to_float` exactly. Half precisions are converted to float32 first. Other types, and NaN
+    or infinity among the pixels, raise InputError.
     """
     if not image.is_floating_point():
         raise InputError(
@@ -55,18 +47,15 @@ def grid(
 ) -> Tensor:
     """An image sheet: images row by row, with lines of background around and between them.
 
+    uint8 [C, rows (scale H + padding) + padding, columns (scale W + padding) + padding]; no image,
+    another type or shape, and a number out of its range raise InputError.
+
     Args:
         images: uint8 [N, C, H, W], N at least 1.
         columns: Images in a row; a sheet of fewer images is as wide as they are.
         padding: Width of the lines, in pixels of the sheet.
         background: Value of the lines and of cells left empty, 0 to 255.
         scale: Each pixel of an image becomes scale x scale pixels of the sheet.
-
-    Returns:
-        uint8 [C, rows (scale H + padding) + padding, columns (scale W + padding) + padding].
-
-    Raises:
-        InputError: Not uint8 [N, C, H, W], no image, or a number out of its range.
     """
     _require_uint8(images, "grid")
     if images.ndim != 4 or images.numel() == 0:
@@ -98,29 +87,25 @@ def sheet(images: Tensor) -> Tensor:
 
 
 def encode_png(image: Tensor) -> bytes:
-    """The bytes of a PNG file: grey for uint8 [1, H, W], RGB for uint8 [3, H, W].
-
-    Raises:
-        InputError: Any other dtype or shape.
-    """
+    """The bytes of a PNG file: grey for uint8 [1, H, W], RGB for [3, H, W]; else InputError."""
     _require_uint8(image, "encode_png")
-    if image.ndim != 3 or image.shape[0] not in _MODES or image.numel() == 0:
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
         raise InputError(
             f"a PNG takes one image, [1, H, W] or [3, H, W], not a shape of {tuple(image.shape)};"
             " cascore.pixels.grid makes one image of a batch"
         )
-    channels, height, width = image.shape
-    content = image.detach().permute(1, 2, 0).contiguous().cpu().numpy().tobytes()
+    content = (
+        image.cpu().movedim(0, -1).squeeze(-1).numpy()
+    )  # grey without channels, as Pillow has it
     stream = io.BytesIO()
-    Image.frombytes(_MODES[channels], (width, height), content).save(stream, format="PNG")
+    Image.fromarray(content).save(stream, format="PNG")
     return stream.getvalue()
 
 
 def save_png(image: Tensor, path: Path | str) -> None:
     """Write uint8 [1, H, W] or [3, H, W] as a PNG file, whole or not at all.
 
-    Raises:
-        InputError: Any other dtype or shape, a name that does not end in .png, or no such folder.
+    Others, a name that does not end in .png, and a folder that is not there raise InputError.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":

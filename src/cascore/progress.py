@@ -4,17 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from cascore.training import Metrics
@@ -23,9 +16,7 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10.0  # between plain lines
 SMOOTHING = 0.98
 
-
-class _Bar(Protocol):
-    def __call__(self, done: int, text: str, /) -> None: ...
+_Bar = Callable[[int, str], None]  # what is done, and a text beside it
 
 
 class Display:
@@ -77,15 +68,8 @@ class Display:
     @contextmanager
     def _bar(self, title: str, total: int) -> Iterator[_Bar]:
         if self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets")):
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[text]}"),
-            )
-            with Progress(*columns, console=self.console) as progress:
+            columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+            with Progress(*columns, "{task.fields[text]}", console=self.console) as progress:
                 task = progress.add_task(title, total=total, text="")
                 yield lambda done, text: progress.update(task, completed=done, text=text)
                 progress.refresh()  # a notebook keeps what was shown last

@@ -13,7 +13,7 @@ import numpy as np
 
 from cascore.data.archives import read_tar
 from cascore.data.decoding import channels_first, opened_image, require_8_bits
-from cascore.data.folder import find_images
+from cascore.data.folder import folder_original, surveyed
 from cascore.data.images import SPLITS, DataRecord, Labels, Pixels
 from cascore.data.originals import (
     FileFacts,
@@ -25,6 +25,7 @@ from cascore.data.originals import (
 )
 from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError, MissingExtraError
+from cascore.preprocessing import FolderOptions
 
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -159,29 +160,27 @@ def _from_folders(source: Path) -> Originals:
     Labels are the subfolders in alphabetical order, which for CIFAR-10 is the official order, if
     every image lies in one and both splits have the same.
     """
-    paths = {split: find_images(source / split) for split in SPLITS}
-    nested = all(len(path.parts) > 1 for split in SPLITS for path in paths[split])
-    names = {split: {path.parts[0] for path in paths[split]} for split in SPLITS}
-    if nested and names["train"] != names["test"]:
+    options = FolderOptions(mode="rgb")
+    surveys = {split: surveyed(source / split, options) for split in SPLITS}
+    (*_, classes), (*_, others) = surveys.values()
+    differing = sorted({*classes} ^ {*others})
+    if classes and others and differing:
         raise InputError(
             f"the subfolders of {source / 'train'} and of {source / 'test'} differ:"
-            f" {', '.join(sorted(names['train'] ^ names['test']))} is in one only"
+            f" {', '.join(differing)} is in one only"
         )
-    classes = tuple(sorted(names["train"])) if nested else ()
-
-    def original(split: str) -> Original:
-        def items(start: int) -> Iterator[Pixels]:
-            for path in paths[split][start:]:
-                yield _decoded(source / split / path, str(source / split / path))
-
-        numbers = [classes.index(path.parts[0]) for path in paths[split]] if nested else None
-        labels = None if numbers is None else np.array(numbers)
-        return Original(len(paths[split]), _SHAPE, items, labels)
-
-    splits = {split: original(split) for split in SPLITS}
-    files = file_facts((source / s / path for s in SPLITS for path in paths[s]), below=source)
+    classes = () if differing else classes
+    splits = {}
+    for split, (headers, target, _) in surveys.items():
+        if target[:3] != _SHAPE:
+            raise InputError(
+                f"the images in {source / split} are {target.width} x {target.height}; those of"
+                " cifar-10 are 32 x 32"
+            )
+        splits[split] = folder_original(source / split, headers, target, classes)
+    paths = (source / split / header.path for split in SPLITS for header in surveys[split][0])
     rule = "as found: the folders train and test"
-    return _originals(splits, "folders of images", rule, files, classes)
+    return _originals(splits, "folders of images", rule, file_facts(paths, below=source), classes)
 
 
 def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]]) -> Originals:
@@ -210,7 +209,14 @@ def _parquet_split(paths: Sequence[Path]) -> Original:
                 content = row.get("bytes") if isinstance(row, dict) else row
                 if not isinstance(content, bytes):
                     raise InputError(f"{path} holds no bytes of images but {type(content)}")
-                yield _decoded(content, f"row {number} of {path}")
+                name = f"row {number} of {path}"
+                with opened_image(content, name=name) as image:
+                    require_8_bits(image, name=name)
+                    if image.size != _SHAPE[1:]:
+                        raise InputError(
+                            f"{name} is {image.width} x {image.height}; expected 32 x 32"
+                        )
+                    yield channels_first(image.convert("RGB"))
 
     return Original(len(labels), _SHAPE, items, labels)
 
@@ -235,14 +241,3 @@ def _column(path: Path, *names: str) -> Iterator[object]:
         raise
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} cannot be read as parquet: {error}; get it anew") from error
-
-
-def _decoded(content: Path | bytes, name: str) -> Pixels:
-    """Pixels [3, 32, 32] of an encoded image."""
-    with opened_image(content, name=name) as image:
-        require_8_bits(image, name=name)
-        if image.size != (32, 32):
-            raise InputError(
-                f"{name} is {image.width} x {image.height}; the images of cifar-10 are 32 x 32"
-            )
-        return channels_first(image.convert("RGB"))

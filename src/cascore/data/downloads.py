@@ -7,18 +7,19 @@ mnist.txt and fashion_mnist.txt), so they stand in a public place that is none o
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from cascore.data.idx import file_names
+from cascore.data.images import SPLITS
 from cascore.fetching import Download
 
 
 def _four(address: str, *facts: tuple[int, str]) -> tuple[Download, ...]:
-    names = [f"{part}-{kind}.gz" for part in ("train", "t10k") for kind in _KINDS]
+    names = (name for split in SPLITS for name in file_names(split))
     return tuple(
-        Download(f"{address}/{name}", size, digest)
+        Download(f"{address}/{name}.gz", size, digest)
         for name, (size, digest) in zip(names, facts, strict=True)
     )
 
 
-_KINDS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 _MNIST = _four(
     "https://storage.googleapis.com/cvdf-datasets/mnist",
     (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),

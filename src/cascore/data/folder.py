@@ -40,9 +40,9 @@ def load_folder(
     """
     if split != "all":
         require_split(split)
-    headers, target, classes = _surveyed(folder, options)
+    headers, target, classes = surveyed(folder, options)
     chosen = _chosen(folder, headers, split)
-    original = _original(folder, chosen, target, classes)
+    original = folder_original(folder, chosen, target, classes)
     shape = (original.count, *original.shape)
     if root is not None and math.prod(shape) > _MAPPED_ABOVE:
         facts = [target, _facts(folder, chosen)]
@@ -63,18 +63,18 @@ def load_folder(
 
 def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals:
     """A folder as the originals of a prepared set, of the same images as `load_folder`."""
-    headers, target, classes = _surveyed(folder, options)
+    headers, target, classes = surveyed(folder, options)
     chosen = {split: _chosen(folder, headers, split) for split in SPLITS}
     return Originals(
         name=name,
-        splits={split: _original(folder, chosen[split], target, classes) for split in SPLITS},
+        splits={split: folder_original(folder, chosen[split], target, classes) for split in SPLITS},
         record=_record(folder, headers, target, options),
         classes=classes,
         files=_facts(folder, headers),
     )
 
 
-def _surveyed(folder: Path, options: FolderOptions) -> tuple[list[Header], Target, tuple[str, ...]]:
+def surveyed(folder: Path, options: FolderOptions) -> tuple[list[Header], Target, tuple[str, ...]]:
     """Every image's header, the one shape that both splits are brought to, the subfolders."""
     headers = [read_header(folder, path) for path in find_images(folder)]
     if options.size is None:
@@ -89,7 +89,7 @@ def _surveyed(folder: Path, options: FolderOptions) -> tuple[list[Header], Targe
     return headers, target, tuple(classes)
 
 
-def _original(
+def folder_original(
     folder: Path, headers: Sequence[Header], target: Target, classes: tuple[str, ...]
 ) -> Original:
     """These images of a folder, each brought to the target."""

@@ -18,8 +18,7 @@ from cascore.data.images import DataRecord, ImageSet, Pixels, require_split
 from cascore.errors import InputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_LARGEST_RATIO = 1032  # deflate spends at least 2 bits on 258 bytes
-_CHUNK = 2**20
+_LARGEST = 2**28  # bytes; no file of these sets comes near
 _PREFIXES = {"train": "train", "test": "t10k"}
 
 
@@ -103,19 +102,10 @@ def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> Pixels:
     """
     try:
         with path.open("rb") as raw:
-            packed = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            stream = GzipFile(fileobj=raw) if packed else raw
+            stream = GzipFile(fileobj=raw) if raw.peek(2).startswith(_GZIP_MAGIC) else raw
             count = _read_count(stream, path, item_shape=item_shape)
             claimed = count * math.prod(item_shape)
-            available = path.stat().st_size * (_LARGEST_RATIO if packed else 1)
-            content = bytearray()
-            # In chunks: memory follows what is there, not what was claimed.
-            while claimed <= available and len(content) <= claimed:
-                chunk = stream.read(min(_CHUNK, claimed + 1 - len(content)))
-                if not chunk:
-                    break
-                content += chunk
+            content = bytearray(stream.read(claimed + 1) if claimed <= _LARGEST else b"")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {error}; get the file anew") from error
     if len(content) != claimed:
@@ -147,9 +137,14 @@ def _read_count(stream: IO[bytes] | GzipFile, path: Path, *, item_shape: tuple[i
     return count
 
 
+def file_names(split: str) -> tuple[str, str]:
+    """The official names of a split's images and labels, without .gz."""
+    return f"{_PREFIXES[split]}-images-idx3-ubyte", f"{_PREFIXES[split]}-labels-idx1-ubyte"
+
+
 def find_files(source: IdxSource, split: str, *, root: Path | None) -> tuple[Path, Path]:
     """Images and labels of a split, both from the first folder that has both."""
-    names = [f"{_PREFIXES[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+    names = file_names(split)
     folders = [*([root] if root is not None else []), *source.folders]
     for folder in folders:
         images, labels = (

@@ -26,6 +26,7 @@ from cascore import __version__
 from cascore.data.images import SPLITS, DataRecord, ImageSet, array_digest
 from cascore.data.originals import Original, Originals, mapped_array
 from cascore.errors import InputError
+from cascore.files import replaced_file
 from cascore.plain import from_plain, read_json, write_json
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a folder of the root, and nothing beside it
@@ -231,10 +232,9 @@ def _write_rest(work: Path, originals: Originals, fingerprint: str) -> None:
         path, shape = work / f"{split}.npy", (original.count, *original.shape)
         pixels = mapped_array(path, dtype=np.uint8, shape=shape, advice=_anew(work))
         if original.labels is not None:
-            with (work / f"{split}-labels.npy").open("wb") as stream:
+            labels = work / f"{split}-labels.npy"
+            with replaced_file(labels) as temporary, temporary.open("wb") as stream:
                 np.save(stream, original.labels, allow_pickle=False)
-                stream.flush()
-                os.fsync(stream.fileno())
         digest, labelled = array_digest(pixels, original.labels), original.labels is not None
         splits[split] = PreparedSplit(original.count, original.shape, digest, labelled)
     record = PreparedRecord(

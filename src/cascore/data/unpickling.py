@@ -62,8 +62,8 @@ class _Noted:
     A pickle that would set the state of the class itself fails, for want of an instance.
     """
 
-    arguments: tuple[object, ...] = ()
-    state: object = None
+    arguments: Any = ()
+    state: Any = None
 
     def __init__(self, *arguments: object) -> None:
         self.arguments = arguments
@@ -105,7 +105,7 @@ for _core in ("numpy.core", "numpy._core"):  # before and since numpy 2
 
 def _finished(value: object) -> object:
     """The value with arrays in place of their stand-ins, one level into a dictionary."""
-    content: Any
+    order: Any
     match value:
         case dict():
             return {key: _finished(part) for key, part in value.items() if type(part) is not dict}
