@@ -57,7 +57,11 @@ def parsed(
                 description=description,
                 args=arguments,
                 default=default,
-                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
+                config=(
+                    tyro.conf.DisallowNone,
+                    tyro.conf.OmitSubcommandPrefixes,
+                    tyro.conf.CascadeSubcommandArgs,
+                ),
             )
             return command
     except SystemExit as stopped:

@@ -73,25 +73,18 @@ class Convert:
         return 0
 
     def _of_run(self) -> "Conversion":
-        from cascore.experiment.run_folder import is_run
         from cascore.model.convert import convert_run
         from cascore.model.folder import is_model_folder
 
-        if is_model_folder(self.source):
-            raise InputError(
-                f"{self.source} is a model folder already: cascore sample {self.source}"
-            )
-        if not is_run(self.source):
-            raise InputError(
-                f"{self.source} is neither a checkpoint file nor a run of cascore train: no"
-                " experiment.json"
-            )
+        source = self.source
+        if is_model_folder(source):
+            raise InputError(f"{source} is a model folder already: cascore sample {source}")
         overrides = ("size", "first", "last", "levels", "data", "network")
         given = [f"--{name}" for name in overrides if getattr(self, name) is not None]
         if given:
             raise InputError(f"a run has settings of its own: leave out {', '.join(given)}")
         measured = [record for file in self.records for record in read_measurements(file)]
-        return convert_run(self.source, self.out, weights=self.weights, measured=measured)
+        return convert_run(source, self.out, weights=self.weights, measured=measured)
 
     def _of_checkpoint(self) -> "Conversion":
         from cascore.model.convert import convert_checkpoint, published_pixels
@@ -105,21 +98,17 @@ class Convert:
                 f"name the network of {self.source} with --network: one of {', '.join(PUBLISHED)}"
             )
         experiment, (channels, height, _) = PUBLISHED[self.network]
-        ends = {"first": self.first, "last": self.last, "levels": self.levels}
-        given = {name: value for name, value in ends.items() if value is not None}
-        experiment = replace(
-            experiment,
-            data=replace(experiment.data, name=self.data or experiment.data.name),
-            schedule=replace(experiment.schedule, **given),  # type: ignore[arg-type]
-        )
+        names = [name for name in ("first", "last", "levels") if getattr(self, name) is not None]
+        schedule = replace(experiment.schedule, **{name: getattr(self, name) for name in names})
+        data = replace(experiment.data, name=self.data or experiment.data.name)
         side = height if self.size is None else self.size
         if side < 1:
             raise InputError(f"--size must be at least 1, not {side}")
         return convert_checkpoint(
             self.source,
             self.out,
-            experiment=experiment,
+            experiment=replace(experiment, data=data, schedule=schedule),
             shape=(channels, side, side),
-            pixel_range=published_pixels(experiment.data.name),
+            pixel_range=published_pixels(data.name),
             weights=self.weights,
         )

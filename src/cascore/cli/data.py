@@ -135,12 +135,8 @@ def _download(name: str, folder: Path, display: Display) -> Path:
         )
     files, target = DOWNLOADS[name], folder / name.removeprefix("stacked-")
     with display.counting(f"fetching {name}, bytes", sum(f.size for f in files)) as advance:
-        download(
-            files,
-            target,
-            advice="or get the file by hand and name it with --source",
-            progress=advance,
-        )
+        advice = "or get the file by hand and name it with --source"
+        download(files, target, advice=advice, progress=advance)
     return target / files[0].name if len(files) == 1 else target
 
 
@@ -177,12 +173,9 @@ def _levels(images: "ImageSet", diameter: "Diameter") -> Iterator[str]:
             f" {low:.2f} apart; by the triangle inequality no two are further than {high:.2f};"
             f" {diameter.compared:,} distances were computed, all would take too long"
         )
+    dimension = math.prod(images.shape)
     for sigma_1 in dict.fromkeys(math.ceil(10 * distance) / 10 for distance in (low, high)):
         if sigma_1 > LAST:
-            dimension = math.prod(images.shape)
-            count = level_count(dimension, sigma_1, LAST)
-            yield (
-                f"levels by Technique 2 from {sigma_1:.1f} to {LAST:g} in {dimension} dimensions:"
-                f" {count}"
-            )
+            count, ends = level_count(dimension, sigma_1, LAST), f"{sigma_1:.1f} to {LAST:g}"
+            yield f"levels by Technique 2 from {ends} in {dimension} dimensions: {count}"
             yield f"  --schedule.first {sigma_1:.1f} --schedule.levels {count}"

@@ -125,9 +125,8 @@ def _table(records: Sequence[Measurement]) -> "Table":
     forms = list(dict.fromkeys(record.images.form for record in records))
     table = result_table()
     table.add_column("")
-    for form in forms:
-        table.add_column(form, justify="right")
-    table.add_column("real images", justify="right")
+    for name in (*forms, "real images"):
+        table.add_column(name, justify="right")
     rows: dict[str, dict[str, Measurement]] = {}
     for record in records:
         rows.setdefault(_row_name(record), {})[record.images.form] = record
@@ -142,8 +141,8 @@ def _row_name(record: Measurement) -> str:
     name = record.label + (f" × {unit}" if unit > 1 else "")
     if record.metric == "memorisation" or not record.references:
         return name
-    split, reference = record.references[0].split, record.references[0]
-    word = {"train": "training", "test": "held-out"}.get(split or "", "reference")
+    reference = record.references[0]
+    word = {"train": "training", "test": "held-out"}.get(reference.split or "", "reference")
     known = "" if reference.count is None else f"{reference.count:,} "
     return f"{name}, {known}{word}"
 
@@ -152,8 +151,7 @@ def _cell(record: Measurement) -> str:
     if record.value is None:
         return "infinite"
     scale = METRICS[record.metric].unit
-    value = f"{scale * record.value:.0f}" if record.metric == "modes" else ""
-    value = value or f"{scale * record.value:.3f}"
+    value = f"{scale * record.value:.{0 if record.metric == 'modes' else 3}f}"
     mark = "= " if record.at_floor else ""
     return mark + value + ("" if record.error is None else f" ± {scale * record.error:.3f}")
 

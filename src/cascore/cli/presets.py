@@ -47,14 +47,10 @@ class Presets:
 def _facts(preset: Experiment, speed: float) -> str:
     from cascore.experiment.cost import step_cost
 
-    shape, settings = SHAPES[preset.data.name], preset.train
-    cost = step_cost(preset, shape)
-    opponent = ""
-    if settings.objective == "hybrid":
+    cost = step_cost(preset, shape := SHAPES[preset.data.name])
+    facts = [describe_preset(preset), f"data {'x'.join(map(str, shape))}"]
+    facts.append(f"{cost.parameters:,} parameters")
+    if preset.train.objective == "hybrid":
         updates = f"{preset.adversarial.steps} updates a step"
-        opponent = f"; D {cost.discriminator_parameters:,} parameters, {updates}"
-    time = duration(cost.seconds(speed) * settings.steps)
-    return (
-        f"{describe_preset(preset)}; data {'x'.join(map(str, shape))};"
-        f" {cost.parameters:,} parameters{opponent}; about {time} here"
-    )
+        facts.append(f"D {cost.discriminator_parameters:,} parameters, {updates}")
+    return "; ".join([*facts, f"about {duration(cost.seconds(speed) * preset.train.steps)} here"])

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -107,10 +108,9 @@ class Train:
 
 def parse_train(arguments: Sequence[str]) -> Train:
     """The command of a line after its word `train`: what to train gives the settings' defaults."""
-    before = ["", *arguments]
     words = [
         word
-        for last, word in zip(before, arguments, strict=False)
+        for last, word in pairwise(["", *arguments])
         if not word.startswith("-") and (not last.startswith("--") or last == "--dry-run")
     ]
     start = next((word for word in words if word in PRESETS or word.startswith("folder:")), None)
@@ -223,14 +223,11 @@ def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:
     saved = checkpoints(folder / "checkpoints")
     done = min(saved[-1].step if saved else 0, settings.steps)
     console.print(f"run: {folder}, {f'goes on from step {done}' if done else 'new'}")
-    how, rows = "", settings.batch_size
     if data is None:
-        seconds = cost.seconds(training_speed(target))
-        how = ", from its operations"
+        how, seconds = ", from its operations", cost.seconds(training_speed(target))
     else:
         rows, seconds = measured_step(experiment, data, target)
-    if rows < settings.batch_size:
-        how = f", measured on batches of {rows}"
+        how = f", measured on batches of {rows}" if rows < settings.batch_size else ""
     left = settings.steps - done
     console.print(
         f"time: {seconds * 1e3:,.0f} ms a step on {target} with {torch.get_num_threads()} threads"

@@ -13,6 +13,7 @@ from cascore.errors import MissingExtraError
 from cascore.experiment.settings import Sampler
 from cascore.files import replaced_folder
 from cascore.model.pretrained import find_model, is_shipped, place_for, spoken_name
+from cascore.plain import write_json
 from cascore.progress import Display
 from cascore.stats import estimate
 
@@ -62,7 +63,7 @@ class Tune:
         from cascore.evaluation.tune import tuning_chart
         from cascore.experiment.build import select_device
         from cascore.experiment.chain import resolved
-        from cascore.experiment.outputs import file_name, require_new, write_record
+        from cascore.experiment.outputs import file_name, require_new, software
         from cascore.model.advice import ADVICE, write_choice
         from cascore.model.loading import load
 
@@ -82,10 +83,10 @@ class Tune:
         folder = self.out or place_for(path, "tuning") / file_name(words)
         require_new(folder)
         result, record = self._search(model, reference, display)
-        record = {"model": name, **record, "untuned": asdict(untuned), "command": typed}
+        record |= {"untuned": asdict(untuned), "command": typed, "software": software()}
         no_picture = None
         with replaced_folder(folder) as temporary:
-            write_record(temporary / "tuning.json", record)
+            write_json(temporary / "tuning.json", {"model": name, **record})
             title = f"{name}, step {model.step}, {calls} network calls"
             floor = reference.floors[reference.split]
             try:

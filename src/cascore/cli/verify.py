@@ -53,17 +53,17 @@ def _table(rows: "list[Verified]") -> "Table":
     table = result_table()
     for name in ("", "was", "is", ""):
         table.add_column(name, justify="right" if name else "left")
+
+    def number(value: float | None) -> str:
+        return "infinite" if value is None else f"{value:.8g}"
+
     for row in rows:
         record = row.measurement
         split = "" if not record.references else f", {record.references[0].split}"
         table.add_row(
             f"{record.label}{split}, {record.images.form}",
-            _number(record.value),
-            "" if row.outcome == "not computed" else _number(row.value),
+            number(record.value),
+            "" if row.outcome == "not computed" else number(row.value),
             row.outcome,
         )
     return table
-
-
-def _number(value: float | None) -> str:
-    return "infinite" if value is None else f"{value:.8g}"

@@ -170,7 +170,8 @@ def choose_network(
     mode = "rgb" if chosen_mode == "auto" and survey.mixed else chosen_mode
     channels = 1 if mode == "grey" or (mode == "auto" and survey.all_grey) else 3
     sizes = (data.size,) if data.size else fitting_sizes(survey)
-    fits = tuple(size for size in sizes if size >= 8 and size % _divisor(size) == 0)
+    # What the chosen network halves evenly.
+    fits = tuple(size for size in sizes if size >= 8 and size % (8 if size > SMALL else 4) == 0)
     if not fits:
         raise InputError(
             f"size {data.size} does not halve evenly in the network that would be chosen: take at"
@@ -203,11 +204,6 @@ def choose_network(
     )
     chosen = replace(chosen, train=replace(chosen.train, steps=count))
     return chosen, [*filter(None, reasons)]
-
-
-def _divisor(size: int) -> int:
-    """What the chosen network needs the size to be a multiple of."""
-    return 8 if size > SMALL else 4
 
 
 def _experiment(data: Data, *, size: int, width: int) -> Experiment:

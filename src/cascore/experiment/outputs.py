@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.files import replaced_folder
@@ -36,7 +35,7 @@ def write_samples(
 ) -> None:
     """Write `denoised/` and `raw/` (a PNG for each seed), a sheet of each, and `record.json`.
 
-    Points are written as `denoised.npy` and `raw.npy`.
+    Points are written as `denoised.npy` and `raw.npy`; the record with the software's versions.
     """
     require_new(folder)
     with replaced_folder(folder) as temporary:
@@ -44,20 +43,12 @@ def write_samples(
             if values.ndim == 2:
                 np.save(temporary / f"{name}.npy", values.numpy(), allow_pickle=False)
             else:
-                _write_images(to_uint8(values), temporary, name, seeds)
-        write_record(temporary / "record.json", record)
-
-
-def _write_images(images: Tensor, folder: Path, name: str, seeds: Sequence[int]) -> None:
-    (folder / name).mkdir()
-    for image, seed in zip(images, seeds, strict=True):
-        save_png(image, folder / name / f"seed-{seed:08d}.png")
-    save_png(sheet(images[:SHEET]), folder / f"{name}.png")
-
-
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a JSON record, with the versions of the software."""
-    write_json(path, {**record, "software": software()})
+                (temporary / name).mkdir()
+                images = to_uint8(values)
+                for image, seed in zip(images, seeds, strict=True):
+                    save_png(image, temporary / name / f"seed-{seed:08d}.png")
+                save_png(sheet(images[:SHEET]), temporary / f"{name}.png")
+        write_json(temporary / "record.json", {**record, "software": software()})
 
 
 def software() -> dict[str, str]:

@@ -89,19 +89,17 @@ def _write(folder: Path, measurements: list[Measurement]) -> None:
 
 def _keep_best(folder: Path, measurements: list[Measurement], newest: Checkpoint) -> None:
     """First the checkpoint, then the file that points to it, then the old one goes."""
-    best_folder = folder / BEST
     conditions = _conditions(measurements[-1])
     candidates = [known for known in measurements if _conditions(known) == conditions]
     best = _best(candidates)
-    target = best_folder / newest.folder.name
-    if _step(best) == newest.step and not target.is_dir():
+    value, step, target = best.estimate.mean, _step(best), folder / BEST / newest.folder.name
+    if step == newest.step and not target.is_dir():
         with replaced_folder(target) as temporary:
             shutil.copytree(newest.folder, temporary, dirs_exist_ok=True)
-    value, step = best.estimate.mean, _step(best)
     selection = Selection(metric="frechet", value=value, step=step, candidates=len(candidates))
-    write_json(best_folder / SELECTION, selection)
-    for checkpoint in checkpoints(best_folder):
-        if checkpoint.step != selection.step:
+    write_json(folder / BEST / SELECTION, selection)
+    for checkpoint in checkpoints(folder / BEST):
+        if checkpoint.step != step:
             shutil.rmtree(checkpoint.folder)
 
 

@@ -8,6 +8,7 @@ Tables 1 to 4. `docs/fidelity.md` says where the paper and the configurations di
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Literal
 
 from cascore.errors import InputError
 from cascore.experiment.settings import (
@@ -34,7 +35,6 @@ _UNET_DEEPER = replace(
 _UNET_8 = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
 _UNET_28 = replace(_UNET_8, width=48, unshuffle=2)
 _NCSNV2_8 = Network(kind="ncsnv2", width=16, multipliers=(1, 2, 2, 2))
-_MLP = Network(kind="mlp", width=512, depth=3)
 
 # --- data, schedules, lengths --------------------------------------------------------------------
 
@@ -61,12 +61,14 @@ _CIFAR_10, _CHURCH, _STACKED_MNIST = (
     )
     for name, first, last, levels, steps, decay in _PAPER
 )
-_FIGURE_2 = Experiment(
-    network=_MLP,
+_GAUSSIANS = Experiment(
+    data=Data(name="25-gaussians"),
+    network=Network(kind="mlp", width=512, depth=3),
     schedule=Schedule(first=1.0, last=0.01, levels=10),
     train=Train(steps=5000, batch_size=256, learning_rate=1e-3, save_every=1000),
     adversarial=Adversarial(width=512, clamp=False),
 )
+_SWISS_ROLL = replace(_GAUSSIANS, data=Data(name="swiss-roll"))
 _ONE_LEVEL = Schedule(first=0.1, last=0.1, levels=1)
 
 # sigma_1 and L of the small sets by Techniques 1 and 2.
@@ -83,7 +85,8 @@ _STACKED_DIGITS = replace(
     schedule=Schedule(first=8.0, last=0.01, levels=48),
     train=Train(steps=6000, learning_rate=2e-3),
 )
-_GREY_28 = Experiment(
+_FASHION_MNIST = Experiment(
+    data=Data(name="fashion-mnist"),
     network=_UNET_28,
     schedule=Schedule(first=25.0, last=0.01, levels=110),
     train=Train(steps=8000, batch_size=64, learning_rate=1e-3, save_every=500),
@@ -115,20 +118,18 @@ _PLAIN: Mapping[str, Experiment] = {
     # Table 4
     "stacked-mnist-ncsnv2": replace(_STACKED_MNIST, network=_NCSNV2),
     # Figure 2
-    "25-gaussians": replace(_FIGURE_2, data=Data(name="25-gaussians")),
-    "swiss-roll": replace(_FIGURE_2, data=Data(name="swiss-roll")),
-    "25-gaussians-one-level": replace(
-        _FIGURE_2, data=Data(name="25-gaussians"), schedule=_ONE_LEVEL
-    ),
-    "swiss-roll-one-level": replace(_FIGURE_2, data=Data(name="swiss-roll"), schedule=_ONE_LEVEL),
+    "25-gaussians": _GAUSSIANS,
+    "swiss-roll": _SWISS_ROLL,
+    "25-gaussians-one-level": replace(_GAUSSIANS, schedule=_ONE_LEVEL),
+    "swiss-roll-one-level": replace(_SWISS_ROLL, schedule=_ONE_LEVEL),
     # small enough for a laptop
     "digits": _DIGITS,
     "digits-ncsnv2": replace(_DIGITS, network=_NCSNV2_8),
     "stacked-digits": _STACKED_DIGITS,
-    "fashion-mnist": replace(_GREY_28, data=Data(name="fashion-mnist")),
-    "mnist": replace(_GREY_28, data=Data(name="mnist")),
+    "fashion-mnist": _FASHION_MNIST,
+    "mnist": replace(_FASHION_MNIST, data=Data(name="mnist")),
     "stacked-mnist": replace(
-        _GREY_28,
+        _FASHION_MNIST,
         data=Data(name="stacked-mnist"),
         schedule=Schedule(first=50.0, last=0.01, levels=200),
     ),
@@ -143,22 +144,14 @@ FOLDER = Experiment(
 
 # --- objectives ----------------------------------------------------------------------------------
 
-_D_STEPS = {"cifar10-unet": 2}  # updates of the discriminator for one of the score network; else 1
-
-
-def _hybrid(name: str, plain: Experiment) -> Experiment:
-    return replace(
-        plain,
-        name=f"{name}-adversarial",
-        train=replace(plain.train, objective="hybrid", betas=(0.0, 0.9)),
-        adversarial=replace(plain.adversarial, steps=_D_STEPS.get(name, 1)),
-    )
-
 
 def _both() -> Iterator[Experiment]:
+    """Each plain preset, and with it that of the paper's hybrid objective."""
     for name, plain in _PLAIN.items():
         yield replace(plain, name=name)
-        yield _hybrid(name, plain)
+        train = replace(plain.train, objective="hybrid", betas=(0.0, 0.9))
+        twice = replace(plain.adversarial, steps=2 if name == "cifar10-unet" else 1)
+        yield replace(plain, name=f"{name}-adversarial", train=train, adversarial=twice)
 
 
 PRESETS: Mapping[str, Experiment] = MappingProxyType({preset.name: preset for preset in _both()})
@@ -206,16 +199,16 @@ _EPSILON = {
     "church-ncsnv2": (2.8e-6, 4.5e-7, 4.85e-6, 9.7e-7),  # Table 2
     "cifar10-unet": (5.45e-6, 1.05e-6, 1.6e-5, 4e-6),  # Table 3
 }
+_COLUMNS: tuple[tuple[Literal["cas", "als"], int], ...]
 _COLUMNS = (("cas", 1), ("cas", 5), ("als", 1), ("als", 5))
 
 
 def _samplers() -> Iterator[tuple[str, Sampler]]:
     for model, epsilons in _EPSILON.items():
         for (method, n_sigma), epsilon in zip(_COLUMNS, epsilons, strict=True):
-            sampler = Sampler(levels="all", n_sigma=n_sigma, epsilon=epsilon, order=1)
-            if method == "als":
-                sampler = replace(sampler, method="als", order=None)
-            yield f"{model}-{method}-{n_sigma}", sampler
+            sampler = Sampler(method=method, levels="all", n_sigma=n_sigma, epsilon=epsilon)
+            first = sampler if method == "als" else replace(sampler, order=1)
+            yield f"{model}-{method}-{n_sigma}", first
     for name, *_, n_sigma, epsilon in _SONG_ERMON:
         sampler = Sampler(method="als", levels="all", n_sigma=n_sigma, epsilon=epsilon)
         yield f"song-ermon-{name}-als-{n_sigma}", sampler

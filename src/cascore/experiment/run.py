@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cascore.data import ImageSet, PointSet
+from cascore.data import ImageSet
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.periodic import Measure, PeriodicEvaluation, cut_evaluations
@@ -71,24 +71,35 @@ def training_run(
     if experiment.train.evaluate_every and not isinstance(data, ImageSet):
         raise InputError("--train.evaluate-every is for images; these data are points")
     evaluation = PeriodicEvaluation(experiment.train, folder, measure)
-    shape = data.shape
-    state = build.build_state(experiment, shape, device=device)
+    state = build.build_state(experiment, data.shape, device=device)
     steps = build.training_loop(experiment, state, data, device=device, workers=workers)
     lead = workers.rank == 0
     # Every process looks for itself, so that all of them refuse together; then one writes.
-    described = _describe(data)
+    described = {
+        "name": data.name,
+        "shape": list(data.shape),
+        "count": data.count,
+        "digest": data.digest,
+        "record": asdict(data.record),
+    }
     _require_fitting(folder, experiment, described)
     workers.barrier()
     if lead:
-        _prepare_folder(folder, experiment, described)
+        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        write_json(folder / EXPERIMENT, experiment)
+        write_json(folder / DATA, described)
+        (folder / METRICS).touch()
     workers.barrier()
-    for message in _resume(state, folder, workers):
-        notify(message)
+    if saved := checkpoints(folder / CHECKPOINTS):
+        differences = load_checkpoint(state, saved[-1], processes=workers.count)
+        notify(f"resumed from {saved[-1].folder}")
+        if differences:
+            notify(f"not bit for bit the uninterrupted run: {'; '.join(differences)}")
     if lead:
         _cut_metrics(folder / METRICS, state.step)
         cut_evaluations(folder, state.step)
-    saved = _saved(steps, state, experiment.train, folder, workers, should_stop, notify, evaluation)
-    return _with_advice(saved, folder)
+    whole = _saved(steps, state, experiment.train, folder, workers, should_stop, notify, evaluation)
+    return _with_advice(whole, folder)
 
 
 def _with_advice(metrics: Iterator[Metrics], folder: Path) -> Iterator[Metrics]:
@@ -152,17 +163,6 @@ def _line(values: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in values.items() if value is not None}) + "\n"
 
 
-def _describe(data: ImageSet | PointSet) -> dict[str, Any]:
-    """What the training data are, for the run's record."""
-    return {
-        "name": data.name,
-        "shape": list(data.shape),
-        "count": data.count,
-        "digest": data.digest,
-        "record": asdict(data.record),
-    }
-
-
 def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     """Refuse a folder of another experiment, of other data, or further than is asked for."""
     if is_run(folder):
@@ -184,21 +184,10 @@ def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, An
         raise InputError(f"{folder} is not empty and holds no run: choose another folder")
 
 
-def _prepare_folder(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CHECKPOINTS).mkdir(exist_ok=True)
-    write_json(folder / EXPERIMENT, experiment)
-    write_json(folder / DATA, data)
-    (folder / METRICS).touch()
-
-
 def freed(stored: Experiment, given: Experiment) -> Experiment:
     """`stored` with those settings of `given` that a run may change when it resumes."""
-    free = {
-        setting.name: getattr(given.train, setting.name)
-        for setting in fields(Train)
-        if setting.metadata.get("free_on_resume")
-    }
+    names = (setting.name for setting in fields(Train) if setting.metadata.get("free_on_resume"))
+    free = {name: getattr(given.train, name) for name in names}
     return replace(stored, train=replace(stored.train, **free))
 
 
@@ -207,27 +196,14 @@ def _require_same(stored: Experiment, given: Experiment, folder: Path) -> None:
     stored = freed(stored, given)
     if stored == given:
         return
-    before, after = asdict(stored), asdict(given)
     changes = [
-        f"{part}.{name} was {before[part][name]} and is {value}"
-        for part, values in after.items()
-        if isinstance(values, dict)
-        for name, value in values.items()
-        if before[part][name] != value
+        f"{part.name}.{name} was {value} and is {getattr(getattr(given, part.name), name)}"
+        for part in fields(Experiment)[1:]
+        for name, value in vars(getattr(stored, part.name)).items()
+        if value != getattr(getattr(given, part.name), name)
     ]
     what = "; ".join(changes) or f"its name was {stored.name} and is {given.name}"
     raise InputError(f"{folder} holds another experiment ({what}): choose another folder")
-
-
-def _resume(state: TrainState, folder: Path, workers: Workers) -> list[str]:
-    saved = checkpoints(folder / CHECKPOINTS)
-    if not saved:
-        return []
-    differences = load_checkpoint(state, saved[-1], processes=workers.count)
-    messages = [f"resumed from {saved[-1].folder}"]
-    if differences:
-        messages.append(f"not bit for bit the uninterrupted run: {'; '.join(differences)}")
-    return messages
 
 
 def _cut_metrics(path: Path, step: int) -> None:

@@ -51,7 +51,7 @@ def find_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | No
     Raises:
         InputError: There is none, or no such one.
     """
-    saved = checkpoints(folder / CHECKPOINTS)
+    saved = {str(checkpoint.step): checkpoint for checkpoint in checkpoints(folder / CHECKPOINTS)}
     if name == "best":
         selection = read_selection(folder)
         if selection is None:
@@ -59,21 +59,18 @@ def find_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | No
                 f"{folder} has no best checkpoint: none was evaluated during training"
                 " (--train.evaluate-every)"
             )
-        kept = {saved.step: saved for saved in checkpoints(folder / BEST)}
-        if selection.step not in kept:
-            raise InputError(f"{folder / BEST} does not hold step {selection.step}, which was best")
-        return kept[selection.step], selection
+        for checkpoint in checkpoints(folder / BEST):
+            if checkpoint.step == selection.step:
+                return checkpoint, selection
+        raise InputError(f"{folder / BEST} does not hold step {selection.step}, which was best")
     if not saved:
         raise InputError(f"{folder} has no checkpoint yet: train it first")
-    if name == "newest":
-        return saved[-1], None
-    by_step = {str(checkpoint.step): checkpoint for checkpoint in saved}
-    if name not in by_step:
+    if name not in ("newest", *saved):
         raise InputError(
             f"{folder} has no checkpoint {name!r}; expected newest, best, or one of the steps"
-            f" {', '.join(by_step)}"
+            f" {', '.join(saved)}"
         )
-    return by_step[name], None
+    return saved[max(saved, key=int) if name == "newest" else name], None
 
 
 def read_selection(folder: Path) -> Selection | None:

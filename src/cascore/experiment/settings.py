@@ -120,16 +120,14 @@ class Schedule(_Part):
     def __post_init__(self) -> None:
         super().__post_init__()
         ends = f"--schedule.first {self.first:g} and --schedule.last {self.last:g}"
-        if self.levels == 1:
-            _require(
-                math.isfinite(self.first) and self.first == self.last > 0,
-                f"one level has one sigma above 0, not {ends}: give the same twice",
-            )
-        else:
-            _require(
-                math.isfinite(self.first) and self.first > self.last > 0,
-                f"the levels go down to a sigma above 0: first > last > 0, not {ends}",
-            )
+        _require(
+            self.levels > 1 or math.inf > self.first == self.last > 0,
+            f"one level has one sigma above 0, not {ends}: give the same twice",
+        )
+        _require(
+            self.levels == 1 or math.inf > self.first > self.last > 0,
+            f"the levels go down to a sigma above 0: first > last > 0, not {ends}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,13 +237,12 @@ class Sampler:
         if self.method == "als":
             for name, value in (("order", self.order), ("kappa", self.kappa)):
                 _require(value is None, f"--{name} {value} is for --method cas: leave it out")
-            if calls is not None and calls % n_sigma:
-                around = (calls // n_sigma * n_sigma, (calls // n_sigma + 1) * n_sigma)
-                fitting = " or ".join(str(number) for number in around if number)
-                raise InputError(
-                    f"--calls {calls} is no multiple of --n-sigma {n_sigma}, the calls at each"
-                    f" level: give {fitting}"
-                )
+            below = (calls or 0) // n_sigma * n_sigma
+            _require(
+                calls in (None, below),
+                f"--calls {calls} is no multiple of --n-sigma {n_sigma}, the calls at each level:"
+                f" give {f'{below} or ' * (below > 0)}{below + n_sigma}",
+            )
         else:
             _require(
                 n_sigma == 1 or self.levels == "all",

@@ -165,15 +165,14 @@ def _training(source: Mapping[str, Any]) -> str:
             "Only the step was read from the checkpoint; the other settings are those published for"
             " this network."
         )
-    text, spent = "These settings are those of the run.", source.get("training") or {}
+    text, spent = "These settings are those of the run.", dict(source.get("training") or {})
     if not spent:
         return text
-    names = ("processes", "threads", "machine", "torch")
-    machine = ", ".join(f"{name} {spent[name]}" for name in names if name in spent)
+    seconds = spent.pop("seconds", None)
     took = "Its time was not recorded"
-    if "seconds" in spent:
-        took = f"Training took {spent['seconds'] / 60:,.1f} minutes"
-    return f"{text} {took}; {machine}."
+    if seconds is not None:
+        took = f"Training took {seconds / 60:,.1f} minutes"
+    return f"{text} {took}; {', '.join(f'{name} {spent[name]}' for name in spent)}."
 
 
 def _options(sampler: Sampler) -> str:

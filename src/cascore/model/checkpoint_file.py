@@ -108,8 +108,7 @@ def _load(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise anything, an OSError too
-        functions = _code_asked_for(path, str(error))
-        if functions:
+        if functions := _code_asked_for(path, str(error)):
             raise InputError(
                 f"{path} is refused: loading it would run code, it asks for {', '.join(functions)};"
                 " a checkpoint needs only tensors, numbers, lists and dictionaries. Ask whoever"
@@ -133,11 +132,8 @@ def _code_asked_for(path: Path, message: str) -> list[str]:
 
 def _first_reason(error: Exception) -> str:
     """What PyTorch found, without its advice to load the file unsafely."""
-    text = str(error)
-    if "WeightsUnpickler error:" in text:
-        text = text.partition("WeightsUnpickler error:")[2]
-    reason = text.strip().partition("\n")[0]
-    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+    return f"{type(error).__name__}: {reason}".removesuffix(": ")
 
 
 def _unlike(path: Path, content: str) -> InputError:
@@ -155,18 +151,15 @@ def _names_in(value: Any) -> str:
     """The first names of a dictionary, for a message."""
     if not isinstance(value, Mapping):
         return ""
-    names = [str(name) for name in value]
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f" of {', '.join(names[:4])}{more}" if names else " of nothing"
+    more = f" and {len(value) - 4} more" if len(value) > 4 else ""
+    return f" of {', '.join(map(str, [*value][:4])) or 'nothing'}{more}"
 
 
 def _tensors(path: Path, number: int, value: Any) -> dict[str, Tensor]:
     """The tensors of a state dictionary; names lose the prefix of DataParallel."""
     if not isinstance(value, Mapping):
         raise _unlike(path, f"as its element {number} a {type(value).__name__}")
-    faults = [*_faults(value)]
-    if faults:
-        shown = "\n  ".join(faults)
+    if shown := "\n  ".join(_faults(value)):
         raise InputError(f"{path}: element {number} is not a dictionary of weights:\n  {shown}")
     return {name.removeprefix("module."): tensor.float() for name, tensor in value.items()}
 

@@ -36,6 +36,8 @@ from cascore.training.checkpoint import checkpoint_record, write_tensors
 _ROUNDING = 1e-5
 _WRITTEN_LATER: Mapping[str, Any] = {"digest": "", "discriminator": None, "software": {}}
 """What `write_model_folder` fills in."""
+_OF_TRAINING = ("seconds", "processes", "threads", "machine", "torch")
+"""What a card tells of a checkpoint's record."""
 
 
 class Conversion(NamedTuple):
@@ -84,7 +86,12 @@ def convert_checkpoint(
     first, last = schedule.first / (high - low), schedule.last / (high - low)
     experiment = replace(experiment, schedule=replace(schedule, first=first, last=last))
     network = network_of(build.build_denoiser(experiment.network, shape, seed=0))
-    _require_divisible(network, shape)
+    divisor = int(getattr(network, "divisor", 1))
+    if shape[1] % divisor or shape[2] % divisor:
+        raise InputError(
+            f"images of {shape[1]}×{shape[2]} do not fit this network, whose sizes are multiples"
+            f" of {divisor}: give the size it was trained on with --size"
+        )
     state = _published_state(network, chosen, checkpoint)
     opponent = None
     if file.discriminator is not None:
@@ -133,14 +140,11 @@ def convert_run(
         opponent = fitting_tensors(module, newest.tensors, prefix="discriminator.")
     pixel_range = (0.0, 1.0) if len(shape) == 3 else None
     made = checkpoint_record(newest)
-    kept = ("seconds", "processes", "threads", "machine", "torch")
+    bare = replace(experiment.data, name=_without_path(experiment.data.name), root=None)
     record = ModelRecord(
         shape=shape,
         pixel_range=pixel_range,
-        experiment=replace(
-            experiment,
-            data=replace(experiment.data, name=_without_path(experiment.data.name), root=None),
-        ),
+        experiment=replace(experiment, data=bare),
         step=newest.step,
         weights=weights,
         data=_without_paths(data),
@@ -148,7 +152,7 @@ def convert_run(
             "kind": "run of cascore",
             "name": f"{newest.folder.name}/{newest.tensors.name}",
             "sha256": file_digest(newest.tensors),
-            "training": {name: made[name] for name in kept if made.get(name) is not None},
+            "training": {x: made[x] for x in _OF_TRAINING if made.get(x) is not None},
         },
         samplers=_samplers(experiment, shape, pixel_range),
         **_WRITTEN_LATER,
@@ -227,15 +231,6 @@ def _published_state(
     return state
 
 
-def _require_divisible(network: nn.Module, shape: tuple[int, int, int]) -> None:
-    divisor = int(getattr(network, "divisor", 1))
-    if shape[1] % divisor or shape[2] % divisor:
-        raise InputError(
-            f"images of {shape[1]}×{shape[2]} do not fit this network, whose sizes are multiples"
-            f" of {divisor}: give the size it was trained on with --size"
-        )
-
-
 def _levels(
     stored: Tensor | None, expected: Schedule, path: Path
 ) -> tuple[Schedule, tuple[str, ...]]:
@@ -271,19 +266,18 @@ def _samplers(
     experiment: Experiment, shape: tuple[int, ...], pixel_range: tuple[float, float] | None
 ) -> dict[str, Sampler]:
     """The paper's settings for this model, if it is the paper's: same data, network and levels."""
-    table, its_shape = PUBLISHED.get(experiment.name, (None, None))
-    if table is None or (
-        (table.data.name, table.network, table.schedule, its_shape)
-        != (experiment.data.name, experiment.network, experiment.schedule, shape)
-    ):
+
+    def facts(of: Experiment, its_shape: tuple[int, ...]) -> tuple[object, ...]:
+        return of.data.name, of.network, of.schedule, its_shape
+
+    published = PUBLISHED.get(experiment.name)
+    if published is None or facts(*published) != facts(experiment, shape):
         return {}
     low, high = pixel_range or (0.0, 1.0)
     prefix = experiment.name.removesuffix("-adversarial")
-    samplers = {}
-    for name, sampler in SAMPLERS.items():
-        if name.startswith((f"{prefix}-cas-", f"{prefix}-als-")):
-            # epsilon is in squared units of the pixels that the network was trained on.
-            epsilon = sampler.epsilon
-            scaled = None if epsilon is None else epsilon / (high - low) ** 2
-            samplers[name] = replace(sampler, epsilon=scaled)
-    return samplers
+    # epsilon is in squared units of the pixels that the network was trained on.
+    return {
+        name: replace(sampler, epsilon=sampler.epsilon and sampler.epsilon / (high - low) ** 2)
+        for name, sampler in SAMPLERS.items()
+        if name.startswith((f"{prefix}-cas-", f"{prefix}-als-"))
+    }

@@ -64,12 +64,10 @@ class ModelRecord:
     def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
         """The values as they are, if they are of a version that is known."""
         version = values.get("format_version")
-        if type(version) is not int or version < 1:
-            raise InputError(f"format_version is {version!r:.60}; expected {FORMAT_VERSION}")
-        if version > FORMAT_VERSION:
+        if type(version) is not int or version != FORMAT_VERSION:
             raise InputError(
-                f"it has format version {version}, this cascore reads {FORMAT_VERSION}: install a"
-                " newer cascore"
+                f"format_version is {version!r:.60}; this cascore reads {FORMAT_VERSION}, a newer"
+                " one perhaps more: install a newer cascore"
             )
         return values
 

@@ -118,17 +118,13 @@ class Model:
             InputError: no seed, or settings that contradict each other or do not fit the model.
         """
         if isinstance(seeds, int):
-            raise InputError(
-                f"seeds is {seeds}; expected a seed for each datum, for instance range({seeds})"
-            )
+            raise InputError(f"seeds is {seeds}; expected one for each datum: range({seeds})")
         sampler = Sampler(
             method=method, order=order, calls=calls, levels=levels, n_sigma=n_sigma,
             kappa=kappa, eta=eta, epsilon=epsilon, spacing=spacing,
         )  # fmt: skip
-        display = Display(plain=False) if progress else None
-        return self.draw(
-            list(seeds), self.advised(sampler).sampler, batch_size=batch_size, display=display
-        )
+        sampler, display = self.advised(sampler).sampler, Display(plain=False) if progress else None
+        return self.draw(list(seeds), sampler, batch_size=batch_size, display=display)
 
     def advised(self, sampler: Sampler) -> Advised:
         """The sampler with what was tuned for this model, where nothing else was asked for."""
@@ -147,7 +143,8 @@ class Model:
         """Draw one datum for each seed by the settings of a sampler, showing progress."""
         schedule = self.experiment.schedule
         calls = resolved(sampler, schedule).calls * len(seeds)
-        with display.counting("sampling", calls) if display else nullcontext(_ignore) as advance:
+        nobody = nullcontext(lambda calls: None)
+        with display.counting("sampling", calls) if display else nobody as advance:
             return generate(
                 self.denoiser,
                 shape=self.shape,
@@ -159,10 +156,6 @@ class Model:
                 progress=advance,
                 callback=callback,
             )
-
-
-def _ignore(calls: int) -> None:
-    """Progress that nobody watches."""
 
 
 def is_model(path: Path) -> bool:

@@ -30,7 +30,7 @@ def find_model(given: str) -> Path:
 
     `./digits` is always a path. What is neither is returned as the path that it would be.
     """
-    path = Path(given)
+    path = Path(given).expanduser()
     return path if path.exists() else shipped_folders().get(given, path)
 
 
