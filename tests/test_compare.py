@@ -135,7 +135,10 @@ def test_labels_name_the_levels_where_they_differ(tmp_path):
     for name, values in zip("ab", settings, strict=True):
         write_measurements(tmp_path / f"{name}.json", [changed(sampler__settings=values)])
     listed = find_rows([tmp_path], metric="frechet", form="denoised", split=None)
-    assert [row.label for row in listed] == ["geometric levels", "centred levels"]
+    assert [row.label for row in listed] == [
+        "CAS, order 2, kappa 2.5",
+        "CAS, order 2, kappa 2.5, centred levels",
+    ]
 
 
 def test_images_of_another_program_are_denoised_and_raw_alike(tmp_path):

@@ -175,8 +175,8 @@ def test_the_headline_says_how_far_the_floor_is_and_what_made_the_difference():
         [distance(0.5, **LANGEVIN), distance(0.45, **FIRST), distance(0.4, **SECOND)]
     )
     assert "2.0 times what real digits score: 0.40 against 0.20 ± 0.02" in first
-    assert "comes closer than annealed Langevin in 12 network calls (0.50 ± 0.01)" in second
-    assert "comes closer than order 1 at geometric levels" in second
+    assert "comes closer than ALS, n_sigma 1 in 12 network calls (0.50 ± 0.01)" in second
+    assert "comes closer than CAS, order 1, kappa 1.5 in 12" in second
     assert "differs in order, levels, kappa, not in algorithm" in second
 
 

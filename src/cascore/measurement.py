@@ -93,15 +93,6 @@ class Floor:
         return self.mean - 2 * self.spread, self.mean + 2 * self.spread
 
 
-def at_floor(distance: float | None, floor: Floor | None) -> bool:
-    """Whether a distance cannot be told from that of real images: at most mean + 2 spread.
-
-    A distance far *below* the floor passes too, but is no success: the samples are closer to the
-    reference than new real images are. Look at `memorisation_ratio` then.
-    """
-    return distance is not None and floor is not None and distance <= floor.band[1]
-
-
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
     """The images that a number is of: of a run or a model folder of cascore, or files."""
@@ -141,6 +132,21 @@ class SamplerFacts:
 
     settings: Mapping[str, Setting]
     nfe: int
+
+
+def chain_words(settings: Mapping[str, Setting]) -> str:
+    """A chain in a few words, from the settings in force; its levels where not the paper's."""
+    spacing = settings.get("spacing", "geometric")
+    spaced = "" if spacing == "geometric" else f", {spacing} levels"
+    if settings.get("method") == "als":
+        return f"ALS, n_sigma {settings.get('n_sigma')}{spaced}"
+    sizes = {name: settings.get(name) for name in ("eta", "epsilon", "kappa")}
+    step = "".join(
+        f", {name} {size:g}" if isinstance(size, int | float) else f", {name} {size}"
+        for name, size in sizes.items()
+        if size is not None
+    )
+    return f"CAS, order {settings.get('order')}{step}{spaced}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,8 +239,13 @@ class Measurement:
 
     @property
     def at_floor(self) -> bool:
-        """Whether it cannot be told from what real images score, and is not to be ranked."""
-        return at_floor(self.value, self.floor)
+        """Whether it cannot be told from what real images score: at most mean + 2 spread.
+
+        One far *below* the floor passes too, but is no success: the samples are closer to the
+        reference than new real images are. Look at `memorisation_ratio` then.
+        """
+        value, floor = self.value, self.floor
+        return value is not None and floor is not None and value <= floor.band[1]
 
     @property
     def label(self) -> str:

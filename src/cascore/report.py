@@ -28,7 +28,7 @@ from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import METRICS
 from cascore.experiment.settings import Experiment, Sampler
 from cascore.files import write_text
-from cascore.measurement import Measurement, write_measurements
+from cascore.measurement import Measurement, chain_words, write_measurements
 from cascore.metrics import nearest_neighbours
 from cascore.model.loading import Model, load
 from cascore.plain import read_json_lines
@@ -167,18 +167,16 @@ def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
             keys = {"order": "order", "spacing": "levels", "kappa": "kappa"}
             differ = [word for key, word in keys.items() if a.get(key) != b.get(key)]
             causes.append(f"From the latter it differs in {', '.join(differ)}, not in algorithm.")
-    claim = f"{_words(last).capitalize()} {' and '.join(clauses)}."
+    claim = f"{_words(last)} {' and '.join(clauses)}."
     return f"{first} {score}.", " ".join([claim, *causes])
 
 
 def _words(number: Measurement) -> str:
-    """What decides the samples, rather than the name of an algorithm, and their distance."""
+    """What drew the samples, and their distance."""
     assert number.sampler is not None  # a model was sampled
-    settings, distance = number.sampler.settings, number.estimate
-    what = f"order {settings['order']} at {settings['spacing']} levels"
-    what = "annealed Langevin" if settings["method"] == "als" else what
+    words, distance = chain_words(number.sampler.settings), number.estimate
     calls = f"{number.sampler.nfe} network calls"
-    return f"{what} in {calls} ({distance.mean:.2f} ± {distance.error:.2f})"
+    return f"{words} in {calls} ({distance.mean:.2f} ± {distance.error:.2f})"
 
 
 def _facts(

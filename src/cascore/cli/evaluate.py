@@ -9,10 +9,9 @@ import tyro
 
 from cascore.cli import options
 from cascore.cli.common import chosen_sampler, result_table, table_console
-from cascore.experiment.settings import Chain, Sampler
-from cascore.measurement import METRIC_NAMES, METRICS, Measurement, write_measurements
+from cascore.experiment.settings import Sampler
+from cascore.measurement import METRIC_NAMES, METRICS, Measurement, chain_words, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
-from cascore.plain import from_plain
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
@@ -109,15 +108,9 @@ def _title(settings: "EvaluationSettings", first: Measurement) -> str:
     if first.model is None or first.sampler is None:
         return f"{settings.path}: {first.images.count} images"
     return (
-        f"{spoken_name(settings.path)}, step {first.model.step}: {_label(first)},"
-        f" {first.sampler.nfe} calls, {first.images.count} images"
+        f"{spoken_name(settings.path)}, step {first.model.step}:"
+        f" {chain_words(first.sampler.settings)}, {first.sampler.nfe} calls, {first.images.count} images"
     )
-
-
-def _label(first: Measurement) -> str:
-    assert first.sampler is not None
-    plain = {name: value for name, value in first.sampler.settings.items() if name != "tuned"}
-    return from_plain(Chain, plain, "sampler").label
 
 
 def _table(records: Sequence[Measurement]) -> "Table":
@@ -197,7 +190,7 @@ def _default_path(settings: "EvaluationSettings", first: Measurement) -> Path | 
     from cascore.experiment.outputs import file_name
 
     name = (
-        f"{_label(first)} {first.sampler.nfe} calls seed {settings.first_seed}"
-        f" count {settings.count} step {first.model.step}"
+        f"{chain_words(first.sampler.settings)} {first.sampler.nfe} calls"
+        f" seed {settings.first_seed} count {settings.count} step {first.model.step}"
     )
     return place_for(settings.path, "evaluations") / f"{file_name(name)}.json"

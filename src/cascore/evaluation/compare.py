@@ -15,7 +15,7 @@ from cascore.measurement import (
     Floor,
     Measurement,
     ReferenceFacts,
-    Setting,
+    chain_words,
     read_measurements,
 )
 from cascore.stats import Estimate, independent_difference, verdict
@@ -119,8 +119,7 @@ def _parts(file: Path, measurement: Measurement) -> dict[str, str]:
     return {
         "path": images.path,
         "step": "" if model is None else f"step {model.step}",
-        "sampler": "" if sampler is None else _sampler_words(sampler.settings),
-        "levels": "" if sampler is None else f"{sampler.settings.get('spacing')} levels",
+        "sampler": "" if sampler is None else chain_words(sampler.settings),
         "nfe": "" if sampler is None else f"{sampler.nfe} calls",
         "form": images.form,
         "seed": "" if images.first_seed is None else f"seed {images.first_seed}",
@@ -130,13 +129,6 @@ def _parts(file: Path, measurement: Measurement) -> dict[str, str]:
         "selection": "" if selection is None else f"best of {selection.candidates}",
         "file": file.name,
     }
-
-
-def _sampler_words(settings: Mapping[str, Setting]) -> str:
-    if settings.get("method") == "als":
-        return f"ALS n_sigma {settings.get('n_sigma')}"
-    knobs = [f"{k} {settings[k]}" for k in ("kappa", "eta", "epsilon") if settings.get(k)]
-    return f"CAS order {settings.get('order')} {' '.join(knobs)}"
 
 
 def _reference_words(reference: ReferenceFacts) -> str:

@@ -7,7 +7,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,8 +31,6 @@ from cascore.plain import to_plain
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
-_FOLDERS_AS_THEY_ARE = FolderOptions()
-
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
@@ -45,7 +43,7 @@ class EvaluationSettings:
     those that the model was trained on."""
     root: str | None = None
     """Folder of the real images' files, and of extractors that need a file."""
-    folders: FolderOptions = _FOLDERS_AS_THEY_ARE
+    folders: FolderOptions = field(default_factory=FolderOptions)
     """How images of folders are brought to one shape."""
     extractor: str | None = None
     """A name; None takes that of the statistics or the data set's classifier, or random-convolution
@@ -107,14 +105,14 @@ def evaluate(
     usable, notices = usable_metrics(
         settings.metrics, reference, as_published=settings.as_published
     )
-    made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
     if isinstance(source, ImageSet):
-        parts = [_of_files(settings, source)]
+        images: Mapping[Form, Tensor] = {"images": source.images}
+        made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
     else:
-        parts, made = _of_samples(settings, source, display)
+        images, made = _samples(settings, source, display)
         notices += _other_data(source, reference)
     measurements: list[Measurement] = []
-    for facts, images in parts:
+    for form, pixels in images.items():
         blank = Measurement(
             metric="",
             value=None,
@@ -122,7 +120,7 @@ def evaluate(
             settings={},
             floor=None,
             data=reference.data.name,
-            images=facts,
+            images=_image_facts(settings, form, pixels),
             extractor=None,
             references=(),
             computation=Computation(
@@ -132,10 +130,10 @@ def evaluate(
             command=command,
             **made,
         )
-        measurements += measured(usable, blank, images, reference)
+        measurements += measured(usable, blank, pixels, reference)
     if not settings.as_published:
         measurements = [m for m in measurements if m.metric != "modes-kl-as-published"]
-    return Evaluation(measurements, notices, {facts.form: images for facts, images in parts})
+    return Evaluation(measurements, notices, images)
 
 
 def checkpoint_measure(
@@ -207,7 +205,7 @@ def _data_of_model(settings: EvaluationSettings, model: Model) -> Data:
     trained_on = model.experiment.data
     named = settings.data not in (None, trained_on.name)
     data = Data(name=str(settings.data)) if named else trained_on
-    if settings.folders != _FOLDERS_AS_THEY_ARE:
+    if settings.folders != FolderOptions():
         if not data.name.startswith(FOLDER):
             raise InputError("size, crop, filter and mode are for folders of images")
         data = replace(data, **asdict(settings.folders))
@@ -244,48 +242,30 @@ def _files(settings: EvaluationSettings) -> ImageSet:
     return load_folder(settings.path, "all", options=settings.folders)
 
 
-def _of_files(settings: EvaluationSettings, files: ImageSet) -> tuple[ImageFacts, Tensor]:
-    options = settings.folders
-    steps = asdict(options) if options.size is not None else {}
-    if options.mode != "auto":
+def _image_facts(settings: EvaluationSettings, form: Form, images: Tensor) -> ImageFacts:
+    """What a record says of samples of a model, or of the images of a folder."""
+    options, of_files = settings.folders, form == "images"
+    steps = asdict(options) if of_files and options.size is not None else {}
+    if of_files and options.mode != "auto":
         steps["mode"] = options.mode
-    facts = ImageFacts(
-        source="folder",
-        path=str(settings.path),
-        form="images",
-        count=files.count,
-        digest=array_digest(files.images.numpy()),
-        first_seed=None,
+    made_by: Literal["run", "model"] = "model" if is_model_folder(settings.path) else "run"
+    return ImageFacts(
+        source="folder" if of_files else made_by,
+        path=str(settings.path) if of_files else spoken_name(settings.path),
+        form=form,
+        count=len(images),
+        digest=array_digest(images.numpy()),
+        first_seed=None if of_files else settings.first_seed,
         preprocessing=steps,
     )
-    return facts, files.images
 
 
-def _of_samples(
+def _samples(
     settings: EvaluationSettings, model: Model, display: Display | None
-) -> tuple[list[tuple[ImageFacts, Tensor]], dict[str, Any]]:
+) -> tuple[Mapping[Form, Tensor], dict[str, Any]]:
     """Samples of a model, raw and denoised, from the same chains, and what made them."""
     seeds = seeds_from(settings.first_seed, settings.count)
     samples = model.draw(seeds, settings.sampler, batch_size=settings.batch_size, display=display)
-    images: dict[Form, Tensor] = {
-        "raw": to_uint8(samples.raw),
-        "denoised": to_uint8(samples.denoised),
-    }
-    parts = [
-        (
-            ImageFacts(
-                source="model" if is_model_folder(settings.path) else "run",
-                path=spoken_name(settings.path),
-                form=form,
-                count=settings.count,
-                digest=array_digest(pixels.numpy()),
-                first_seed=settings.first_seed,
-                preprocessing={},
-            ),
-            pixels,
-        )
-        for form, pixels in images.items()
-    ]
     chain = asdict(resolved(settings.sampler, model.experiment.schedule))
     tuned = {} if settings.tuned is None else {"tuned": to_plain(settings.tuned)}
     made = {
@@ -300,4 +280,4 @@ def _of_samples(
         "sampler": SamplerFacts(settings={**chain, **tuned}, nfe=samples.nfe),
         "selection": model.selection,
     }
-    return parts, made
+    return {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}, made

@@ -6,7 +6,7 @@ how many, seen through which weights. Ours do, in an array of text. Nothing is u
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -323,14 +323,13 @@ def read_statistics(path: Path) -> Statistics:
                 raise InputError(
                     f"{path} holds {', '.join(file.files)}; expected arrays mu and sigma"
                 )
-            mean, covariance = _array(file["mu"], path), _array(file["sigma"], path)
+            mean, covariance = _moments([file["mu"], file["sigma"]], path)
             count = int(file["count"]) if "count" in file.files else None
             text = str(file["provenance"]) if "provenance" in file.files else None
     except InputError:
         raise
     except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
         raise InputError(f"{path} cannot be read as statistics (.npz): {error}") from None
-    _require_moments(mean, covariance, path)
     if count is not None and count < 2:
         raise InputError(f"{path} is of {count} images; a covariance needs at least 2")
     if text is not None:
@@ -351,15 +350,13 @@ def read_statistics(path: Path) -> Statistics:
     return Statistics(path, mean, covariance, unknown, None)
 
 
-def _array(values: Any, path: Path) -> Tensor:
-    if values.dtype not in (np.float32, np.float64):
-        raise InputError(f"{path} holds {values.dtype}; expected float32 or float64")
-    return torch.from_numpy(values.astype(np.float64))
-
-
-def _require_moments(mean: Tensor, covariance: Tensor, path: Path) -> None:
-    d = len(mean) if mean.ndim == 1 else 0
-    if d == 0 or covariance.shape != (d, d):
+def _moments(values: Sequence[Any], path: Path) -> list[Tensor]:
+    """Mean and covariance in float64, from arrays; refused if they are none."""
+    for array in values:
+        if array.dtype not in (np.float32, np.float64):
+            raise InputError(f"{path} holds {array.dtype}; expected float32 or float64")
+    mean, covariance = (torch.from_numpy(array.astype(np.float64)) for array in values)
+    if mean.ndim != 1 or len(mean) == 0 or covariance.shape != 2 * mean.shape:
         raise InputError(
             f"{path}: mu has shape {list(mean.shape)} and sigma {list(covariance.shape)}; expected"
             " [D] and [D, D]"
@@ -369,3 +366,4 @@ def _require_moments(mean: Tensor, covariance: Tensor, path: Path) -> None:
     skew = float((covariance - covariance.T).abs().max())
     if skew > _SYMMETRY * float(covariance.abs().max()) or bool((covariance.diagonal() < 0).any()):
         raise InputError(f"{path}: sigma is not a covariance: not symmetric, or negative variances")
+    return [mean, covariance]

@@ -147,6 +147,10 @@ def settings_of_measurement(
         options = FolderOptions(**{**folders, **images.preprocessing})
     except TypeError as error:
         raise InputError(f"the record's preprocessing is unknown: {error}") from None
+    model, chain = measurement.model, measurement.sampler
+    checkpoint = "newest"
+    if model is not None and images.source != "model":
+        checkpoint = "best" if model.checkpoint == "best" else str(model.step)
     return EvaluationSettings(
         path=find_model(images.path),
         data=measurement.data,
@@ -155,25 +159,12 @@ def settings_of_measurement(
         extractor=None if seen is None else seen.name,
         metrics=(metric.group,),
         as_published=measurement.metric == "modes-kl-as-published",
-        checkpoint=_checkpoint(measurement),
-        sampler=_sampler(measurement),
+        checkpoint=checkpoint,
+        sampler=Sampler() if chain is None else recorded(chain.settings, "the record's sampler"),
         first_seed=images.first_seed or 0,
         count=images.count,
         batch_size=measurement.computation.batch_size,
     )
-
-
-def _sampler(measurement: Measurement) -> Sampler:
-    if measurement.sampler is None:
-        return Sampler()
-    return recorded(measurement.sampler.settings, "the record's sampler")
-
-
-def _checkpoint(measurement: Measurement) -> str:
-    model = measurement.model
-    if model is None or measurement.images.source == "model":
-        return "newest"
-    return "best" if model.checkpoint == "best" else str(model.step)
 
 
 def _compared(was: Measurement, now: Measurement | None) -> Verified:

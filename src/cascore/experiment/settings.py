@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cascore.errors import InputError
+from cascore.measurement import chain_words
 from cascore.preprocessing import FolderOptions
 
 Spacing = Literal["geometric", "karras", "centred"]
@@ -284,13 +285,8 @@ class Chain:
 
     @property
     def label(self) -> str:
-        """The chain in a few words, its levels where they are not the paper's."""
-        spaced = "" if self.spacing == "geometric" else f", {self.spacing} levels"
-        if self.method == "als":
-            return f"ALS, n_sigma {self.n_sigma}{spaced}"
-        sizes = {"eta": self.eta, "epsilon": self.epsilon, "kappa": self.kappa}
-        name, size = next((name, size) for name, size in sizes.items() if size is not None)
-        return f"CAS, order {self.order}, {name} {size:g}{spaced}"
+        """The chain in a few words."""
+        return chain_words(vars(self))
 
     @property
     def sampler(self) -> Sampler:

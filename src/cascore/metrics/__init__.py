@@ -1,6 +1,6 @@
 """How good samples are: distances between features, their errors, classes reached, neighbours."""
 
-from cascore.measurement import ExtractorIdentity, Floor, at_floor
+from cascore.measurement import ExtractorIdentity, Floor
 from cascore.metrics.class_scores import inception_score
 from cascore.metrics.extractors import extractor_names, load_extractor
 from cascore.metrics.extractors.classifier import Classifier, load_classifier
@@ -36,7 +36,6 @@ __all__ = [
     "Inception",
     "ModeCoverage",
     "PrecisionRecall",
-    "at_floor",
     "density_coverage",
     "download_inception",
     "extract_features",

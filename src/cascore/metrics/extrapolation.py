@@ -64,8 +64,14 @@ def frechet_extrapolated(
         seed: Decides who is in which set.
     """
     projected = Projected.of(features, reference)
-    total = len(features)
-    sizes = _sizes(counts, total=total, dimension=reference.dimension)
+    total, dimension, smaller = len(features), reference.dimension, sorted(set(counts))
+    if len(smaller) < 2 or smaller[0] <= dimension or smaller[-1] >= total:
+        raise InputError(
+            f"counts are {list(counts)}; expected at least two different ones above {dimension}, "
+            f"the features' dimension, and below {total}, the number of images. The bias falls as "
+            "1/N only where there are more images than dimensions: generate more if there are not"
+        )
+    sizes = torch.tensor([*smaller, total], dtype=torch.float64)
     design = torch.stack([torch.ones_like(sizes), 1 / sizes], dim=1)
     root = sizes.sqrt()
     # From the values at the points to the limit and the slope, [2, points].
@@ -99,15 +105,3 @@ def _point(
         derivative[rows] = projected.influence(rows) / (sets * size)
     error = float(derivative.square().sum().sqrt())
     return FrechetPoint(size, sum(distances) / sets, error, sets), derivative
-
-
-def _sizes(counts: Sequence[int], *, total: int, dimension: int) -> Tensor:
-    """The sample sizes to fit, growing and with the total at the end, float64."""
-    smaller = sorted(set(counts))
-    if len(smaller) < 2 or smaller[0] <= dimension or smaller[-1] >= total:
-        raise InputError(
-            f"counts are {list(counts)}; expected at least two different ones above {dimension}, "
-            f"the features' dimension, and below {total}, the number of images. The bias falls as "
-            "1/N only where there are more images than dimensions: generate more if there are not"
-        )
-    return torch.tensor([*smaller, total], dtype=torch.float64)

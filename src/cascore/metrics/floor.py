@@ -71,22 +71,13 @@ def real_floor(
     else:
         sizes, scale = (count, reference_count), 1.0
     generator = torch.Generator().manual_seed(seed)
-    distances = scale * torch.tensor(
-        [_split_distance(features, sizes, generator, extractor) for _ in range(repeats)],
-        dtype=torch.float64,
-    )
+    distances = torch.empty(repeats, dtype=torch.float64)
+    for repeat in range(repeats):  # between random disjoint sets
+        order = torch.randperm(everything.count, generator=generator)[: sum(sizes)]
+        a, b = (
+            FeatureMoments.of(features[rows.to(features.device)], extractor=extractor)
+            for rows in order.tensor_split([sizes[0]])
+        )
+        distances[repeat] = scale * frechet_distance(a, b)
     mean, spread = float(distances.mean()), float(distances.std())
     return Floor(mean=mean, spread=spread, repeats=repeats, extrapolated=extrapolated)
-
-
-def _split_distance(
-    features: Tensor, sizes: tuple[int, int], draw: torch.Generator, extractor: ExtractorIdentity
-) -> float:
-    """Distance between random disjoint sets of these sizes."""
-    first, second = sizes
-    order = torch.randperm(len(features), generator=draw)[: first + second]
-    a, b = (
-        FeatureMoments.of(features[rows.to(features.device)], extractor=extractor)
-        for rows in order.tensor_split([first])
-    )
-    return frechet_distance(a, b)

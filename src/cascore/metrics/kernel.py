@@ -28,8 +28,10 @@ def kernel_distance(generated: Tensor, reference: Tensor, *, chunk: int = 1024) 
     """
     generated, reference = checked_pair(generated, reference, chunk=chunk, least=2)
     n, m = len(generated), len(reference)
-    inner = _means(generated, generated, chunk).without_diagonal(_kernel_of_itself(generated))
-    outer = _means(reference, reference, chunk).without_diagonal(_kernel_of_itself(reference))
+    inner, outer = (
+        _means(x, x, chunk).without_diagonal(_kernel(x.square().sum(dim=1), x.shape[1]))
+        for x in (generated, reference)
+    )
     cross = _means(generated, reference, chunk)
     once = (
         4 * float((inner.rows - cross.rows).var()) / n
@@ -84,7 +86,3 @@ def _means(first: Tensor, second: Tensor, chunk: int) -> _Means:
 
 def _kernel(products: Tensor, dimension: int) -> Tensor:
     return (products / dimension + 1) ** 3
-
-
-def _kernel_of_itself(features: Tensor) -> Tensor:
-    return _kernel(features.square().sum(dim=1), features.shape[1])
