@@ -26,7 +26,7 @@ def test_any_split_streams_and_merges_to_the_same(cuts):
     features = normal(40, 3, seed=1) + 5
     parts = features.tensor_split(sorted(cuts))
     whole = observed(features)
-    streamed = merged = FeatureMoments.empty(3, extractor=MADE_BY)
+    streamed = merged = observed(torch.empty(0, 3))
     for part in parts:
         streamed = streamed.update(part)
     for part in reversed(parts):
@@ -40,8 +40,8 @@ def test_any_split_streams_and_merges_to_the_same(cuts):
 def test_a_large_offset_costs_no_digits():
     # E[x²] - E[x]² would be off by 1e16 * 1e-16, as large as the variance itself.
     features = normal(1000, 2, seed=2)
-    near = FeatureMoments.empty(2, extractor=MADE_BY)
-    far = FeatureMoments.empty(2, extractor=MADE_BY)
+    near = observed(torch.empty(0, 2))
+    far = observed(torch.empty(0, 2))
     for part in features.split(100):
         near, far = near.update(part), far.update(part + 1e8)
     # Adding 1e8 itself rounds each feature by up to 1e-8.
@@ -104,5 +104,5 @@ def test_what_cannot_be_merged():
     )
     with pytest.raises(InputError, match=r"'test' \(digest 000000000000\) and 'other'"):
         ours.merge(theirs)
-    with pytest.raises(InputError, match="dimension is 0"):
-        FeatureMoments.empty(0, extractor=MADE_BY)
+    with pytest.raises(InputError, match="features are"):
+        observed(torch.empty(0, 0))

@@ -141,7 +141,7 @@ def randomly_shifted(pixels: Tensor, largest: int) -> Tensor:
 def penultimate_moments(network: ConvNet, data: ImageSet) -> FeatureMoments:
     """Moments of the layer before the logits, over the images as they are."""
     unnamed = ExtractorIdentity(name="penultimate", digest="")
-    moments = FeatureMoments.empty(DIMENSION, extractor=unnamed)
+    moments = FeatureMoments.of(torch.empty(0, DIMENSION), extractor=unnamed)
     for images in data.images.split(256):
         moments = moments.update(network.penultimate(to_float(images)))
     return moments

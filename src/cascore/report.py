@@ -139,7 +139,7 @@ def _row(
 
 
 def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
-    """How far from the floor samples are, and what made a difference, if they are near enough.
+    """How far from the floor samples are, and which come closer, if they are near enough.
 
     Of the Fréchet distance of each sampler's denoised samples to the training images; all have a
     floor, and the last is compared with each of the others.
@@ -156,19 +156,13 @@ def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
         return f"{first} {score}.", claim
     if len(numbers) == 1:
         return f"{first} {score}.", ""
-    clauses, causes = [], []
+    clauses = []
     for other in numbers[:-1]:
         result = verdict(independent_difference(last.estimate, other.estimate))
         result = "tie" if last.at_floor and other.at_floor else result
         words = {"better": "comes closer than", "worse": "stays farther than", "tie": "ties with"}
         clauses.append(f"{words[result]} {_words(other)}")
-        a, b = (number.sampler.settings for number in (last, other) if number.sampler)
-        if result != "tie" and a["method"] == b["method"]:
-            keys = {"order": "order", "spacing": "levels", "kappa": "kappa"}
-            differ = [word for key, word in keys.items() if a.get(key) != b.get(key)]
-            causes.append(f"From the latter it differs in {', '.join(differ)}, not in algorithm.")
-    claim = f"{_words(last)} {' and '.join(clauses)}."
-    return f"{first} {score}.", " ".join([claim, *causes])
+    return f"{first} {score}.", f"{_words(last)} {' and '.join(clauses)}."
 
 
 def _words(number: Measurement) -> str:

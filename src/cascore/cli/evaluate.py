@@ -109,7 +109,8 @@ def _title(settings: "EvaluationSettings", first: Measurement) -> str:
         return f"{settings.path}: {first.images.count} images"
     return (
         f"{spoken_name(settings.path)}, step {first.model.step}:"
-        f" {chain_words(first.sampler.settings)}, {first.sampler.nfe} calls, {first.images.count} images"
+        f" {chain_words(first.sampler.settings)}, {first.sampler.nfe} calls,"
+        f" {first.images.count} images"
     )
 
 

@@ -39,16 +39,11 @@ class Row:
 
 
 def find_rows(paths: Sequence[Path], *, metric: str, form: str, split: str | None) -> list[Row]:
-    """The numbers of a metric in files of measurements, or in folders that hold such files.
+    """The numbers of a metric in files of measurements, folders of files, or runs.
 
-    Args:
-        paths: Files, folders of files, or runs (whose `evaluations/` are taken).
-        metric: A name of METRICS.
-        form: raw, denoised or both, of samples; images of other programs are always taken.
-        split: Split of the reference: train, test or all; None takes train where there are several.
-
-    Raises:
-        InputError: Nothing to compare, or files that cannot be read.
+    `form` is raw, denoised or both, of samples; images of other programs are always taken. `split`
+    is that of the reference; None takes train where there are several. Nothing to compare, and
+    files that cannot be read, raise InputError.
     """
     if metric not in METRICS:
         raise InputError(f"there is no number {metric!r}; known are {', '.join(METRICS)}")
@@ -173,9 +168,7 @@ FIELDS: Mapping[str, Callable[[Measurement], str]] = {
 def require_comparable(rows: Sequence[Row], *, accepted: Sequence[str] = ()) -> None:
     """Refuse numbers that differ in one of FIELDS, unless it is accepted.
 
-    Raises:
-        InputError: Every such field, its values, and a file of each; or a field to accept that is
-            none.
+    The InputError names every such field, its values, and a file of each.
     """
     unknown = [name for name in accepted if name not in FIELDS]
     if unknown:
@@ -257,15 +250,8 @@ def dot_chart(
 ) -> None:
     """Draw labels, numbers with bars of one standard error, and their colours from the top down.
 
-    Args:
-        dots: Label, number and colour of each.
-        path: New .png, .svg or .pdf.
-        title: As long as it must be.
-        across: What the axis measures.
-        floor: What real images score, as a band.
-
-    Raises:
-        InputError: Another ending, or matplotlib is not installed.
+    Below is what the axis measures, behind it the floor as a band. The file is a .png, .svg or
+    .pdf; another ending, and matplotlib not installed, raise InputError.
     """
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"a chart is written to .png, .svg or .pdf, not to {path.name}")

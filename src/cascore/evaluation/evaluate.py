@@ -87,16 +87,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model's samples, raw and denoised, or the images of a folder.
 
-    Args:
-        settings: What is measured, and how.
-        device: Where a model samples, and features are computed.
-        model: The model of `settings.path`, where it is loaded already.
-        reference: The real side, where it is known already, as from another checkpoint.
-        display: Shows progress.
-        command: What was typed, for the records.
-
-    Raises:
-        InputError: What cannot be found, does not fit together, or is of another shape.
+    The model of `settings.path`, and the real side, can be given where they are there already, as
+    from another checkpoint. `command` is what was typed, for the records. What cannot be found,
+    does not fit together, or is of another shape raises InputError.
     """
     if model is None and is_model(settings.path):
         model = load(settings.path, device=device, checkpoint=settings.checkpoint)
@@ -177,11 +170,7 @@ def checkpoint_measure(
 def reference_for(
     settings: EvaluationSettings, source: Model | ImageSet, *, device: torch.device
 ) -> Reference:
-    """The real side of an evaluation of a model, or of the images of a folder.
-
-    Raises:
-        InputError: Real images that cannot be found, of another shape, or points.
-    """
+    """The real side of an evaluation of a model, or of the images of a folder."""
     if isinstance(source, ImageSet):
         data, shape, count = _data_of_folder(settings), source.shape, source.count
     else:

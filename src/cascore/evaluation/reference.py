@@ -37,6 +37,7 @@ from cascore.metrics import (
     load_extractor,
     real_floor,
 )
+from cascore.metrics.extractors.classifier import classifier_names
 from cascore.plain import from_plain, parse_json, to_plain
 from cascore.preprocessing import FolderOptions
 from cascore.stats import Estimate
@@ -153,20 +154,12 @@ def load_reference(
     extractor: str | None = None,
     root: str | None = None,
 ) -> Reference:
-    """The real images of that name, or the statistics in that file, and what sees them.
+    """The real images of that name, or the statistics in that file (.npz), and what sees them.
 
-    Args:
-        data: Settings of the data set; a name that ends in .npz is a file of statistics.
-        count: Number of images that are to be judged, at least 2.
-        device: Where features are computed.
-        shape: Shape of the judged images, which the real ones must have; None takes any.
-        whole: Take a folder as one set, rather than as training and held-out images.
-        extractor: A name; None takes that of the statistics, or the data set's classifier, or
-            random-convolution where there is none.
-        root: Folder of extractors that need a file.
-
-    Raises:
-        InputError: What cannot be found or compared.
+    They are for judging `count` images, at least 2, of a shape (None takes any). A folder is taken
+    whole, or as training and held-out images. Without a name the extractor is that of the
+    statistics, the data set's classifier, or random-convolution; those that need a file look for it
+    in `root`. What cannot be found or compared raises InputError.
     """
     if count < 2:
         raise InputError(f"a Fréchet distance needs at least 2 images, not {count}")
@@ -188,7 +181,8 @@ def load_reference(
     else:
         statistics.moments(loaded)  # refuses those of another extractor
         facts = {statistics.facts.split or "unknown": statistics.facts}
-    classifier = None if statistics is not None else channel_classifier(data.name)
+    seen = STACKED.get(data.name, data.name)  # of a stacked set each channel is classified
+    classifier = load_classifier(seen) if sets and seen in classifier_names() else None
     return Reference(data, loaded, count, facts, sets, statistics, classifier)
 
 
@@ -217,13 +211,6 @@ def _default_extractor(data: Data, statistics: "Statistics | None") -> str:
         f"{statistics.path} does not say which extractor made its {len(statistics.mean)} features:"
         " name it, --extractor NAME"
     )
-
-
-def channel_classifier(data: str) -> Classifier | None:
-    """The classifier of each channel of a stacked set, of the images of any other, or None."""
-    name = STACKED.get(data, data)
-    known = set(extractor_names()) - {"pixels", "random-convolution", "inception"}
-    return load_classifier(name) if name in known else None
 
 
 def _facts(images: ImageSet, data: Data) -> ReferenceFacts:

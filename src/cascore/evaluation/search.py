@@ -65,20 +65,12 @@ def search(
     blocks: int = 4,
     watch: Callable[[Candidate, Sequence[float]], None] = lambda candidate, values: None,
 ) -> SearchResult:
-    """Choose order and kappa.
+    """Choose order and kappa, from 1 to the largest.
 
-    Args:
-        objective: To be small; the same candidate and block give the same value.
-        default: Measured beside all others.
-        orders: Those that are tried.
-        largest: kappa is looked for from 1 to here.
-        points: Points of the first grid, even in log kappa, at least 3.
-        rounds: How often the spacing is halved around the best point of an order, at most.
-        blocks: Blocks of seeds for each candidate, at least 2; as many more at the end.
-        watch: Told of each candidate that was measured.
-
-    Raises:
-        InputError: Fewer points or blocks, no orders, or a largest kappa that is not above 1.
+    The first grid has `points`, at least 3, even in log kappa; its spacing is halved at most
+    `rounds` times around the best point of an order. Every candidate is measured on `blocks` of
+    seeds, at least 2, and there are as many more at the end; `watch` is told of each. Others raise
+    InputError.
     """
     for name, value, least in (("points", points, 3), ("rounds", rounds, 0), ("blocks", blocks, 2)):
         if value < least:

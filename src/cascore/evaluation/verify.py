@@ -48,19 +48,12 @@ def verify(
     device: torch.device,
     display: Display | None = None,
 ) -> list[Verified]:
-    """Compute measurements again from what they say they follow from.
+    """Compute measurements again from what they say they follow from; the data are now in `root`.
 
     A model that is not the one of the measurement is found out before anything is computed. Numbers
-    of one evaluation are computed together, and a model is loaded once.
-
-    Args:
-        measurements: Numbers of one or several evaluations.
-        root: Folder of the data now; None takes the one of the measurement.
-        device: Where to sample; on another device than before, numbers move by rounding.
-        display: Shows progress.
-
-    Raises:
-        InputError: A path, data set or extractor that cannot be found.
+    of one evaluation are computed together, and a model is loaded once. On another device than
+    before, numbers move by rounding. A path, data set or extractor that cannot be found raises
+    InputError.
     """
     models: dict[tuple[Path, str], Model | str] = {}
     verified: dict[int, Verified] = {}
@@ -130,11 +123,7 @@ def _key(measurement: Measurement) -> tuple[Any, ...]:
 def settings_of_measurement(
     measurement: Measurement, *, root: str | None = None
 ) -> EvaluationSettings:
-    """The settings of an evaluation that gives the number again.
-
-    Raises:
-        InputError: A number or settings that this cascore does not know.
-    """
+    """The settings of an evaluation that gives the number again; InputError for unknown ones."""
     if measurement.metric not in METRICS:
         raise InputError(
             f"there is no number {measurement.metric!r}; known are {', '.join(METRICS)}"

@@ -32,24 +32,12 @@ class FeatureMoments:
     extractor: ExtractorIdentity
 
     @classmethod
-    def empty(cls, dimension: int, *, extractor: ExtractorIdentity) -> "FeatureMoments":
-        """Moments of no feature vector, the neutral element of `merge`."""
-        if dimension < 1:
-            raise InputError(f"dimension is {dimension}; a feature vector has at least 1 number")
-        mean = torch.zeros(dimension, dtype=torch.float64)
-        scatter = torch.zeros(dimension, dimension, dtype=torch.float64)
-        return cls(count=0, mean=mean, scatter=scatter, extractor=extractor)
-
-    @classmethod
     def of(cls, features: Tensor, *, extractor: ExtractorIdentity) -> "FeatureMoments":
         """Moments of features [N, D], two passes in float64; N may be 0, all must be finite."""
         features = checked_features(features, "features")
-        count, dimension = features.shape
-        if count == 0:
-            return cls.empty(dimension, extractor=extractor)
-        mean = features.mean(dim=0)
+        mean = features.sum(dim=0) / max(1, len(features))
         deviations = features - mean
-        return cls(count=count, mean=mean, scatter=deviations.T @ deviations, extractor=extractor)
+        return cls(len(features), mean, deviations.T @ deviations, extractor)
 
     @property
     def dimension(self) -> int:
@@ -96,7 +84,8 @@ def feature_moments(
 
     `progress` is called with the number of images done.
     """
-    moments = FeatureMoments.empty(extractor.dimension, extractor=extractor.identity)
+    nothing = torch.empty(0, extractor.dimension)
+    moments = FeatureMoments.of(nothing, extractor=extractor.identity)
     for features in features_in_batches(extractor, images):
         moments = moments.update(features)
         progress(moments.count)

@@ -20,7 +20,6 @@ class ModeCoverage:
         kl_error: Its standard error over the samples. What the classifier gets wrong is not in it.
         kl_floor: What samples that are truly uniform give on average, (modes - 1) / (2 count).
         count: Number of samples counted.
-        modes: Number of classes that exist.
     """
 
     covered: int
@@ -29,7 +28,6 @@ class ModeCoverage:
     kl_error: float
     kl_floor: float
     count: int
-    modes: int
 
 
 def mode_coverage(labels: Tensor, modes: int) -> ModeCoverage:
@@ -72,7 +70,6 @@ def mode_coverage(labels: Tensor, modes: int) -> ModeCoverage:
         kl_error=max(unevenness - noise, noise) ** 0.5,
         kl_floor=(modes - 1) / (2 * count),
         count=count,
-        modes=modes,
     )
 
 

@@ -170,15 +170,14 @@ def _interpolated(images: Tensor, side: int, *, dim: int) -> Tensor:
     upper = (lower + 1).clamp(max=size - 1)
     weight = (position - lower).to(images.dtype)
     weight = weight if dim == 3 else weight[:, None]
-    low = _picked(images, lower, dim=dim)
-    return _picked(images, upper, dim=dim).sub_(low).mul_(weight).add_(low)
-
-
-def _picked(images: Tensor, index: Tensor, *, dim: int) -> Tensor:
-    """index_select; for single columns, gather does the same in a quarter of the time."""
-    if dim == 2:
-        return images.index_select(2, index)
-    return images.gather(3, index.expand(*images.shape[:3], len(index)))
+    low, high = (
+        # For single columns, gather does the same as index_select in a quarter of the time.
+        images.gather(3, index.expand(*images.shape[:3], side))
+        if dim == 3
+        else images.index_select(2, index)
+        for index in (lower, upper)
+    )
+    return high.sub_(low).mul_(weight).add_(low)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

@@ -50,19 +50,16 @@ def module_extractor(
         name: Goes into every record.
         dimension: Length of the vectors it returns; others raise InputError.
         side: Side of the images it expects; None gives it images of the size they have.
-        mean: One number per channel, subtracted from pixels in [0, 1].
-        deviation: One number per channel, which the difference is divided by.
+        mean: One number per channel, as for `deviation`.
         batch_size: Largest number of images that the module sees at a time.
     """
     mean, deviation = tuple(map(float, mean)), tuple(map(float, deviation))
-    if not len(mean) == len(deviation) >= 1 or min(deviation) <= 0:
+    least = min(dimension, batch_size, 1 if side is None else side)
+    if not len(mean) == len(deviation) >= 1 or min(deviation) <= 0 or least < 1:
         raise InputError(
-            f"mean is {mean} and deviation {deviation}; expected one number per channel each, and"
-            " deviations above 0"
-        )
-    if min(dimension, batch_size, 1 if side is None else side) < 1:
-        raise InputError(
-            f"dimension is {dimension}, side {side}, batch_size {batch_size}; expected at least 1"
+            f"mean is {mean}, deviation {deviation}, dimension {dimension}, side {side}, batch_size"
+            f" {batch_size}; expected one mean and one deviation above 0 per channel, and the"
+            " others at least 1"
         )
     preparation = f"bicubic antialiased to {side}; mean {mean}; deviation {deviation};"
 
