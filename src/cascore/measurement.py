@@ -254,11 +254,7 @@ class Measurement:
 
 
 def measurement_from_plain(values: Any, where: str) -> Measurement:
-    """A measurement from a JSON object; `where` names it in messages.
-
-    Raises:
-        InputError: Another schema; a field that is missing, unknown or of another kind, named.
-    """
+    """A measurement from a JSON object; an InputError names `where` and the field at fault."""
     if not isinstance(values, dict):
         raise InputError(f"{where} is {values!r:.60}; expected a record")
     schema = values.get("schema")
@@ -285,11 +281,7 @@ def write_measurements(path: Path, measurements: Sequence[Measurement]) -> None:
 
 
 def read_measurements(path: Path) -> list[Measurement]:
-    """The measurements of a file: a list of them, a single one, or one to a line (`.jsonl`).
-
-    Raises:
-        InputError: A file that is missing or holds anything but records of this schema, named.
-    """
+    """The measurements of a file: a list of them, a single one, or one to a line (`.jsonl`)."""
     plain = read_json_lines(path) if path.suffix == ".jsonl" else read_json(path)
     several = plain if isinstance(plain, list) else [plain]
     if not several:

@@ -60,11 +60,7 @@ def run_quickstart(
     samplers: Sequence[Sampler] = SAMPLERS,
     count: int = _COUNT,
 ) -> Path:
-    """Train (or go on), draw `count` pictures with each sampler, measure, and write the page.
-
-    Returns:
-        `folder/report.html`.
-    """
+    """Train (or go on), draw `count` pictures with each sampler, measure; the page's path."""
     require_jinja()  # before minutes of training, not after
     page, settings, started = folder / "report.html", experiment.train, time.monotonic()
     steps = training_run(experiment, folder, device=device, notify=display.say)
@@ -226,12 +222,9 @@ def require_jinja() -> None:
 
 
 def render(*, rows: Sequence[Row], losses: tuple[list[float], list[float]], **parts: Any) -> str:
-    """The page, a complete HTML document; refused where Jinja2 is not installed.
+    """The page, a complete HTML document, of samplers, steps with their losses, and other parts.
 
-    Args:
-        rows: Samplers, in their order.
-        losses: Steps, and the training loss at each.
-        parts: The rest of what the template names; images are uint8 [n, C, H, W].
+    Parts are by the names of the template; images are uint8 [n, C, H, W].
     """
     require_jinja()
     import jinja2

@@ -40,11 +40,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of one or more values, with the error that their scatter gives it; nan for one.
-
-    Raises:
-        InputError: A value that is not finite.
-    """
+    """The mean of one or more finite values, with the error of their scatter; nan for one."""
     if not all(map(math.isfinite, values)):
         raise InputError(f"values that are not finite have no mean to compare: {list(values)}")
     count = len(values)
@@ -53,11 +49,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
-    """Mean of a - b, measured in pairs: what both share, such as their noise, drops out.
-
-    Raises:
-        InputError: A value that is not finite, or another number of values in b.
-    """
+    """Mean of a - b, measured in pairs: what both share, such as their noise, drops out."""
     if len(a) != len(b):
         raise InputError(f"pairs take as many values on both sides, got {len(a)} and {len(b)}")
     return estimate([x - y for x, y in zip(a, b, strict=True)])

@@ -10,14 +10,7 @@ from typing import Any
 
 from cascore.errors import InputError, MissingExtraError
 from cascore.files import replaced_file
-from cascore.measurement import (
-    METRICS,
-    Floor,
-    Measurement,
-    ReferenceFacts,
-    chain_words,
-    read_measurements,
-)
+from cascore.measurement import METRICS, Floor, Measurement, chain_words, read_measurements
 from cascore.stats import Estimate, independent_difference, verdict
 
 
@@ -120,25 +113,16 @@ def _parts(file: Path, measurement: Measurement) -> dict[str, str]:
         "seed": "" if images.first_seed is None else f"seed {images.first_seed}",
         "count": f"{images.count} images",
         "extractor": "" if extractor is None else extractor.name,
-        "reference": " ".join(map(_reference_words, measurement.references)),
+        "reference": " ".join(
+            f"{x.name} {x.split or 'unknown split'} {x.count or 'unknown count'} ({x.digest[:12]})"
+            for x in measurement.references
+        ),
         "selection": "" if selection is None else f"best of {selection.candidates}",
         "file": file.name,
     }
 
 
-def _reference_words(reference: ReferenceFacts) -> str:
-    count = "unknown count" if reference.count is None else f"{reference.count}"
-    split = reference.split or "unknown split"
-    return f"{reference.name} {split} {count} ({reference.digest[:12]})"
-
-
 # --- what must agree ------------------------------------------------------------------------------
-
-
-def _selection_words(measurement: Measurement) -> str:
-    if measurement.selection is None:
-        return "not selected"
-    return f"best of {measurement.selection.candidates} by {measurement.selection.metric}"
 
 
 def _words(values: Iterable[object]) -> str:
@@ -160,7 +144,11 @@ FIELDS: Mapping[str, Callable[[Measurement], str]] = {
     "split": lambda m: _words(x.split for x in m.references),
     "reference-count": lambda m: _words(x.count for x in m.references),
     "provenance": lambda m: _words(x.provenance for x in m.references),
-    "selection": _selection_words,
+    "selection": lambda m: (
+        "not selected"
+        if m.selection is None
+        else f"best of {m.selection.candidates} by {m.selection.metric}"
+    ),
 }
 """What must agree for numbers to be ranked: a name to accept it by, and its value in words."""
 

@@ -37,11 +37,7 @@ _BY_NAME = {metric.group: metric for metric in METRICS.values()}
 def usable_metrics(
     names: Sequence[str] | None, reference: Reference, *, as_published: bool
 ) -> tuple[list[str], list[str]]:
-    """The metrics to compute, and what to say of those that cannot be; None asks for the usual.
-
-    Raises:
-        InputError: No such metric, or nothing that can be measured.
-    """
+    """The metrics to compute, and what to say of those that cannot be; None asks for the usual."""
     unknown = sorted(set(names or ()) - set(METRIC_NAMES))
     if unknown:
         raise InputError(f"there is no metric {unknown[0]!r}; known are {', '.join(METRIC_NAMES)}")
@@ -105,9 +101,8 @@ def _number(part: Measurement, metric: str, measured: Estimate, **more: Any) -> 
 def _frechet(part: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
     """The distance to all images of each split."""
     for split, facts in reference.facts.items():
-        distance, floor = reference.frechet(features, split), reference.floors[split]
-        more = {"references": (facts,), "floor": floor}
-        yield _number(part, "frechet", distance, **more)
+        part = replace(part, references=(facts,), floor=reference.floors[split])
+        yield _number(part, "frechet", reference.frechet(features, split))
 
 
 def _as_many(
@@ -121,8 +116,7 @@ def _as_many(
 
 def _kernel(part: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
     part, real = _as_many(part, features, reference)
-    distance = kernel_distance(features, real)
-    yield _number(part, "kernel", distance)
+    yield _number(part, "kernel", kernel_distance(features, real))
 
 
 def _shares(

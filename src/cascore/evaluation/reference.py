@@ -113,11 +113,7 @@ class Reference:
         )
 
     def see(self, images: Tensor) -> Tensor:
-        """Features [count, D] of uint8 images [count, C, H, W].
-
-        Raises:
-            InputError: Another number of images than the floors are for.
-        """
+        """Features [count, D] of uint8 images [count, C, H, W], as many as the floors are for."""
         if len(images) != self.count:
             raise InputError(
                 f"{len(images)} images, but the floors are for {self.count}: judge as many"
@@ -139,9 +135,7 @@ def drawn(rows: Tensor, count: int) -> Tensor:
 
 def named_data(name: str, *, root: str | None, folders: FolderOptions) -> Data:
     """Settings of the data set of that name; the options are for folder:PATH alone."""
-    if name.startswith(FOLDER):
-        return Data(name=name, root=root, **asdict(folders))
-    return Data(name=name, root=root)
+    return Data(name=name, root=root, **(asdict(folders) if name.startswith(FOLDER) else {}))
 
 
 def load_reference(
@@ -273,11 +267,7 @@ class Statistics:
 def write_statistics(
     path: Path, moments: FeatureMoments, reference: ReferenceFacts, *, command: str
 ) -> None:
-    """Write `mu`, `sigma`, `count` and `provenance` (JSON text), whole or not at all.
-
-    Raises:
-        InputError: A name that does not end in .npz, or moments of fewer than 2 images.
-    """
+    """Write `mu`, `sigma`, `count` and `provenance` (JSON text) as .npz, whole or not at all."""
     if path.suffix != ".npz":
         raise InputError(f"statistics are written to a file that ends in .npz, not to {path.name}")
     provenance = _Provenance(
@@ -297,9 +287,8 @@ def write_statistics(
 def read_statistics(path: Path) -> Statistics:
     """Statistics of cascore, or the `mu` and `sigma` of another program.
 
-    Raises:
-        InputError: No such file; one that is no .npz, holds pickled objects, or lacks `mu` or
-            `sigma`; numbers that are not a mean and a covariance.
+    A file that is no .npz, holds pickled objects, or lacks a mean and a covariance raises
+    InputError.
     """
     try:
         loaded = np.load(path, allow_pickle=False)

@@ -36,19 +36,14 @@ def largest_kappa(schedule: Schedule, *, calls: int) -> float:
     """The kappa whose step replaces 99 % of x at geometric levels: gamma^kappa = 0.01.
 
     Where centred levels are densest it is 95 to 97 %. At least twice the default's, which few calls
-    come near.
-
-    Raises:
-        InputError: Fewer than two calls, which have no noise between them, or one training level.
+    come near. Fewer than two calls have no noise between them and raise InputError.
     """
     if calls < 2:
         raise InputError(f"{calls} network call has no noise to tune: give --calls 2 or more")
     chain = resolved(Sampler(calls=calls, spacing="geometric"), schedule)
-    sigmas = chain_sigmas(chain, schedule)
+    sigmas, default = chain_sigmas(chain, schedule), default_candidate(schedule, calls=calls)
     ratio = math.log(float(sigmas[1] / sigmas[0]))
-    return max(
-        2 * default_candidate(schedule, calls=calls).kappa, math.log(1 - _ALMOST_ALL) / ratio
-    )
+    return max(2 * default.kappa, math.log(1 - _ALMOST_ALL) / ratio)
 
 
 def frechet_objective(

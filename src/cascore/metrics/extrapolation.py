@@ -56,12 +56,8 @@ def frechet_extrapolated(
     times D is better: with unit Gaussians the next term is D/(8 N) of the first. A count costs, per
     set, what `frechet_estimate` costs for that many images, at D = 2048 about 10 s on one thread.
 
-    Args:
-        features: Features [N, D] of the generated images.
-        reference: Moments of the reference, from the same extractor.
-        counts: At least two different sample sizes below N, each above D; others raise InputError.
-            N itself is added.
-        seed: Decides who is in which set.
+    Features are [N, D], counts at least two different sample sizes below N, each above D; others
+    raise InputError. N itself is added. The seed decides who is in which set.
     """
     projected = Projected.of(features, reference)
     total, dimension, smaller = len(features), reference.dimension, sorted(set(counts))

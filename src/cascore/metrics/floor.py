@@ -40,16 +40,9 @@ def real_floor(
     The splits ignore labels, as a generator does. A held-out set that was drawn to have the
     classes of the reference in equal shares scores less.
 
-    Args:
-        features: Features [M, D] of all real images that there are, see the module's docstring.
-        count: Generated images that are to be judged, at least 2.
-        reference_count: Images of the reference they are judged against, at least 2.
-        repeats: Random splits, at least 2. The mean is known to about spread / √repeats.
-        seed: Decides the splits.
-        extractor: What made the features.
-
-    Numbers out of range raise InputError, and so does an extrapolation from fewer than 2 (D + 1)
-    images, whose halves would have singular covariances.
+    Features [M, D] are of all real images that there are. The mean is known to about
+    spread / √repeats. Counts and repeats below 2 raise InputError, and so does an extrapolation
+    from fewer than 2 (D + 1) images, whose halves would have singular covariances.
     """
     if min(count, reference_count, repeats) < 2:
         raise InputError(

@@ -80,10 +80,7 @@ def feature_moments(
     *,
     progress: Callable[[int], None] = lambda count: None,
 ) -> FeatureMoments:
-    """Moments of the features of images uint8 [N, C, H, W], of which none is kept.
-
-    `progress` is called with the number of images done.
-    """
+    """Moments of the features of images uint8 [N, C, H, W]; `progress` hears how many are done."""
     nothing = torch.empty(0, extractor.dimension)
     moments = FeatureMoments.of(nothing, extractor=extractor.identity)
     for features in features_in_batches(extractor, images):

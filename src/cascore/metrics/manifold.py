@@ -57,11 +57,8 @@ def precision_recall(
     contribute. No bootstrap adds it: an image drawn twice is its own nearest neighbour, which
     shrinks the balls. Both shares depend on both counts; compare only equal ones.
 
-    Args:
-        generated: Features [N, D] of generated images, N > neighbours; any others raise InputError.
-        reference: Features [M, D] of real images, M > neighbours.
-        neighbours: k, at least 1; the paper's is 3.
-        chunk: Images compared at a time; bounds the memory beyond the features in float64.
+    Features are [N, D] and [M, D], N and M above k = `neighbours`, at least 1; the paper's is 3.
+    Any others raise InputError. `chunk` images compared at a time bound the memory.
     """
     generated, reference = _checked(generated, reference, neighbours, chunk)
     real_balls, _ = _members(generated, reference, _radii(reference, neighbours, chunk), chunk)
@@ -81,9 +78,8 @@ def density_coverage(
     Arguments are those of `precision_recall`; the paper's k is 5.
     """
     generated, reference = _checked(generated, reference, neighbours, chunk)
-    per_point, per_ball = _members(
-        generated, reference, _radii(reference, neighbours, chunk), chunk
-    )
+    radii = _radii(reference, neighbours, chunk)
+    per_point, per_ball = _members(generated, reference, radii, chunk)
     balls = per_point.to(torch.float64) / neighbours
     density = Estimate(float(balls.mean()), float(balls.std()) / len(balls) ** 0.5)
     return DensityCoverage(density, _share(per_ball > 0))

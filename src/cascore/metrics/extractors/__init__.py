@@ -35,14 +35,10 @@ def load_extractor(
     root: Path | str = "data",
     device: torch.device | str = "cpu",
 ) -> FeatureExtractor:
-    """The extractor of that name.
+    """The extractor of that name, one of `extractor_names()`; another one raises InputError.
 
-    Args:
-        name: One of `extractor_names()`; another one raises InputError.
-        image_shape: Channels, height and width of the images that it will be given; one that does
-            not take them is refused now rather than later. `pixels` must know it.
-        root: The data folder; `inception` looks for its weights in ROOT/inception.
-        device: Where the work is to be done.
+    One that does not take images of that shape (channels, height, width) is refused now rather than
+    later; `pixels` must know it. `inception` looks for its weights in ROOT/inception.
     """
     extractor: FeatureExtractor
     if name in classifier_names():

@@ -33,13 +33,10 @@ _BATCH = 256
 
 
 class ConvNet(nn.Module):
-    """Convolutional classifier of square images: stages of two convolutions and a halving.
+    """Classifier of square images [C, H, H]: stages of two convolutions and a halving.
 
-    Args:
-        image_shape: Channels, height and width of an image; the sides are equal.
-        widths: Channels of each stage; every stage halves the side, rounding down.
-        dimension: Length of the feature vector, the layer before the logits.
-        classes: Number of logits.
+    `widths` are the channels of the stages, which halve the side, rounding down; `dimension` is the
+    length of the layer before the logits.
     """
 
     def __init__(
@@ -84,12 +81,7 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Classifier(Extractor):
-    """A trained `ConvNet` as an extractor and as a classifier.
-
-    Attributes:
-        accuracy: Share of held-out images that it classifies correctly.
-        network: The network, in evaluation mode.
-    """
+    """A trained `ConvNet` as an extractor and as a classifier; its accuracy on held-out images."""
 
     accuracy: float
     network: ConvNet
