@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cascore.data import load_images, prepare
+from cascore.data import load_images
 from cascore.data.images import DataRecord
 from cascore.data.originals import Originals, from_array
+from cascore.data.prepared import prepare
 from cascore.experiment import build
 from cascore.experiment.presets import PRESETS
 from cascore.training import KeyedBatches, Workers

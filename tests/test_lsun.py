@@ -129,8 +129,8 @@ def test_the_newer_of_the_two_meta_pages_counts(tmp_path):
 
 
 NOT_LMDB = {
-    "zero bytes": (b"", "nothing where its magic number"),
-    "text": (b"hello, I am text" * 20, "68 65 6c 6c where its magic number, de c0 ef be"),
+    "zero bytes": (b"", "0x0 where its magic number"),
+    "text": (b"hello, I am text" * 20, "0x6c6c6568 where its magic number, 0xbeefc0de"),
     "another version": (None, "format 7"),
     "pages of no size": (None, "pages of 0 bytes"),
 }

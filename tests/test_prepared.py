@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cascore.data import ImageSet, find_originals, load, load_images, prepare
+from cascore.data import ImageSet, load, load_images
+from cascore.data.catalogue import find_originals
 from cascore.data.images import DataRecord, array_digest
 from cascore.data.originals import Original, Originals
-from cascore.data.prepared import read_record
+from cascore.data.prepared import prepare, read_record
 from cascore.errors import InputError
 from cascore.preprocessing import FolderOptions
 
@@ -172,11 +173,12 @@ def test_a_killed_process_goes_on(tmp_path):
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from cascore.data import find_originals, prepare, prepared\n"
+        "from cascore.data import prepared\n"
+        "from cascore.data.catalogue import find_originals\n"
         "prepared._NOTE_SECONDS = 0.0\n"
         "def slowly(more):\n"
         "    time.sleep(0.01)\n"
-        "prepare(find_originals('photos', Path(sys.argv[1])), root=Path(sys.argv[2]),"
+        "prepared.prepare(find_originals('photos', Path(sys.argv[1])), root=Path(sys.argv[2]),"
         " progress=slowly)\n"
     )
     note = tmp_path / "root" / ".photos.partial" / "progress.json"

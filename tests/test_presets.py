@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cascore.data import DataRecord, ImageSet, load_points
+from cascore.data import ImageSet, load_points
+from cascore.data.images import DataRecord
 from cascore.experiment import build
 from cascore.experiment.chain import chain_sigmas, generate, recorded, resolved
 from cascore.experiment.cost import step_cost

@@ -5,7 +5,9 @@ import torch
 from originals import write_mnist
 from scipy import stats
 
-from cascore.data import find_originals, load_images, prepare
+from cascore.data import load_images
+from cascore.data.catalogue import find_originals
+from cascore.data.prepared import prepare
 from cascore.data.stacked import SEED, stack
 from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose

@@ -52,20 +52,15 @@ def calibrated_sigmas(
     Least squares by Levenberg and Marquardt from geometric levels with exact derivatives: no
     random numbers, no network call, the same levels on every machine.
 
-    Args:
-        first: sigma_1.
-        last: sigma_L < sigma_1.
-        count: number of levels, one network call each.
+    Args, beside those of `geometric_sigmas`:
         variances: of the data along its principal components, in squared pixels, any order.
         kappa: of the sampler, by default 1.5. Levels belong to a kappa.
         order: of the sampler, 1 or 2, by default 2.
         blind: for a network that does not see sigma: the law is that of Proposition 4.
 
     Returns:
-        float64 [count], no two neighbours closer than a factor 1.16 or half an even step.
-
-    Raises:
-        InputError: no schedule, or variances that are negative, not finite, or all 0.
+        float64 [count], no two neighbours closer than a factor 1.16 or half an even step. Variances
+        that are negative, not finite, or all 0 raise InputError.
     """
     geometric = geometric_sigmas(first, last, count)
     values, many = _classes(variances, last)

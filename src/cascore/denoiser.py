@@ -24,8 +24,7 @@ class Denoiser(Protocol):
 def broadcast_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
     """Sigma in x's dtype and on its device, [1, 1, ...] or [N, 1, ...], ready to multiply x.
 
-    Raises:
-        InputError: sigma is neither a scalar nor one number per sample.
+    It must be a scalar or one number per sample, else InputError.
     """
     level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
     if level.ndim > 1 or (level.ndim == 1 and len(level) not in (1, len(x))):
@@ -74,11 +73,7 @@ class _Rescaled(nn.Module):
 
 
 def rescaled(denoiser: Denoiser, low: float, high: float) -> Denoiser:
-    """A denoiser of [low, high] pixels, seen in [0, 1]: for [-1, 1], (D(2x - 1, 2 sigma) + 1) / 2.
-
-    Raises:
-        InputError: low is not below high.
-    """
+    """A denoiser of [low, high] pixels seen in [0, 1]: of [-1, 1], (D(2x - 1, 2 sigma) + 1) / 2."""
     if not low < high:
         raise InputError(f"low must be below high, not {low} and {high}")
     return _Rescaled(denoiser, low, high)

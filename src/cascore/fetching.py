@@ -44,15 +44,8 @@ def download(
     """Fetch what `folder` does not hold yet; a file takes its name when its SHA-256 is right.
 
     Until then it is NAME.part, which an interrupted download leaves and a later one goes on with.
-
-    Args:
-        files: What to fetch.
-        folder: Where to; made if absent.
-        advice: What else a person can do, the end of a sentence: "or put NAME ...".
-        progress: Called with how many more bytes are there.
-
-    Raises:
-        InputError: No connection, or the server has other bytes.
+    `progress` is called with how many more bytes are there. No connection, and other bytes than
+    expected, are an InputError that ends with `advice`, what else one can do: "or put NAME ...".
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:

@@ -26,12 +26,9 @@ class Corrupted(NamedTuple):
 
 
 def corrupt(clean: Tensor, sigmas: Tensor, *, noise: Noise) -> Corrupted:
-    """The draw of Eq. 1: sigma uniform over the levels, x~ = x + sigma z.
+    """The draw of Eq. 1: sigma uniform over the levels [L], x~ = x + sigma z of x [N, ...].
 
-    Args:
-        clean: [N, ...], float.
-        sigmas: [L], the training levels.
-        noise: a generator, or a keyed source; `KeyedNoise.at(step)` makes the draw of a step.
+    `KeyedNoise.at(step)` as the noise makes the draw of a training step.
     """
     source, levels = as_source(noise, len(clean)), check_sigmas(sigmas)
     level = source.integers(
@@ -114,10 +111,8 @@ GAN_LOSSES: Mapping[str, GanLoss] = MappingProxyType(
 def discriminator_loss(real: Tensor, fake: Tensor, *, gan: GanLoss = lsgan) -> Tensor:
     """Eq. 4 (printed with max, meant to be minimised): E(D(x) - 1)^2 + E(D(H) + 1)^2; scalar.
 
-    Args:
-        real: D(x), [N].
-        fake: D(H(x~, sigma)), [N], H without gradient.
-        gan: another pair of `GAN_LOSSES`.
+    `real` is D(x), `fake` D(H(x~, sigma)) of an H without gradient, both [N]; `gan` may be another
+    of `GAN_LOSSES`.
     """
     return gan.discriminator(real, fake)
 
@@ -127,11 +122,7 @@ def hybrid_loss(
 ) -> Tensor:
     """Eq. 5: E(D(H) - 1)^2 + lambda E||H - x||^2 / (2 sigma^2); scalar.
 
-    Args:
-        real: D(x), [N]; only the relativistic losses look at it.
-        fake: D(H(x~, sigma)), [N].
-        dsm: the score matching loss of each sample, [N], from `dsm_loss`.
-        weight: lambda, of the DSM term.
-        gan: another pair of `GAN_LOSSES`.
+    As in Eq. 4, with the gradient of H; only the relativistic losses look at `real`. `dsm` [N] is
+    of `dsm_loss`, `weight` is lambda.
     """
     return gan.generator(real, fake) + weight * dsm.mean()

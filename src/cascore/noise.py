@@ -71,9 +71,6 @@ class KeyedNoise:
             there is one seed per sample). A training batch has one seed and the indices of its
             rows in the global batch; a batch of pictures has one seed per picture.
         step: added to the step of every draw.
-
-    Raises:
-        InputError: a seed or an index out of range, or lengths that disagree.
     """
 
     def __init__(
@@ -175,12 +172,8 @@ def as_source(noise: Noise | None, count: int) -> KeyedNoise | _GeneratorNoise:
 def philox(counter: Tensor, key: Tensor) -> Tensor:
     """Philox-4x32-10: four random 32-bit words for each 128-bit counter and 64-bit key.
 
-    Args:
-        counter: int64 [4, ...], each entry a 32-bit word, least significant word first.
-        key: int64 [2, ...], broadcast against the counter.
-
-    Returns:
-        int64 [4, ...], entries from 0 to 2^32 - 1.
+    The counter is int64 [4, ...], each entry a 32-bit word, the least significant first; so are the
+    words. The key is int64 [2, ...], broadcast against the counter.
     """
     multiplier = torch.tensor(_MULTIPLIERS, device=counter.device)
     weyl = torch.tensor(_WEYL, device=counter.device)

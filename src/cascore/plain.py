@@ -27,9 +27,8 @@ _Kind = TypeVar("_Kind")
 def read_json(path: Path) -> Any:
     """The value of a JSON file.
 
-    Raises:
-        InputError: a file that is missing, unreadable or larger than 256 MiB, or that is refused by
-            `parse_json`; the message begins with the path.
+    One that is missing, unreadable, larger than 256 MiB or refused by `parse_json` is an InputError
+    whose message begins with the path.
     """
     return parse_json(_content(path), str(path))
 
@@ -64,10 +63,9 @@ def _content(path: Path) -> bytes:
 def parse_json(content: bytes | str, where: str) -> Any:
     """The value of JSON text in UTF-8: None, bool, int, float, str, list and dict.
 
-    Raises:
-        InputError: Bytes that are no UTF-8, text that is no JSON, a name given twice, nesting
-            deeper than 64, an integer of more than 20 digits, a float beyond the range of double
-            precision, NaN or Infinity, half of a surrogate pair; `where` begins the message.
+    Bytes that are no UTF-8, text that is no JSON, a name given twice, nesting deeper than 64, an
+    integer of more than 20 digits, a float beyond double precision, NaN, Infinity, and half of a
+    surrogate pair raise InputError; `where` begins the message.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
@@ -111,9 +109,7 @@ def _require_sound(value: Any, depth: int) -> None:
 def to_plain(value: Any) -> Any:
     """What `from_plain` reads back, as JSON has it: dicts, lists, and "inf" for infinity.
 
-    Raises:
-        InputError: NaN, which nothing that is stored may hold.
-        TypeError: an object that JSON has no form for.
+    NaN, which nothing that is stored may hold, is an InputError.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = (field.name for field in dataclasses.fields(value))
@@ -150,11 +146,8 @@ def from_plain(kind: type[_Kind], values: Any, where: str) -> _Kind:
     field with a default may be absent.
 
     A static method `upgraded(values)` of the dataclass first turns what an older version wrote into
-    the present form.
-
-    Raises:
-        InputError: a field that is missing, unknown or of another kind, or a value that the
-            dataclass itself refuses; named by its path below `where`.
+    the present form. A field that is missing, unknown or of another kind, and a value that the
+    dataclass itself refuses, is an InputError that names it by its path below `where`.
     """
     if not isinstance(values, Mapping):
         raise _unexpected(values, kind, where)

@@ -11,11 +11,7 @@ Filter = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions:
-    """How the images of a folder become tensors of one shape.
-
-    Raises:
-        InputError: A size below 1, or another word than those that are known.
-    """
+    """How the images of a folder become tensors of one shape; what cannot be is an InputError."""
 
     size: int | None = None
     """For a folder of images: height and width in pixels to bring every image to; without, all must

@@ -110,10 +110,8 @@ def order_and_kappa(
     """The order and the kappa in force in Algorithm 2, where they are not given.
 
     A step size in eta or epsilon is the paper's: order 1, and no kappa. Otherwise order 2, and
-    kappa 2.5 with it, 1.5 with order 1: tuned on small networks, see docs/fidelity.md.
-
-    Raises:
-        InputError: an order other than 1 and 2, or more than one of kappa, eta and epsilon.
+    kappa 2.5 with it, 1.5 with order 1: tuned on small networks, see docs/fidelity.md. Another
+    order, and more than one of kappa, eta and epsilon, raise InputError.
     """
     _at_most_one(kappa=kappa, eta=eta, epsilon=epsilon)
     if order not in (None, 1, 2):
@@ -187,9 +185,8 @@ class Samples:
     def save(self, path: Path | str) -> None:
         """Write the denoised pictures as one sheet, a PNG file, whole or not at all.
 
-        Raises:
-            InputError: samples that are no grey or RGB pictures; NaN among their pixels; a name
-                that does not end in .png, a folder of that name, or no folder to write to.
+        Samples that are no grey or RGB pictures, NaN among their pixels, and a path that cannot be
+        such a file raise InputError.
         """
         if not self._are_pictures:
             raise InputError(
@@ -200,9 +197,7 @@ class Samples:
 
     def _repr_png_(self) -> bytes | None:
         """The sheet that a notebook shows, of at most 256 pictures; None of points."""
-        if not self._are_pictures:
-            return None
-        return encode_png(sheet(to_uint8(self.denoised[:256])))
+        return encode_png(sheet(to_uint8(self.denoised[:256]))) if self._are_pictures else None
 
     @property
     def _are_pictures(self) -> bool:
@@ -241,10 +236,8 @@ def annealed_langevin(
         callback: called at every network call with (step, sigma, x, H).
 
     Returns:
-        `Samples` after L n_sigma calls; `raw` contains the last noise, as in Algorithm 1.
-
-    Raises:
-        InputError: levels that do not decrease, or a step size outside (0, 2).
+        `Samples` after L n_sigma calls; `raw` contains the last noise, as in Algorithm 1. Levels
+        that do not decrease and a step size outside (0, 2) raise InputError.
     """
     steps = langevin_steps(sigmas, eta=eta, epsilon=epsilon, n_sigma=n_sigma)
     return _walk(denoiser, x, steps, noise, callback)
@@ -280,11 +273,8 @@ def consistent_annealed(
             and SDE-DPM-Solver++(2M) at kappa 2. By default 2, but 1 with eta or epsilon.
 
     Returns:
-        `Samples` after L calls.
-
-    Raises:
-        InputError: levels that do not decrease, more than one step size, or one outside its
-            interval, which the message states in eta, epsilon and kappa.
+        `Samples` after L calls. Levels that do not decrease, more than one step size, and one
+        outside its interval, which the message states, raise InputError.
     """
     steps = consistent_steps(sigmas, kappa=kappa, eta=eta, epsilon=epsilon, order=order)
     return _walk(denoiser, x, steps, noise, callback)

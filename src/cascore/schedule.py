@@ -17,8 +17,7 @@ from cascore.errors import InputError
 def check_sigmas(sigmas: Tensor) -> Tensor:
     """The levels as a float64 tensor on the CPU, once they are known to be a schedule.
 
-    Raises:
-        InputError: not [L] with L >= 1, not finite, not positive, or not strictly decreasing.
+    They must be [L] with L >= 1, finite, positive and strictly decreasing, else InputError.
     """
     levels = torch.as_tensor(sigmas).detach().to(device="cpu", dtype=torch.float64)
     if levels.ndim != 1 or len(levels) == 0:
@@ -53,7 +52,7 @@ def karras_sigmas(first: float, last: float, count: int, *, rho: float = 7.0) ->
 
 
 def centred_sigmas(first: float, last: float, count: int) -> Tensor:
-    """Even quantiles of log sigma: two thirds uniform, one third normal about log(sigma_1 / 20).
+    """Quantiles of log sigma, 2/3 uniform, 1/3 normal at log(sigma_1 / 20); float64 [count].
 
     Geometric levels, a third of them moved to where noise becomes a picture: the normal part has
     deviation 3/2 and is cut to the range. With sigma_1 the largest distance between data (Technique
@@ -61,9 +60,6 @@ def centred_sigmas(first: float, last: float, count: int) -> Tensor:
     plain and adversarial, at 5 to 12 calls and on other seeds than the study `beyond`
     reports: with half of them moved a plain network gains as much, and an adversarial one loses
     more. No paper has it.
-
-    Returns:
-        float64 [count].
     """
     _check_range(first, last, count)
     if count == 1:
@@ -101,21 +97,12 @@ def level_count(dimension: int, first: float, last: float, *, coverage: float = 
 
     Solves Phi(sqrt(2D)(gamma - 1) + 3 gamma) - Phi(sqrt(2D)(gamma - 1) - 3 gamma) = C for the ratio
     gamma = sigma_{i+1} / sigma_i < 1 (the form of the authors' script; with gamma > 1 the same
-    formula asks for 4 % fewer levels), and rounds the count up.
-
-    Args:
-        dimension: D, numbers in one datum (3 * 32 * 32 for CIFAR-10).
-        first: sigma_1.
-        last: sigma_L < sigma_1.
-        coverage: C in (0, 1).
+    formula asks for 4 % fewer levels), and rounds the count up. D is the dimension of one datum
+    (3 * 32 * 32 for CIFAR-10), C the coverage in (0, 1).
     """
     _check_range(first, last, 2)
     if dimension < 1 or not 0 < coverage < 1:
         raise InputError(f"need dimension >= 1 and 0 < coverage < 1, not {dimension}, {coverage}")
-    return math.ceil(1 + math.log(last / first) / math.log(_overlap_ratio(dimension, coverage)))
-
-
-def _overlap_ratio(dimension: int, coverage: float) -> float:
     phi = NormalDist().cdf
 
     def covered(gamma: float) -> float:
@@ -128,7 +115,7 @@ def _overlap_ratio(dimension: int, coverage: float) -> float:
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if covered(middle) < coverage else (low, middle)
-    return (low + high) / 2
+    return math.ceil(1 + math.log(last / first) / math.log((low + high) / 2))
 
 
 def _check_range(first: float, last: float, count: int) -> None:
@@ -170,11 +157,8 @@ def langevin_step_size(sigmas: Tensor, n_sigma: int) -> float:
 
     Minimises (1 - eta)^(2n) (g^2 - c) + c over 0 < eta < 1 with g = 1 / gamma, n = n_sigma,
     c = 2 eta / (1 - (1 - eta)^2) = 2 / (2 - eta) and epsilon = eta sigma_L^2. The value is the
-    variance left after a level in units of its sigma^2; the aim is 1, which it never reaches.
-
-    Args:
-        sigmas: [L], geometric; gamma is the mean ratio of the schedule.
-        n_sigma: n_sigma >= 1.
+    variance left after a level in units of its sigma^2; the aim is 1, which it never reaches. gamma
+    is the mean ratio of the levels [L], which should be geometric.
     """
     levels = check_sigmas(sigmas)
     if len(levels) < 2 or n_sigma < 1:
@@ -206,17 +190,15 @@ def epsilon_from_eta(eta: float, last: float) -> float:
 
 def eta_from_kappa(kappa: float, gamma: float) -> float:
     """The step size eta = 1 - gamma^kappa, for kappa in [1, inf] and gamma in (0, 1)."""
-    if not kappa >= 1:
-        raise InputError(f"kappa must be in [1, inf], not {kappa}")
-    _check_ratio(gamma)
+    if not kappa >= 1 or not 0 < gamma < 1:
+        raise InputError(f"need kappa in [1, inf] and gamma in (0, 1), not {kappa} and {gamma}")
     return -math.expm1(kappa * math.log(gamma))
 
 
 def kappa_from_eta(eta: float, gamma: float) -> float:
     """The exponent kappa = log(1 - eta) / log(gamma) of an eta in (0, 1]; inf at 1."""
-    if not 0 < eta <= 1:
-        raise InputError(f"eta must be in (0, 1] to have a kappa, not {eta}")
-    _check_ratio(gamma)
+    if not 0 < eta <= 1 or not 0 < gamma < 1:
+        raise InputError(f"need eta in (0, 1] and gamma in (0, 1), not {eta} and {gamma}")
     return math.inf if eta == 1 else math.log1p(-eta) / math.log(gamma)
 
 
@@ -240,8 +222,3 @@ def allowed_interval(sigmas: Tensor) -> AllowedInterval:
     eta, last = Interval(1 - gamma, 1 + gamma), float(levels[-1])
     epsilon = Interval(*(epsilon_from_eta(bound, last) for bound in eta))
     return AllowedInterval(eta=eta, epsilon=epsilon, kappa=Interval(1.0, math.inf))
-
-
-def _check_ratio(gamma: float) -> None:
-    if not 0 < gamma < 1:
-        raise InputError(f"gamma must be in (0, 1), not {gamma}")

@@ -73,12 +73,8 @@ def unconditional_optimum(x: Tensor, data: Tensor, sigmas: Tensor) -> Tensor:
     """Appendix E: the f(x) that minimises Eq. 1 when the network sees x but not sigma.
 
     f*(x) = E[(x0 - x) / sigma | x], the mean over the data and the levels of p(x, x0, sigma), each
-    weighted by its density N(x; x0, sigma^2 I); H = x + sigma f*(x).
-
-    Args:
-        x: [N, ...].
-        data: [M, ...], the finite data set.
-        sigmas: [L], each level equally likely.
+    weighted by its density N(x; x0, sigma^2 I); H = x + sigma f*(x). x is [N, ...], the finite data
+    set [M, ...], the levels are [L], each equally likely.
     """
     flat, points = x.double().flatten(1), data.double().flatten(1).to(x.device)
     level = check_sigmas(sigmas).to(x.device)[None, :, None]
@@ -143,11 +139,7 @@ def noise_std(steps: list[Step], *, start: float) -> NoiseStd:
     """Propositions 1 and 2: the noise of a chain under the perfect score of a single datum x0.
 
     There H = x0 at every call, whatever the order, so v <- (1 - eta)^2 v + noise^2: for Algorithm 1
-    v <- (1 - eta)^2 v + 2 eta sigma_i^2.
-
-    Args:
-        steps: `langevin_steps(...)` or `consistent_steps(...)` of `cascore.sampling`.
-        start: the standard deviation of the first x around x0 (sigma_1).
+    v <- (1 - eta)^2 v + 2 eta sigma_i^2. `start` is the deviation of the first x, sigma_1.
     """
     return _noise_std(steps, start, lambda sigma, tau: 0.0)
 
@@ -167,11 +159,7 @@ def blind_noise_std(steps: list[Step], *, start: float) -> NoiseStd:
     (1 - eta / 2) / (1 + eta / 2).
 
     That is the limit of many dimensions D; in D dimensions the noise of a step moves tau by about
-    sigma / sqrt(2 D), and what grows, grows from there.
-
-    Args:
-        steps: as of `noise_std`, of any order.
-        start: the deviation of the first x around x0; it need not be sigma_1.
+    sigma / sqrt(2 D), and what grows, grows from there. `start` need not be sigma_1.
     """
     if not start > 0:
         raise InputError(f"the noise of the first x must be positive, not {start}")
@@ -195,12 +183,7 @@ def blind_basin(gamma: float, kappa: float, *, order: int = 1) -> float:
 
     Of order 1 it is the second fixed point of Proposition 4's recursion of tau / sigma,
     1 + 2 gamma^2 (1 - gamma^(kappa - 2)) / (1 - gamma^2). Of order 2 it is found by bisection of
-    the recursion itself.
-
-    Args:
-        gamma: the ratio of the schedule, in (0, 1).
-        kappa: the step size.
-        order: of the sampler, 1 or 2.
+    the recursion itself. `gamma` in (0, 1) is the ratio of the schedule.
     """
     if not 0 < gamma < 1:
         raise InputError(f"gamma must be in (0, 1), not {gamma}")
@@ -245,14 +228,8 @@ def gaussian_law(
     """The exact law of a sampler on data N(mean, std^2), where every update is linear.
 
     H(x, sigma) = mean + w (x - mean) with w = std^2 / (std^2 + sigma^2). The chain is followed as
-    the pair (x, H_{i-1}) around the mean, since the second order looks one call back.
-
-    Args:
-        steps: `langevin_steps(...)` or `consistent_steps(...)` of `cascore.sampling`.
-        mean: Mean of the data.
-        std: Standard deviation of the data; 0 is a single datum.
-        start_mean: Mean of the first x.
-        start_std: Standard deviation of the first x.
+    the pair (x, H_{i-1}) around the mean, since the second order looks one call back. `start_mean`
+    and `start_std` are those of the first x; a `std` of 0 is a single datum.
     """
     x, last, spread = start_mean - mean, 0.0, _Spread(start_std**2)
     for step in steps:

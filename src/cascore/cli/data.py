@@ -47,7 +47,8 @@ class Prepare:
 
     def run(self) -> int:
         """Fetch if asked to, prepare, and print the folder of the set."""
-        from cascore.data import DATA_ROOT, find_originals, prepare
+        from cascore.data.catalogue import DATA_ROOT, find_originals
+        from cascore.data.prepared import prepare
 
         name, source, root, display = self.name, self.source, self.root, Display()
         if self.download:

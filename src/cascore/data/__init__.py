@@ -16,20 +16,8 @@
 "Prepared" sets are folders of `root` that `prepare` wrote; every set but the points may be one.
 """
 
-from cascore.data.catalogue import DATA_ROOT, find_originals, load, load_images, load_points, names
-from cascore.data.images import DataRecord, ImageSet
+from cascore.data.catalogue import DATA_ROOT, load, load_images, load_points, names
+from cascore.data.images import ImageSet
 from cascore.data.points import PointSet
-from cascore.data.prepared import prepare
 
-__all__ = [
-    "DATA_ROOT",
-    "DataRecord",
-    "ImageSet",
-    "PointSet",
-    "find_originals",
-    "load",
-    "load_images",
-    "load_points",
-    "names",
-    "prepare",
-]
+__all__ = ["DATA_ROOT", "ImageSet", "PointSet", "load", "load_images", "load_points", "names"]

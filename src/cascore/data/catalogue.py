@@ -39,13 +39,10 @@ def load(
 ) -> ImageSet | PointSet:
     """One split of a data set; train and test share no item.
 
-    Args:
-        name: One of `names()`, folder:PATH, or the name of a set prepared in `root`; one that is
-            not there, or whose files are broken, raises InputError.
-        split: "train" or "test".
-        root: The data root, with a folder for each prepared set (default: DATA_ROOT); also the
-            folder of the IDX files, or for the decoded pixels of a large image folder.
-        folder: For folder:PATH only: how its images are brought to one shape.
+    `name` is one of `names()`, folder:PATH, or that of a set prepared in `root`; one that is not
+    there, or whose files are broken, raises InputError. `root` holds a folder for each prepared set
+    (default: DATA_ROOT); it is also the folder of the IDX files, or for the decoded pixels of a
+    large image folder. `folder`, for folder:PATH only, is how its images are brought to one shape.
     """
     require_split(split)
     root = None if root is None else Path(root)

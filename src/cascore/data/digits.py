@@ -1,8 +1,6 @@
 """The 8x8 handwritten digits: 1,797 real images that travel inside the package.
 
-Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak (1998), UCI Machine Learning
-Repository, https://doi.org/10.24432/C50P49, licensed CC BY 4.0. These are the images of its test
-part, as scikit-learn carries them; `tools/embed_digits.py` stored their grey values unchanged.
+As scikit-learn carries them; `tools/embed_digits.py` stored their grey values unchanged.
 """
 
 from importlib import resources

@@ -8,6 +8,7 @@ long as they say.
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from cascore.data.decoding import opened_image, resize_then_crop
 from cascore.data.images import DataRecord, Pixels
@@ -56,29 +57,31 @@ def require_whole(file: Path) -> None:
         )
     size = file.stat().st_size
     with file.open("rb") as stream:
-        first = stream.read(_META.size)
-        if len(first) < _META.size or _META.unpack(first)[0] != _MAGIC:
+        magic, version, page, last, transaction = _read_meta(stream)
+        if magic != _MAGIC:
             raise InputError(
-                f"{file} is no LMDB database: {first[16:20].hex(' ') or 'nothing'} where its magic"
-                f" number, {struct.pack('<I', _MAGIC).hex(' ')}, is expected; get it anew"
+                f"{file} is no LMDB database: {magic:#x} where its magic number, {_MAGIC:#x}, is"
+                " expected; get it anew"
             )
-        _, version, page, last, transaction = _META.unpack(first)
         if version != _VERSION or page not in {2**k for k in range(9, 17)}:
             raise InputError(
                 f"{file} has LMDB's format {version} and pages of {page} bytes; expected"
                 f" format {_VERSION} and a power of two: get it anew"
             )
         stream.seek(page)
-        second = stream.read(_META.size)
-    if len(second) == _META.size:
-        magic, version, _, other_last, other_transaction = _META.unpack(second)
-        if (magic, version) == (_MAGIC, _VERSION) and other_transaction > transaction:
-            last = other_last
+        magic, version, _, other_last, other_transaction = _read_meta(stream)
+    if (magic, version) == (_MAGIC, _VERSION) and other_transaction > transaction:
+        last = other_last
     if size < (last + 1) * page:
         raise InputError(
             f"{file} is truncated: {size} bytes, where its {last + 1} pages of {page} bytes take"
             f" {(last + 1) * page}; get it anew"
         )
+
+
+def _read_meta(stream: IO[bytes]) -> tuple[int, ...]:
+    """Magic, version, size of a page, last page and transaction; zeros behind the file's end."""
+    return _META.unpack(stream.read(_META.size).ljust(_META.size, b"\0"))
 
 
 def _split(file: Path) -> Original:

@@ -72,31 +72,25 @@ def draw_swiss_roll(count: int, generator: np.random.Generator) -> Points:
     return (spiral + 0.25 * generator.standard_normal((count, 2))) / 7.5
 
 
-_SOURCES = {  # how they are drawn, the first half of the key of their random numbers, in words
-    "25-gaussians": (
-        draw_25_gaussians,
-        25,
-        "centres 2 {-2..2}^2, equally many each; deviation 0.05; over 2.828",
-    ),
-    "swiss-roll": (
-        draw_swiss_roll,
-        26,
-        "(t cos t, t sin t), t in [1.5 pi, 4.5 pi]; noise 0.25; over 7.5",
-    ),
+_DRAWN = {"25-gaussians": (draw_25_gaussians, 25), "swiss-roll": (draw_swiss_roll, 26)}
+"""How they are drawn, and the first half of the key of their random numbers."""
+_IN_WORDS = {
+    "25-gaussians": "centres 2 {-2..2}^2, equally many each; deviation 0.05; over 2.828",
+    "swiss-roll": "(t cos t, t sin t), t in [1.5 pi, 4.5 pi]; noise 0.25; over 7.5",
 }
-POINT_SETS = tuple(_SOURCES)
+POINT_SETS = tuple(_DRAWN)
 
 
 def load_point_set(name: str, split: str) -> PointSet:
     """One of POINT_SETS: 10,000 points to train on, 2,000 to test with, the same on every call."""
     require_split(split)
-    draw, number, preparation = _SOURCES[name]
+    draw, number = _DRAWN[name]
     key = (number, int(split == "test"))
     generator = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64)))
     record = DataRecord(
         source=f"drawn with numpy's Philox, key {key}",
         split="train and test are independent draws, 10,000 and 2,000 points",
-        preparation=(preparation,),
+        preparation=(_IN_WORDS[name],),
     )
     points = torch.from_numpy(draw(_COUNTS[split], generator).astype(np.float32))
     return PointSet(name=name, split=split, points=points, record=record)
