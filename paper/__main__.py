@@ -83,15 +83,13 @@ def _run(options: argparse.Namespace) -> int:
                 lab = Lab(store, models)
                 claims[name] = write_page(name, STUDIES[name], options.scale, lab, out)
             except InputError as error:
-                if options.name != "all":
-                    raise
                 left[name] = error
     finally:
         store.sort()
     if options.name == "all":
         write_template("claims.md", {"claims": by_statement(claims)}, out / "claims.md")
     for name, reason in left.items():
-        _say(f"left out: {name}: {reason}")
+        _say(f"error: {name}: {reason}")
     return 2 if left else 0
 
 

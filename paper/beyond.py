@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from paper.engine.lab import BATCH, OUTCOMES, Lab, Measured, Result, Subject
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Row, Rows, pivot
 from paper.engine.settings import Chain, cas
-from paper.schedulers import SCHEDULERS, diffusers, generate_by_scheduler, run_scheduler
+from paper.schedulers import SCHEDULERS, generate_by_scheduler, run_scheduler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +86,13 @@ def _measured(
     method, experiment = METHODS[name], subject.experiment()
     if method.scheduler is not None and calls is not None:
         scheduler = SCHEDULERS[method.scheduler]
-        settings = {
-            "scheduler": scheduler.kind,
-            "settings": scheduler.settings,
-            "prediction": scheduler.prediction,
-            "levels": scheduler.within(calls),
-            "spacing": "geometric",
-            "batch": BATCH,
-        }
-        draw = partial(_drawn, lab, method.scheduler, calls)
+        levels = scheduler.within(calls)
+        settings = {"levels": levels, "spacing": "geometric", "batch": BATCH, **scheduler.recorded}
+        sigmas = cas(1.0, levels=levels).sigmas(experiment.schedule)
+
+        def draw(model: Model, seeds: range) -> tuple[Samples, Mapping[str, Any]]:
+            return generate_by_scheduler(scheduler, model, seeds, sigmas, BATCH), {}
+
         tags |= {"choice": method.scheduler, "budget": calls, "tuned": False}
         return subject.distances(lab, settings, draw=draw, calls=calls, **tags)
     chains = [replace(chain, levels=calls) for chain in method.chains]
@@ -115,17 +113,6 @@ def _name(chain: Chain) -> str:
     return f"order-{chain.order}-{knob}{spaced}"
 
 
-def _drawn(
-    lab: Lab, name: str, calls: int, model: Model, seeds: range
-) -> tuple[Samples, Mapping[str, Any]]:
-    scheduler = SCHEDULERS[name]
-    sigmas = cas(1.0, levels=scheduler.within(calls)).sigmas(model.experiment.schedule)
-    how: dict[str, Any] = {"shape": model.shape, "sigmas": sigmas, "batch_size": BATCH}
-    return generate_by_scheduler(
-        scheduler, model.denoiser, seeds=seeds, device=lab.device, **how
-    ), {}
-
-
 def _twins(lab: Lab, subject: Calls) -> Mapping[str, Any]:
     """How far the pictures of each scheduler are from those of the setting that equals it."""
     experiment, (calls,) = subject.experiment(), {chain.levels for chain in TWINS.values()}
@@ -135,17 +122,15 @@ def _twins(lab: Lab, subject: Calls) -> Mapping[str, Any]:
     def measure() -> Result:
         model, largest = lab.model(experiment), {}
         denoiser, noise = model.denoiser, KeyedNoise(range(_TWINS))
-        x = initial_noise((_TWINS, *model.shape), schedule.first, noise=noise)
-        x = x.to(lab.device)
+        x = initial_noise((_TWINS, *model.shape), schedule.first, noise=noise).to(lab.device)
         for name, chain in TWINS.items():
             sigmas = chain.sigmas(schedule)
             one, same = (torch.Generator().manual_seed(0) for _ in range(2))
-            theirs = run_scheduler(SCHEDULERS[name], denoiser, x, sigmas, generator=one)
+            theirs = run_scheduler(SCHEDULERS[name], denoiser, x, sigmas, one)
             of: dict[str, Any] = {"kappa": chain.kappa, "order": chain.order, "noise": same}
             ours = consistent_annealed(denoiser, x, sigmas, **of)
             largest[name] = float((theirs.denoised - ours.denoised).abs().max())
-        made = {"checkpoint": model.digest}
-        return {"largest": largest, "version": diffusers().__version__}, made
+        return {"largest": largest, "version": version("diffusers")}, {"checkpoint": model.digest}
 
     of = {"calls": calls, "count": _TWINS, "twins": settings}
     cost = 2 * len(TWINS) * calls * _TWINS
@@ -169,9 +154,6 @@ def claims(results: Measured, scale: Sequence[Calls]) -> list[Claim]:
     return claims + claims_of(of, [(says, pairs, where, "outcome: denoised < raw")])
 
 
-# --- the page ------------------------------------------------------------------------------------
-
-
 def page(results: Measured, scale: Sequence[Calls]) -> Page:
     """Distance against calls on every model, and who equals whom."""
     rows, (first, *_) = results.rows.where(outcome="denoised"), scale
@@ -189,28 +171,19 @@ def page(results: Measured, scale: Sequence[Calls]) -> Page:
         bold = "**" * (len(column.levels("method")) > 1 and mean_of(of).ties(_lowest(column)[1]))
         return f"{bold}{mean_of(of).text()}{bold}"
 
-    models = [
-        {
-            "subject": subject,
-            "chosen": of.where(method=BEST)[0],
-            "best": (best := bests[subject.preset, extractor]),
-            "floor": results.floors[subject.preset][extractor],
-            "needed": {
-                label: calls
-                for label, r in of.where(tuned=False).by("label").items()
-                if (calls := _enough(r, best))
-            },
-            "default": _default(of),
-        }
-        for subject in scale
-        for extractor, of in [(subject.extractors[0], shown[subject.preset])]
-    ]
+    models = []
+    for subject in scale:
+        of, extractor = shown[subject.preset], subject.extractors[0]
+        best, floor = bests[subject.preset, extractor], results.floors[subject.preset][extractor]
+        counts = {label: _enough(r, best) for label, r in of.where(tuned=False).by("label").items()}
+        needed = {label: calls for label, calls in counts.items() if calls}
+        model = {"subject": subject, "chosen": of.where(method=BEST)[0], "best": best}
+        models.append({**model, "floor": floor, "needed": needed, "default": _default(of)})
     tried = results.tried.where(model=first.preset, sampler="CAS", outcome="denoised")
     words = {
         "fewest": pivot(untuned, {"nothing tuned": "{label}"}, "{model} ({extractor})", fewest),
         "models": models,
         "budgets": pivot(few, {"method": "{label}"}, "{budget}", cell),
-        "twins": results.floors[""],
         "schedulers": SCHEDULERS,
         "ours": TWINS,
         "kappas": [chain.knob for chain in METHODS["order-1-tuned"].chains],

@@ -54,13 +54,10 @@ def measure(lab: Lab, scale: Scale) -> Rows:
     chains = [als(epsilon=EPSILON, n_sigma=n) for n in scale.n_sigmas]
     sigmas, rows = training_sigmas(SCHEDULE).tolist(), Rows()
     for chain in (*chains, cas(1.5), cas(epsilon=EPSILON, n_sigma=2)):
-        settings = {"schedule": asdict(SCHEDULE), "sampler": chain.settings(SCHEDULE)}
-        sampled = lab.keep(
-            "noise-chains",
-            {**settings, "chains": scale.chains, "dimension": scale.dimension, "seed": 0},
-            partial(_sampled, lab, chain, scale),
-            calls=scale.chains * chain.calls(SCHEDULE),
-        )
+        settings = {"schedule": asdict(SCHEDULE), "sampler": chain.settings(SCHEDULE), "seed": 0}
+        settings |= {"chains": scale.chains, "dimension": scale.dimension}
+        of, calls = partial(_sampled, lab, chain, scale), scale.chains * chain.calls(SCHEDULE)
+        sampled = lab.keep("noise-chains", settings, of, calls=calls)
         # ALS after its last step at level i, CAS before its step there, where Proposition 2 says
         # that it has sigma_i.
         std, n = chain.ideal_noise(SCHEDULE), chain.n_sigma

@@ -131,9 +131,6 @@ def _real(data: str, scale: Scale) -> Result:
     return {"parts": [judged(part, data) for part in parts if len(part) == scale.count]}, {}
 
 
-# --- how good points are -------------------------------------------------------------------------
-
-
 def judged(points: Tensor, data: str) -> dict[str, float]:
     """Distance to as many held-out points; share of good points, and of the Gaussians the modes.
 
@@ -166,9 +163,6 @@ def sliced_wasserstein(a: Tensor, b: Tensor, along: Tensor) -> float:
     """
     first, second = ((x.double() @ along.T).sort(dim=0).values for x in (a, b))
     return float((first - second).square().mean().sqrt())
-
-
-# --- claims and page -----------------------------------------------------------------------------
 
 
 def _costs(results: Measured) -> tuple[Rows, Rows]:
@@ -209,17 +203,12 @@ def page(results: Measured, scale: Scale) -> Page:
     def objectives(rows: Rows) -> list[Comparison]:
         return contrasts(rows.where(outcome="denoised"), *_OBJECTIVES, between_trainings)
 
-    words = {
-        "costs": _costs(results),
-        "data": DATA,
-        "scores": list(INKS),
-        "outcomes": OUTCOMES,
-        "etas": ETAS,
-        "shown": SHOWN,
-        "spread": spread_of,
-        "denoised": lambda rows: contrasts(rows, *_DENOISED, within_trainings),
-        "objectives": objectives,
-    }
+    def denoised(rows: Rows) -> list[Comparison]:
+        return contrasts(rows, *_DENOISED, within_trainings)
+
+    names = {"data": DATA, "scores": list(INKS), "outcomes": OUTCOMES, "etas": ETAS, "shown": SHOWN}
+    words = {"costs": _costs(results), "denoised": denoised, "objectives": objectives}
+    words |= {**names, "spread": spread_of}
     return Page(words, pictures, PLAN.tables(measurements=results.rows))
 
 

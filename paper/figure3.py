@@ -76,9 +76,6 @@ def claims(results: Measured, scale: Sequence[Scans]) -> list[Claim]:
     return claims_of("`{extractor}`", asked, by_errors)
 
 
-# --- the page ------------------------------------------------------------------------------------
-
-
 def page(results: Measured, scale: Sequence[Scans]) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
     published, scans = published_curves(), _scans(results.rows)

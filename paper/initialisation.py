@@ -21,8 +21,11 @@ from paper.engine.rows import Rows, pivot
 from paper.engine.settings import Chain, als, cas
 
 PLAN = Plan("initialisation")
-STARTS = ("noise", "data", "uniform")
-"""sigma_1 z; a training image + sigma_1 z; and the authors' program, U[0, 1] without noise."""
+STARTS = {
+    "noise": "σ₁ z",
+    "data": "a start from a training image and noise",
+    "uniform": "a start from U[0, 1] without noise",  # the authors' program
+}
 GAPS = {"call": "x − H at the last call", "result": "raw − denoised"}
 THEORY = "perfect score of one datum"
 INKS = dict(zip((*OBJECTIVES, THEORY), (*COLOURS[:2], BLACK), strict=True))
@@ -66,11 +69,10 @@ def draw(
     samples = lab.generate(model.denoiser, shape=model.shape, seeds=seeds, **of)
     gaps = (torch.cat(ends), samples.raw - samples.denoised)
     sizes = [float(gap.double().square().mean().sqrt()) for gap in gaps]
-    both = {"gap": sizes, "ideal": [float(noise[-1]) for noise in chain.ideal_noise(schedule)]}
-    return samples, {
-        kind: {key: x / schedule.last for key, x in zip(GAPS, values, strict=True)}
-        for kind, values in both.items()
-    }
+    ideals = [float(noise[-1]) for noise in chain.ideal_noise(schedule)]
+    units = [[x / schedule.last for x in of] for of in (sizes, ideals)]
+    gap, ideal = (dict(zip(GAPS, of, strict=True)) for of in units)
+    return samples, {"gap": gap, "ideal": ideal}
 
 
 def starting_points(start: str, seeds: Sequence[int], *, sigma: float, train: Tensor) -> Tensor:
@@ -98,13 +100,9 @@ def _gaps(rows: Rows) -> Rows:
 
 def claims(results: Measured, scale: Scale) -> list[Claim]:
     """Whether another start is better than noise, and whether CAS ends nearer to H."""
-    starts = {
-        "data": "a start from a training image and noise",
-        "uniform": "a start from U[0, 1] without noise",
-    }
-    claims = []
-    for (start, what), rows in product(starts.items(), results.rows.by("name").values()):
-        says, where = f"{what} lowers the distance against σ₁ z, {{name}}", "{model}, {outcome}"
+    claims, where = [], "{model}, {outcome}"
+    for start, rows in product(("data", "uniform"), results.rows.by("name").values()):
+        says = f"{STARTS[start]} lowers the distance against {STARTS['noise']}, {{name}}"
         claims += claims_of("`{extractor}`", [(says, rows, where, f"start: {start} < noise")])
     ends, gaps = "CAS ends nearer to H(x, σ_L) than ALS", _gaps(results.rows)
     return claims + claims_of("{gap}", [(ends, gaps, "{model}", "sampler: cas < als")])

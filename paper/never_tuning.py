@@ -42,18 +42,13 @@ def measure(lab: Lab, scale: Sequence[Searched]) -> Rows:
 
 
 def _searched(lab: Lab, subject: Searched, calls: int) -> Iterator[Row]:
-    experiment, about = subject.experiment(), 2 * len(ORDERS) * subject.points * subject.seeds
-    settings = {
-        "extractor": subject.extractors[0],
-        "calls": calls,
-        "orders": list(ORDERS),
-        "count": subject.count,
-        "blocks": subject.seeds,
-        "points": subject.points,
-        "rounds": subject.rounds,
-        "first_seed": VALIDATION_SEED * SEED_APART,
-        "default": _chain(DEFAULT, calls).settings(experiment.schedule),
-    }
+    experiment, first = subject.experiment(), VALIDATION_SEED * SEED_APART
+    size = {"count": subject.count, "blocks": subject.seeds, "first_seed": first}
+    grid = {"orders": list(ORDERS), "points": subject.points, "rounds": subject.rounds}
+    default = _chain(DEFAULT, calls).settings(experiment.schedule)
+    settings: dict[str, Any] = {"extractor": subject.extractors[0], "calls": calls}
+    settings |= {"default": default, **size, **grid}
+    about = 2 * len(ORDERS) * subject.points * subject.seeds
     of, cost = partial(_search, lab, subject, calls), about * subject.count * calls
     result = lab.keep("search", settings, of, experiment=experiment, calls=cost)
     results = [("search", "", point, point["values"]) for point in result.get("curve", ())]
@@ -81,15 +76,13 @@ def _search(lab: Lab, subject: Searched, calls: int) -> Result:
         provenance.update(made)
         return float(result["distances"][name]["denoised"][0])
 
-    results = search(
-        distance,
-        default=DEFAULT,
-        orders=ORDERS,
-        largest=largest_kappa(model.experiment.schedule, calls=calls),
-        points=subject.points,
-        rounds=subject.rounds,
-        blocks=subject.seeds,
-    )
+    largest = largest_kappa(model.experiment.schedule, calls=calls)
+    how: dict[str, Any] = {
+        "points": subject.points,
+        "rounds": subject.rounds,
+        "blocks": subject.seeds,
+    }
+    results = search(distance, default=DEFAULT, orders=ORDERS, largest=largest, **how)
     return {
         "curve": [{**asdict(c), "values": values} for c, values in sorted(results.curve.items())],
         "default": asdict(results.default),

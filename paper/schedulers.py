@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cascore.denoiser import Denoiser
 from cascore.errors import InputError, MissingExtraError
+from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
 from cascore.sampling import Samples, initial_noise
 from cascore.schedule import check_sigmas
@@ -48,6 +49,12 @@ class Scheduler:
     calls_per_level: Literal[1, 2] = 1
     ends_at: Literal["zero", "last"] = "zero"
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What a measurement says of it."""
+        of = {"scheduler": self.kind, "settings": self.settings}
+        return {**of, "prediction": self.prediction}
+
     def within(self, calls: int) -> int:
         """How many levels it passes in at most that many network calls; at least 2."""
         return max(2, (calls + self.calls_per_level - 1) // self.calls_per_level)
@@ -63,12 +70,7 @@ SCHEDULERS = Plan("beyond").objects("schedulers", Scheduler)
 
 @torch.no_grad()
 def run_scheduler(
-    scheduler: Scheduler,
-    denoiser: Denoiser,
-    x: Tensor,
-    sigmas: Tensor,
-    *,
-    generator: torch.Generator,
+    scheduler: Scheduler, denoiser: Denoiser, x: Tensor, sigmas: Tensor, generator: torch.Generator
 ) -> Samples:
     """One chain of a scheduler on denoiser(x, sigma) -> H.
 
@@ -94,22 +96,15 @@ def run_scheduler(
             sigma = rising[int(timestep)]
             at = state * scheduler.scale(sigma)
             denoised = denoiser(at, torch.tensor(sigma, dtype=at.dtype, device=at.device))
-            told = denoised if scheduler.prediction == "sample" else (at - denoised) / sigma
+            output = denoised if scheduler.prediction == "sample" else (at - denoised) / sigma
             made.scale_model_input(state, timestep)  # some warn unless it was called
-            state = step(told, timestep, state, return_dict=False)[0]
+            state = step(output, timestep, state, return_dict=False)[0]
     last = 0.0 if scheduler.ends_at == "zero" else rising[0]
     return Samples(state * scheduler.scale(last), denoised, nfe=len(made.timesteps))
 
 
 def generate_by_scheduler(
-    scheduler: Scheduler,
-    denoiser: Denoiser,
-    *,
-    shape: tuple[int, ...],
-    seeds: Sequence[int],
-    sigmas: Tensor,
-    device: torch.device,
-    batch_size: int,
+    scheduler: Scheduler, model: Model, seeds: Sequence[int], sigmas: Tensor, batch_size: int
 ) -> Samples:
     """As `generate` does it, from the same starts, by a scheduler; on the CPU.
 
@@ -118,20 +113,25 @@ def generate_by_scheduler(
     """
     parts = []
     for first in range(0, len(seeds), batch_size):
-        part = seeds[first : first + batch_size]
-        start = initial_noise((len(part), *shape), float(sigmas[0]), noise=KeyedNoise(part))
-        generator = torch.Generator().manual_seed(part[0] % 2**63)
-        parts.append(
-            run_scheduler(scheduler, denoiser, start.to(device), sigmas, generator=generator)
-        )
+        batch = seeds[first : first + batch_size]
+        x = initial_noise((len(batch), *model.shape), float(sigmas[0]), noise=KeyedNoise(batch))
+        generator = torch.Generator().manual_seed(batch[0] % 2**63)
+        x = x.to(model.device)
+        parts.append(run_scheduler(scheduler, model.denoiser, x, sigmas, generator))
     raw, denoised = (torch.cat([getattr(p, o).cpu() for p in parts]) for o in ("raw", "denoised"))
     return Samples(raw, denoised, nfe=parts[0].nfe)
 
 
 def _made(scheduler: Scheduler, rising: list[float]) -> Any:
     """The scheduler with its timesteps set to all levels, the largest first."""
+    try:
+        import diffusers
+    except ImportError as error:
+        raise MissingExtraError(
+            what="The study", package="diffusers", extra="schedulers"
+        ) from error
     alpha_bar = [1.0, *(1 / (1 + sigma**2) for sigma in rising)]
-    made = getattr(diffusers(), scheduler.kind)(
+    made = getattr(diffusers, scheduler.kind)(
         num_train_timesteps=len(rising),
         trained_betas=[1 - b / a for a, b in pairwise(alpha_bar)],
         prediction_type=scheduler.prediction,
@@ -140,14 +140,3 @@ def _made(scheduler: Scheduler, rising: list[float]) -> Any:
     )
     made.set_timesteps(len(rising))
     return made
-
-
-def diffusers() -> Any:
-    """The package, or MissingExtraError."""
-    try:
-        import diffusers
-    except ImportError as error:
-        raise MissingExtraError(
-            what="Comparing with diffusers' schedulers", package="diffusers", extra="schedulers"
-        ) from error
-    return diffusers

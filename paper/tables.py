@@ -154,13 +154,8 @@ def _tunings(tried: Rows) -> Iterator[Row]:
         yield {**rows[0], **distances, "letter": "kappa" if "kappa" in rows[0] else "eta"}
 
 
-_TITLES = {
-    "table1": "sampling, n_sigma, denoising and the objective",
-    "table2": "the same on a second data set",
-    "table3": "the same with a second network",
-}
-SCALES = {name: PLAN.scales(Scale, PLAN.values[name]) for name in _TITLES}
+SCALES = {f"table{i}": PLAN.scales(Scale, PLAN.values[f"table{i}"]) for i in (1, 2, 3)}
 STUDIES = {
-    name: Study(title, "tables.md", SCALES[name], measure, page, claims)
-    for name, title in _TITLES.items()
+    name: Study(PLAN.values[name]["title"], "tables.md", scales, measure, page, claims)
+    for name, scales in SCALES.items()
 }

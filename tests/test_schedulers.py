@@ -1,6 +1,7 @@
 """The schedulers of diffusers on our denoisers, and which of our settings each equals."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from cascore.noise import KeyedNoise
 from cascore.sampling import consistent_annealed, initial_noise
 from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
-from paper.schedulers import SCHEDULERS, diffusers, generate_by_scheduler, run_scheduler
+from paper.schedulers import SCHEDULERS, generate_by_scheduler, run_scheduler
 
 SHAPE = (2, 3, 3)
 NAMES = list(SCHEDULERS)
@@ -28,6 +29,10 @@ def mixture():
 
 def start(count=7, sigma=5.0):
     return initial_noise((count, *SHAPE), sigma, noise=KeyedNoise(range(count)))
+
+
+def model_of(denoiser):
+    return SimpleNamespace(denoiser=denoiser, shape=SHAPE, device=torch.device("cpu"))
 
 
 def by_scheduler(name, denoiser, sigmas, x):
@@ -117,10 +122,8 @@ def test_the_start_is_that_of_our_samplers_and_batches_do_not_matter_without_noi
     sigmas = geometric_sigmas(5.0, 0.01, 4)
 
     def drawn(batch_size):
-        return generate_by_scheduler(
-            SCHEDULERS[name], mixture(), shape=SHAPE, seeds=range(10, 16), sigmas=sigmas,
-            device=torch.device("cpu"), batch_size=batch_size,
-        )  # fmt: skip
+        model = model_of(mixture())
+        return generate_by_scheduler(SCHEDULERS[name], model, range(10, 16), sigmas, batch_size)
 
     together, apart = drawn(6), drawn(4)
     assert together.denoised.shape == (6, *SHAPE)
@@ -141,10 +144,8 @@ def test_each_batch_has_noise_of_its_own():
         seen.append(x.clone())
         return torch.zeros_like(x)
 
-    generate_by_scheduler(
-        SCHEDULERS["euler-ancestral"], zero, shape=SHAPE, seeds=(10, 11),
-        sigmas=geometric_sigmas(4.0, 1.0, 2), device=torch.device("cpu"), batch_size=1,
-    )  # fmt: skip
+    scheduler, sigmas = SCHEDULERS["euler-ancestral"], geometric_sigmas(4.0, 1.0, 2)
+    generate_by_scheduler(scheduler, model_of(zero), (10, 11), sigmas, batch_size=1)
     first, second = (after - before / 16 for before, after in (seen[:2], seen[2:]))
     assert first.std() > 0.5
     assert (first - second).abs().max() > 0.5
@@ -176,4 +177,4 @@ def test_one_level_is_refused():
 def test_without_diffusers_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingExtraError, match=r"cascore\[schedulers\]"):
-        diffusers()
+        by_scheduler("ddim", mixture(), geometric_sigmas(5.0, 0.01, 4), start())

@@ -36,12 +36,7 @@ Picture = Callable[[], Figure]
 
 def _later(draw: Callable[_P, Figure]) -> Callable[_P, Picture]:
     """The same, that draws only when what it returns is called."""
-
-    @wraps(draw)
-    def picture(*args: _P.args, **kwargs: _P.kwargs) -> Picture:
-        return partial(draw, *args, **kwargs)
-
-    return picture
+    return wraps(draw)(lambda *args, **kwargs: partial(draw, *args, **kwargs))
 
 
 def new_figure(columns: int, *, rows: int = 1, height: float = 3.6) -> tuple[Figure, list[Axes]]:

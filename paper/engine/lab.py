@@ -42,10 +42,6 @@ Draw = Callable[[Model, range], tuple[Samples, Mapping[str, Any]]]
 """Of a model and seeds: samples, and what else to keep in the result."""
 
 
-class MissingError(InputError):
-    """A measurement that is not in the store of a lab that only reads."""
-
-
 @dataclass
 class Cost:
     """What a study would take: updates of each training, network calls of each measurement."""
@@ -70,7 +66,7 @@ class Lab:
         self.used: dict[int, Line] = {}
         self.images: Callable[[str, str], ImageSet] = cache(load_images)
         """A split of an image set, loaded once."""
-        self._references: dict[tuple[str, str], Reference] = {}
+        self._reference: Callable[[str, str], Reference] = cache(self._load_reference)
 
     def keep(
         self,
@@ -92,7 +88,7 @@ class Lab:
                 what it had is kept.
 
         Raises:
-            MissingError: there is none, and this lab only reads.
+            InputError: there is none, and this lab only reads.
         """
         if experiment is not None:
             settings = {"experiment": self.store.id_of(experiment), **settings}
@@ -104,7 +100,7 @@ class Lab:
                     self.cost.updates[str(settings["experiment"])] = experiment.train.steps
                 return {}
             if self.models is None:
-                raise MissingError(f"no measurement {kind} of {dict(settings)} in the store")
+                raise InputError(f"no measurement {kind} of {dict(settings)} in the store")
             message = {**settings, **settings.get("sampler", {})}
             self.models.notify(f"{kind}: " + ", ".join(f"{k} {v}" for k, v in message.items()))
             started = time.perf_counter()
@@ -271,13 +267,9 @@ class Lab:
         result = {"mean": floor.mean, "spread": floor.spread, "reference_count": known}
         return {**result, "extrapolated": floor.extrapolated}, {"extractors": {name: of.digest}}
 
-    def _reference(self, data: str, name: str) -> Reference:
+    def _load_reference(self, data: str, name: str) -> Reference:
         """Real images as an extractor sees them."""
-        if (data, name) not in self._references:
-            self._references[data, name] = load_reference(
-                Data(name=data), count=2, device=self.device, extractor=name
-            )
-        return self._references[data, name]
+        return load_reference(Data(name=data), count=2, device=self.device, extractor=name)
 
     def sheet(
         self, experiment: Experiment, chain: Chain, *, shown: int = 24, columns: int = 12
@@ -289,11 +281,11 @@ class Lab:
             images = to_uint8(model.draw(seeds_of(0, shown), chain.sampler).denoised)
             return {"png": _png(images, columns)}, {"checkpoint": model.digest}
 
-        sampler, size = chain.settings(experiment.schedule), {"shown": shown, "columns": columns}
-        settings = {"sampler": sampler, "outcome": "denoised", **size}
-        calls = shown * chain.calls(experiment.schedule)
-        found = self.keep("sheet", settings, measure, calls=calls, experiment=experiment)
-        return str(found.get("png", ""))
+        schedule, size = experiment.schedule, {"shown": shown, "columns": columns}
+        settings = {"sampler": chain.settings(schedule), "outcome": "denoised", **size}
+        calls = shown * chain.calls(schedule)
+        result = self.keep("sheet", settings, measure, calls=calls, experiment=experiment)
+        return str(result.get("png", ""))
 
     def real_sheet(self, data: str, *, shown: int = 24, columns: int = 12) -> str:
         """The first test images as a PNG in base64."""

@@ -1,6 +1,6 @@
 """The networks of the studies: a kept model where it is the very training, else a run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,16 +38,12 @@ class Models:
         return self._last[1]
 
     def _find(self, experiment: Experiment) -> Model | None:
-        for folder in self._folders():
+        kept = sorted(self.kept.iterdir()) if self.kept.is_dir() else ()
+        for folder in (*shipped_folders().values(), *filter(is_model_folder, kept)):
             if _is_of(folder, experiment):
                 self.notify(f"{experiment.name}: the weights of {folder}, not trained")
                 return load(folder, device=self.device)
         return None
-
-    def _folders(self) -> Iterator[Path]:
-        yield from shipped_folders().values()
-        if self.kept.is_dir():
-            yield from filter(is_model_folder, sorted(self.kept.iterdir()))
 
     def _train(self, experiment: Experiment) -> Model:
         train = experiment.train

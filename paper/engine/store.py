@@ -32,17 +32,15 @@ class Store:
         self._unwritten: set[str] = set()
         self._lines: dict[str, Line] = {}
         try:
-            for line in _lines_of(path):
-                self._keep(line)
+            if path.is_file():
+                with gzip.open(path, "rt", encoding="utf-8") as file:
+                    for number, text in enumerate(file, start=1):
+                        self._keep(parse_json(text, f"line {number}"))
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a file of measurements: {error}") from None
 
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def lines(self, kind: str) -> list[Line]:
-        """All measurements of a kind."""
-        return [line for line in self._lines.values() if line["kind"] == kind]
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._lines.values())
 
     def id_of(self, experiment: Experiment) -> str:
         """The id of an experiment, which is written down with its first measurement."""
@@ -66,19 +64,19 @@ class Store:
         name = settings.get("experiment")
         if name in self._unwritten:
             self._unwritten.remove(name)
-            self._append(self._told(name))
+            self._append(self._line_of(name))
         self._append({"kind": kind, "settings": settings, "result": result, "made": made})
         return self._lines[_key(kind, settings)]
 
     def sort(self) -> None:
         """Write the file again in order, the same bytes for the same lines."""
         names = sorted(self._experiments.keys() - self._unwritten)
-        experiments = [_text(self._told(name)) for name in names]
+        experiments = [_text(self._line_of(name)) for name in names]
         text = "".join([*experiments, *sorted(map(_text, self._lines.values()))])
         with replaced_file(self.path) as path:
             path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 
-    def _told(self, name: str) -> Line:
+    def _line_of(self, name: str) -> Line:
         return {"kind": "experiment", "id": name, "settings": self._experiments[name]}
 
     def _append(self, line: Line) -> None:
@@ -102,13 +100,6 @@ def _key(kind: str, settings: Line) -> str:
 
 def _text(line: Line) -> str:
     return json.dumps(to_plain(line), ensure_ascii=False) + "\n"
-
-
-def _lines_of(path: Path) -> Iterator[Line]:
-    if path.is_file():
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            for number, text in enumerate(file, start=1):
-                yield parse_json(text, f"line {number}")
 
 
 def machine() -> str:
