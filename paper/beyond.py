@@ -211,9 +211,9 @@ def _enough(rows: Rows, best: Number) -> int | None:
 
 def _relative(rows: Rows, calls: int, best: Number) -> str:
     """How much higher than the paper's best a distance is, in parts of it, ± half the interval."""
-    own = mean_of(rows.where(budget=calls))
-    ratio = own.mean / best.mean
-    error = ratio * math.hypot(own.plus_minus / own.mean, best.plus_minus / best.mean)
+    number = mean_of(rows.where(budget=calls))
+    ratio = number.mean / best.mean
+    error = ratio * math.hypot(number.plus_minus / number.mean, best.plus_minus / best.mean)
     above = estimated("", Number(1.0, 0.0), Number(ratio, error)).difference
     return f"{100 * above.mean:+.0f} ± {100 * above.margin:.0f} %"
 
@@ -222,9 +222,9 @@ def _default(rows: Rows) -> list[str]:
     """The default against the lowest of all methods, tuned ones too, at each number of calls."""
     texts = []
     for calls, column in rows.where(few=True).by("budget").items():
-        own = column.where(method=DEFAULT)
-        if own and len(column.levels("method")) > 1:
-            (name, low), number = _lowest(column), mean_of(own)
+        default = column.where(method=DEFAULT)
+        if default and len(column.levels("method")) > 1:
+            (name, low), number = _lowest(column), mean_of(default)
             higher = f"{number.mean / low.mean - 1:+.0%} ({METHODS[name].label})"
             text = "the lowest" if name == DEFAULT else "a tie" if number.ties(low) else higher
             texts.append(f"{calls} calls: {text}")

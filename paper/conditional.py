@@ -121,11 +121,11 @@ def level_losses(denoiser: Denoiser, clean: Tensor, sigmas: Tensor) -> list[floa
 def claims(results: Found, scale: Scale) -> list[Claim]:
     """Whether sight of sigma lowers the loss and the distance of samples."""
     says, drawn = "sight of σ lowers the loss on the {images}", "sight of σ lowers the distance of"
-    asked = [(says, results.losses, "all levels", _SIDES)]
-    claims = claims_of("Eq. 1", asked, between_trainings)
+    statements = [(says, results.losses, "all levels", _SIDES)]
+    claims = claims_of("Eq. 1", statements, between_trainings)
     for rows in results.rows.by("name").values():
-        asked = [(f"{drawn} samples, {{name}}", rows, "{outcome}", _SIDES)]
-        claims += claims_of("`{extractor}`", asked)
+        statements = [(f"{drawn} samples, {{name}}", rows, "{outcome}", _SIDES)]
+        claims += claims_of("`{extractor}`", statements)
     return claims
 
 

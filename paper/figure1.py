@@ -110,17 +110,17 @@ def page(results: Rows, scale: Scale) -> Page:
         for i, of in results.by("level").items()
     ]
     shown = Rows(row for row in results if row["name"] != "cas-2")
-    x, ratio = "standard deviation", "standard deviation / $\\sigma_i$"
     noise = [
         ("(a) Noise in x", shown, lambda x, sigma: x),
         ("(b) Noise in x above the schedule", shown, lambda x, sigma: x - sigma),
     ]
     ratios = [(of.upper(), shown.where(method=of), lambda x, s: x / s) for of in ("als", "cas")]
-    return Page(
-        words={"tops": tops, "schedule": SCHEDULE, "epsilon": EPSILON},
-        pictures={"noise": _drawn(noise, x), "ratio": _drawn(ratios, ratio, sampled=scale.error)},
-        tables={"noise": (["level", "sigma", *columns], numbers)},
-    )
+    pictures = {
+        "noise": _drawn(noise, "standard deviation"),
+        "ratio": _drawn(ratios, "standard deviation / $\\sigma_i$", sampled=scale.error),
+    }
+    words = {"tops": tops, "schedule": SCHEDULE, "epsilon": EPSILON}
+    return Page(words, pictures, {"noise": (["level", "sigma", *columns], numbers)})
 
 
 def _drawn(

@@ -183,11 +183,11 @@ def claims(results: Measured, scale: Scale) -> list[Claim]:
     }
     claims = []
     for (name, (raw, plain)), rows in zip(measures.items(), _costs(results), strict=True):
-        asked = [(f"denoising lowers the {raw}", rows, *_DENOISED)]
-        claims += claims_of(f"{name}, {{count}}", asked, within_trainings)
+        statements = [(f"denoising lowers the {raw}", rows, *_DENOISED)]
+        claims += claims_of(f"{name}, {{count}}", statements, within_trainings)
         denoised = rows.where(outcome="denoised")
-        asked = [(f"the adversarial objective lowers the {plain}", denoised, *_OBJECTIVES)]
-        claims += claims_of(name, asked, between_trainings)
+        statements = [(f"the adversarial objective lowers the {plain}", denoised, *_OBJECTIVES)]
+        claims += claims_of(name, statements, between_trainings)
     return claims
 
 

@@ -69,11 +69,11 @@ def _scans(rows: Rows) -> Rows:
 def claims(results: Measured, scale: Sequence[Scans]) -> list[Claim]:
     """The paper's claims of both samplers, each side at its best step size."""
     rows = _scans(results.rows).where(both=True)
-    asked = [
+    statements = [
         (DENOISING, rows, "{model}, n_σ = {n_sigma}", "outcome: denoised < raw"),
         (CONSISTENT, rows, "{model}", "sampler: CAS < ALS"),
     ]
-    return claims_of("`{extractor}`", asked, by_errors)
+    return claims_of("`{extractor}`", statements, by_errors)
 
 
 def page(results: Measured, scale: Sequence[Scans]) -> Page:

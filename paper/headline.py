@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from paper.authors import published_results
 from paper.engine.charts import curves, dots
-from paper.engine.claims import Number, by_networks, plain, spread, spread_of
+from paper.engine.claims import by_networks, plain, spread
 from paper.engine.lab import OBJECTIVES, Lab
 from paper.engine.page import Page, Plan, Study
 from paper.engine.rows import Rows
@@ -25,11 +25,8 @@ def measure(lab: Lab, scale: Mapping[str, Scale]) -> Rows:
         measured, first = measure_table(lab, of), of.extractors[0]
         real, cells = measured.floors[first], measured.rows.where(extractor=first)
         tags = {"table": name, "preset": of.preset, "real": real}
-        rows += [
-            {**row, **tags, "ratio": row["distance"] / real.mean}
-            for objective in OBJECTIVES
-            for row in lowest(cells.where(objective=objective))
-        ]
+        for objective in OBJECTIVES:
+            rows += [{**row, **tags} for row in lowest(cells.where(objective=objective))]
     return rows
 
 
@@ -52,16 +49,13 @@ def page(results: Rows, scale: Mapping[str, Scale]) -> Page:
         for row in published
         if row["nfe"]
     )
+    ratios = Rows({**row, "distance": row["distance"] / row["real"].mean} for row in results)
     pictures = {
         "published": curves(drawn, plain, **PLAN.look("published")),
-        "best": dots(results, _ratio, bands={}, **PLAN.look("best")),
+        "best": dots(ratios, bands={}, **PLAN.look("best")),
     }
     words = {"published": published.by("result"), "best": best}
     return Page(words, pictures, PLAN.tables(best=ours))
-
-
-def _ratio(rows: Rows) -> Number:
-    return spread_of(rows.values("ratio"))
 
 
 STUDY = Study(

@@ -95,8 +95,8 @@ def claims(results: Rows, scale: Sequence[Searched]) -> list[Claim]:
     """Whether tuning gains anything."""
     says = "tuning order and κ for the number of calls lowers the distance of the default"
     fresh = results.where(blocks="fresh")
-    asked = [(says, fresh, "{calls} calls", "role: best < default")]
-    return claims_of("`{model}`", asked, within_trainings)
+    statements = [(says, fresh, "{calls} calls", "role: best < default")]
+    return claims_of("`{model}`", statements, within_trainings)
 
 
 def page(results: Rows, scale: Sequence[Searched]) -> Page:

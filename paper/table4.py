@@ -74,10 +74,8 @@ def _real(lab: Lab, data: str, count: int) -> Result:
     classifier, test = load_classifier(data.removeprefix("stacked-")), lab.images(data, "test")
     digits = classifier.classify(test.images.reshape(-1, 1, *test.images.shape[2:]))
     noise = KeyedNoise(0, indices=torch.arange(count))
-    chosen = [
-        noise.integers(count, high=len(digits), purpose=Purpose.DATA, step=channel)
-        for channel in range(3)
-    ]
+    how: dict[str, Any] = {"high": len(digits), "purpose": Purpose.DATA}
+    chosen = [noise.integers(count, step=channel, **how) for channel in range(3)]
     counts = _line(stacked_labels(digits[torch.stack(chosen, dim=1)]))
     provenance = {"reference": test.digest, "classifier": classifier.identity.digest}
     return {"counts": counts, "accuracy": classifier.accuracy}, provenance
@@ -112,12 +110,12 @@ def claims(results: Measured, scale: Sequence[Group]) -> list[Claim]:
     by_objective = "{objective:.0}{scheme}, {objective}"  # an empty text, which is sorted by
     objective, levels = "{scheme}, {outcome}", "{objective}, {outcome}"
     sides, few = "objective: adversarial < plain", f"all levels lower {modes}, against 20 calls"
-    asked = [
+    statements = [
         (f"the adversarial objective lowers {modes}", rows, objective, sides),
         (f"denoising lowers {modes}", rows, by_objective, "outcome: denoised < raw"),
         (few, rows, levels, "scheme: all-levels < 20-calls"),
     ]
-    return claims_of("`{preset}`", asked, by_errors)
+    return claims_of("`{preset}`", statements, by_errors)
 
 
 def page(results: Measured, scale: Sequence[Group]) -> Page:

@@ -97,14 +97,14 @@ def claims(results: Measured, scale: Scale) -> list[Claim]:
     rows, cell = results.rows, "n_σ = {n_sigma}, {objective}"
     more = f"more steps for each level lower the distance (n_σ = {scale.many} against 1)"
     every, sides = "{sampler}, {objective}, {outcome}", f"n_sigma: {scale.many} < 1"
-    asked = [
+    statements = [
         (DENOISING, rows, cell, "outcome: denoised < raw"),
         ("denoising changes CAS less than ALS", _changes(rows), cell, "sampler: CAS < ALS"),
         (CONSISTENT, rows, "{objective}", "sampler: CAS < ALS"),
         (more, rows, every, sides),
         (ADVERSARIAL, rows, "{sampler}, n_σ = {n_sigma}", "objective: adversarial < plain"),
     ]
-    return claims_of("`{extractor}`", asked)
+    return claims_of("`{extractor}`", statements)
 
 
 def _changes(rows: Rows) -> Rows:

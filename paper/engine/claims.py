@@ -123,8 +123,6 @@ def _known(a: Number, b: Number) -> Estimate:
     return independent_difference(Estimate(a.mean, a.plus_minus), Estimate(b.mean, b.plus_minus))
 
 
-# --- rows against rows ---------------------------------------------------------------------------
-
 Compare = Callable[[str, Rows, Rows], list[Comparison]]
 """Comparisons of the rows that are said to be lower with the others, of a name."""
 
@@ -182,9 +180,6 @@ def _runs(rows: Rows) -> list[list[float]]:
 def _means(rows: Rows) -> list[float]:
     """The mean of each training."""
     return list(map(statistics.fmean, _runs(rows)))
-
-
-# --- ways of training of which few were repeated --------------------------------------------------
 
 
 class Pool(NamedTuple):
@@ -273,18 +268,18 @@ class Claim:
 
 
 def claims_of(
-    measure: str, asked: Sequence[tuple[str, Rows, str, str]], by: Compare = by_networks
+    measure: str, statements: Sequence[tuple[str, Rows, str, str]], by: Compare = by_networks
 ) -> list[Claim]:
     """All claims about a measure, which names columns as "`{extractor}`"; then about the next.
 
-    What is `asked` are statements, each for every group of the columns that it names, as DENOISING,
-    with the `rows`, `where` and `sides` of `contrasts`.
+    Each of the `statements` is for every group of the columns that it names, as DENOISING, with the
+    `rows`, `where` and `sides` of `contrasts`.
     """
-    measures = dict.fromkeys(name for _, rows, _, _ in asked for name in rows.named(measure))
+    measures = dict.fromkeys(name for _, rows, _, _ in statements for name in rows.named(measure))
     return [
         Claim(text, name, contrasts(of, where, sides, by))
         for name in measures
-        for statement, rows, where, sides in asked
+        for statement, rows, where, sides in statements
         for text, of in rows.named(measure).get(name, Rows()).named(statement).items()
     ]
 
@@ -313,11 +308,10 @@ def comparisons_table(claims: Sequence[Claim]) -> Table:
 
 def by_statement(claims: Mapping[str, Sequence[Claim]]) -> list[dict[str, Any]]:
     """Each statement with the claims of all studies, and how many pairs held, tie and did not."""
-    statements: dict[str, dict[str, Any]] = {}
-    for study, claim in ((study, claim) for study, made in claims.items() for claim in made):
-        new = {"text": claim.statement, "paper": claim.paper, "of": [], "counts": [0, 0, 0]}
-        statement = statements.setdefault(claim.statement, new)
-        statement["of"].append((study, claim))
-        counts = zip(statement["counts"], map(claim.count, _VERDICTS.values()), strict=True)
-        statement["counts"] = [count + more for count, more in counts]
-    return list(statements.values())
+    pairs = [(study, claim) for study, made in claims.items() for claim in made]
+    statements = []
+    for text in dict.fromkeys(claim.statement for _, claim in pairs):
+        of = [(study, claim) for study, claim in pairs if claim.statement == text]
+        counts = [sum(claim.count(word) for _, claim in of) for word in _VERDICTS.values()]
+        statements.append({"text": text, "paper": of[0][1].paper, "of": of, "counts": counts})
+    return statements

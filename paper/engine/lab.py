@@ -136,8 +136,6 @@ class Lab:
         """The library's `generate`, on the lab's device and so many pictures at a time."""
         return partial(generate, device=self.device, batch_size=BATCH)
 
-    # --- samples ----------------------------------------------------------------------------------
-
     def draws(
         self,
         experiment: Experiment,
@@ -215,13 +213,12 @@ class Lab:
 
         judge = partial(self.frechet, experiment.data.name, extractors)
         of_seeds = self.draws(experiment, chain, judge, kind=kind, enough=enough, **settings)
-        rows = Rows()
+        rows, missing = Rows(), (math.nan, math.nan)
         for row, extractor, outcome in product(of_seeds, extractors, OUTCOMES):
-            of = row.get("distances", {}).get(extractor, {})
-            distance, error = of.get(outcome, (math.nan, math.nan))
+            distance, error = row.get("distances", {}).get(extractor, {}).get(outcome, missing)
             rest = {name: value for name, value in row.items() if name != "distances"}
-            number = {"distance": distance, "standard_error": error}
-            rows.append({**rest, "extractor": extractor, "outcome": outcome, **number})
+            tags = {"extractor": extractor, "outcome": outcome}
+            rows.append({**rest, **tags, "distance": distance, "standard_error": error})
         return rows
 
     def frechet(self, data: str, extractors: Sequence[str], samples: Samples) -> Result:
@@ -246,8 +243,6 @@ class Lab:
             rows += how(chain, seeds=[VALIDATION_SEED], count=count)
         lowest = rows.where(outcome="denoised").values()
         return chains[lowest.index(min(lowest))], rows
-
-    # --- real images and sheets -------------------------------------------------------------------
 
     def floors(self, data: str, *, count: int, extractors: Sequence[str]) -> dict[str, Number]:
         """What `count` real images score against as many as the training set has, one split."""
@@ -295,9 +290,6 @@ class Lab:
 
         settings = {"data": data, "split": "test", "shown": shown, "columns": columns}
         return str(self.keep("sheet", settings, measure).get("png", ""))
-
-
-# --- what most studies have -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
