@@ -192,8 +192,7 @@ def reference_for(
 
 def _data_of_model(settings: EvaluationSettings, model: Model) -> Data:
     trained_on = model.experiment.data
-    named = settings.data not in (None, trained_on.name)
-    data = Data(name=str(settings.data)) if named else trained_on
+    data = trained_on if settings.data in (None, trained_on.name) else Data(name=str(settings.data))
     if settings.folders != FolderOptions():
         if not data.name.startswith(FOLDER):
             raise InputError("size, crop, filter and mode are for folders of images")

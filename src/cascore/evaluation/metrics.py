@@ -105,34 +105,23 @@ def _frechet(part: Measurement, features: Tensor, reference: Reference) -> Itera
         yield _number(part, "frechet", reference.frechet(features, split))
 
 
-def _as_many(
-    part: Measurement, features: Tensor, reference: Reference
-) -> tuple[Measurement, Tensor]:
-    """As many real images as judged ones, at most, of the split that samples are to be like."""
-    real = drawn(reference.features[reference.split], len(features))
-    facts = replace(reference.facts[reference.split], count=len(real))
-    return replace(part, references=(facts,)), real
-
-
-def _kernel(part: Measurement, features: Tensor, reference: Reference) -> Iterator[Measurement]:
-    part, real = _as_many(part, features, reference)
-    yield _number(part, "kernel", kernel_distance(features, real))
-
-
-def _shares(
+def _against_as_many(
     part: Measurement,
     features: Tensor,
     reference: Reference,
     *,
     group: str,
-    measure: Callable[..., PrecisionRecall | DensityCoverage],
+    measure: Callable[..., Estimate | PrecisionRecall | DensityCoverage],
 ) -> Iterator[Measurement]:
-    """Shares in balls of nearest neighbours, each by the name of its metric."""
-    part, real = _as_many(part, features, reference)
-    neighbours = _BY_NAME[group].over
-    part = replace(part, settings={"neighbours": neighbours})
-    for name, share in measure(features, real, neighbours=neighbours)._asdict().items():
-        yield _number(part, name, share)
+    """Against as many real images, at most, of the split that samples are to be like."""
+    real = drawn(reference.features[reference.split], len(features))
+    facts = replace(reference.facts[reference.split], count=len(real))
+    settings = {"neighbours": _BY_NAME[group].over} if _BY_NAME[group].over else {}
+    part = replace(part, references=(facts,), settings=settings)
+    numbers = measure(features, real, **settings)
+    by_name = {group: numbers} if isinstance(numbers, Estimate) else numbers._asdict()
+    for name, number in by_name.items():
+        yield _number(part, name, number)
 
 
 def _inception_score(
@@ -185,9 +174,13 @@ def _memorisation(part: Measurement, images: Tensor, reference: Reference) -> It
 _Measure = Callable[[Measurement, Tensor, Reference], Iterator[Measurement]]
 _MEASURES: Mapping[str, _Measure] = {
     "frechet": _frechet,
-    "kernel": _kernel,
-    "precision-recall": partial(_shares, group="precision-recall", measure=precision_recall),
-    "density-coverage": partial(_shares, group="density-coverage", measure=density_coverage),
+    "kernel": partial(_against_as_many, group="kernel", measure=kernel_distance),
+    "precision-recall": partial(
+        _against_as_many, group="precision-recall", measure=precision_recall
+    ),
+    "density-coverage": partial(
+        _against_as_many, group="density-coverage", measure=density_coverage
+    ),
     "modes": _modes,
     "memorisation": _memorisation,
     "inception-score": _inception_score,

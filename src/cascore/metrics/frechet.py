@@ -150,26 +150,22 @@ def covariance_factor(covariance: Tensor) -> Tensor:
     # Largest variance first: the columns of F then decrease, for the accuracy of `_nuclear_norm`.
     order = covariance.diagonal().argsort(descending=True, stable=True)
     triangle, failed = torch.linalg.cholesky_ex(covariance[order][:, order])
-    if bool(failed) or float(triangle.diagonal().min()) ** 2 <= _rounding(covariance):
-        return _pivoted_factor(covariance)
+    # Below this, a remaining variance cannot be told from 0.
+    tolerance = len(order) * torch.finfo(covariance.dtype).eps * float(covariance.diagonal().max())
+    if bool(failed) or float(triangle.diagonal().min()) ** 2 <= tolerance:
+        return _pivoted_factor(covariance, tolerance)
     factor = torch.empty_like(triangle)
     factor[order] = triangle
     return factor
 
 
-def _rounding(covariance: Tensor) -> float:
-    """The size below which a remaining variance is indistinguishable from 0."""
-    largest = float(covariance.diagonal().max())
-    return len(covariance) * torch.finfo(covariance.dtype).eps * largest
-
-
-def _pivoted_factor(covariance: Tensor) -> Tensor:
+def _pivoted_factor(covariance: Tensor, tolerance: float) -> Tensor:
     """Pivoted Cholesky factor (Higham 1990), left-looking in blocks between right-looking updates.
 
     Every step takes the largest remaining variance as its pivot. Within a block only the block's
     own columns are applied to the pivot's; the remainder is updated once per block.
     """
-    dimension, tolerance = len(covariance), _rounding(covariance)
+    dimension = len(covariance)
     factor, remainder = torch.zeros_like(covariance), covariance.clone()
     used = torch.zeros(dimension, dtype=torch.bool)
     for start in range(0, dimension, _BLOCK):

@@ -74,12 +74,13 @@ def memorisation_ratio(
             raise InputError(f"{name} holds no image; a memorisation ratio needs at least 1")
     if repeats < 2:
         raise InputError(f"repeats is {repeats}; a standard deviation takes at least 2")
-    size = min(len(train), len(held_out))
+    size, distances = min(len(train), len(held_out)), []
     generator = torch.Generator().manual_seed(seed)
-    to_train, to_held_out = (
-        nearest_neighbours(samples, _draw(images, size, generator)).distance[:, 0]
-        for images in (train, held_out)
-    )
+    for images in (train, held_out):
+        if len(images) > size:
+            images = images[torch.randperm(len(images), generator=generator)[:size]]
+        distances.append(nearest_neighbours(samples, images).distance[:, 0])
+    to_train, to_held_out = distances
     count = len(samples)
     draws = (torch.randint(count, (count,), generator=generator) for _ in range(repeats))
     ratios = torch.tensor(
@@ -113,10 +114,3 @@ def _nearest(queries: Tensor, references: Tensor, k: int, chunk: int) -> tuple[T
     nearest = references[index.to(references.device)].to(queries)
     distance, order = (nearest - queries[:, None]).square().sum(dim=2).sqrt().sort(dim=1)
     return distance, index.gather(1, order)
-
-
-def _draw(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """A random subset; a set that already has the size is left as it is."""
-    if len(images) == size:
-        return images
-    return images[torch.randperm(len(images), generator=generator)[:size]]

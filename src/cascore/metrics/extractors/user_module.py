@@ -43,15 +43,11 @@ def module_extractor(
             deviation=(0.229, 0.224, 0.225),
         )
 
-    Args:
-        module: In evaluation mode, on the device that is to do the work. Change it no more: the
-            digest is computed here, once. It does not cover the module's code: other code with the
-            same tensors needs another name.
-        name: Goes into every record.
-        dimension: Length of the vectors it returns; others raise InputError.
-        side: Side of the images it expects; None gives it images of the size they have.
-        mean: One number per channel, as for `deviation`.
-        batch_size: Largest number of images that the module sees at a time.
+    The module is in evaluation mode, on the device that is to do the work. Change it no more: the
+    digest is computed here, once. It does not cover the module's code: other code with the same
+    tensors needs another name, which goes into every record. Without a side, images keep the size
+    they have. Vectors that are not of that dimension raise InputError. At most `batch_size` images
+    are seen at a time.
     """
     mean, deviation = tuple(map(float, mean)), tuple(map(float, deviation))
     least = min(dimension, batch_size, 1 if side is None else side)
