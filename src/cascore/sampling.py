@@ -166,12 +166,10 @@ def _at_most_one(**given: object) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Samples:
-    """What one chain returns: both of the paper's results, from the same network calls.
+    """What one chain returns: both of the paper's results, from the same `nfe` network calls.
 
-    Attributes:
-        raw: x after the last update ("non-denoised" in Tables 1 to 3), of the start's shape.
-        denoised: H(x, sigma_L) of the last call, the expected denoised sample.
-        nfe: network calls (number of function evaluations).
+    `raw` is x after the last update ("non-denoised" in Tables 1 to 3), `denoised` H(x, sigma_L) of
+    the last call, the expected denoised sample; both have the start's shape.
     """
 
     raw: Tensor

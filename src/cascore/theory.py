@@ -30,8 +30,7 @@ class EmpiricalDenoiser:
         points = self.data.to(x.device, torch.float64).flatten(1)
         level = broadcast_sigma(sigma, x.double()).reshape(-1, 1)
         squared = _squared_distances(x.double().flatten(1), points)
-        weights = (-squared / (2 * level**2)).softmax(dim=1)
-        return (weights @ points).reshape(x.shape).to(x.dtype)
+        return ((-squared / (2 * level**2)).softmax(dim=1) @ points).reshape(x.shape).to(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)

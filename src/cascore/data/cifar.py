@@ -188,9 +188,8 @@ def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]]) -> Original
 
     Rows hold a column img (or image) with the bytes of an image file, and a column label.
     """
-    for split in SPLITS:
-        if not paths[split]:
-            raise InputError(f"{source} holds no file {split}-*.parquet; get it too")
+    if missing := [split for split in SPLITS if not paths[split]]:
+        raise InputError(f"{source} holds no file {missing[0]}-*.parquet; get it too")
     splits = {split: _parquet_split(paths[split]) for split in SPLITS}
     files = file_facts([*paths["train"], *paths["test"]], below=source)
     rule = "official: the files train-* and test-*"

@@ -113,8 +113,7 @@ def _mapped(original: Original, stored: Path) -> Pixels:
         try:
             stored.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            message = f"root {stored.parent} cannot be a folder for pixels: {error}"
-            raise InputError(message) from error
+            raise InputError(f"root {stored.parent} cannot be a folder: {error}") from error
         with replaced_file(stored) as temporary:
             pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
             _fill(pixels, original)
