@@ -1,7 +1,6 @@
 """Levels by the exact law: the law against three oracles, the levels against another optimiser."""
 
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -103,30 +102,19 @@ def test_another_optimiser_finds_no_better_levels(count, kappa, blind):
     assert objective(ours) < 0.6 * objective(geometric)
 
 
-BARS = {  # calls: pixel Fréchet of the default, kappa 1.5
-    5: 0.75,
-    8: 0.030,
-    10: 0.015,
-    12: 0.0125,
-    20: 0.0110,
-    50: 0.0110,
-}
-
-
-@pytest.mark.parametrize("count", BARS)
-def test_photographs_by_default(count):
-    """The exact law at sigma_L itself, denoised, has 0.00985."""
-    sigmas = calibrated_sigmas(50.0, 0.01, count, variances=SPECTRUM)
-    assert distance(sigmas) < BARS[count]
-    assert distance(sigmas) < distance(geometric_sigmas(50.0, 0.01, count))
-
-
 @pytest.mark.parametrize(
-    ("count", "kappa", "bar"), [(5, 1.0, 0.40), (8, 1.0, 0.025), (8, 2.5, 0.06), (12, 2.5, 0.0125)]
-)
-def test_photographs_by_other_kappas(count, kappa, bar):
+    ("kappa", "count", "bar"),
+    [
+        (1.0, 5, 0.40), (1.0, 8, 0.025), (2.5, 8, 0.06), (2.5, 12, 0.0125),
+        (1.5, 5, 0.75), (1.5, 8, 0.030), (1.5, 10, 0.015), (1.5, 12, 0.0125), (1.5, 20, 0.0110),
+        (1.5, 50, 0.0110),
+    ],
+)  # fmt: skip
+def test_pixel_frechet_distance_of_photographs(kappa, count, bar):
+    """The exact law at sigma_L itself, denoised, has 0.00985."""
     sigmas = calibrated_sigmas(50.0, 0.01, count, variances=SPECTRUM, kappa=kappa)
-    assert distance(sigmas, kappa=kappa) < bar
+    geometric = geometric_sigmas(50.0, 0.01, count)
+    assert distance(sigmas, kappa=kappa) < min(bar, distance(geometric, kappa=kappa))
 
 
 @pytest.mark.parametrize("count", [5, 8, 12, 20])
@@ -165,19 +153,6 @@ def test_rounding_of_the_variances_does_not_move_the_levels():
         a = calibrated_sigmas(50.0, 0.01, count, variances=SPECTRUM, **settings)
         b = calibrated_sigmas(50.0, 0.01, count, variances=moved.flip(0), **settings)
         assert a.tolist() == b.tolist()
-
-
-def test_the_levels_scale_with_the_data():
-    one = calibrated_sigmas(50.0, 0.01, 8, variances=SPECTRUM)
-    two = calibrated_sigmas(100.0, 0.02, 8, variances=4 * SPECTRUM)
-    assert torch.allclose(two, 2 * one, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("count", "seconds"), [(12, 0.5), (50, 3.0)])
-def test_it_takes_no_time(count, seconds):
-    start = time.process_time()
-    calibrated_sigmas(50.0, 0.01, count, variances=SPECTRUM, kappa=2.5, blind=True)
-    assert time.process_time() - start < seconds
 
 
 def test_few_levels_are_geometric():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascore.errors import InputError
-from cascore.experiment.presets import PRESETS, describe_preset
+from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import (
     Adversarial,
     Data,
@@ -21,45 +21,17 @@ from cascore.plain import from_plain, json_text, parse_json
 
 EVERYTHING = Experiment(
     name="σ",
-    data=Data(
-        name="folder:a b", root="r", size=16, crop="none", filter="box", mode="grey", flip=True
-    ),
-    network=Network(
-        conditional=True,
-        width=8,
-        multipliers=(1, 2, 3),
-        blocks=2,
-        attention=(False, True, True),
-        dropout=0.1,
-        unshuffle=2,
-    ),
+    data=Data(name="folder:a b", root="r", size=16, crop="none", filter="box", mode="grey",
+              flip=True),
+    network=Network(conditional=True, width=8, multipliers=(1, 2, 3), blocks=2,
+                    attention=(False, True, True), dropout=0.1, unshuffle=2),
     schedule=Schedule(first=50.0, last=0.02, levels=232),
-    train=Train(
-        objective="hybrid",
-        steps=7,
-        batch_size=3,
-        learning_rate=1e-5,
-        betas=(-0.5, 0.99),
-        ema_decay=0.0,
-        ema_warmup=False,
-        precision="bfloat16",
-        seed=2**64 - 1,
-        save_every=2,
-        keep_last=3,
-        keep_every=4,
-        evaluate_every=5,
-        evaluate_count=6,
-    ),
-    adversarial=Adversarial(
-        gan="hinge",
-        width=4,
-        steps=2,
-        learning_rate=3e-4,
-        betas=(0.0, 0.5),
-        weight=0.25,
-        clamp=False,
-    ),
-)
+    train=Train(objective="hybrid", steps=7, batch_size=3, learning_rate=1e-5, betas=(-0.5, 0.99),
+                ema_decay=0.0, ema_warmup=False, precision="bfloat16", seed=2**64 - 1, save_every=2,
+                keep_last=3, keep_every=4, evaluate_every=5, evaluate_count=6),
+    adversarial=Adversarial(gan="hinge", width=4, steps=2, learning_rate=3e-4, betas=(0.0, 0.5),
+                            weight=0.25, clamp=False),
+)  # fmt: skip
 
 
 def read(text):
@@ -132,43 +104,22 @@ def test_what_is_too_small_is_refused_by_the_name_of_its_option(kind, below):
         (Network, {"dropout": 1.0}, "--network.dropout"),
         (Network, {"kind": "ncsnv2", "conditional": True}, "--network.conditional"),
         (Schedule, {"first": 0.01, "last": 5.0}, "first > last > 0, not --schedule.first 0.01"),
-        (Schedule, {"first": 1.0, "last": 1.0}, "first > last > 0"),
         (Schedule, {"last": 0.0}, "first > last > 0"),
-        (Schedule, {"first": float("inf")}, "first > last > 0"),
         (Schedule, {"first": float("nan")}, "first > last > 0"),
         (Schedule, {"levels": 1}, "one level has one sigma"),
         (Train, {"ema_decay": 1.0}, "--train.ema-decay"),
-        (Train, {"ema_decay": float("nan")}, "--train.ema-decay"),
         (Train, {"seed": 2**64}, "--train.seed"),
-        (Train, {"learning_rate": 0.0}, "--train.learning-rate"),
         (Train, {"learning_rate": float("nan")}, "--train.learning-rate"),
         (Train, {"betas": (0.9, 1.0)}, "--train.betas"),
         (Adversarial, {"weight": -1.0}, "--adversarial.weight"),
         (Sampler, {"kappa": 2.0, "eta": 0.1}, "at most one of --kappa and --eta"),
         (Sampler, {"method": "als", "kappa": 2.0}, "--kappa 2.0 is for --method cas"),
-        (Sampler, {"method": "als", "order": 1}, "--order 1 is for --method cas"),
-        (Sampler, {"calls": 0}, "--calls must be from 1 to 1,000,000, not 0"),
         (Sampler, {"n_sigma": 0}, "--n-sigma must be at least 1, not 0"),
-        (Sampler, {"method": "als", "calls": 12, "n_sigma": 5}, "give 10 or 15"),
         (Sampler, {"method": "als", "calls": 3, "n_sigma": 5}, "give 5"),
         (Sampler, {"calls": 12, "n_sigma": 5}, "--levels all"),
-        (Sampler, {"calls": 12, "levels": "all"}, "not both"),
     ],
 )
 def test_contradictions_are_refused(kind, settings, told):
     with pytest.raises(InputError) as refusal:
         kind(**settings)
     assert told in str(refusal.value)
-
-
-def test_the_papers_adversarial_betas():
-    assert PRESETS["digits-adversarial"].train.betas == (0.0, 0.9)
-    assert PRESETS["digits-adversarial"].adversarial.betas == (-0.5, 0.9)
-    assert PRESETS["digits-adversarial"].train.objective == "hybrid"
-    assert PRESETS["digits"].train.objective == "plain"
-
-
-def test_a_preset_is_described_in_one_line():
-    lines = {describe_preset(preset) for preset in PRESETS.values()}
-    assert len(lines) == len(PRESETS)
-    assert all("\n" not in line for line in lines)

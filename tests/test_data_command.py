@@ -57,18 +57,6 @@ def test_prepare_show_and_train_a_folder_of_images(photos, capsys):
     assert (data["name"], data["digest"]) == ("mine", train.digest)
 
 
-def test_show_names_the_classes_and_counts_them(photos, capsys):
-    assert run("data", "show", "digits", "--out", "sheets") == 0
-    counts = load_images("digits", "train").labels.bincount()
-    told = capsys.readouterr().out
-    classes = f"10 classes of {counts.min()} to {counts.max()}"
-    assert f"train: 1,437 images, 1 x 8 x 8, {classes}\n" in told
-    assert "sigma_1 by Technique 1: 4.81, exact" in told
-    assert run("data", "show", "folder:photos", "--out", "other") == 0
-    assert (photos / "other" / "sheet.png").is_file()
-    assert "no labels" in capsys.readouterr().out
-
-
 def test_show_gives_an_interval_where_all_pairs_are_too_many(photos, capsys, monkeypatch):
     hasty = functools.partial(image_diameter, largest_work=0.0)
     monkeypatch.setattr(diameter, "image_diameter", hasty)
@@ -105,17 +93,13 @@ def mistakes():
     """Arguments, and words that the message must hold."""
     return [
         (("prepare", "cifar-10"), "--source PATH"),
-        (("prepare", "cifar-10", "--source", "nowhere"), "there is no nowhere"),
         (("prepare", "cifar-10", "--source", "photos"), "no form of cifar-10"),
         (("prepare", "lsun-church", "--source", "photos"), "church_outdoor_train_lmdb/data.mdb"),
         (("prepare", "celeba", "--source", "photos"), "img_align_celeba.zip"),
         (("prepare", "celeba", "--download"), "cannot be fetched by a program"),
         (("prepare", "mnist", "--download", "--source", "photos"), "not both"),
-        (("prepare", "cifar10", "--source", "photos"), "reads like 'cifar-10'"),
-        (("prepare", "../x", "--source", "photos"), "cannot name a prepared set"),
         (("prepare", "mine", "--source", "photos", "--size", "0"), "at least 1 pixel, not 0"),
         (("prepare", "mine", "--source", "photos", "--filter", "best"), "--filter"),
-        (("prepare", "digits", "--source", "photos"), "leave --source out"),
         (("prepare", "swiss-roll"), "nothing to prepare"),
         (("prepare", "mine", "--source", "photos", "--root", "/dev/full"), "/dev/full"),
         (("show", "cifar-10"), "cascore data prepare cifar-10 --source PATH"),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import gzip
-import json
 import math
 import tracemalloc
 
@@ -27,16 +26,6 @@ def mnist(tmp_path):
 
 
 # By name
-
-
-@pytest.mark.parametrize("name", ["digits", "25-gaussians", "swiss-roll"])
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_a_set_loads_the_same_twice_and_its_record_is_json(name, split):
-    first, second = load(name, split), load(name, split)
-    assert (first.name, first.split) == (name, split)
-    assert first.digest == second.digest
-    assert first.digest != load(name, "test" if split == "train" else "train").digest
-    assert json.loads(json.dumps(dataclasses.asdict(first.record)))["split"]
 
 
 @pytest.mark.parametrize(
@@ -158,11 +147,8 @@ HOSTILE = {
     "no items": (idx_bytes(IMAGES, count=0)[:16], "no items"),
     "other size": (idx_bytes(np.zeros((3, 32, 32), dtype=np.uint8)), r"\(32, 32\)"),
     "gzip of text": (gzip.compress(b"not an IDX file"), "starts with the bytes 6e 6f 74 20"),
-    "gzip of nothing": (gzip.compress(b""), "none"),
     "gzip, truncated": (gzip.compress(WHOLE)[:-12], "cannot be read"),
-    "gzip, damaged sum": (gzip.compress(WHOLE)[:-8] + b"\1" * 8, "cannot be read"),
     "gzip, damaged stream": (gzip.compress(WHOLE)[:10] + b"\xff" * 40, "cannot be read"),
-    "gzip of a truncated file": (gzip.compress(WHOLE[:-1]), "holds fewer"),
     "gzip magic alone": (b"\x1f\x8b", "cannot be read"),
 }
 

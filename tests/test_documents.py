@@ -198,23 +198,6 @@ def test_every_name_is_where_it_says(document):
     assert [name for name in names if not is_there(name)] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "there"),
-    [
-        ("cascore.sampling", True),
-        ("cascore.sampling.Samples.raw", True),
-        ("cascore.networks.UNet", True),
-        ("cascore.consistent_annealed", True),
-        ("cascore.losses.GAN_LOSSES", True),
-        ("cascore.losses.Denoiser", False),
-        ("cascore.losses.no_such_loss", False),
-        ("cascore.no_such_module.name", False),
-    ],
-)
-def test_a_name_is_where_it_is_defined_or_exported(name, there):
-    assert is_there(name) == there
-
-
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_file_and_every_test_exists(document):
     for text in quoted(document):

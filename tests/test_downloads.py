@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cascore.data.downloads import DOWNLOADS
 from cascore.errors import InputError
 from cascore.fetching import Download, download
 
@@ -131,12 +130,3 @@ def test_a_full_disk_is_not_blamed_on_the_connection(server, tmp_path, monkeypat
     with pytest.raises(OSError, match="No space left on device") as caught:
         download([file_of(server)], tmp_path, advice="or wait")
     assert not isinstance(caught.value, InputError)
-
-
-def test_every_file_has_an_address_a_size_and_a_sum():
-    for files in DOWNLOADS.values():
-        assert len({file.sha256 for file in files}) == len(files)
-        for file in files:
-            assert re.fullmatch(r"https://\S+/[\w.-]+", file.url)
-            assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
-            assert file.size > 1000

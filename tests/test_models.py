@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from running import run
 from safetensors.torch import load_file, save_file
 
-from cascore.cli.__main__ import main
 from cascore.errors import InputError
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Data, Experiment, Network, Sampler, Train
@@ -50,6 +49,11 @@ def test_the_directory_alone_is_the_model_of_the_run(made, model):
     assert torch.equal(ours.denoiser(x, sigma), theirs.denoiser(x, sigma))
     assert not ours.denoiser.training
     assert not any(parameter.requires_grad for parameter in ours.denoiser.parameters())
+    assert is_model(model)
+    assert is_model(made[0])
+    assert not is_model(model.parent)
+    bare = {name.removeprefix("network.") for name in ours.denoiser.state_dict()}
+    assert load_file(model / "model.safetensors").keys() == bare
     for name in ("shape", "experiment", "step"):
         assert getattr(ours, name) == getattr(theirs, name)
     assert ours.digest == file_digest(model / "model.safetensors")
@@ -57,19 +61,6 @@ def test_the_directory_alone_is_the_model_of_the_run(made, model):
     assert theirs.digest == file_digest(newest)
     assert ours.data == theirs.data
     assert ours.data["count"] == 10_000
-
-
-def test_the_weights_have_the_names_of_the_bare_network(model):
-    names = load_file(model / "model.safetensors")
-    assert names.keys() == {
-        name.removeprefix("network.") for name in load(model, device=CPU).denoiser.state_dict()
-    }
-
-
-def test_runs_and_model_directories_are_models_and_other_folders_are_not(made, tmp_path):
-    assert [is_model(each) for each in (*made, tmp_path, tmp_path / "absent")] == [
-        True, True, False, False,
-    ]  # fmt: skip
 
 
 def record(**changes):
@@ -101,21 +92,15 @@ def test_a_record_is_read_as_it_was_written(each):
     [
         ("format_version", FORMAT_VERSION + 1, "install a newer cascore"),
         ("format_version", None, "format_version is None"),
-        ("format_version", True, "format_version is True"),
         ("shape", [], "shape is"),
-        ("shape", [3, 8], "shape is"),
         ("shape", [3, 8, 0], "shape is"),
         ("shape", [3, 8, 8.0], r"shape\[2\] is"),
-        ("shape", "388", "shape is"),
         ("pixel_range", [1, 0], "low < high"),
         ("pixel_range", [0], "1 entries; expected 2"),
         ("step", -1, "step is -1"),
-        ("step", 1.5, "step is 1.5"),
         ("weights", "best", '"ema" or "raw"'),
         ("digest", 3, "text"),
-        ("discriminator", 3, "text"),
         ("data", [], "an object"),
-        ("experiment", 3, "an object"),
         ("experiment", {"network": {"kind": "transformer"}}, "experiment.network.kind"),
         ("experiment", {"nothing": 1}, "experiment.nothing is unknown"),
         ("extra", 1, "extra is unknown"),
@@ -127,11 +112,10 @@ def test_an_entry_that_cannot_be_is_named(name, value, told):
 
 
 def test_a_missing_entry_is_named():
-    for name in to_plain(record()):
-        values = to_plain(record())
-        del values[name]
+    whole = to_plain(record())
+    for name in whole:
         with pytest.raises(InputError, match=name):
-            from_plain(ModelRecord, values, "it")
+            from_plain(ModelRecord, {k: v for k, v in whole.items() if k != name}, "it")
 
 
 def edit(folder, **changes):
@@ -200,9 +184,7 @@ def test_each_fault_is_one_clear_message(model, capsys, fault):
     breaks, told = FAULTS[fault]
     breaks(model)
     for command in ("info", "sample"):
-        with pytest.raises(SystemExit) as stopped:
-            main([command, str(model)])
-        assert stopped.value.code == 2
+        assert run(command, model) == 2
         captured = capsys.readouterr()
         assert told in captured.err
         assert str(model) in captured.err
@@ -218,26 +200,13 @@ def test_a_model_directory_is_never_written_over(model):
     assert {path: path.read_bytes() for path in model.iterdir()} == before
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
-    def full(tensors, path):
-        path.write_bytes(b"half")
-        raise SafetensorError("I/O error: No space left on device")
-
-    monkeypatch.setattr("cascore.training.checkpoint.save_file", full)
-    with pytest.raises(OSError, match=r"cannot write .*/out: .*No space left"):
-        write_model_folder(
-            tmp_path / "out", record(), weights={"a": torch.zeros(1)}, discriminator=None
-        )
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_paths_of_the_machine_do_not_travel(made, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(made[0], run)
-    values = json.loads((run / "experiment.json").read_text())
+    source = tmp_path / "run"
+    shutil.copytree(made[0], source)
+    values = json.loads((source / "experiment.json").read_text())
     values["data"]["root"] = "/home/someone"
-    (run / "experiment.json").write_text(json.dumps(values))
-    convert_run(run, tmp_path / "out", weights="ema")
+    (source / "experiment.json").write_text(json.dumps(values))
+    convert_run(source, tmp_path / "out", weights="ema")
     for path in (tmp_path / "out").iterdir():
         assert b"/home/someone" not in path.read_bytes()
         assert str(tmp_path).encode() not in path.read_bytes()

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from evaluating import ask
 from safetensors.torch import load_file
 
 from cascore.errors import InputError
@@ -106,18 +105,10 @@ def test_the_distance_is_that_of_the_command_on_samples_of_its_own(whole):
         path=folder, sampler=Sampler(), first_seed=FIRST_SEED, count=20, metrics=("frechet",)
     )
     again = evaluate(question, device=CPU).measurements
-    assert record.value in {each.value for each in again if each.images.form == "denoised"}
-
-
-def test_a_record_of_the_best_carries_the_selection(whole):
-    folder, _ = whole
-    best, newest = (
-        ask(folder, count=20, metrics=("frechet",), checkpoint=name).measurements[0]
-        for name in ("best", "newest")
-    )
-    assert best.selection == read_selection(folder)
-    assert best.model.checkpoint == "best"
-    assert newest.selection is None
+    assert record.value in {number.value for number in again if number.images.form == "denoised"}
+    assert again[0].selection is None
+    best = evaluate(replace(question, checkpoint="best"), device=CPU).measurements[0]
+    assert (best.selection, best.model.checkpoint) == (read_selection(folder), "best")
 
 
 def stopped_after(folder, steps):
@@ -199,9 +190,12 @@ def test_the_last_of_those_that_tie_with_the_least_is_kept(tmp_path, values, bes
     assert all(torch.equal(value, kept[f"ema.{name}"]) for name, value in weights.items())
 
 
-def test_who_asks_for_evaluations_says_who_measures(tmp_path):
+def test_who_asks_for_evaluations_says_who_measures_and_has_images(tmp_path):
     with pytest.raises(InputError, match="measure=checkpoint_measure"):
         go(tiny(), tmp_path / "run", measure=None)
+    network = Network(kind="mlp", width=8, multipliers=(1,), attention=(False,))
+    with pytest.raises(InputError, match="evaluate-every is for images"):
+        go(replace(tiny(), data=Data(name="swiss-roll"), network=network), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -218,17 +212,6 @@ def test_the_settings_may_change_when_a_run_goes_on(whole, tmp_path):
     selection = read_selection(run)
     assert (selection.step, selection.candidates) == (9, 1)
     assert [each.step for each in checkpoints(run / "best")] == [9]
-
-
-def test_points_are_refused_before_a_folder_is_made(tmp_path):
-    points = replace(
-        tiny(),
-        data=Data(name="swiss-roll"),
-        network=Network(kind="mlp", width=8, multipliers=(1,), attention=(False,)),
-    )
-    with pytest.raises(InputError, match="evaluate-every is for images"):
-        go(points, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_selection_that_lost_its_checkpoint_is_told(whole, tmp_path):

@@ -11,15 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascore.errors import InputError
-from cascore.plain import (
-    from_plain,
-    json_text,
-    parse_json,
-    read_json,
-    read_json_lines,
-    to_plain,
-    write_json,
-)
+from cascore.plain import from_plain, json_text, parse_json, read_json, read_json_lines, to_plain
 
 
 @dataclass(frozen=True)
@@ -125,11 +117,9 @@ def test_what_is_parsed_can_be_written_again(value):
     ("content", "message"),
     [
         (b"", "is not JSON"),
-        (b"{", "is not JSON"),
         (b"\xff", "is not text in UTF-8"),
         (b'{"a": 1, "a": 2}', "the name 'a' is given twice"),
         (b"[" * 65 + b"]" * 65, "nested deeper than 64"),
-        (b"[" * 100_000, "nested deeper than 64"),
         (b'{"a":' * 100_000, "nested deeper than 64"),
         (b"1" * 21, "an integer of more than 20 digits"),
         (b"1" * 10_000, "4300 digits"),
@@ -137,7 +127,6 @@ def test_what_is_parsed_can_be_written_again(value):
         (b"[-Infinity]", "the number -inf is not finite"),
         (b"1e999", "the number inf is not finite"),
         (rb'"\ud800"', "half of a surrogate pair"),
-        (rb'{"\ud800": 1}', "half of a surrogate pair"),
     ],
 )
 def test_what_is_no_sound_json_is_refused(tmp_path, content, message):
@@ -147,6 +136,9 @@ def test_what_is_no_sound_json_is_refused(tmp_path, content, message):
         read_json(path)
     assert str(refused.value).startswith(str(path))
     assert len(str(refused.value)) < 300
+    for absent in (tmp_path / "absent.json", tmp_path):
+        with pytest.raises(InputError, match="there is no file"):
+            read_json(absent)
 
 
 def test_lines_are_read_one_by_one(tmp_path):
@@ -158,13 +150,6 @@ def test_lines_are_read_one_by_one(tmp_path):
         read_json_lines(path)
 
 
-def test_files_that_are_none_are_refused(tmp_path):
-    with pytest.raises(InputError, match="there is no file"):
-        read_json(tmp_path / "absent.json")
-    with pytest.raises(InputError, match="there is no file"):
-        read_json(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -174,18 +159,14 @@ def test_files_that_are_none_are_refused(tmp_path):
         ({"inner": {"number": True, "whole": 1}}, "it.inner.number is True; expected a number"),
         ({"inner": {"number": 10**400, "whole": 1}}, "it.inner.number is 1000"),
         ({"inner": {"number": math.nan, "whole": 1}}, "it.inner.number is nan"),
-        ({"inner": {"number": "much", "whole": 1}}, "it.inner.number is 'much'"),
         ({"inner": {"number": 1, "whole": 1.0}}, "it.inner.whole is 1.0"),
-        ({"inner": {"number": 1, "whole": True}}, "it.inner.whole is True"),
         ({"inner": {"number": 1, "whole": 1, "true": 1}}, "it.inner.true is 1; expected true or"),
         ({"several": [{"number": 1, "whole": "x"}]}, r"it.several\[0\].whole is 'x'"),
         ({"several": {}}, r"it.several is {}; expected a list"),
         ({"pair": [1]}, "it.pair has 1 entries; expected 2"),
         ({"choice": True}, 'it.choice is True; expected 1 or 2 or "all"'),
-        ({"choice": [1]}, "it.choice"),
         ({"maybe": "1"}, "it.maybe is '1'; expected a number"),
         ({"either": "some"}, "it.either is 'some'; expected a whole number or \"all\" or a list"),
-        ({"numbers": {"c": None}}, "it.numbers.c is None"),
         ({"parts": {"d": {}}}, "it.parts.d.number is missing"),
         ({"more": 1}, "it.more is unknown; expected only text, inner"),
         ({"text": "refused"}, "it: this text is refused"),
@@ -199,13 +180,9 @@ def test_a_fault_is_named_by_its_path(changes, message):
 def test_defaults_infinities_and_whole_floats():
     assert from_plain(Inner, {"number": "-inf", "whole": 0}, "it") == Inner(-math.inf, 0, False)
     assert type(from_plain(Inner, {"number": 3, "whole": 0}, "it").number) is float
-    assert to_plain({"kappa": math.inf, "betas": (0, 0.9)}) == {"kappa": "inf", "betas": [0, 0.9]}
-
-
-def test_nan_is_never_written(tmp_path):
     with pytest.raises(InputError, match="NaN"):
-        write_json(tmp_path / "a.json", [1.0, math.nan])
-    assert [*tmp_path.iterdir()] == []
+        json_text([1.0, math.nan])
+    assert to_plain({"kappa": math.inf, "betas": (0, 0.9)}) == {"kappa": "inf", "betas": [0, 0.9]}
 
 
 def test_what_an_older_version_wrote_is_turned_into_the_present_form():

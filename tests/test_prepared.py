@@ -10,7 +10,6 @@ from itertools import repeat
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cascore.data import ImageSet, load, load_images
@@ -107,17 +106,21 @@ def test_loading_a_large_set_takes_no_memory(tmp_path):
     assert int(loaded.images[::7000].sum()) == 0
 
 
+def interrupted(source, root, *, at, error=KeyboardInterrupt):
+    source.break_at, source.error = at, error
+    with pytest.raises(error):
+        prepare(source.originals, root=root)
+    source.break_at, source.starts = None, []
+
+
 @pytest.mark.parametrize("at", [("train", 0), ("train", 12), ("test", 0), ("test", 4)])
-@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError("image 12 is broken")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError])
 def test_an_interrupted_preparation_goes_on_where_it_was(at, error, tmp_path):
     source, notes = Source(), []
-    source.break_at, source.error = at, error
-    with pytest.raises(error if isinstance(error, type) else type(error)):
-        prepare(source.originals, root=tmp_path)
+    interrupted(source, tmp_path, at=at, error=error)
     assert not (tmp_path / "pictures").exists()  # nothing that could be taken for a whole set
     with pytest.raises(InputError, match="there is no data set 'pictures'"):
         load("pictures", "train", root=tmp_path)
-    source.break_at, source.starts = None, []
     seen = []
     prepare(source.originals, root=tmp_path, progress=seen.append, notify=notes.append)
     split, first = at
@@ -131,31 +134,25 @@ def test_an_interrupted_preparation_goes_on_where_it_was(at, error, tmp_path):
         loaded = load_images("pictures", name, root=tmp_path)
         assert np.array_equal(loaded.images.numpy(), source.pixels[name])
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+    source.starts = []
+    prepare(source.originals, root=tmp_path, notify=notes.append)  # it is left as it is
+    assert source.starts == []
+    assert "was prepared before" in notes[-1]
 
 
-def test_other_files_do_not_go_on_with_the_pixels_of_the_first(tmp_path):
-    first, second = Source(files=(("a", 1, 1),)), Source(files=(("a", 1, 2),))
-    first.break_at = ("train", 16)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(first.originals, root=tmp_path)
-    prepare(second.originals, root=tmp_path)
-    assert second.starts == [("train", 0), ("test", 0)]
-    loaded = load_images("pictures", "train", root=tmp_path)
-    assert np.array_equal(loaded.images.numpy(), second.pixels["train"])
-
-
-@pytest.mark.parametrize("lost", [True, False])
-def test_pixels_on_the_disk_that_are_not_those_noted_are_read_anew(lost, tmp_path):
+@pytest.mark.parametrize("change", ["other files", "lost", "garbled"])
+def test_pixels_that_are_not_those_of_the_files_and_the_note_are_read_anew(change, tmp_path):
     """A machine that lost power may have kept less of the file than of the note, or garbled."""
-    source = Source()
-    source.break_at = ("train", 16)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(source.originals, root=tmp_path)
+    source = Source(files=(("a", 1, 1),))
+    interrupted(source, tmp_path, at=("train", 16))
     part = tmp_path / ".pictures.partial" / "train.npy"
-    part.write_bytes(part.read_bytes()[:200] if lost else part.read_bytes() + bytes(10_000))
-    source.break_at, source.starts = None, []
+    if change == "other files":
+        source = Source(files=(("a", 1, 2),))
+    else:
+        content = part.read_bytes()
+        part.write_bytes(content[:200] if change == "lost" else content + bytes(10_000))
     prepare(source.originals, root=tmp_path)
-    assert source.starts[0] == ("train", 0 if lost else 16)
+    assert source.starts[0] == ("train", 16 if change == "garbled" else 0)
     whole = (tmp_path / "pictures" / "train.npy").stat().st_size
     assert whole == 128 + source.pixels["train"].nbytes  # an .npy header has 128 bytes here
     loaded = load_images("pictures", "train", root=tmp_path)
@@ -197,17 +194,6 @@ def test_a_killed_process_goes_on(tmp_path):
     for split in COUNTS:
         result = load_images("photos", split, root=tmp_path / "root")
         assert result.digest == load_images(f"folder:{folder}", split).digest
-
-
-def test_prepared_again_it_is_left_as_it_is(tmp_path):
-    source, notes = Source(), []
-    prepare(source.originals, root=tmp_path)
-    before = (tmp_path / "pictures" / "record.json").stat().st_mtime_ns
-    source.starts = []
-    prepare(source.originals, root=tmp_path, notify=notes.append)
-    assert source.starts == []
-    assert "was prepared before" in notes[0]
-    assert (tmp_path / "pictures" / "record.json").stat().st_mtime_ns == before
 
 
 def test_a_set_of_other_files_and_a_folder_of_something_else_are_not_overwritten(tmp_path):
@@ -278,28 +264,21 @@ def test_a_folder_prepares_as_it_loads(tmp_path):
         assert prepared.record.preparation[-1] == direct.record.preparation[-1]
     with pytest.raises(InputError, match="'animals' has one fixed form"):
         load_images("animals", "train", root=tmp_path / "root", folder=options)
+    prepare(find_originals("digits", None), root=tmp_path)  # a set of the package needs no files
+    prepared = load_images("digits", "test", root=tmp_path)
+    assert prepared.digest == load_images("digits", "test").digest
+    with pytest.raises(InputError, match="leave --source out"):
+        find_originals("digits", folder)
 
 
-def test_sets_of_the_package_need_no_files(tmp_path):
-    for name in ("digits", "stacked-digits"):
-        expected = load_images(name, "test").digest
-        prepare(find_originals(name, None), root=tmp_path)
-        assert load_images(name, "test", root=tmp_path).digest == expected
-        assert torch.equal(
-            load_images(name, "test", root=tmp_path).labels, load_images(name, "test").labels
-        )
-        with pytest.raises(InputError, match="leave --source out"):
-            find_originals(name, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["cifar-10", "lsun-church", "celeba"])
-def test_a_set_that_is_not_prepared_says_how_to(name, tmp_path, monkeypatch):
-    advice = rf"prepare {name} --source PATH --root {tmp_path}, .* from"
-    with pytest.raises(InputError, match=advice):
-        load(name, "train", root=tmp_path)
+def test_a_set_that_is_not_prepared_says_how_to(tmp_path, monkeypatch):
+    with pytest.raises(
+        InputError, match=rf"prepare celeba --source PATH --root {tmp_path}, .* from"
+    ):
+        load("celeba", "train", root=tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=rf"not prepared in data; .*prepare {name} --source PATH,"):
-        load(name, "train")
+    with pytest.raises(InputError, match=r"not prepared in data; .*prepare celeba --source PATH,"):
+        load("celeba", "train")
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,7 @@ from cascore.model import pretrained
 from cascore.model.card import model_card
 from cascore.model.folder import read_model_record
 from cascore.model.loading import load
-from cascore.model.pretrained import (
-    find_model,
-    place_for,
-    shipped_folders,
-    shipped_names,
-    spoken_name,
-)
+from cascore.model.pretrained import find_model, shipped_folders, shipped_names
 from cascore.training.checkpoint import checkpoints
 
 CPU = torch.device("cpu")
@@ -60,32 +54,14 @@ def test_a_shipped_model_is_whole_and_says_what_a_user_must_know(name):
         assert private not in card + (folder / "model.json").read_text(encoding="utf-8")
 
 
-def test_a_path_wins_over_a_name(here):
+def test_a_path_wins_over_a_name_and_is_never_one(here):
     assert find_model("digits") == PACKAGE / "digits"
     assert find_model("./digits") == Path("digits")
-    (here / "digits").mkdir()
-    assert find_model("digits") == Path("digits")
-
-
-def test_a_text_may_be_a_name_and_a_path_is_a_path(here):
-    assert load("digits").shape == (1, 8, 8)
     with pytest.raises(InputError, match="no such path"):
         load(Path("digits"))
-
-
-def test_what_is_made_of_a_shipped_model_goes_elsewhere():
-    assert place_for(PACKAGE / "digits", "samples") == Path("samples/digits")
-    assert place_for(Path("runs/a"), "samples") == Path("runs/a/samples")
-    assert spoken_name(PACKAGE / "digits") == "digits"
-    assert spoken_name(Path("runs/digits")) == "runs/digits"
-
-
-@pytest.mark.parametrize("command", ["sample", "evaluate", "info", "tune"])
-def test_an_unknown_name_is_answered_with_those_there_are(here, capsys, command):
-    assert run(command, "digit") == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "digit is neither a run nor a model folder" in told
-    assert f"those are {', '.join(shipped_names())}" in told
+    (here / "digits").mkdir()
+    assert find_model("digits") == Path("digits")
+    assert run("sample", "digit") == 2  # no name either
 
 
 # --- commands ------------------------------------------------------------------------------------

@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from evaluating import ask, write_images
+from running import run
 
-from cascore.cli.__main__ import main
 from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.evaluation.reference import read_statistics
@@ -24,9 +23,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     path = tmp_path_factory.mktemp("statistics") / "digits.npz"
-    with pytest.raises(SystemExit) as stopped:
-        main(["reference", "digits", str(path), "--device", "cpu"])
-    assert stopped.value.code == 0
+    assert run("reference", "digits", path, "--device", "cpu") == 0
     return path
 
 
@@ -71,11 +68,9 @@ def test_our_file_says_where_it_comes_from_and_others_can_read_it(ours):
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_files_of_others_serve_the_frechet_distance_and_are_marked(tmp_path, images, kind):
     known = moments()
-    path = save(
-        tmp_path / "fid.npz",
-        mu=known.mean.numpy().astype(kind),
-        sigma=known.covariance.numpy().astype(kind),
-    )
+    sigma = known.covariance.numpy().astype(kind)
+    sigma[0, 1] += 1e-7  # as sums in another order leave it
+    path = save(tmp_path / "fid.npz", mu=known.mean.numpy().astype(kind), sigma=sigma)
     with pytest.raises(InputError, match="does not say which extractor made its 64 features"):
         ask(images, data=str(path))
     answer = ask(images, data=str(path), extractor="digits")
@@ -137,9 +132,3 @@ def test_files_that_are_none_are_refused(tmp_path):
             read_statistics(tmp_path / f"{name}.npz")
     with pytest.raises(InputError, match="holds one array"):
         read_statistics(tmp_path / "array.npz")
-
-
-def test_a_slightly_asymmetric_covariance_in_float32_is_one(tmp_path):
-    sigma = torch.eye(3, dtype=torch.float32).numpy()
-    sigma[0, 1] = 1e-7
-    assert read_statistics(save(tmp_path / "a.npz", mu=np.zeros(3), sigma=sigma)).mean.shape == (3,)

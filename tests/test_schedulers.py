@@ -164,17 +164,9 @@ def test_deis_ends_where_its_last_call_was_made():
     assert (found.raw - seen[-1]).abs().max() < 2e-6
 
 
-def test_the_levels_of_a_number_of_calls():
-    assert [SCHEDULERS["ddim"].within(n) for n in (2, 8, 9)] == [2, 8, 9]
-    assert [SCHEDULERS["heun"].within(n) for n in (3, 8, 9)] == [2, 4, 5]
-
-
-def test_one_level_is_refused():
+def test_one_level_is_refused_and_without_diffusers_the_extra_is_named(monkeypatch):
     with pytest.raises(InputError, match="at least 2 levels"):
         by_scheduler("ddim", mixture(), geometric_sigmas(5.0, 5.0, 1), start())
-
-
-def test_without_diffusers_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingExtraError, match=r"cascore\[schedulers\]"):
         by_scheduler("ddim", mixture(), geometric_sigmas(5.0, 0.01, 4), start())

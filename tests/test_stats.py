@@ -52,16 +52,6 @@ def test_what_is_shared_drops_out_of_pairs_alone():
     assert verdict(independent_difference(estimate(a), estimate(b))) == "tie"
 
 
-def test_chance_passes_in_one_of_twenty():
-    """1,000 pure ties of three pairs: 50 give or take 7, 4.5 deviations of a binomial."""
-    generator = np.random.default_rng(0)
-    passed = sum(
-        verdict(paired_difference(*generator.normal(size=(2, 3)).tolist())) != "tie"
-        for _ in range(1000)
-    )
-    assert passed == pytest.approx(50, abs=4.5 * math.sqrt(1000 * 0.05 * 0.95))
-
-
 @pytest.mark.parametrize(
     ("result", "expected"),
     [
@@ -100,14 +90,11 @@ def test_welch_passes_chance_in_at_most_about_one_of_twenty(sizes, ratio):
     assert passed / 2000 < 0.06 + 4.5 * math.sqrt(0.06 * 0.94 / 2000)
 
 
-def test_pairs_come_in_twos():
+def test_pairs_come_in_twos_and_values_are_finite():
     with pytest.raises(InputError, match="got 2 and 1"):
         paired_difference([1.0, 2.0], [1.0])
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_what_is_not_finite_is_refused(bad):
-    with pytest.raises(InputError, match="not finite"):
-        estimate([1.0, bad])
-    with pytest.raises(InputError, match="not finite"):
-        paired_difference([1.0, bad], [1.0, 2.0])
+    for bad in (math.nan, math.inf):
+        with pytest.raises(InputError, match="not finite"):
+            estimate([1.0, bad])
+        with pytest.raises(InputError, match="not finite"):
+            paired_difference([1.0, bad], [1.0, 2.0])

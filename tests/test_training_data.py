@@ -42,16 +42,6 @@ def test_a_tensor_is_trained_on_in_keyed_batches():
     assert losses(new_state(), POINTS) == losses(new_state(), KeyedBatches(POINTS, 128, seed=0))
 
 
-def test_sets_of_images_and_of_points():
-    points = load_points("swiss-roll", "train")
-    assert losses(new_state(), points) == losses(new_state(), points.points)
-    digits = load_images("digits", "train")
-    pixels = digits.images
-    by_set = losses(TrainState(Shift(1, 8, 8)), digits)
-    assert by_set == losses(TrainState(Shift(1, 8, 8)), pixels)
-    assert by_set == losses(TrainState(Shift(1, 8, 8)), pixels / 255)
-
-
 def batches_of(points, seed=0):
     """The keyed batches of steps 0 to 2, in a list."""
     keyed = KeyedBatches(points, 4, seed=seed)
@@ -71,34 +61,19 @@ def test_an_iterable_gives_its_batches_again_and_again():
     assert losses(new_state(), [batch.double() for batch in batches]) == expected
 
 
-def test_a_data_loader_of_pixels_with_labels_and_a_short_last_batch():
+def test_sets_and_a_data_loader_of_pixels_with_labels_and_a_short_last_batch():
     images = load_images("digits", "train")
+    by_set = losses(TrainState(Shift(1, 8, 8)), images)  # which is trained on as its pixels are
+    assert by_set == losses(TrainState(Shift(1, 8, 8)), images.images)
+    assert by_set == losses(TrainState(Shift(1, 8, 8)), images.images / 255)
+    points = load_points("swiss-roll", "train")
+    assert losses(new_state(), points) == losses(new_state(), points.points)
     rows = TensorDataset(images.images[:10], images.labels[:10])
     state = TrainState(Shift(1, 8, 8))
     loader = losses(state, DataLoader(rows, batch_size=4))
     parts = [images.images[:4], images.images[4:8], images.images[8:10]]
     assert loader == losses(TrainState(Shift(1, 8, 8)), parts)
     assert len(loader) == state.step == 7
-
-
-@pytest.mark.parametrize("cut", [1, 4])
-@pytest.mark.parametrize("hybrid", [False, True])
-def test_going_on_is_the_uninterrupted_training(cut, hybrid):
-    def state():
-        new = new_state(seed=3)
-        if not hybrid:
-            return new
-        torch.manual_seed(2)
-        return TrainState(new.denoiser, seed=3, discriminator=MLPDiscriminator(width=4, depth=1))
-
-    whole, part, rest = state(), state(), state()
-    expected = losses(whole, POINTS, batch_size=4)
-    before = losses(part, POINTS, batch_size=4, steps=cut)
-    rest.load_tensors({name: value.clone() for name, value in part.tensors().items()})
-    rest.step = part.step
-    assert before + losses(rest, POINTS, batch_size=4) == expected
-    for name, value in whole.tensors().items():
-        assert torch.equal(rest.tensors()[name], value), name
 
 
 def test_a_state_of_a_denoiser_alone_has_adam_and_an_average():
