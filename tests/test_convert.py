@@ -12,12 +12,12 @@ from functools import cache
 import pytest
 import safetensors.torch
 import torch
+from running import CPU, tiny, trained_in
 from running import run as command
 from safetensors.torch import load_file
 
 from cascore.errors import InputError
-from cascore.experiment.presets import PRESETS, PUBLISHED
-from cascore.experiment.run import training_run
+from cascore.experiment.presets import PUBLISHED
 from cascore.experiment.settings import Adversarial, Data, Network, Schedule
 from cascore.files import file_digest
 from cascore.model.convert import convert_checkpoint, convert_run, published_pixels
@@ -25,7 +25,6 @@ from cascore.model.loading import load
 from cascore.networks import BigGANDiscriminator, NCSNv2, UNet
 from cascore.networks.published import published_names
 
-CPU = torch.device("cpu")
 UNIT = (0.0, 1.0)
 SHAPE = (3, 8, 8)
 NARROW = replace(
@@ -437,16 +436,8 @@ def test_another_layout_is_told(tmp_path, name):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Three steps of hybrid training on the digits."""
-    preset = PRESETS["digits-adversarial"]
-    tiny = replace(
-        preset,
-        network=replace(preset.network, width=8),
-        train=replace(preset.train, steps=3, batch_size=4, save_every=2),
-        adversarial=replace(preset.adversarial, width=2),
-    )
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert len(list(training_run(tiny, folder, device=CPU))) == 3
-    return folder
+    return trained_in(folder, tiny("digits-adversarial", save_every=2))
 
 
 @pytest.mark.parametrize(("weights", "prefix"), [("ema", "ema."), ("raw", "denoiser.")])

@@ -4,19 +4,16 @@ import hashlib
 import json
 import math
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
-from evaluating import CPU, SAMPLER, ask, write_images
-from running import run
+from evaluating import SAMPLER, ask, write_images
+from running import CPU, run, tiny, trained_in
 
 from cascore.data import load_images
 from cascore.data.images import array_digest
 from cascore.errors import InputError
 from cascore.experiment.chain import generate
-from cascore.experiment.presets import PRESETS
-from cascore.experiment.run import training_run
 from cascore.measurement import read_measurements
 from cascore.metrics import (
     FeatureMoments,
@@ -45,15 +42,7 @@ def by_name(records, form="denoised"):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    preset = PRESETS["digits"]
-    tiny = replace(
-        preset,
-        network=replace(preset.network, width=8),
-        train=replace(preset.train, batch_size=16, steps=3),
-    )
-    list(training_run(tiny, folder, device=CPU))
-    return folder
+    return trained_in(tmp_path_factory.mktemp("runs") / "tiny", tiny())
 
 
 def test_the_same_number_twice_and_to_1e_4_at_any_batch_size(trained):

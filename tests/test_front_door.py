@@ -1,20 +1,16 @@
 """`cascore.load` and what it returns: the README's lines, a notebook, a run, a model folder."""
 
 import io
-import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 
 import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from running import POINTS, trained_in
 from running import run as command
 
 import cascore
 from cascore.errors import InputError
-from cascore.experiment.run import training_run
-from cascore.experiment.settings import Data, Experiment, Network, Train
 from cascore.model.advice import Choice, write_choice
 from cascore.model.convert import convert_run
 from cascore.model.pretrained import shipped_names
@@ -22,19 +18,10 @@ from cascore.pixels import to_uint8
 from cascore.progress import Display
 from cascore.sampling import Samples
 
-POINTS = Experiment(
-    name="tiny",
-    data=Data(name="swiss-roll"),
-    network=Network(kind="mlp", width=8, depth=1, multipliers=(1,), attention=(False,)),
-    train=Train(steps=2, batch_size=8),
-)
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("front") / "run"
-    list(training_run(POINTS, folder, device=torch.device("cpu")))
-    return folder
+    return trained_in(tmp_path_factory.mktemp("front") / "run", POINTS)
 
 
 def test_the_ten_lines_of_the_readme(tmp_path, monkeypatch, capsys):
@@ -154,30 +141,4 @@ def test_progress_is_for_those_who_watch():
     watched(Console(file=file))
     assert "2/2" in terminal.getvalue()
     assert file.getvalue() == ""
-
-
-class Output:
-    """A widget of a notebook, as rich uses it."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return False
-
-    def clear_output(self, wait):
-        del wait
-
-
-def test_a_notebook_shows_a_bar_if_it_has_widgets_and_no_warning_if_it_has_none(monkeypatch):
-    notebook = Console(file=io.StringIO(), force_jupyter=True)
-    watched(notebook)  # without widgets rich would warn, which fails a test
-    shown = []
-    for name in ("ipywidgets", "IPython", "IPython.display"):
-        module = ModuleType(name)
-        module.__spec__ = ModuleSpec(name, None)
-        module.Output, module.display = Output, lambda *values: shown.extend(values)
-        monkeypatch.setitem(sys.modules, name, module)
-    watched(notebook)
-    texts = [value.data for value in shown if hasattr(value, "data")]
-    assert any("2/2" in str(value._repr_mimebundle_([], [])) for value in shown[1:]), texts
+    watched(Console(file=file, force_jupyter=True))  # rich's warning of widgets would fail this

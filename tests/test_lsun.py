@@ -128,25 +128,23 @@ def test_the_newer_of_the_two_meta_pages_counts(tmp_path):
     assert any(first < second for first, second in sizes)
 
 
-NOT_LMDB = {
-    "zero bytes": (b"", "0x0 where its magic number"),
-    "text": (b"hello, I am text" * 20, "0x6c6c6568 where its magic number, 0xbeefc0de"),
-    "another version": (None, "format 7"),
-    "pages of no size": (None, "pages of 0 bytes"),
-}
-
-
-@pytest.mark.parametrize("case", NOT_LMDB)
-def test_what_is_no_database_is_refused(case, photos, tmp_path):
-    content, message = NOT_LMDB[case]
+@pytest.mark.parametrize(
+    ("place", "content", "message"),
+    [
+        (0, b"hello, I am text" * 20, "0x6c6c6568 where its magic number, 0xbeefc0de"),
+        (20, struct.pack("<I", 7), "format 7"),
+        (40, struct.pack("<I", 0), "pages of 0 bytes"),
+    ],
+    ids=["text", "another version", "pages of no size"],
+)
+def test_what_is_no_database_is_refused(place, content, message, photos, tmp_path):
     file = tmp_path / FOLDERS["test"] / "data.mdb"
-    if content is None:
-        whole = bytearray(file.read_bytes())
-        place = 20 if case == "another version" else 40
-        struct.pack_into("<I", whole, place, 7 if case == "another version" else 0)
-        content = bytes(whole)
-    file.write_bytes(content)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:place] + content + whole[place + len(content) :])
     with pytest.raises(InputError, match=message):
+        find_lsun_church(tmp_path)
+    file.write_bytes(b"")
+    with pytest.raises(InputError, match="0x0 where its magic number"):
         find_lsun_church(tmp_path)
     file.unlink()
     write(file.parent, {})

@@ -24,14 +24,6 @@ def test_extremes():
     assert (single.covered, single.kl, single.kl_error) == (1, 0.0, 0.0)
 
 
-def test_divides_by_the_number_of_labels_given():
-    # Repeating every label changes no share; a wrong total would scale the sum.
-    labels = torch.tensor([0, 0, 1, 2, 2, 2], dtype=torch.int32)
-    once, twice = mode_coverage(labels, 5), mode_coverage(labels.repeat(2), 5)
-    assert once.covered == twice.covered == 3
-    assert once.kl == pytest.approx(twice.kl, rel=1e-14)
-
-
 def test_uniform_labels_have_the_bias_of_a_finite_sample():
     generator = torch.Generator().manual_seed(0)
     modes, count, trials = 100, 20_000, 50

@@ -6,32 +6,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from running import run
+from running import CPU, POINTS, run, trained_in
 from safetensors.torch import load_file, save_file
 
 from cascore.errors import InputError
-from cascore.experiment.run import training_run
-from cascore.experiment.settings import Data, Experiment, Network, Sampler, Train
+from cascore.experiment.settings import Data, Sampler
 from cascore.files import file_digest
 from cascore.model.convert import convert_run, write_model_folder
 from cascore.model.folder import FORMAT_VERSION, ModelRecord
 from cascore.model.loading import is_model, load
 from cascore.plain import from_plain, json_text, to_plain
 
-CPU = torch.device("cpu")
-POINTS = Experiment(
-    name="tiny",
-    data=Data(name="swiss-roll", root="of this machine"),
-    network=Network(kind="mlp", width=8, depth=1, multipliers=(1,), attention=(False,)),
-    train=Train(steps=2, batch_size=8),
-)
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run and its model folder."""
     place = tmp_path_factory.mktemp("models")
-    list(training_run(replace(POINTS, data=Data(name="swiss-roll")), place / "run", device=CPU))
+    trained_in(place / "run", POINTS)
     convert_run(place / "run", place / "model", weights="ema")
     return place / "run", place / "model"
 
@@ -67,7 +58,7 @@ def record(**changes):
     whole = ModelRecord(
         shape=(3, 8, 8),
         pixel_range=(-1.0, 1.0),
-        experiment=POINTS,
+        experiment=replace(POINTS, data=Data(name="swiss-roll", root="of this machine")),
         step=3,
         weights="raw",
         digest="0" * 64,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from running import CPU, tiny
 from safetensors.torch import load_file
 
 from cascore.errors import InputError
@@ -12,7 +13,6 @@ from cascore.evaluation import evaluate as evaluating
 from cascore.evaluation.evaluate import EvaluationSettings, checkpoint_measure, evaluate
 from cascore.experiment import periodic
 from cascore.experiment.periodic import FIRST_SEED
-from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import read_selection
 from cascore.experiment.settings import Data, Network, Sampler
@@ -20,17 +20,9 @@ from cascore.measurement import read_measurements
 from cascore.model.loading import load
 from cascore.training.checkpoint import checkpoints
 
-CPU = torch.device("cpu")
 
-
-def tiny(**train):
-    preset = PRESETS["digits"]
-    settings = {"steps": 6, "batch_size": 8, "evaluate_every": 2, "evaluate_count": 20} | train
-    return replace(
-        preset,
-        network=replace(preset.network, width=8, dropout=0.2),
-        train=replace(preset.train, **settings),
-    )
+def evaluated(**train):
+    return tiny(dropout=0.2, **{"steps": 6, "evaluate_every": 2, "evaluate_count": 20} | train)
 
 
 def go(experiment, folder, **settings):
@@ -47,13 +39,13 @@ def distances(folder):
 def whole(tmp_path_factory):
     """A run, and what it told."""
     folder, told = tmp_path_factory.mktemp("runs") / "whole", []
-    go(tiny(), folder, notify=told.append)
+    go(evaluated(), folder, notify=told.append)
     return folder, told
 
 
 def test_training_does_not_notice(whole, tmp_path):
     folder, _ = whole
-    go(tiny(evaluate_every=0), tmp_path / "plain")
+    go(evaluated(evaluate_every=0), tmp_path / "plain")
     assert not (tmp_path / "plain" / "evaluations.jsonl").exists()
     assert not (tmp_path / "plain" / "best").exists()
     a, b = (checkpoints(x / "checkpoints")[-1] for x in (folder, tmp_path / "plain"))
@@ -75,7 +67,7 @@ def test_the_real_images_are_seen_once_and_each_checkpoint_is_loaded_once(tmp_pa
             return true(*args, **kwargs)
 
         monkeypatch.setattr(evaluating, name, counted)
-    go(tiny(steps=4), tmp_path / "run")
+    go(evaluated(steps=4), tmp_path / "run")
     assert list(distances(tmp_path / "run")) == [2, 4]
     assert calls == ["load", "load_reference", "load"]
 
@@ -113,15 +105,15 @@ def test_the_distance_is_that_of_the_command_on_samples_of_its_own(whole):
 
 def stopped_after(folder, steps):
     left = iter([False] * (steps - 1) + [True])
-    go(tiny(), folder, should_stop=lambda: next(left))
+    go(evaluated(), folder, should_stop=lambda: next(left))
 
 
 @pytest.mark.parametrize("stretches", [(2,), (3, 2), (4,)])
 def test_a_run_that_was_stopped_has_the_same_evaluations(whole, tmp_path, stretches):
     for steps in stretches:
         stopped_after(tmp_path / "run", steps)
-    go(tiny(), tmp_path / "run")
-    go(tiny(), tmp_path / "run")  # done: changes nothing
+    go(evaluated(), tmp_path / "run")
+    go(evaluated(), tmp_path / "run")  # done: changes nothing
     assert distances(tmp_path / "run") == distances(whole[0])
     assert read_selection(tmp_path / "run") == read_selection(whole[0])
 
@@ -137,9 +129,9 @@ def test_an_evaluation_that_was_cut_short_is_made_up_for(whole, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(periodic.PeriodicEvaluation, "evaluate_newest", cut)
         with pytest.raises(KeyboardInterrupt):
-            go(tiny(), tmp_path / "run")
+            go(evaluated(), tmp_path / "run")
     assert list(distances(tmp_path / "run")) == [2]
-    go(tiny(), tmp_path / "run")
+    go(evaluated(), tmp_path / "run")
     assert distances(tmp_path / "run") == distances(whole[0])
     assert read_selection(tmp_path / "run") == read_selection(whole[0])
 
@@ -155,7 +147,7 @@ def test_evaluations_after_the_checkpoint_and_a_torn_one_are_dropped_and_made_ag
         log.write('{"schema": "casc')
     stopped_after(run, 1)
     assert list(distances(run)) == [2, 4]
-    go(tiny(), run)
+    go(evaluated(), run)
     assert distances(run) == distances(folder)
     assert read_selection(run) == read_selection(folder)
 
@@ -177,7 +169,7 @@ def measured_as(values, experiment, folder):
     ],
 )
 def test_the_last_of_those_that_tie_with_the_least_is_kept(tmp_path, values, best):
-    run, experiment = tmp_path / "run", tiny(keep_last=1)
+    run, experiment = tmp_path / "run", evaluated(keep_last=1)
     go(experiment, run, measure=measured_as(values, experiment, run))
     assert distances(run) == dict(zip((2, 4, 6), values, strict=True))
     selection = read_selection(run)
@@ -192,10 +184,10 @@ def test_the_last_of_those_that_tie_with_the_least_is_kept(tmp_path, values, bes
 
 def test_who_asks_for_evaluations_says_who_measures_and_has_images(tmp_path):
     with pytest.raises(InputError, match="measure=checkpoint_measure"):
-        go(tiny(), tmp_path / "run", measure=None)
+        go(evaluated(), tmp_path / "run", measure=None)
     network = Network(kind="mlp", width=8, multipliers=(1,), attention=(False,))
     with pytest.raises(InputError, match="evaluate-every is for images"):
-        go(replace(tiny(), data=Data(name="swiss-roll"), network=network), tmp_path / "run")
+        go(replace(evaluated(), data=Data(name="swiss-roll"), network=network), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -203,11 +195,11 @@ def test_the_settings_may_change_when_a_run_goes_on(whole, tmp_path):
     folder, _ = whole
     run = tmp_path / "run"
     shutil.copytree(folder, run)
-    go(tiny(steps=8, evaluate_every=2, evaluate_count=20), run)
+    go(evaluated(steps=8, evaluate_every=2, evaluate_count=20), run)
     assert list(distances(run)) == [2, 4, 6, 8]
     assert read_selection(run).candidates == 4
     # Distances of fewer samples have another bias: they start a choice of their own.
-    go(tiny(steps=9, evaluate_every=9, evaluate_count=10), run)
+    go(evaluated(steps=9, evaluate_every=9, evaluate_count=10), run)
     assert list(distances(run)) == [2, 4, 6, 8, 9]
     selection = read_selection(run)
     assert (selection.step, selection.candidates) == (9, 1)

@@ -7,11 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from running import run
+from running import CPU, run, tiny, trained_in
 
 from cascore.errors import InputError
-from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.measurement import read_measurements
 from cascore.model import pretrained
@@ -21,7 +19,6 @@ from cascore.model.loading import load
 from cascore.model.pretrained import find_model, shipped_folders, shipped_names
 from cascore.training.checkpoint import checkpoints
 
-CPU = torch.device("cpu")
 PACKAGE = Path(pretrained.__file__).parent
 
 
@@ -100,13 +97,7 @@ def test_a_name_is_sampled_judged_verified_and_described(here, capsys):
 def converted(tmp_path_factory):
     """A run of two steps, records of it, and a model folder with those in its card."""
     place = tmp_path_factory.mktemp("card")
-    preset = PRESETS["digits"]
-    tiny = replace(
-        preset,
-        network=replace(preset.network, width=8),
-        train=replace(preset.train, steps=2, batch_size=4),
-    )
-    assert len(list(training_run(tiny, place / "run", device=CPU))) == 2
+    trained_in(place / "run", tiny(steps=2, batch_size=4))
     asked = ("--count", 20, "--calls", 2, "--device", "cpu", "--out", place / "records.json")
     assert run("evaluate", place / "run", *asked) == 0
     model = ("convert", place / "run", place / "model")

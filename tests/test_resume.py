@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from running import CPU, tiny
 from safetensors.torch import load_file
 
 import cascore
-from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.training.checkpoint import checkpoints
 
-CPU = torch.device("cpu")
 FOREVER = 10**6
 ENVIRONMENT = {
     **os.environ,
@@ -26,17 +25,7 @@ ENVIRONMENT = {
 }
 
 
-def tiny(name, **train):
-    """The experiment that `TINY` makes of a preset on the command line."""
-    preset = PRESETS[name]
-    return replace(
-        preset,
-        network=replace(preset.network, width=8),
-        adversarial=replace(preset.adversarial, width=2),
-        train=replace(preset.train, batch_size=8, save_every=3, **train),
-    )
-
-
+# What `tiny` makes of a preset.
 TINY = (
     "--network.width", "8", "--adversarial.width", "2",
     "--train.batch-size", "8", "--train.save-every", "3",
@@ -54,7 +43,7 @@ def stopped_after(experiment, folder, steps):
 
 
 def whole_run(name, steps, folder):
-    go(tiny(name, steps=steps), folder)
+    go(tiny(name, save_every=3, steps=steps), folder)
     return folder
 
 
@@ -77,12 +66,12 @@ def test_a_run_stopped_after_every_step_is_the_run_that_was_not(name, tmp_path):
     power_iteration = [each for each in tensors if each.endswith("_u")]
     assert bool(power_iteration) == bool(opponent)
     for _ in range(5):
-        stopped_after(tiny(name, steps=5), tmp_path / "run", 1)
+        stopped_after(tiny(name, save_every=3, steps=5), tmp_path / "run", 1)
     assert_same_run(tmp_path / "run", expected, 5)
 
 
 def test_dropout_flips_and_several_discriminator_steps_go_on_too(tmp_path):
-    experiment = tiny("digits-adversarial", steps=5)
+    experiment = tiny("digits-adversarial", save_every=3, steps=5)
     experiment = replace(
         experiment,
         data=replace(experiment.data, flip=True),
@@ -97,12 +86,12 @@ def test_dropout_flips_and_several_discriminator_steps_go_on_too(tmp_path):
 
 
 def test_lines_after_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
-    experiment = tiny("digits", steps=4)
+    experiment = tiny(save_every=3, steps=4)
     expected = whole_run("digits", 6, tmp_path / "whole")
     go(experiment, tmp_path / "run")
     with (tmp_path / "run" / "metrics.jsonl").open("a") as log:
         log.write('{"step": 5, "dsm": 1.5}\n{"step": 6, "ds')
-    go(tiny("digits", steps=6), tmp_path / "run")
+    go(tiny(save_every=3, steps=6), tmp_path / "run")
     assert_same_run(tmp_path / "run", expected, 6)
 
 
@@ -146,7 +135,7 @@ def test_a_process_that_was_stopped_or_killed_is_gone_on_with(name, number, tmp_
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == saved
     assert "Traceback" not in printed
     last, notices = saved + 2, []
-    metrics = go(tiny(name, steps=last), folder, notify=notices.append)
+    metrics = go(tiny(name, save_every=3, steps=last), folder, notify=notices.append)
     assert [line.step for line in metrics] == [saved + 1, saved + 2]
     assert len(notices) == 1  # resumed, and nothing that differs
     assert_same_run(folder, whole_run(name, last, tmp_path / "whole"), last)

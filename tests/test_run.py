@@ -7,23 +7,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from running import CPU, POINTS
 from safetensors.torch import load_file, save_file
 
 from cascore.errors import InputError
 from cascore.experiment import build, run
 from cascore.experiment.run import freed, training_run
 from cascore.experiment.run_folder import read_experiment
-from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Train
+from cascore.experiment.settings import Adversarial, Data, Network, Train
 from cascore.model.loading import load
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training import TrainingDivergedError
 from cascore.training.checkpoint import checkpoints
 
-CPU = torch.device("cpu")
-TINY = Experiment(
-    name="tiny",
-    data=Data(name="swiss-roll"),
-    network=Network(kind="mlp", width=8, depth=1, multipliers=(1,), attention=(False,)),
+TINY = replace(
+    POINTS,
     train=Train(steps=6, batch_size=8, save_every=2, keep_last=2),
     adversarial=Adversarial(width=8, clamp=False),
 )

@@ -188,32 +188,8 @@ def chains():
     }
 
 
-def explicit_law(steps, mean, std, start_mean, start_std):
-    """Every quantity as constant + sum of coefficients of independent N(0, 1): start and noises."""
-    x = np.zeros(len(steps) + 2)  # [constant, start, noise_1, ...]
-    x[0], x[1] = start_mean, start_std
-    earlier = None
-    for i, (sigma, eta, lead, noise) in enumerate(steps):
-        gain = std**2 / (std**2 + sigma**2)
-        h = gain * x
-        h[0] += (1 - gain) * mean
-        target = h if earlier is None else (1 + lead) * h - lead * earlier
-        x = (1 - eta) * x + eta * target
-        x[i + 2] += noise
-        earlier = h
-    return x[0], (x[1:] ** 2).sum(), earlier[0], (earlier[1:] ** 2).sum()
-
-
-@pytest.mark.parametrize("name", chains())
-@pytest.mark.parametrize("std", [0.0, 0.3, 4.0])
-def test_the_law_on_gaussian_data_is_that_of_the_explicit_sum(name, std):
-    steps = chains()[name]
-    law = gaussian_law(steps, mean=0.7, std=std, start_mean=0.2, start_std=5.0)
-    expected = explicit_law(steps, 0.7, std, 0.2, 5.0)
-    np.testing.assert_allclose(law, expected, rtol=1e-10, atol=1e-14)
-
-
 def test_the_noise_of_a_single_datum_is_the_law_of_zero_width():
+    """The law itself is proved in tests/paper/test_gaussian.py, by impulses."""
     for steps in chains().values():
         law = gaussian_law(steps, mean=0.0, std=0.0, start_mean=0.0, start_std=5.0)
         noise = noise_std(steps, start=5.0)

@@ -10,12 +10,12 @@ from torch import nn
 
 from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser
 from cascore.errors import InputError
-from cascore.losses import GAN_LOSSES, Corrupted, GanLoss, corrupt, dsm_loss, lsgan
+from cascore.losses import GAN_LOSSES, GanLoss, corrupt, dsm_loss, lsgan
 from cascore.networks import MLP, BigGANDiscriminator, ConditionalMLP, MLPDiscriminator
 from cascore.noise import KeyedNoise, Purpose, philox
 from cascore.theory import EmpiricalDenoiser
 from cascore.training import KeyedBatches, Metrics, TrainingDivergedError, TrainState, adam, train
-from cascore.training.ema import update_ema, warmed_decay
+from cascore.training.ema import update_ema
 from cascore.training.step import Objective, discriminator_step, score_step
 
 SIGMAS = torch.tensor([2.0, 0.5, 0.1], dtype=torch.float64)
@@ -57,21 +57,6 @@ class LiteralAdam:
             v = self.v[name] = self.beta2 * self.v.get(name, 0.0) + (1 - self.beta2) * g**2
             m_hat, v_hat = m / (1 - self.beta1**self.t), v / (1 - self.beta2**self.t)
             weights[name] = weights[name] - self.alpha * m_hat / (np.sqrt(v_hat) + 1e-8)
-
-
-@pytest.mark.parametrize("betas", [(-0.5, 0.9), (0.0, 0.9), (0.9, 0.999)])
-def test_adam_is_adam_also_with_a_negative_beta1(betas):
-    parameter = nn.Parameter(torch.tensor([1.0, -2.0, 0.3], dtype=torch.float64))
-    optimizer = adam([parameter], learning_rate=0.05, betas=betas)
-    literal = LiteralAdam(learning_rate=0.05, betas=betas)
-    weights = {"w": parameter.detach().numpy().copy()}
-    for step in range(30):
-        optimizer.zero_grad()
-        ((parameter**4).sum() + math.sin(step) * parameter.sum()).backward()
-        literal.step(weights, {"w": 4 * weights["w"] ** 3 + math.sin(step)})
-        optimizer.step()
-        # 1e-12: 30 steps of float64.
-        np.testing.assert_allclose(parameter.detach().numpy(), weights["w"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -345,35 +330,6 @@ def test_the_clamp_acts_on_what_the_discriminator_sees(clamp):
     assert torch.equal(fake, expected)
 
 
-class Free(nn.Module):
-    """H is a parameter: its gradient is that of the loss in H itself."""
-
-    def __init__(self, values):
-        super().__init__()
-        self.values = nn.Parameter(values)
-
-    def forward(self, x, sigma):
-        return self.values
-
-
-@pytest.mark.parametrize("clamp", [(0.0, 1.0), None])
-def test_the_gradient_through_the_clamp_is_zero_outside(clamp):
-    values = torch.tensor([[-0.5, 0.25], [0.75, 1.5]])
-    h, d = Free(values.clone()), Recorder()
-    draw = Corrupted(clean=torch.zeros(2, 2), noisy=torch.zeros(2, 2), sigma=torch.ones(2))
-    gan = GanLoss(discriminator=lsgan.discriminator, generator=lambda real, fake: -fake.sum())
-    optimizer = torch.optim.SGD(h.parameters(), lr=1.0)
-    score_step(h, optimizer, d, draw, Objective(weight=0.0, gan=gan, clamp=clamp))
-    inside = torch.tensor([[0.0, 1.0], [1.0, 0.0]]) if clamp else torch.ones(2, 2)
-    assert torch.equal(h.values.detach(), values + inside / 2)  # -d(-mean)/dH, two coordinates
-    h = Free(values.clone())
-    optimizer = torch.optim.SGD(h.parameters(), lr=1.0)
-    losses = score_step(h, optimizer, d, draw, Objective(weight=2.0, gan=gan, clamp=clamp))
-    # The score matching term sees H itself: weight * (H - x) / sigma^2 / N = H.
-    assert torch.allclose(h.values.detach(), values + inside / 2 - values)
-    assert float(losses.dsm) == pytest.approx(float((values**2).sum() / 4))
-
-
 def test_the_average_of_the_weights():
     module, average = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
     with torch.no_grad():
@@ -384,11 +340,6 @@ def test_the_average_of_the_weights():
     assert average.weight.tolist() == [3.5] * 3  # 0.75 * 4 + 0.25 * 2
     assert average.running_mean.tolist() == [7.0] * 3  # buffers are copied, not averaged
     assert module.weight.tolist() == [2.0] * 3
-
-
-def test_a_warmed_decay_forgets_first():
-    assert [warmed_decay(0.5, step) for step in (0, 1, 8, 100)] == [0.1, 2 / 11, 0.5, 0.5]
-    assert warmed_decay(0.9999, 89) == pytest.approx(90 / 99)
 
 
 def test_a_small_network_approaches_the_loss_of_the_exact_optimum():

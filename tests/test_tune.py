@@ -8,8 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-import torch
-from running import run
+from running import CPU, run, tiny, trained_in
 
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import EvaluationSettings, reference_for
@@ -18,14 +17,12 @@ from cascore.evaluation.tune import default_candidate, frechet_objective, larges
 from cascore.evaluation.verify import settings_of_measurement
 from cascore.experiment.chain import generate
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
 from cascore.measurement import read_measurements
 from cascore.model.advice import Advised, Choice, read_choices, write_choice
 from cascore.model.loading import load
 from cascore.pixels import to_uint8
 
-CPU = torch.device("cpu")
 DEFAULT = Candidate(2, 2.5)
 
 
@@ -133,15 +130,7 @@ def test_the_largest_kappa_replaces_99_percent_or_is_twice_the_default():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    preset = PRESETS["digits"]
-    tiny = replace(
-        preset,
-        network=replace(preset.network, width=8),
-        train=replace(preset.train, steps=2, batch_size=4),
-    )
-    assert len(list(training_run(tiny, folder, device=CPU))) == 2
-    return folder
+    return trained_in(tmp_path_factory.mktemp("runs") / "run", tiny(steps=2))
 
 
 QUICK = ("--calls", 3, "--count", 8, "--blocks", 2, "--device", "cpu")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from evaluating import SAMPLER, ask, write_images
 from rich.console import Console
-from running import run
+from running import CPU, run, tiny, trained_in
 from safetensors.torch import load_file, save_file
 
 from cascore.data import load_images
@@ -16,8 +16,6 @@ from cascore.errors import InputError
 from cascore.evaluation.evaluate import EvaluationSettings, evaluate
 from cascore.evaluation.verify import settings_of_measurement, verify
 from cascore.experiment.chain import resolved
-from cascore.experiment.presets import PRESETS
-from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Sampler
 from cascore.measurement import read_measurements, write_measurements
@@ -25,20 +23,12 @@ from cascore.model import loading
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
-CPU = torch.device("cpu")
 TWO = ("frechet", "precision-recall")
 
 
 @pytest.fixture
 def trained(tmp_path):
-    preset = PRESETS["digits"]
-    tiny = replace(
-        preset,
-        network=replace(preset.network, width=8),
-        train=replace(preset.train, batch_size=4, steps=2, save_every=1),
-    )
-    list(training_run(tiny, tmp_path / "run", device=CPU))
-    return tmp_path / "run"
+    return trained_in(tmp_path / "run", tiny(steps=2, save_every=1))
 
 
 def again(records):
