@@ -24,13 +24,9 @@ class Command(Protocol):
     """The arguments of one command, and what it does."""
 
     def run(self, typed: str) -> int:
-        """Do it: results to standard output, progress to standard error.
+        """Do it, results to standard output, progress to standard error; give the exit code.
 
-        Args:
-            typed: The command line, for records.
-
-        Returns:
-            The exit code.
+        `typed` is the command line, for records.
         """
         ...
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from cascore.cli import options
 from cascore.cli.common import result_table, table_console
 from cascore.measurement import METRICS, Measurement
 from cascore.progress import Display
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from cascore.evaluation.compare import Row
 
-    NumberName = str
-else:
-    NumberName = Literal[tuple(METRICS)]
 COLUMNS = 26  # of the drawing in the terminal
 
 
@@ -31,7 +29,7 @@ class Compare:
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """Files of records, or folders that hold them: runs, or their evaluations/."""
-    metric: NumberName = "frechet"
+    metric: options.Number = "frechet"
     """Which number."""
     form: Literal["denoised", "raw", "both"] = "denoised"
     """Of samples; images of other programs are always taken."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import InputError
 from cascore.experiment.presets import PUBLISHED
@@ -14,10 +15,6 @@ from cascore.progress import Display
 
 if TYPE_CHECKING:
     from cascore.model.convert import Conversion
-
-    NetworkName = str
-else:
-    NetworkName = Literal[tuple(PUBLISHED)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +32,7 @@ class Convert:
     folder of a run of `cascore train`."""
     out: tyro.conf.Positional[Path]
     """New folder of the model."""
-    network: NetworkName | None = None
+    network: options.Network | None = None
     """What the checkpoint is of; a run knows it."""
     weights: Literal["ema", "raw"] = "ema"
     """The average of the weights, or those of the last step."""

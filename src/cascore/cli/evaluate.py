@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from cascore.cli import options
 from cascore.cli.common import chosen_sampler, result_table, table_console
 from cascore.experiment.settings import Sampler
-from cascore.measurement import METRIC_NAMES, METRICS, Measurement, chain_words, write_measurements
+from cascore.measurement import METRICS, Measurement, chain_words, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cascore.evaluation.evaluate import EvaluationSettings
-
-    MetricName = str
-else:
-    MetricName = Literal[METRIC_NAMES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +38,7 @@ class Evaluate:
     root: options.Root = None
     folder: options.Folders = field(default_factory=FolderOptions)
     extractor: options.Extractor = None
-    metrics: tuple[MetricName, ...] | None = None
+    metrics: tuple[options.Metric, ...] | None = None
     """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
     as_published: bool = False
     """Print the divergence of modes as the authors' program does, too."""

@@ -1,11 +1,20 @@
 """The options that several commands share, each with its words."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from cascore.experiment.presets import PUBLISHED
 from cascore.experiment.settings import Sampler
+from cascore.measurement import METRIC_NAMES, METRICS
 from cascore.preprocessing import FolderOptions
+
+if TYPE_CHECKING:
+    Metric = str
+    Number = str
+    Network = str
+else:
+    Metric, Number, Network = (Literal[tuple(x)] for x in (METRIC_NAMES, METRICS, PUBLISHED))
 
 ModelName = Positional[
     Annotated[

@@ -59,14 +59,7 @@ class MakeReference:
             )
         images, extractor = reference.sets[self.split], reference.extractor
         with Display().counting("features", images.count) as advance:
-            done = 0
-
-            def watch(count: int) -> None:
-                nonlocal done
-                advance(count - done)
-                done = count
-
-            moments = feature_moments(extractor, images.images, progress=watch)
+            moments = feature_moments(extractor, images.images, progress=advance)
         write_statistics(self.out, moments, reference.facts[self.split], command=typed)
         plain_console().print(
             f"{self.out}: {moments.count:,} images of {self.data} ({self.split}),"

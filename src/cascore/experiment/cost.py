@@ -7,6 +7,7 @@ longer than their operations (two for each multiplication and addition); `cascor
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -43,11 +44,11 @@ class Cost(NamedTuple):
 def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
     """Count parameters and operations of a step on data of that shape, without data or memory."""
     settings, opponent = experiment.train, experiment.adversarial
-    score, parameters = _denoiser_cost(experiment.network, shape)
+    score, parameters = _forward(build.build_denoiser, experiment.network, shape)
     operations = (1 + _BACKWARD) * score
     discriminator_parameters = 0
     if settings.objective == "hybrid":
-        judged, discriminator_parameters = _discriminator_cost(opponent, shape)
+        judged, discriminator_parameters = _forward(build.build_discriminator, opponent, shape)
         # Each update of D: a fake, then real and fake forward and back. In the score network's own:
         # real and fake forward, and back to the pixels alone.
         operations += opponent.steps * (score + 2 * (1 + _BACKWARD) * judged) + 3 * judged
@@ -55,21 +56,15 @@ def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
 
 
 @lru_cache
-def _denoiser_cost(network: Network, shape: tuple[int, ...]) -> tuple[float, int]:
-    with torch.device("meta"):
-        return _forward(build.build_denoiser(network, shape, seed=0), shape, torch.ones(1))
-
-
-@lru_cache
-def _discriminator_cost(opponent: Adversarial, shape: tuple[int, ...]) -> tuple[float, int]:
-    with torch.device("meta"):
-        return _forward(build.build_discriminator(opponent, shape, seed=0).eval(), shape)
-
-
-def _forward(module: nn.Module, shape: tuple[int, ...], *others: torch.Tensor) -> tuple[float, int]:
-    """Operations of a forward pass of one datum, and the module's parameters."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(torch.zeros(1, *shape), *others)
+def _forward(
+    make: Callable[..., nn.Module], settings: Network | Adversarial, shape: tuple[int, ...]
+) -> tuple[float, int]:
+    """Operations of a forward pass of one datum, and the parameters of the module that is made."""
+    with torch.device("meta"), torch.no_grad():
+        module = make(settings, shape, seed=0).eval()
+        sigma = (torch.ones(1),) if isinstance(settings, Network) else ()
+        with FlopCounterMode(display=False) as counter:
+            module(torch.zeros(1, *shape), *sigma)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return float(counter.get_total_flops()), parameters
 

@@ -78,14 +78,14 @@ def feature_moments(
     extractor: FeatureExtractor,
     images: Tensor,
     *,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Callable[[int], None] = lambda more: None,
 ) -> FeatureMoments:
-    """Moments of the features of images uint8 [N, C, H, W]; `progress` hears how many are done."""
+    """Moments of the features of images uint8 [N, C, H, W]; `progress` hears how many more."""
     nothing = torch.empty(0, extractor.dimension)
     moments = FeatureMoments.of(nothing, extractor=extractor.identity)
     for features in features_in_batches(extractor, images):
         moments = moments.update(features)
-        progress(moments.count)
+        progress(len(features))
     return moments
 
 

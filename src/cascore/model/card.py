@@ -6,7 +6,7 @@ from typing import Any
 
 from cascore.errors import InputError
 from cascore.experiment.settings import Sampler
-from cascore.measurement import Measurement
+from cascore.measurement import Measurement, chain_words
 from cascore.model.folder import ModelRecord
 
 _DATA = {
@@ -147,10 +147,8 @@ def _pixels(record: ModelRecord) -> str:
 def _data(record: ModelRecord) -> str:
     name, data = record.experiment.data.name, record.data
     made: Mapping[str, Any] = data.get("record") or {}
-    if "source" in made:
-        text = f"{name}: {made['source']}."
-    else:
-        text = f"{_DATA.get(name, f'{name}; cascore does not know under what licence')}."
+    unknown = f"{name}; cascore does not know under what licence"
+    text = f"{name}: {made['source']}." if "source" in made else f"{_DATA.get(name, unknown)}."
     if "count" in data and "digest" in data:
         text += f" {data['count']:,} training data with digest {data['digest']}."
     else:
@@ -206,20 +204,13 @@ def _quality(record: ModelRecord, measured: Sequence[Measurement]) -> str:
 
 def _row(number: Measurement) -> tuple[str, ...]:
     sampler, floor = number.sampler, number.floor
-    settings = {} if sampler is None else sampler.settings
-    words = [str(settings.get("method", "")).upper()]
-    if settings.get("method") == "cas":
-        words[0] += f" order {settings.get('order')}"
-    sizes = ("kappa", "eta", "epsilon")
-    words += [f"{name} {settings[name]}" for name in sizes if settings.get(name) is not None][:1]
-    words += [f"{settings['spacing']} levels"] if "spacing" in settings else []
     against = ", ".join(
         f"{'' if real.count is None else f'{real.count:,} '}{real.split or real.name}"
         for real in number.references
     )
     return (
         number.label,
-        ", ".join(words),
+        "" if sampler is None else chain_words(sampler.settings),
         "" if sampler is None else f"{sampler.nfe:,}",
         f"{number.images.count:,}",
         against,
