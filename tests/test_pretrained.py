@@ -61,6 +61,11 @@ def test_a_path_wins_over_a_name_and_is_never_one(here):
     assert run("sample", "digit") == 2  # no name either
 
 
+def test_a_tilde_is_the_home_folder(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    assert find_model("~/runs/mine") == here / "runs" / "mine"
+
+
 # --- commands ------------------------------------------------------------------------------------
 
 
