@@ -6,17 +6,10 @@ well. A discriminator returns one number per sample. Images come in as float pix
 noise of any size; a network that wants another range rescales inside itself.
 """
 
-from cascore.networks.biggan import BigGANDiscriminator
-from cascore.networks.mlp import MLP, ConditionalMLP, MLPDiscriminator
-from cascore.networks.ncsnv2 import NCSNv2
-from cascore.networks.unet import ConditionalUNet, UNet
-
-__all__ = [
-    "MLP",
-    "BigGANDiscriminator",
-    "ConditionalMLP",
-    "ConditionalUNet",
-    "MLPDiscriminator",
-    "NCSNv2",
-    "UNet",
-]
+from cascore.networks.biggan import BigGANDiscriminator as BigGANDiscriminator
+from cascore.networks.mlp import MLP as MLP
+from cascore.networks.mlp import ConditionalMLP as ConditionalMLP
+from cascore.networks.mlp import MLPDiscriminator as MLPDiscriminator
+from cascore.networks.ncsnv2 import NCSNv2 as NCSNv2
+from cascore.networks.unet import ConditionalUNet as ConditionalUNet
+from cascore.networks.unet import UNet as UNet

@@ -1,19 +1,11 @@
 """Training: state, batches, the two steps, the loop, checkpoints."""
 
-from cascore.training.batches import Batches, KeyedBatches
-from cascore.training.loop import Metrics, train
-from cascore.training.parallel import Workers, joined_processes
-from cascore.training.state import TrainState, adam
-from cascore.training.step import TrainingDivergedError
-
-__all__ = [
-    "Batches",
-    "KeyedBatches",
-    "Metrics",
-    "TrainState",
-    "TrainingDivergedError",
-    "Workers",
-    "adam",
-    "joined_processes",
-    "train",
-]
+from cascore.training.batches import Batches as Batches
+from cascore.training.batches import KeyedBatches as KeyedBatches
+from cascore.training.loop import Metrics as Metrics
+from cascore.training.loop import train as train
+from cascore.training.parallel import Workers as Workers
+from cascore.training.parallel import joined_processes as joined_processes
+from cascore.training.state import TrainState as TrainState
+from cascore.training.state import adam as adam
+from cascore.training.step import TrainingDivergedError as TrainingDivergedError
