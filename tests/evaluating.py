@@ -2,8 +2,8 @@
 
 import torch
 
-from cascore.evaluation.evaluate import EvaluationSettings, evaluate
-from cascore.experiment.settings import Sampler
+from cascore.evaluation.evaluate import evaluate
+from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.pixels import save_png
 
 CPU = torch.device("cpu")

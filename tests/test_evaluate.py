@@ -66,7 +66,7 @@ def test_every_number_is_that_of_the_library(trained):
     )  # fmt: skip
     train, test = (load_images("digits", split) for split in ("train", "test"))
     eyes = load_classifier("digits")
-    answer = ask(trained, count=60, first_seed=7)
+    answer = ask(trained, count=60, seed=7)
     assert answer.notices == []
     for form, values in (("raw", samples.raw), ("denoised", samples.denoised)):
         images = to_uint8(values)
@@ -125,7 +125,7 @@ def test_raw_and_denoised_are_not_mixed_up(trained, monkeypatch):
 
 
 def test_a_record_says_everything(trained):
-    record = ask(trained, count=60, first_seed=7, batch_size=50).measurements[0]
+    record = ask(trained, count=60, seed=7, batch_size=50).measurements[0]
     weights = trained / "checkpoints" / "step-00000003" / "state.safetensors"
     train = load_images("digits", "train")
     assert record.metric == "frechet"
@@ -179,14 +179,14 @@ def test_another_size_is_refused_or_resized_and_said(tmp_path):
         ask(large, data="digits")
     box = FolderOptions(size=8, filter="box")
     resized, plain = (
-        ask(path, data="digits", folders=options, metrics=("frechet",)).measurements[0]
+        ask(path, data="digits", folder=options, metrics=("frechet",)).measurements[0]
         for path, options in ((large, box), (small, FolderOptions()))
     )
     assert resized.value == plain.value  # the mean of four equal pixels is the pixel
     assert resized.images.digest == plain.images.digest
     steps = {"size": 8, "crop": "center", "filter": "box", "mode": "auto"}
     assert (resized.images.preprocessing, plain.images.preprocessing) == (steps, {})
-    both = ask(large, data=f"folder:{large}", folders=box, extractor="digits").measurements[0]
+    both = ask(large, data=f"folder:{large}", folder=box, extractor="digits").measurements[0]
     assert both.references[0].settings == {"size": 8, "filter": "box"}
 
 

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 
 from cascore.errors import InputError
 from cascore.evaluation import evaluate as evaluating
-from cascore.evaluation.evaluate import EvaluationSettings, checkpoint_measure, evaluate
+from cascore.evaluation.evaluate import checkpoint_measure, evaluate
 from cascore.experiment import periodic
 from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import read_selection
-from cascore.experiment.settings import Data, Network, Sampler
+from cascore.experiment.settings import Data, EvaluationSettings, Network, Sampler
 from cascore.measurement import read_measurements
 from cascore.model.loading import load
 from cascore.training.checkpoint import checkpoints
@@ -94,7 +94,7 @@ def test_the_distance_is_that_of_the_command_on_samples_of_its_own(whole):
     assert (record.images.form, record.references[0].split) == ("denoised", "train")
 
     question = EvaluationSettings(
-        path=folder, sampler=Sampler(), first_seed=FIRST_SEED, count=20, metrics=("frechet",)
+        path=folder, sampler=Sampler(), seed=FIRST_SEED, count=20, metrics=("frechet",)
     )
     again = evaluate(question, device=CPU).measurements
     assert record.value in {number.value for number in again if number.images.form == "denoised"}

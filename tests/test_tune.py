@@ -11,13 +11,13 @@ import pytest
 from running import CPU, run, tiny, trained_in
 
 from cascore.errors import InputError
-from cascore.evaluation.evaluate import EvaluationSettings, reference_for
+from cascore.evaluation.evaluate import reference_for
 from cascore.evaluation.search import Candidate, search
 from cascore.evaluation.tune import default_candidate, frechet_objective, largest_kappa
 from cascore.evaluation.verify import settings_of_measurement
 from cascore.experiment.chain import generate
 from cascore.experiment.presets import PRESETS
-from cascore.experiment.settings import Sampler
+from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.measurement import read_measurements
 from cascore.model.advice import Advised, Choice, read_choices, write_choice
 from cascore.model.loading import load

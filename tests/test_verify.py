@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from cascore.data import load_images
 from cascore.errors import InputError
-from cascore.evaluation.evaluate import EvaluationSettings, evaluate
+from cascore.evaluation.evaluate import evaluate
 from cascore.evaluation.verify import settings_of_measurement, verify
 from cascore.experiment.chain import resolved
 from cascore.experiment.run_folder import read_experiment
-from cascore.experiment.settings import Sampler
+from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.measurement import read_measurements, write_measurements
 from cascore.model import loading
 from cascore.preprocessing import FolderOptions
@@ -121,8 +121,8 @@ def test_a_folder_that_changed_is_told(tmp_path):
     large = load_images("digits", "test").images[:40].repeat_interleave(2, 2)
     folder = write_images(large.repeat_interleave(2, 3), tmp_path / "a")
     options = FolderOptions(size=8, filter="box", crop="none")
-    record = ask(folder, data="digits", folders=options, metrics=("frechet",)).measurements[0]
-    assert settings_of_measurement(record).folders == options
+    record = ask(folder, data="digits", folder=options, metrics=("frechet",)).measurements[0]
+    assert settings_of_measurement(record).folder == options
     assert again([record])[0].outcome == "equal"
     shutil.copy(folder / "0000.png", folder / "0001.png")
     (verified,) = again([record])

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from cascore import pixels
 from cascore.errors import MissingExtraError
-from cascore.evaluation.evaluate import EvaluationSettings, evaluate, reference_for
+from cascore.evaluation.evaluate import evaluate, reference_for
 from cascore.evaluation.reference import Reference
 from cascore.experiment.chain import resolved
 from cascore.experiment.outputs import file_name, software
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import METRICS
-from cascore.experiment.settings import Experiment, Sampler
+from cascore.experiment.settings import EvaluationSettings, Experiment, Sampler
 from cascore.files import write_text
 from cascore.measurement import Measurement, chain_words, write_measurements
 from cascore.metrics import nearest_neighbours

@@ -1,7 +1,7 @@
 """`cascore evaluate`: a model's samples, or a folder of images, against real images."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +9,7 @@ import tyro
 
 from cascore.cli import options
 from cascore.cli.common import chosen_sampler, result_table, table_console
-from cascore.experiment.settings import Sampler
+from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.measurement import METRICS, Measurement, chain_words, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
 from cascore.preprocessing import FolderOptions
@@ -18,11 +18,9 @@ from cascore.progress import Display
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cascore.evaluation.evaluate import EvaluationSettings
-
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(EvaluationSettings):
     """Judge a model, or a folder of images from any program, against real images.
 
     Examples:
@@ -31,38 +29,27 @@ class Evaluate:
     cascore evaluate pictures --data statistics.npz --extractor inception
     """
 
-    path: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
+    path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="MODEL")]]
     """Folder of a run, a model folder, the name of a model that comes with cascore, or a folder
     of images."""
-    data: options.RealImages = None
-    root: options.Root = None
     folder: options.Folders = field(default_factory=FolderOptions)
-    extractor: options.Extractor = None
     metrics: tuple[options.Metric, ...] | None = None
     """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
-    as_published: bool = False
-    """Print the divergence of modes as the authors' program does, too."""
+    sampler: options.Samplers = field(default_factory=Sampler)
+    like: options.Like = None
     out: Path | None = None
     """File for the records (default: in evaluations/ of the model, or evaluations/NAME; none for a
     folder of images)."""
-    checkpoint: options.Checkpoint = "newest"
-    count: int = 1437
-    """How many pictures to draw from a model."""
-    seed: int = 0
-    """Of the first picture."""
-    batch_size: options.BatchSize = 256
-    like: options.Like = None
-    sampler: options.Samplers = field(default_factory=Sampler)
     device: options.Device = "auto"
 
     def run(self, typed: str) -> int:
         """Judge a model's samples, or a folder of images; print a table and write the records."""
-        from cascore.evaluation.evaluate import EvaluationSettings, evaluate
+        from cascore.evaluation.evaluate import evaluate
         from cascore.experiment.build import select_device
         from cascore.model.advice import Advised
         from cascore.model.loading import is_model, load
 
-        display, path = Display(), find_model(self.path)
+        display, path = Display(), find_model(str(self.path))
         sampler, device = chosen_sampler(self.sampler, self.like, path), select_device(self.device)
         model, advice = None, Advised(sampler)
         if is_model(path):
@@ -70,22 +57,15 @@ class Evaluate:
             advice = model.advised(sampler)
         if advice.notice is not None:
             display.say(advice.notice)
-        settings = EvaluationSettings(
-            path=path,
-            data=self.data,
-            root=self.root,
-            folders=self.folder,
-            extractor=self.extractor,
-            metrics=self.metrics,
-            as_published=self.as_published,
-            checkpoint=self.checkpoint,
-            sampler=advice.sampler,
-            tuned=None if advice.choice is None else asdict(advice.choice),
-            first_seed=self.seed,
-            count=self.count,
-            batch_size=self.batch_size,
+        settings = replace(self, path=path, sampler=advice.sampler)
+        evaluation = evaluate(
+            settings,
+            device=device,
+            model=model,
+            display=display,
+            command=typed,
+            tuned=advice.choice,
         )
-        evaluation = evaluate(settings, device=device, model=model, display=display, command=typed)
         numbers = evaluation.measurements
         console = table_console()
         console.print(_title(settings, numbers[0]), style="bold")
@@ -100,7 +80,7 @@ class Evaluate:
         return 0
 
 
-def _title(settings: "EvaluationSettings", first: Measurement) -> str:
+def _title(settings: EvaluationSettings, first: Measurement) -> str:
     if first.model is None or first.sampler is None:
         return f"{settings.path}: {first.images.count} images"
     return (
@@ -180,7 +160,7 @@ def _explanation(records: Sequence[Measurement]) -> str:
     return " ".join(notes)
 
 
-def _default_path(settings: "EvaluationSettings", first: Measurement) -> Path | None:
+def _default_path(settings: EvaluationSettings, first: Measurement) -> Path | None:
     """In evaluations/ of a model; none for a folder of images, which is not ours."""
     if first.model is None or first.sampler is None:
         return None
@@ -188,6 +168,6 @@ def _default_path(settings: "EvaluationSettings", first: Measurement) -> Path | 
 
     name = (
         f"{chain_words(first.sampler.settings)} {first.sampler.nfe} calls"
-        f" seed {settings.first_seed} count {settings.count} step {first.model.step}"
+        f" seed {settings.seed} count {settings.count} step {first.model.step}"
     )
     return place_for(settings.path, "evaluations") / f"{file_name(name)}.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import MissingExtraError
-from cascore.experiment.settings import Sampler
+from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.files import replaced_folder
 from cascore.model.pretrained import find_model, is_shipped, place_for, spoken_name
 from cascore.plain import write_json
@@ -59,7 +59,7 @@ class Tune:
 
     def run(self, typed: str) -> int:
         """Search, write record, picture and `sampler.json`, and say what tuning gains."""
-        from cascore.evaluation.evaluate import EvaluationSettings, reference_for
+        from cascore.evaluation.evaluate import reference_for
         from cascore.evaluation.tune import tuning_chart
         from cascore.experiment.build import select_device
         from cascore.experiment.chain import resolved

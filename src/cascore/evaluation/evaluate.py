@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,9 @@ from cascore.evaluation.reference import FOLDER, Reference, load_reference, name
 from cascore.experiment.chain import resolved, seeds_from
 from cascore.experiment.outputs import software
 from cascore.experiment.periodic import FIRST_SEED
-from cascore.experiment.settings import Data, Experiment, Sampler
+from cascore.experiment.settings import Data, EvaluationSettings, Experiment
 from cascore.measurement import Computation, Form, ImageFacts, Measurement, ModelFacts, SamplerFacts
+from cascore.model.advice import Choice
 from cascore.model.folder import is_model_folder
 from cascore.model.loading import Model, absent, is_model, load
 from cascore.model.pretrained import spoken_name
@@ -30,39 +31,6 @@ from cascore.pixels import to_uint8
 from cascore.plain import to_plain
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
-    """What is measured, and how."""
-
-    path: Path
-    """Folder of a run, a model folder, or a folder of images."""
-    data: str | None = None
-    """Real images to compare with: a name, folder:PATH or a file of statistics (.npz); None takes
-    those that the model was trained on."""
-    root: str | None = None
-    """Folder of the real images' files, and of extractors that need a file."""
-    folders: FolderOptions = field(default_factory=FolderOptions)
-    """How images of folders are brought to one shape."""
-    extractor: str | None = None
-    """A name; None takes that of the statistics or the data set's classifier, or random-convolution
-    where there is none."""
-    metrics: tuple[str, ...] | None = None
-    """Names of METRIC_NAMES; None takes frechet, kernel, precision-recall, memorisation, and modes
-    of stacked images."""
-    as_published: bool = False
-    """Give the divergence of modes as the authors' program prints it, too."""
-    checkpoint: str = "newest"
-    """Of a run: newest, best, or a step."""
-    sampler: Sampler = field(default_factory=Sampler)
-    tuned: Mapping[str, Any] | None = None
-    """What chose order, kappa and levels of the sampler, if tuning did; for the record."""
-    first_seed: int = 0
-    count: int = 1437
-    """Number of images to draw from a model."""
-    batch_size: int = 256
-    """Images at a time; moves numbers by rounding."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +52,14 @@ def evaluate(
     reference: Reference | None = None,
     display: Display | None = None,
     command: str = "",
+    tuned: Choice | None = None,
 ) -> Evaluation:
     """Measure a model's samples, raw and denoised, or the images of a folder.
 
     The model of `settings.path`, and the real side, can be given where they are there already, as
-    from another checkpoint. `command` is what was typed, for the records. What cannot be found,
-    does not fit together, or is of another shape raises InputError.
+    from another checkpoint. `command` is what was typed, and `tuned` what chose the sampler, if
+    tuning did: for the records. What cannot be found, does not fit together, or is of another shape
+    raises InputError.
     """
     if model is None and is_model(settings.path):
         model = load(settings.path, device=device, checkpoint=settings.checkpoint)
@@ -102,7 +72,7 @@ def evaluate(
         images: Mapping[Form, Tensor] = {"images": source.images}
         made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
     else:
-        images, made = _samples(settings, source, display)
+        images, made = _samples(settings, source, display, tuned)
         notices += _other_data(source, reference)
     measurements: list[Measurement] = []
     for form, pixels in images.items():
@@ -146,7 +116,7 @@ def checkpoint_measure(
             path=folder,
             metrics=("frechet",),
             checkpoint=str(step),
-            first_seed=FIRST_SEED,
+            seed=FIRST_SEED,
             count=experiment.train.evaluate_count,
         )
         model = load(folder, device=device, checkpoint=str(step))
@@ -193,10 +163,10 @@ def reference_for(
 def _data_of_model(settings: EvaluationSettings, model: Model) -> Data:
     trained_on = model.experiment.data
     data = trained_on if settings.data in (None, trained_on.name) else Data(name=str(settings.data))
-    if settings.folders != FolderOptions():
+    if settings.folder != FolderOptions():
         if not data.name.startswith(FOLDER):
             raise InputError("size, crop, filter and mode are for folders of images")
-        data = replace(data, **asdict(settings.folders))
+        data = replace(data, **asdict(settings.folder))
     return replace(data, root=settings.root or data.root)
 
 
@@ -206,7 +176,7 @@ def _data_of_folder(settings: EvaluationSettings) -> Data:
             f"{settings.path} is neither a run nor a model folder; to judge a folder of images,"
             " name the real images to compare with: --data digits"
         )
-    return named_data(settings.data, root=settings.root, folders=settings.folders)
+    return named_data(settings.data, root=settings.root, folders=settings.folder)
 
 
 def _other_data(model: Model, reference: Reference) -> list[str]:
@@ -227,12 +197,12 @@ def _files(settings: EvaluationSettings) -> ImageSet:
             f"{settings.path} holds samples of cascore twice: judge {settings.path / 'denoised'} or"
             f" {settings.path / 'raw'}"
         )
-    return load_folder(settings.path, "all", options=settings.folders)
+    return load_folder(settings.path, "all", options=settings.folder)
 
 
 def _image_facts(settings: EvaluationSettings, form: Form, images: Tensor) -> ImageFacts:
     """What a record says of samples of a model, or of the images of a folder."""
-    options, of_files = settings.folders, form == "images"
+    options, of_files = settings.folder, form == "images"
     steps = asdict(options) if of_files and options.size is not None else {}
     if of_files and options.mode != "auto":
         steps["mode"] = options.mode
@@ -243,19 +213,19 @@ def _image_facts(settings: EvaluationSettings, form: Form, images: Tensor) -> Im
         form=form,
         count=len(images),
         digest=array_digest(images.numpy()),
-        first_seed=None if of_files else settings.first_seed,
+        first_seed=None if of_files else settings.seed,
         preprocessing=steps,
     )
 
 
 def _samples(
-    settings: EvaluationSettings, model: Model, display: Display | None
+    settings: EvaluationSettings, model: Model, display: Display | None, tuned: Choice | None
 ) -> tuple[Mapping[Form, Tensor], dict[str, Any]]:
     """Samples of a model, raw and denoised, from the same chains, and what made them."""
-    seeds = seeds_from(settings.first_seed, settings.count)
+    seeds = seeds_from(settings.seed, settings.count)
     samples = model.draw(seeds, settings.sampler, batch_size=settings.batch_size, display=display)
     chain = asdict(resolved(settings.sampler, model.experiment.schedule))
-    tuned = {} if settings.tuned is None else {"tuned": to_plain(settings.tuned)}
+    chosen = {} if tuned is None else {"tuned": to_plain(tuned)}
     made = {
         "model": ModelFacts(
             name=model.experiment.name,
@@ -265,7 +235,7 @@ def _samples(
             experiment=to_plain(model.experiment),
             data=to_plain(model.data),
         ),
-        "sampler": SamplerFacts(settings={**chain, **tuned}, nfe=samples.nfe),
+        "sampler": SamplerFacts(settings={**chain, **chosen}, nfe=samples.nfe),
         "selection": model.selection,
     }
     return {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}, made

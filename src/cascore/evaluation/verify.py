@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 
 from cascore.errors import InputError
-from cascore.evaluation.evaluate import EvaluationSettings, evaluate
+from cascore.evaluation.evaluate import evaluate
 from cascore.experiment.chain import recorded
-from cascore.experiment.settings import Sampler
+from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.measurement import METRICS, Measurement
 from cascore.model.loading import Model, load
 from cascore.model.pretrained import find_model
@@ -144,13 +144,13 @@ def settings_of_measurement(
         path=find_model(images.path),
         data=measurement.data,
         root=root or first.get("root"),
-        folders=options,
+        folder=options,
         extractor=None if seen is None else seen.name,
         metrics=(metric.group,),
         as_published=measurement.metric == "modes-kl-as-published",
         checkpoint=checkpoint,
         sampler=Sampler() if chain is None else recorded(chain.settings, "the record's sampler"),
-        first_seed=images.first_seed or 0,
+        seed=images.first_seed or 0,
         count=images.count,
         batch_size=measurement.computation.batch_size,
     )

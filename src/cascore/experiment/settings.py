@@ -1,8 +1,9 @@
-"""Settings of an experiment, as frozen dataclasses; contradictions are refused here. No torch."""
+"""Settings of experiments, samplers and evaluations; contradictions are refused here. No torch."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from cascore.errors import InputError
@@ -264,6 +265,36 @@ class Sampler:
             return {**new, "levels": "all"}
         per_level = new.get("n_sigma", 1) if new.get("method") == "als" else 1
         return {**new, "calls": steps * per_level}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What is measured, and how."""
+
+    path: Path
+    """Folder of a run, a model folder, or a folder of images."""
+    data: str | None = None
+    """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
+    root: str | None = None
+    """Folder of the real images' files, where they need one, and of inception."""
+    folder: FolderOptions = field(default_factory=FolderOptions)
+    """How images of folders are brought to one shape."""
+    extractor: str | None = None
+    """digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: that of the
+    statistics, the data set's classifier, else random-convolution."""
+    metrics: tuple[str, ...] | None = None
+    """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
+    as_published: bool = False
+    """Print the divergence of modes as the authors' program does, too."""
+    checkpoint: str = "newest"
+    """Of a run: newest, best (by the evaluations during training), or a step."""
+    count: int = 1437
+    """How many pictures to draw from a model."""
+    seed: int = 0
+    """Of the first picture."""
+    batch_size: int = 256
+    """Pictures at a time."""
+    sampler: Sampler = field(default_factory=Sampler)
 
 
 @dataclass(frozen=True, kw_only=True)
