@@ -1,5 +1,6 @@
 """Tables 1 to 3: sampling, n_sigma, denoising and the objective, each against each."""
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +8,6 @@ from itertools import product
 
 from cascore.experiment.presets import SAMPLERS
 from cascore.experiment.settings import Experiment
-from cascore.schedule import eta_at_n_sigma
 from paper.engine.charts import dots, sheets
 from paper.engine.claims import (
     ADVERSARIAL,
@@ -85,7 +85,8 @@ def _chains(
     kappa, eta = best([cas(k) for k in scale.kappas]), best([als(e) for e in scale.etas])
     yield from (eta, kappa)
     if eta[0].knob < 1:
-        even = eta_at_n_sigma(eta[0].knob, scale.many)
+        # 1 - (1 - eta)^(1 / n_sigma)
+        even = -math.expm1(math.log1p(-eta[0].knob) / scale.many)
         yield als(even, n_sigma=scale.many), "the noise of η at n_σ = 1"
     else:
         yield best([als(e, n_sigma=scale.many) for e in scale.etas_many])

@@ -36,7 +36,7 @@ def test_an_unknown_name_gets_the_list_and_the_nearest(wrong, right):
     with pytest.raises(InputError) as caught:
         load(wrong, "train")
     assert all(name in str(caught.value) for name in names())
-    assert f"did you mean {right!r}?" in str(caught.value)
+    assert f"did you mean {right}?" in str(caught.value)
 
 
 def test_typed_loads_hold_their_type_and_every_load_its_split():

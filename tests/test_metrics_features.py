@@ -274,7 +274,7 @@ def test_features_by_name():
         ("random-convolution", (1, 4, 4), "at least 8"),
         ("pixels", None, "give image_shape"),
         ("../weights/digits", None, r"known are digits.*module_extractor"),
-        ("Inceptoin", None, "did you mean 'inception'"),
+        ("Inceptoin", None, "did you mean inception"),
     ):
         with pytest.raises(InputError, match=message):
             load_extractor(name, image_shape=shape)

@@ -86,7 +86,7 @@ def parts():
         "neighbours": [{"sample": train[0], "images": train[1:5], "distances": [1, 2, 3, 4]}],
         "copying": 0.97,
         "film": [{"sigma": sigma, "x": noisy, "denoised": noisy} for sigma in (9.0, 1.0, 0.02)],
-        "losses": (list(range(600)), [20 - 0.03 * step for step in range(600)]),
+        "losses": [(step, 20 - 0.03 * step) for step in range(600)],
         "extractor": "64 features",
         "folder": "runs/quickstart",
     }

@@ -1,19 +1,14 @@
 """The authors' own measured curves of Figure 3, with their licence, and published numbers."""
 
 import csv
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from cascore.experiment.settings import Schedule
-from cascore.schedule import (
-    allowed_interval,
-    eta_from_epsilon,
-    geometric_sigmas,
-    kappa_from_eta,
-    stretch,
-)
+from cascore.schedule import allowed_interval, eta_from_epsilon, geometric_sigmas, stretch
 from paper.engine.rows import Row, Rows
 
 _FOLDER = Path(__file__).parent
@@ -42,7 +37,7 @@ def _curve(path: Path) -> Iterator[Row]:
     tags |= {"n_sigma": n, "thousands": int(thousands[:-1])}
     for epsilon, raw, denoised in sorted(tuple(map(float, line)) for line in _lines(path)):
         if consistent == "c":
-            kappa = kappa_from_eta(eta_from_epsilon(epsilon, schedule.last), gamma)
+            kappa = math.log1p(-eta_from_epsilon(epsilon, schedule.last)) / math.log(gamma)
             allowed = interval.low <= epsilon <= interval.high
             tags |= {"sampler": "CAS", "kappa": kappa, "allowed": allowed}
         yield {**tags, "epsilon": epsilon, "raw": raw, "denoised": denoised}

@@ -1,5 +1,8 @@
 """Errors that a user can cause and act on; the command line prints them in one line."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """What was given cannot be used: the message says what came, what was expected, what to do."""
@@ -12,3 +15,9 @@ class MissingExtraError(InputError):
         super().__init__(
             f"{what} needs {package}, which is not installed; run: pip install 'cascore[{extra}]'"
         )
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Words for a message: which of the known words may have been meant, if one is near."""
+    near = difflib.get_close_matches(word.lower(), words, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

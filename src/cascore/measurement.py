@@ -253,6 +253,13 @@ class Measurement:
         return METRICS[self.metric].label if self.metric in METRICS else self.metric
 
 
+def in_words(value: float | None, error: float | None) -> str:
+    """A number and its error as text, to the digits that a table needs."""
+    if value is None:
+        return "infinite"
+    return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")
+
+
 def measurement_from_plain(values: Any, where: str) -> Measurement:
     """A measurement from a JSON object; an InputError names `where` and the field at fault."""
     if not isinstance(values, dict):

@@ -94,9 +94,7 @@ def encode_png(image: Tensor) -> bytes:
             f"a PNG takes one image, [1, H, W] or [3, H, W], not a shape of {tuple(image.shape)};"
             " cascore.pixels.grid makes one image of a batch"
         )
-    content = (
-        image.cpu().movedim(0, -1).squeeze(-1).numpy()
-    )  # grey without channels, as Pillow has it
+    content = image.cpu().movedim(0, -1).squeeze(-1).numpy()  # grey has no channels in Pillow
     stream = io.BytesIO()
     Image.fromarray(content).save(stream, format="PNG")
     return stream.getvalue()

@@ -77,6 +77,7 @@ def run_quickstart(
         for sampler in samplers
     ]
     train, last = reference.sets["train"].images, rows[-1]
+    lines = read_json_lines(folder / METRICS, torn=True)
     write_text(
         page,
         render(
@@ -87,7 +88,7 @@ def run_quickstart(
             neighbours=_neighbours(last["images"]["denoised"][:_QUERIES], train),
             copying=last["copying"],
             film=_film(model, samplers[-1]),
-            losses=_losses(folder),
+            losses=[(line["step"], line["dsm"]) for line in lines],
             extractor=f"{reference.extractor.dimension} features of the classifier"
             f" {reference.extractor.identity.name} that comes with cascore",
             folder=folder,
@@ -205,11 +206,6 @@ def _film(model: Model, sampler: Sampler) -> list[Mapping[str, Any]]:
     return frames
 
 
-def _losses(folder: Path) -> tuple[list[float], list[float]]:
-    lines = read_json_lines(folder / METRICS, torn=True)
-    return [line["step"] for line in lines], [line["dsm"] for line in lines]
-
-
 # --- the page -------------------------------------------------------------------------------------
 
 
@@ -221,7 +217,7 @@ def require_jinja() -> None:
         raise MissingExtraError(what="The page", package="jinja2", extra="report") from error
 
 
-def render(*, rows: Sequence[Row], losses: tuple[list[float], list[float]], **parts: Any) -> str:
+def render(*, rows: Sequence[Row], losses: Sequence[tuple[float, float]], **parts: Any) -> str:
     """The page, a complete HTML document, of samplers, steps with their losses, and other parts.
 
     Parts are by the names of the template; images are uint8 [n, C, H, W].
@@ -240,7 +236,7 @@ def render(*, rows: Sequence[Row], losses: tuple[list[float], list[float]], **pa
     return environment.get_template("report.html.j2").render(
         rows=list(zip("ABCDEF", rows, strict=False)),
         quality=_quality_chart(rows),
-        loss=_loss_chart(*losses),
+        loss=_loss_chart(*zip(*losses, strict=True)),
         **parts,
     )
 

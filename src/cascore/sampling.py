@@ -134,7 +134,7 @@ def _etas_of_eta(eta: float, levels: Tensor) -> list[float]:
         raise InputError(
             f"eta = {eta:.6g} (epsilon = {eta * last**2:.6g}) leaves no real noise on this"
             f" schedule: choose eta in {allowed.eta}, that is epsilon in {allowed.epsilon}, or"
-            f" any kappa in {allowed.kappa}"
+            f" any kappa in [1, inf]"
         )
     return [eta] * len(levels)
 

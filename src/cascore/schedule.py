@@ -145,11 +145,10 @@ class Interval(NamedTuple):
 
 
 class AllowedInterval(NamedTuple):
-    """The step sizes for which the noise of CAS is real, in its three names."""
+    """The step sizes for which the noise of CAS is real; so it is for any kappa in [1, inf]."""
 
     eta: Interval
     epsilon: Interval
-    kappa: Interval
 
 
 def langevin_step_size(sigmas: Tensor, n_sigma: int) -> float:
@@ -179,13 +178,8 @@ def langevin_step_size(sigmas: Tensor, n_sigma: int) -> float:
 
 
 def eta_from_epsilon(epsilon: float, last: float) -> float:
-    """Proposition 3: eta = epsilon / sigma_L^2."""
+    """Proposition 3: epsilon = eta sigma_L^2, so eta = epsilon / sigma_L^2."""
     return epsilon / last**2
-
-
-def epsilon_from_eta(eta: float, last: float) -> float:
-    """Proposition 3: epsilon = eta sigma_L^2."""
-    return eta * last**2
 
 
 def eta_from_kappa(kappa: float, gamma: float) -> float:
@@ -193,20 +187,6 @@ def eta_from_kappa(kappa: float, gamma: float) -> float:
     if not kappa >= 1 or not 0 < gamma < 1:
         raise InputError(f"need kappa in [1, inf] and gamma in (0, 1), not {kappa} and {gamma}")
     return -math.expm1(kappa * math.log(gamma))
-
-
-def kappa_from_eta(eta: float, gamma: float) -> float:
-    """The exponent kappa = log(1 - eta) / log(gamma) of an eta in (0, 1]; inf at 1."""
-    if not 0 < eta <= 1 or not 0 < gamma < 1:
-        raise InputError(f"need eta in (0, 1] and gamma in (0, 1), not {eta} and {gamma}")
-    return math.inf if eta == 1 else math.log1p(-eta) / math.log(gamma)
-
-
-def eta_at_n_sigma(eta: float, n_sigma: int) -> float:
-    """The eta of the stretched schedule with the noise of `eta`: 1 - (1 - eta)^(1 / n_sigma)."""
-    if not 0 < eta < 1 or n_sigma < 1:
-        raise InputError(f"need 0 < eta < 1 and n_sigma >= 1: {eta}, {n_sigma}")
-    return -math.expm1(math.log1p(-eta) / n_sigma)
 
 
 def allowed_interval(sigmas: Tensor) -> AllowedInterval:
@@ -220,5 +200,5 @@ def allowed_interval(sigmas: Tensor) -> AllowedInterval:
         raise InputError("a schedule of one level has no step between levels, so no interval")
     gamma = float((levels[1:] / levels[:-1]).min())
     eta, last = Interval(1 - gamma, 1 + gamma), float(levels[-1])
-    epsilon = Interval(*(epsilon_from_eta(bound, last) for bound in eta))
-    return AllowedInterval(eta=eta, epsilon=epsilon, kappa=Interval(1.0, math.inf))
+    epsilon = Interval(*(bound * last**2 for bound in eta))
+    return AllowedInterval(eta=eta, epsilon=epsilon)

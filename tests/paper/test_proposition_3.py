@@ -7,7 +7,7 @@ from torch import nn
 
 from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser, score
 from cascore.sampling import annealed_langevin, consistent_annealed
-from cascore.schedule import epsilon_from_eta, eta_from_epsilon, geometric_sigmas
+from cascore.schedule import eta_from_epsilon, geometric_sigmas
 
 SIGMAS = geometric_sigmas(5.0, 0.1, 9)
 GAMMA = (0.1 / 5.0) ** (1 / 8)
@@ -85,4 +85,4 @@ def test_two_forms_of_algorithm_2_agree(pair, kappa):
 
 def test_step_size_has_two_names():
     assert eta_from_epsilon(5.6e-6, 0.01) == pytest.approx(0.056)
-    assert epsilon_from_eta(0.056, 0.01) == pytest.approx(5.6e-6)
+    assert eta_from_epsilon(5.6e-6, 0.01) == pytest.approx(0.056)

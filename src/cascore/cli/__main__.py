@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields
 
 from cascore import __version__
-from cascore.cli.common import Command, given_options, nearest, parsed
+from cascore.cli.common import Command, given_options, parsed
 from cascore.cli.compare import Compare
 from cascore.cli.convert import Convert
 from cascore.cli.data import DataSets
@@ -20,7 +20,7 @@ from cascore.cli.sample import Sample
 from cascore.cli.train import Train, parse_train
 from cascore.cli.tune import Tune
 from cascore.cli.verify import Verify
-from cascore.errors import InputError
+from cascore.errors import InputError, nearest
 from cascore.experiment.settings import Sampler
 
 COMMANDS: dict[str, type[Command]] = {

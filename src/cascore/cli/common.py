@@ -1,11 +1,10 @@
 """What several commands share: types of arguments, and how results are printed."""
 
 import contextlib
-import difflib
 import io
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -13,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from cascore.errors import InputError
+from cascore.errors import InputError, nearest
 from cascore.experiment.presets import SAMPLERS, require_fitting
 from cascore.experiment.settings import Sampler
 
@@ -88,12 +87,6 @@ def given_options(arguments: Sequence[str]) -> frozenset[str]:
     """
     names = (token.partition("=")[0] for token in arguments if token.startswith("--"))
     return frozenset(name[2:].replace("-", "_").replace(".no_", ".") for name in names)
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """Words for a message: which of the known words may have been meant, if one is near."""
-    near = difflib.get_close_matches(word, words, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def plain_console() -> Console:

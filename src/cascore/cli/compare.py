@@ -9,7 +9,7 @@ import tyro
 
 from cascore.cli import options
 from cascore.cli.common import result_table, table_console
-from cascore.measurement import METRICS, Measurement
+from cascore.measurement import METRICS, Measurement, in_words
 from cascore.progress import Display
 
 if TYPE_CHECKING:
@@ -71,11 +71,9 @@ def _table(ranked: "Sequence[Row]") -> "Table":
         table.add_column(name, justify="right" if name in ("rank", "value") else "left")
     for row, bar in zip(ranked, _bars([row.measurement for row in ranked]), strict=True):
         number = row.measurement
-        value = "infinite" if number.value is None else f"{number.value:.4g}"
-        error = "" if number.error is None else f" ± {number.error:.2g}"
         notes = ["tie with the first"] * row.tied + ["at the floor"] * number.at_floor
         rank = "" if row.rank is None else str(row.rank)
-        table.add_row(rank, row.label, value + error, bar, ", ".join(notes))
+        table.add_row(rank, row.label, in_words(number.value, number.error), bar, ", ".join(notes))
     return table
 
 

@@ -65,8 +65,8 @@ class Convert:
         if done.record.discriminator is not None:
             display.say(f"the discriminator was converted too: {DISCRIMINATOR}")
         which = {"ema": "average of the weights", "raw": "weights of the last step"}[self.weights]
-        display.say(f"{which}, step {done.record.step}; next: cascore sample {done.folder}")
-        plain_console().print(done.folder)
+        display.say(f"{which}, step {done.record.step}; next: cascore sample {self.out}")
+        plain_console().print(self.out)
         return 0
 
     def _of_run(self) -> "Conversion":

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SHOWN = 100  # images on a sheet
 WIDE = 1200  # pixels of a sheet, about
-LAST = 0.01  # sigma_L of the paper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +161,7 @@ def _classes(part: "ImageSet") -> str:
 
 def _levels(images: "ImageSet", diameter: "Diameter") -> Iterator[str]:
     """Techniques 1 and 2 in words, and as settings."""
+    from cascore.experiment.choose import LAST
     from cascore.schedule import level_count
 
     low, high, (first, second) = diameter.low, diameter.high, diameter.pair

@@ -34,7 +34,6 @@ class Evaluate(EvaluationSettings):
     of images."""
     folder: options.Folders = field(default_factory=FolderOptions)
     metrics: tuple[options.Metric, ...] | None = None
-    """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
     sampler: options.Samplers = field(default_factory=Sampler)
     like: options.Like = None
     out: Path | None = None

@@ -28,15 +28,6 @@ ModelName = Positional[
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], arg(help="Where to compute.")]
 BatchSize = Annotated[int, arg(help="Pictures at a time.")]
-Checkpoint = Annotated[
-    str, arg(help="Of a run: newest, best (by the evaluations during training), or a step.")
-]
-RealImages = Annotated[
-    str | None,
-    arg(
-        help="Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."
-    ),
-]
 Root = Annotated[
     str | None, arg(help="Folder of the real images' files, where they need one, and of inception.")
 ]

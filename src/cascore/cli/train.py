@@ -13,8 +13,8 @@ import tyro
 from rich.console import Console
 
 from cascore.cli import options
-from cascore.cli.common import duration, given_options, nearest, parsed, plain_console
-from cascore.errors import InputError
+from cascore.cli.common import duration, given_options, parsed, plain_console
+from cascore.errors import InputError, nearest
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment
 from cascore.plain import json_text

@@ -20,7 +20,6 @@ from cascore.stats import estimate
 if TYPE_CHECKING:
     from cascore.evaluation.reference import Reference
     from cascore.evaluation.search import Candidate, SearchResult
-    from cascore.model.advice import Choice
     from cascore.model.loading import Model
 
 
@@ -48,10 +47,12 @@ class Tune:
     """Blocks of each candidate; their differences give the spread. As many more at the end."""
     seed: int = 1_000_000
     """Of the first picture; away from those that evaluations judge."""
-    data: options.RealImages = None
+    data: str | None = None
+    """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
     root: options.Root = None
     extractor: options.Extractor = None
-    checkpoint: options.Checkpoint = "newest"
+    checkpoint: str = "newest"
+    """Of a run: newest, best (by the evaluations during training), or a step."""
     batch_size: options.BatchSize = 256
     out: Path | None = None
     """New folder for record and picture (default: in tuning/ of the model, or tuning/NAME)."""
@@ -60,7 +61,7 @@ class Tune:
     def run(self, typed: str) -> int:
         """Search, write record, picture and `sampler.json`, and say what tuning gains."""
         from cascore.evaluation.evaluate import reference_for
-        from cascore.evaluation.tune import tuning_chart
+        from cascore.evaluation.tune import choice_of, tuning_chart
         from cascore.experiment.build import select_device
         from cascore.experiment.chain import resolved
         from cascore.experiment.outputs import file_name, require_new, software
@@ -94,7 +95,7 @@ class Tune:
             except MissingExtraError as error:  # a picture is a help and no need
                 no_picture = error
         advice = (folder if is_shipped(path) else path) / ADVICE
-        write_choice(advice, calls, _choice(result, extractor, model, calls=calls))
+        write_choice(advice, calls, choice_of(result, model, extractor=extractor, calls=calls))
         for line in outcome(result, name=name, calls=calls):
             display.say(line)
         if no_picture is not None:
@@ -135,7 +136,8 @@ class Tune:
         )
         facts, floor = reference.facts[reference.split], reference.floors[reference.split]
         curve = [
-            {**_point(candidate, values), "over_default": asdict(result.against_default(candidate))}
+            asdict(candidate)
+            | {"values": values, "over_default": asdict(result.against_default(candidate))}
             for candidate, values in sorted(result.curve.items())
         ]
         return result, {
@@ -157,34 +159,11 @@ class Tune:
             "curve": curve,
             "default": asdict(result.default),
             "best": asdict(result.best),
-            "fresh": [_point(candidate, values) for candidate, values in result.fresh.items()],
+            "fresh": [asdict(drawn) | {"values": values} for drawn, values in result.fresh.items()],
             "gain": asdict(result.difference),
             "choice": asdict(result.choice),
             "seconds": round(time.monotonic() - started, 1),
         }
-
-
-def _point(candidate: "Candidate", values: Sequence[float]) -> dict[str, object]:
-    return {**asdict(candidate), "values": values}
-
-
-def _choice(result: "SearchResult", extractor: str, model: "Model", *, calls: int) -> "Choice":
-    from cascore.evaluation.tune import sampler_of
-    from cascore.experiment.chain import resolved
-    from cascore.model.advice import Choice
-
-    tuned = result.choice != result.default
-    chain = resolved(sampler_of(result.choice, calls=calls), model.experiment.schedule)
-    return Choice(
-        order=chain.order,
-        kappa=result.choice.kappa,
-        spacing=chain.spacing,
-        weights=model.digest,
-        extractor=extractor,
-        gain=result.difference.mean if tuned else 0.0,
-        gain_error=result.difference.error,
-        tuned=tuned,
-    )
 
 
 def outcome(result: "SearchResult", *, name: str, calls: int) -> list[str]:

@@ -13,7 +13,7 @@ from cascore.data.originals import Originals, file_facts, from_array
 from cascore.data.points import POINT_SETS, PointSet, load_point_set
 from cascore.data.prepared import NAME, is_prepared, load_prepared
 from cascore.data.stacked import STACKED, stack
-from cascore.errors import InputError
+from cascore.errors import InputError, nearest
 from cascore.preprocessing import FolderOptions
 
 DATA_ROOT = Path("data")  # where prepared sets are, unless the user says otherwise
@@ -52,11 +52,9 @@ def load(
     prepared = name not in POINT_SETS and is_prepared(name, data_root)
     if name not in names() and not prepared:
         known = (*names(), f"{_FOLDER}PATH")
-        close = difflib.get_close_matches(name.lower(), known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(
-            f"there is no data set {name!r}; known are {', '.join(known)}, and what"
-            f" cascore data prepare wrote into {data_root}{hint}"
+            f"there is no data set {name!r}{nearest(name, known)}; known are {', '.join(known)},"
+            f" and what cascore data prepare wrote into {data_root}"
         )
     if folder != _ORIGINAL:
         raise InputError(f"folder options are for folder:PATH; {name!r} has one fixed form")

@@ -11,8 +11,7 @@ from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose
 
 SEED = 27
-STACKED = {"stacked-mnist": "mnist", "stacked-fashion-mnist": "fashion-mnist"}
-STACKED["stacked-digits"] = "digits"
+STACKED = {f"stacked-{name}": name for name in ("mnist", "fashion-mnist", "digits")}
 
 _COUNTS = {"stacked-digits": {"train": 20_000, "test": 5_000}}
 _COUNT = {"train": 60_000, "test": 10_000}

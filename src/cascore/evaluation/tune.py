@@ -11,6 +11,7 @@ from cascore.evaluation.search import Candidate, Objective, SearchResult
 from cascore.experiment.chain import chain_sigmas, resolved, seeds_from
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.measurement import Floor
+from cascore.model.advice import Choice
 from cascore.model.loading import Model
 from cascore.pixels import to_uint8
 from cascore.stats import Estimate
@@ -23,6 +24,22 @@ def sampler_of(candidate: Candidate, *, calls: int) -> Sampler:
     """The sampler of a candidate in that many network calls."""
     # The parsers of JSON and of the command line hold orders to those that there are.
     return Sampler(order=1 if candidate.order == 1 else 2, kappa=candidate.kappa, calls=calls)
+
+
+def choice_of(result: SearchResult, model: Model, *, extractor: str, calls: int) -> Choice:
+    """What a search chose, as `sampler.json` holds it."""
+    tuned, gain = result.choice != result.default, result.difference
+    chain = resolved(sampler_of(result.choice, calls=calls), model.experiment.schedule)
+    return Choice(
+        order=chain.order,
+        kappa=result.choice.kappa,
+        spacing=chain.spacing,
+        weights=model.digest,
+        extractor=extractor,
+        gain=gain.mean if tuned else 0.0,
+        gain_error=gain.error,
+        tuned=tuned,
+    )
 
 
 def default_candidate(schedule: Schedule, *, calls: int) -> Candidate:

@@ -38,11 +38,6 @@ class FolderSurvey(NamedTuple):
     grey: int
 
     @property
-    def all_grey(self) -> bool:
-        """Whether no image has colour."""
-        return self.grey == self.images
-
-    @property
     def mixed(self) -> bool:
         """Whether some images are grey and some are not."""
         return 0 < self.grey < self.images
@@ -168,7 +163,7 @@ def choose_network(
         raise InputError(f"minutes must be positive, not {minutes}")
     chosen_mode = data.mode
     mode = "rgb" if chosen_mode == "auto" and survey.mixed else chosen_mode
-    channels = 1 if mode == "grey" or (mode == "auto" and survey.all_grey) else 3
+    channels = 1 if mode == "grey" or (mode == "auto" and survey.grey == survey.images) else 3
     sizes = (data.size,) if data.size else fitting_sizes(survey)
     # What the chosen network halves evenly.
     fits = tuple(size for size in sizes if size >= 8 and size % (8 if size > SMALL else 4) == 0)

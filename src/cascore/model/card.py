@@ -6,7 +6,7 @@ from typing import Any
 
 from cascore.errors import InputError
 from cascore.experiment.settings import Sampler
-from cascore.measurement import Measurement, chain_words
+from cascore.measurement import Measurement, chain_words, in_words
 from cascore.model.folder import ModelRecord
 
 _DATA = {
@@ -214,12 +214,6 @@ def _row(number: Measurement) -> tuple[str, ...]:
         "" if sampler is None else f"{sampler.nfe:,}",
         f"{number.images.count:,}",
         against,
-        _value(number.value, number.error),
-        "" if floor is None else "~" * floor.extrapolated + _value(floor.mean, floor.spread),
+        in_words(number.value, number.error),
+        "" if floor is None else "~" * floor.extrapolated + in_words(floor.mean, floor.spread),
     )
-
-
-def _value(value: float | None, error: float | None) -> str:
-    if value is None:
-        return "infinite"
-    return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")

@@ -41,9 +41,8 @@ _OF_TRAINING = ("seconds", "processes", "threads", "machine", "torch")
 
 
 class Conversion(NamedTuple):
-    """A model folder that was written, its record, and what a person should know of it."""
+    """The record of a model folder that was written, and what a person should know of it."""
 
-    folder: Path
     record: ModelRecord
     notices: tuple[str, ...]
 
@@ -116,7 +115,7 @@ def convert_checkpoint(
         **_WRITTEN_LATER,
     )
     written = write_model_folder(out, record, weights=state, discriminator=opponent)
-    return Conversion(out, written, notices)
+    return Conversion(written, notices)
 
 
 def convert_run(
@@ -160,7 +159,7 @@ def convert_run(
     written = write_model_folder(
         out, record, weights=state, discriminator=opponent, measured=measured
     )
-    return Conversion(out, written, ())
+    return Conversion(written, ())
 
 
 def write_model_folder(

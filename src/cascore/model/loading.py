@@ -99,15 +99,8 @@ class Model:
 
         Args:
             seeds: integers from 0 to 2^64 - 1; a seed's picture is the same in every batch.
-            method: consistent annealed sampling (Algorithm 2) or annealed Langevin (Algorithm 1).
-            order: cas: 1 is the paper's, 2 the multistep rule for few calls, the default.
-            calls: network calls of a chain; by default 12, of als 12 levels.
-            levels: "all" for a chain through all training levels, in place of `calls`.
-            n_sigma: als: calls at each level; cas, at all levels: how far they are stretched.
-            kappa: cas: the noise of a step, from 1 to infinity.
-            eta: the paper's step size without units; at most one of kappa, eta and epsilon.
-            epsilon: the paper's step size in squared pixels; als: Technique 4 by default.
-            spacing: the spacing of the levels.
+            method, order, calls, ..., spacing: the fields of `experiment.settings.Sampler`, which
+                says what each is, and the options of `cascore sample`.
             batch_size: how many are drawn at a time.
             progress: whether to show a bar, in a terminal or a notebook; elsewhere there is none.
 

@@ -10,12 +10,11 @@
 From Python, `module_extractor` makes one of any module.
 """
 
-import difflib
 from pathlib import Path
 
 import torch
 
-from cascore.errors import InputError
+from cascore.errors import InputError, nearest
 from cascore.metrics.extractors.classifier import classifier_names, load_classifier
 from cascore.metrics.extractors.common import pixels
 from cascore.metrics.extractors.inception import load_inception
@@ -52,12 +51,11 @@ def load_extractor(
     elif name == "inception":
         extractor = load_inception(root=root, device=device)
     else:
-        close = difflib.get_close_matches(name.lower(), extractor_names(), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(
-            f"there is no extractor {name!r}; known are {', '.join(extractor_names())}{hint}. A"
-            " data set without a classifier of its own can be seen by random-convolution or"
-            " inception; from Python, module_extractor makes an extractor of any module"
+            f"there is no extractor {name!r}{nearest(name, extractor_names())}; known are"
+            f" {', '.join(extractor_names())}. A data set without a classifier of its own can be"
+            " seen by random-convolution or inception; from Python, module_extractor makes an"
+            " extractor of any module"
         )
     if image_shape is not None:
         extractor(torch.empty(0, *image_shape, dtype=torch.uint8))

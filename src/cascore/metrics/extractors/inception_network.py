@@ -108,16 +108,6 @@ def _on_35(inputs: int, pooled: int) -> _Mixed:
     )
 
 
-def _to_17() -> _Mixed:
-    return _Mixed(
-        288,
-        nn.MaxPool2d(3, stride=2),
-        branch3x3=(_halving(384),),
-        branch3x3dbl=(_Conv(64), _Conv(96, 3), _halving(96)),
-        branch_pool=(),
-    )
-
-
 def _on_17(width: int) -> _Mixed:
     """A block on 17×17 pixels ("C"), with `width` channels between its strokes."""
     across, down, last = _Conv(width, _ACROSS), _Conv(width, _DOWN), _Conv(192, _ACROSS)
@@ -128,16 +118,6 @@ def _on_17(width: int) -> _Mixed:
         branch7x7=(_Conv(width), across, _Conv(192, _DOWN)),
         branch7x7dbl=(_Conv(width), down, across, down, last),
         branch_pool=(_Conv(192),),
-    )
-
-
-def _to_8() -> _Mixed:
-    return _Mixed(
-        768,
-        nn.MaxPool2d(3, stride=2),
-        branch3x3=(_Conv(192), _halving(320)),
-        branch7x7x3=(_Conv(192), _Conv(192, _ACROSS), _Conv(192, _DOWN), _halving(192)),
-        branch_pool=(),
     )
 
 
@@ -172,12 +152,24 @@ class InceptionNetwork(nn.Module):
         self.Mixed_5b = _on_35(192, pooled=32)
         self.Mixed_5c = _on_35(256, pooled=64)
         self.Mixed_5d = _on_35(288, pooled=64)
-        self.Mixed_6a = _to_17()
+        self.Mixed_6a = _Mixed(
+            288,
+            nn.MaxPool2d(3, stride=2),
+            branch3x3=(_halving(384),),
+            branch3x3dbl=(_Conv(64), _Conv(96, 3), _halving(96)),
+            branch_pool=(),
+        )
         self.Mixed_6b = _on_17(128)
         self.Mixed_6c = _on_17(160)
         self.Mixed_6d = _on_17(160)
         self.Mixed_6e = _on_17(192)
-        self.Mixed_7a = _to_8()
+        self.Mixed_7a = _Mixed(
+            768,
+            nn.MaxPool2d(3, stride=2),
+            branch3x3=(_Conv(192), _halving(320)),
+            branch7x7x3=(_Conv(192), _Conv(192, _ACROSS), _Conv(192, _DOWN), _halving(192)),
+            branch_pool=(),
+        )
         self.Mixed_7b = _on_8(1280, _average())
         self.Mixed_7c = _on_8(2048, nn.MaxPool2d(3, stride=1, padding=1))
         self.fc = nn.Linear(FEATURES, LOGITS)
