@@ -178,7 +178,6 @@ def _asked_to_stop() -> Iterator[list[int]]:
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        del frame
         if came and number == signal.SIGINT:
             raise KeyboardInterrupt
         came.append(number)

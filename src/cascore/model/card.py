@@ -51,7 +51,7 @@ sigma from {schedule.first:g} to {schedule.last:g}.{pixels}
 computed in {train.precision}: {seen:,} images were seen, repetitions counted.
 The file holds {weights} (decay {train.ema_decay:g}), in float32. {kept}
 
-Made from {source[name]} ({source[kind]}, SHA-256 {source[sha256]}).
+Made from {record.source[name]} ({record.source[kind]}, SHA-256 {record.source[sha256]}).
 
 ## Sampling
 
@@ -115,7 +115,6 @@ def model_card(
         experiment=experiment,
         schedule=experiment.schedule,
         train=experiment.train,
-        source=record.source,
         kind=kind,
         what=f"{kind} of shape {'×'.join(map(str, record.shape))}",
         network=_NETWORKS[network.kind],
