@@ -40,7 +40,7 @@ def test_a_run_is_found_again_to_the_bit_though_it_has_gone_on(trained):
     verified = again(records)
     assert [number.outcome for number in verified] == ["equal"] * 8
     assert [number.measurement for number in verified] == records
-    assert all(number.holds and number.changes == () for number in verified)
+    assert all(number.changes == () for number in verified)
     assert records[0].model.step == 1
 
 
@@ -69,7 +69,6 @@ def test_another_value_is_told_from_rounding_by_the_error(trained):
     assert [number.outcome for number in again([near, far, unknown, rounded])] == [
         "within uncertainty", "different", "different", "within uncertainty",
     ]  # fmt: skip
-    assert [number.holds for number in again([near, far])] == [True, False]
 
 
 def test_what_moves_by_rounding_is_told_and_does_not_decide(trained):
@@ -95,7 +94,6 @@ def test_other_weights_are_found_before_anything_is_computed(trained, monkeypatc
     monkeypatch.setattr("cascore.evaluation.verify.evaluate", None)
     for number in again(records):
         assert number.outcome == "not computed"
-        assert not number.holds
         assert f"were {records[0].model.digest[:12]} at step 2" in number.changes[0]
     shutil.rmtree(path.parent)
     assert "no checkpoint '2'" in again(records)[0].changes[0]

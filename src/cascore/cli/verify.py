@@ -40,7 +40,7 @@ class Verify:
         console.print(_table(rows))
         for change in dict.fromkeys(change for row in rows for change in row.changes):
             console.print(change)
-        failed = sum(not row.holds for row in rows)
+        failed = sum(row.outcome in ("different", "not computed") for row in rows)
         console.print(
             f"{failed} of {len(rows)} numbers were not found again"
             if failed

@@ -35,11 +35,6 @@ class Verified:
     changes: tuple[str, ...]
     """What the number follows from and is not what it was, in words."""
 
-    @property
-    def holds(self) -> bool:
-        """Whether the number was found again."""
-        return self.outcome in ("equal", "within uncertainty")
-
 
 def verify(
     measurements: Sequence[Measurement],

@@ -52,7 +52,6 @@ _CIFAR_10, _CHURCH, _STACKED_MNIST = (
             steps=steps,
             batch_size=128,
             learning_rate=1e-4,
-            betas=(0.9, 0.999),
             ema_decay=decay,
             ema_warmup=False,
             save_every=5000,
