@@ -112,11 +112,24 @@ def test_equation_1_by_hand():
     assert dsm_loss(denoised, drawn).tolist() == [(1 + 4) / (2 * 0.25), 16 / (2 * 4)]
 
 
-def test_a_small_level_survives_half_precision():
-    """sigma^2 = 1e-8 is 0 in float16, but the loss of an error of one sigma is 1/2."""
-    sigma = torch.tensor([1e-4], dtype=torch.float16)
-    drawn = Corrupted(torch.zeros(1, 1).half(), torch.zeros(1, 1).half(), sigma)
-    assert float(dsm_loss(sigma[:, None], drawn)) == 0.5
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_but_not_a_network_in_it(dtype):
+    """bfloat16 near 0.7 has spacing 0.004: rounded H alone makes a loss at sigma = 0.01 wrong."""
+    x, sigma = clean(50, 4, dtype=torch.float32), torch.full((50,), 0.01)
+    drawn = Corrupted(x, x + 0.01, sigma)
+    with pytest.raises(InputError, match=f"H is {dtype}"):
+        dsm_loss(x.to(dtype), drawn)
+    with pytest.raises(InputError, match=f"the data is {dtype}"):
+        dsm_loss(x, Corrupted(x.to(dtype), drawn.noisy, sigma))
+
+    class Half(torch.nn.Module):
+        def forward(self, noisy):
+            return -torch.full_like(noisy, 0.9, dtype=dtype)
+
+    h = UnconditionalDenoiser(Half())(drawn.noisy, sigma)
+    # f + z is 0.1, off by at most 2^-9 of 0.9, and 2e-5 from the cancellation of pixels in float32.
+    expected = torch.full((50,), 4 * 0.1**2 / 2)
+    torch.testing.assert_close(dsm_loss(h, drawn), expected, rtol=0.04, atol=0)
 
 
 def test_the_minimiser_on_two_points_is_the_optimal_denoiser():
@@ -200,52 +213,65 @@ def relu(v):
     return np.maximum(v, 0)
 
 
-LITERAL = {
-    "lsgan": (
-        lambda r, f: ((r - 1) ** 2).mean() + ((f + 1) ** 2).mean(),
-        lambda r, f: ((f - 1) ** 2).mean(),
+def bce(logits, target):
+    return -np.mean(target * np.log(sigmoid(logits)) + (1 - target) * np.log(1 - sigmoid(logits)))
+
+
+# losses/adversarial.py of the authors, of a batch's D(x) and D(H): D's loss, the score network's.
+PUBLISHED = {
+    "standard": (  # GAN
+        lambda r, f: bce(r, 1) + bce(f, 0),
+        lambda r, f: bce(f, 1),
     ),
-    "standard": (
-        lambda r, f: -np.log(sigmoid(r)).mean() - np.log(1 - sigmoid(f)).mean(),
-        lambda r, f: -np.log(sigmoid(f)).mean(),
+    "wgan": (  # WGAN
+        lambda r, f: f.mean() - r.mean(),
+        lambda r, f: -f.mean(),
     ),
-    "hinge": (
+    "hinge": (  # HingeGAN
         lambda r, f: relu(1 - r).mean() + relu(1 + f).mean(),
         lambda r, f: -f.mean(),
     ),
-    "relativistic-standard": (
-        lambda r, f: -np.log(sigmoid(r - f)).mean(),
-        lambda r, f: -np.log(sigmoid(f - r)).mean(),
+    "relativistic-standard": (  # RpGAN
+        lambda r, f: 2 * bce(r - f, 1),
+        lambda r, f: 2 * bce(f - r, 1),
     ),
-    "relativistic-lsgan": (
-        lambda r, f: ((r - f - 1) ** 2).mean(),
-        lambda r, f: ((f - r - 1) ** 2).mean(),
+    "relativistic-average-standard": (  # RaGAN
+        lambda r, f: bce(r - f.mean(), 1) + bce(f - r.mean(), 0),
+        lambda r, f: bce(r - f.mean(), 0) + bce(f - r.mean(), 1),
     ),
-    "relativistic-hinge": (
-        lambda r, f: relu(1 - (r - f)).mean(),
-        lambda r, f: relu(1 - (f - r)).mean(),
+    "lsgan": (  # LSGAN
+        lambda r, f: ((r - 1) ** 2).mean() + ((f + 1) ** 2).mean(),
+        lambda r, f: ((f - 1) ** 2).mean(),
     ),
-    "relativistic-average-standard": (
-        lambda r, f: -(
-            np.log(sigmoid(r - f.mean())).mean() + np.log(1 - sigmoid(f - r.mean())).mean()
-        ),
-        lambda r, f: -(
-            np.log(sigmoid(f - r.mean())).mean() + np.log(1 - sigmoid(r - f.mean())).mean()
-        ),
+    "lsgan-saturating": (  # LSGAN_sat
+        lambda r, f: ((r - 1) ** 2).mean() + ((f + 1) ** 2).mean(),
+        lambda r, f: ((f + 1) ** 2).mean(),
     ),
-    "relativistic-average-lsgan": (
+    "relativistic-lsgan": (  # RpLSGAN
+        lambda r, f: 2 * ((r - f - 1) ** 2).mean(),
+        lambda r, f: 2 * ((f - r - 1) ** 2).mean(),
+    ),
+    "relativistic-average-lsgan": (  # RaLSGAN
         lambda r, f: ((r - f.mean() - 1) ** 2).mean() + ((f - r.mean() + 1) ** 2).mean(),
-        lambda r, f: ((f - r.mean() - 1) ** 2).mean() + ((r - f.mean() + 1) ** 2).mean(),
+        lambda r, f: ((r - f.mean() + 1) ** 2).mean() + ((f - r.mean() - 1) ** 2).mean(),
     ),
-    "relativistic-average-hinge": (
+    "relativistic-average-hinge": (  # RaHingeGAN
         lambda r, f: relu(1 - (r - f.mean())).mean() + relu(1 + (f - r.mean())).mean(),
-        lambda r, f: relu(1 - (f - r.mean())).mean() + relu(1 + (r - f.mean())).mean(),
+        lambda r, f: relu(1 + (r - f.mean())).mean() + relu(1 - (f - r.mean())).mean(),
     ),
-}  # fmt: skip
+}
+OURS = {
+    "relativistic-hinge": (
+        lambda r, f: 2 * relu(1 - (r - f)).mean(),
+        lambda r, f: 2 * relu(1 - (f - r)).mean(),
+    )
+}
+LITERAL = {**PUBLISHED, **OURS}
 
 
 def test_every_gan_loss_has_an_oracle():
     assert set(GAN_LOSSES) == set(LITERAL)
+    assert len(PUBLISHED) == 10
     assert GAN_LOSSES["lsgan"] is lsgan
     with pytest.raises(TypeError):
         GAN_LOSSES["mine"] = lsgan

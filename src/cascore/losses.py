@@ -1,13 +1,15 @@
 """Training objectives: Eq. 1 (DSM), Eq. 4 (discriminator), Eq. 5 (hybrid), other GAN losses.
 
 A GAN loss is a pair of functions of (D(real), D(fake)): one for the discriminator, one for the
-score network. Least squares is the paper's; the others are those its Appendix B compares.
+score network. Least squares is the paper's; the others are those that the authors' code has.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,12 +44,21 @@ def corrupt(clean: Tensor, sigmas: Tensor, *, noise: Noise) -> Corrupted:
 
 
 def dsm_loss(denoised: Tensor, drawn: Corrupted) -> Tensor:
-    """Eq. 1 for each sample: ||H(x~, sigma) - x||^2 / (2 sigma^2), summed over pixels; [N]."""
+    """Eq. 1 for each sample: ||H(x~, sigma) - x||^2 / (2 sigma^2), summed over pixels; [N].
+
+    Raises:
+        InputError: H has not the shape of the data, or either is in half precision.
+    """
     if denoised.shape != drawn.clean.shape:
         raise InputError(f"H is {list(denoised.shape)}, the data {list(drawn.clean.shape)}")
-    # Divided before it is squared: sigma^2 of a small level is lost in half precision.
+    for name, tensor in (("H", denoised), ("the data", drawn.clean)):
+        if tensor.dtype.itemsize < 4:
+            raise InputError(
+                f"{name} is {tensor.dtype}, which cannot hold an error of sigma = 0.01 between"
+                " pixels: keep x and H = x + sigma f in float32, and only f in half precision"
+            )
     error = (denoised - drawn.clean) / broadcast_sigma(drawn.sigma, denoised)
-    return error.square().flatten(1).sum(1) / 2
+    return error.square().reshape(len(error), math.prod(error.shape[1:])).sum(1) / 2
 
 
 Adversarial = Callable[[Tensor, Tensor], Tensor]
@@ -69,10 +80,13 @@ def _plain(phi: Callable[[Tensor], Tensor]) -> GanLoss:
 
 
 def _paired(phi: Callable[[Tensor], Tensor]) -> GanLoss:
-    """Relativistic paired (Jolicoeur-Martineau 2018): phi of D(real_i) - D(fake_i)."""
+    """Relativistic paired (Jolicoeur-Martineau 2018): phi of D(real_i) - D(fake_i).
+
+    Twice, once for each side: in Eq. 5 the factor weighs against lambda.
+    """
     return GanLoss(
-        discriminator=lambda real, fake: phi(real - fake).mean(),
-        generator=lambda real, fake: phi(fake - real).mean(),
+        discriminator=lambda real, fake: 2 * phi(real - fake).mean(),
+        generator=lambda real, fake: 2 * phi(fake - real).mean(),
     )
 
 
@@ -96,16 +110,22 @@ _PHI: Mapping[str, Callable[[Tensor], Tensor]] = {
 lsgan = _plain(_PHI["lsgan"])
 """Eq. 4 and the first term of Eq. 5."""
 
+wgan = _plain(torch.neg)
+"""Arjovsky et al. (2017); what bounds D is its spectral normalization alone."""
+
 GAN_LOSSES: Mapping[str, GanLoss] = MappingProxyType(
     {
         "lsgan": lsgan,
+        # As published, the score network minimises D's own term, so that the two agree.
+        "lsgan-saturating": lsgan._replace(generator=lambda real, fake: (fake + 1).square().mean()),
         "standard": _plain(_PHI["standard"]),  # non-saturating
-        "hinge": _plain(_PHI["hinge"])._replace(generator=lambda real, fake: -fake.mean()),
+        "wgan": wgan,
+        "hinge": _plain(_PHI["hinge"])._replace(generator=wgan.generator),
         **{f"relativistic-{name}": _paired(phi) for name, phi in _PHI.items()},
         **{f"relativistic-average-{name}": _average(phi) for name, phi in _PHI.items()},
     }
 )
-"""Every GAN loss the paper tried, by name."""
+"""The ten GAN losses of the authors' code by name, and `relativistic-hinge`, which is ours."""
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, *, gan: GanLoss = lsgan) -> Tensor:

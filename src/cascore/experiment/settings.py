@@ -171,7 +171,7 @@ class Adversarial(_Part):
     """The discriminator of hybrid training; without effect in a plain run."""
 
     gan: str = "lsgan"
-    """lsgan, standard, hinge, or relativistic[-average]-{standard,lsgan,hinge}."""
+    """lsgan[-saturating], standard, hinge, wgan, relativistic[-average]-{standard,lsgan,hinge}."""
     width: int = 32
     """Channels of the discriminator (BigGAN's ch), or hidden units for points."""
     steps: int = 1
