@@ -463,7 +463,12 @@ def test_what_no_sampler_takes_is_refused_before_any_call(sampler, arguments, me
     [
         *(({"kappa": kappa}, "kappa") for kappa in (0.99, 0.0, -1.0, math.nan)),
         *(({"kappa": kappas}, "kappa") for kappas in ([1.5] * 4, [1.5] * 6, [2, 2, 2, 2, 0.5])),
-        *(({"order": order}, f"order must be 1 or 2, not {order}") for order in (0, 3, -1)),
+        *(({"kappa": kappa}, "kappa must be a number") for kappa in ("2", True, 2j, ["2"] * 5)),
+        *(({name: "0.5"}, f"{name} must be a number, not '0.5'") for name in ("eta", "epsilon")),
+        *(
+            ({"order": order}, f"order must be 1 or 2, not {order!r}")
+            for order in (0, 3, -1, 2.0, True, "2")
+        ),
         ({"kappa": 1.5, "eta": 0.9}, "at most one of kappa, eta, epsilon"),
         ({"kappa": 1.5, "epsilon": 0.009}, "at most one of kappa, eta, epsilon"),
         ({"eta": 0.9, "epsilon": 0.009}, "at most one of kappa, eta, epsilon"),
@@ -489,6 +494,7 @@ def test_a_langevin_step_that_does_not_contract_is_refused(size):
     ("settings", "message"),
     [
         ({"eta": 0.1, "epsilon": 0.001}, "at most one of eta, epsilon"),
+        ({"eta": "0.5"}, "eta must be a number, not .0.5."),
         ({"eta": 0.1, "n_sigma": 0}, "n_sigma"),
         ({"eta": 0.1, "n_sigma": -2}, "n_sigma"),
     ],

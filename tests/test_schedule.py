@@ -53,6 +53,14 @@ def test_karras_levels_are_equation_5_of_karras_et_al(rho, count):
     np.testing.assert_allclose(sigmas, expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize("rho", [1e-3, 0.01])
+def test_karras_levels_of_a_small_rho_do_not_overflow(rho):
+    """Next to 50^(1 / rho), itself beyond all numbers, 0.01^(1 / rho) is 0: 50 (1 - t)^rho."""
+    sigmas = karras_sigmas(50, 0.01, 6, rho=rho)
+    expected = 50 * np.exp(rho * np.log1p(-np.arange(5) / 5))
+    np.testing.assert_allclose(sigmas[:-1], expected, rtol=1e-12)
+
+
 def test_karras_levels_with_the_default_rho_are_those_of_diffusers():
     theirs = EDMEulerScheduler(sigma_min=0.002, sigma_max=80, sigma_schedule="karras")
     theirs.set_timesteps(12)

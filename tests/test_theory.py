@@ -9,6 +9,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cascore.errors import InputError
+from cascore.losses import Corrupted, dsm_loss
 from cascore.sampling import Step, consistent_steps, langevin_steps
 from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import (
@@ -60,6 +61,30 @@ def test_a_mixture_of_one_component_is_the_gaussian_formula():
     w = 0.6**2 / (0.6**2 + sigma**2)
     found = GaussianMixtureDenoiser(mean, 0.6 * one, one)(x, sigma)
     torch.testing.assert_close(found, mean + w * (x - mean))
+
+
+def test_data_may_be_numbers():
+    """[N] is [N, 1] without the second axis, for each closed form and Eq. 1."""
+    data, x, sigmas = normal(5), normal(4, seed=1), geometric_sigmas(3.0, 0.1, 4)
+    flat = torch.full((5,), 0.1), torch.ones(5)
+    pairs = [
+        (EmpiricalDenoiser(data)(x, 0.4), EmpiricalDenoiser(data[:, None])(x[:, None], 0.4)),
+        (
+            GaussianMixtureDenoiser(data, *flat)(x, sigmas),
+            GaussianMixtureDenoiser(data[:, None], *flat)(x[:, None], sigmas),
+        ),
+        (
+            unconditional_optimum(x, data, sigmas),
+            unconditional_optimum(x[:, None], data[:, None], sigmas),
+        ),
+        (
+            dsm_loss(x + 1, Corrupted(x, x, sigmas)),
+            dsm_loss(x[:, None] + 1, Corrupted(x[:, None], x[:, None], sigmas)),
+        ),
+    ]
+    for found, expected in pairs:
+        assert found.shape == (4,)
+        assert torch.equal(found, expected.reshape(4))
 
 
 def denoisers():

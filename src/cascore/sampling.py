@@ -50,7 +50,7 @@ def langevin_steps(
 ) -> list[Step]:
     """The steps of Algorithm 1, one for each network call (see `annealed_langevin`)."""
     levels = check_sigmas(sigmas)
-    _at_most_one(eta=eta, epsilon=epsilon)
+    _check_step_size(eta=eta, epsilon=epsilon)
     if n_sigma < 1:
         raise InputError(f"n_sigma must be at least 1, not {n_sigma}")
     last = float(levels[-1])
@@ -113,9 +113,9 @@ def order_and_kappa(
     kappa 2.5 with it, 1.5 with order 1: tuned on small networks, see docs/fidelity.md. Another
     order, and more than one of kappa, eta and epsilon, raise InputError.
     """
-    _at_most_one(kappa=kappa, eta=eta, epsilon=epsilon)
-    if order not in (None, 1, 2):
-        raise InputError(f"order must be 1 or 2, not {order}")
+    _check_step_size(kappa=kappa, eta=eta, epsilon=epsilon)
+    if order not in (None, 1, 2) or isinstance(order, bool | float):
+        raise InputError(f"order must be 1 or 2, not {order!r}")
     if eta is not None or epsilon is not None:
         return order or 1, None
     order = order or 2
@@ -158,10 +158,18 @@ def _rounded(eta: float) -> float:
     return 1 - (1 - eta)  # moves an eta below 1/2 by at most 2^-54, and makes 1 - eta exact
 
 
-def _at_most_one(**given: object) -> None:
+def _check_step_size(**given: object) -> None:
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
         raise InputError(f"give at most one of {', '.join(given)}, not {' and '.join(names)}")
+    for name in names:
+        try:
+            torch.as_tensor(given[name], dtype=torch.float64)
+            numeric = not isinstance(given[name], bool)
+        except (TypeError, ValueError, RuntimeError):
+            numeric = False
+        if not numeric:
+            raise InputError(f"{name} must be a number, not {given[name]!r}")
 
 
 @dataclass(frozen=True, repr=False)

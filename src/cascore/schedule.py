@@ -47,8 +47,9 @@ def karras_sigmas(first: float, last: float, count: int, *, rho: float = 7.0) ->
     _check_range(first, last, count)
     if not rho > 0:
         raise InputError(f"rho must be positive, not {rho}")
-    ramp = torch.linspace(first ** (1 / rho), last ** (1 / rho), count, dtype=torch.float64)
-    return _with_ends(ramp**rho, first, last)
+    # In units of sigma_1: the powers themselves overflow at a small rho.
+    ramp = torch.linspace(1, (last / first) ** (1 / rho), count, dtype=torch.float64)
+    return _with_ends(first * ramp**rho, first, last)
 
 
 def centred_sigmas(first: float, last: float, count: int) -> Tensor:

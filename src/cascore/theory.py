@@ -27,9 +27,9 @@ class EmpiricalDenoiser:
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """H(x, sigma); distances in float64, the result in x's dtype."""
-        points = self.data.to(x.device, torch.float64).flatten(1)
+        points = _rows(self.data).to(x.device)
         level = broadcast_sigma(sigma, x.double()).reshape(-1, 1)
-        squared = _squared_distances(x.double().flatten(1), points)
+        squared = _squared_distances(_rows(x), points)
         return ((-squared / (2 * level**2)).softmax(dim=1) @ points).reshape(x.shape).to(x.dtype)
 
 
@@ -47,10 +47,10 @@ class GaussianMixtureDenoiser:
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """H(x, sigma), computed in float64, in x's dtype."""
-        points = self.means.to(x.device, torch.float64).flatten(1)
+        points = _rows(self.means).to(x.device)
         within = self.stds.to(x.device, torch.float64) ** 2
         level = broadcast_sigma(sigma, x.double()).reshape(-1, 1)
-        flat = x.double().flatten(1)
+        flat = _rows(x)
         variance = within + level**2  # [N or 1, K]
         logits = (
             self.weights.to(x.device, torch.float64).log()
@@ -64,6 +64,11 @@ class GaussianMixtureDenoiser:
         return mean.reshape(x.shape).to(x.dtype)
 
 
+def _rows(x: Tensor) -> Tensor:
+    """[N, ...] as [N, D] in float64; [N] as [N, 1]."""
+    return x.double().reshape(len(x), math.prod(x.shape[1:]))
+
+
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist") ** 2
 
@@ -75,7 +80,7 @@ def unconditional_optimum(x: Tensor, data: Tensor, sigmas: Tensor) -> Tensor:
     weighted by its density N(x; x0, sigma^2 I); H = x + sigma f*(x). x is [N, ...], the finite data
     set [M, ...], the levels are [L], each equally likely.
     """
-    flat, points = x.double().flatten(1), data.double().flatten(1).to(x.device)
+    flat, points = _rows(x), _rows(data).to(x.device)
     level = check_sigmas(sigmas).to(x.device)[None, :, None]
     squared = _squared_distances(flat, points)[:, None, :]  # [N, 1, M]
     logits = -squared / (2 * level**2) - flat.shape[1] * level.log()
