@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -21,6 +22,7 @@ def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "exact_denoiser",
         "judge_samples",
+        "restored_modes",
         "swiss_roll",
     }
 
@@ -68,4 +70,22 @@ def test_judge_samples_tells_generators_apart(capsys):
     assert copying.frechet.mean < perfect.frechet.mean - 3 * perfect.frechet.error
     assert copying.kernel.mean < -3 * copying.kernel.error
     assert copying.share.precision.mean == copying.share.recall.mean == 1
+    assert len(capsys.readouterr().out.splitlines()) == len(rows) + 1
+
+
+def test_restored_modes_are_sampled_in_proportion_and_lost_by_red(capsys):
+    """Shares of 4,000 chains within five standard errors of Bayes; RED's answer is a maximum."""
+    modes, count = example("restored_modes"), 4000
+    rows = modes.main(count=count)
+    for row in rows:
+        error = math.sqrt(row.probability * (1 - row.probability) / count)
+        assert row.sampled == pytest.approx(row.probability, abs=5 * error)
+    assert [row.red for row in rows] == [0, 1, 0]
+    # log p_sigma(x) - (x - y)^2 / (2 blur^2) by brute force, at RED's own sigma of 0.3.
+    grid, y = torch.linspace(-4, 4, 80001, dtype=torch.float64), 0.5
+    variance = modes.STD**2 + 0.3**2
+    density = modes.WEIGHTS * torch.exp(-((grid[:, None] - modes.MEANS) ** 2) / (2 * variance))
+    best = grid[(density.sum(1).log() - (grid - y) ** 2 / (2 * modes.BLUR**2)).argmax()]
+    # The grid has steps of 1e-4, RED is in float32.
+    assert float(modes.red(torch.tensor([y]))) == pytest.approx(float(best), abs=1e-4)
     assert len(capsys.readouterr().out.splitlines()) == len(rows) + 1
