@@ -113,7 +113,7 @@ def listing(text):
 BROKEN = {
     "no partition": (
         lambda f: (f / "list_eval_partition.txt").unlink(),
-        "cannot be read: .*--source is",
+        "cannot be read as a list of names: .*--source is",
     ),
     "no images": (lambda f: shutil.rmtree(f / "img_align_celeba"), "needs img_align_celeba or"),
     "a missing image": (

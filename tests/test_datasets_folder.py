@@ -193,8 +193,8 @@ HOSTILE = {
         "cannot be read as an image",
     ),
     "a format not on the list": (lambda whole: b"P6 1 1 255\n\0\0\0", "cannot be read as an image"),
-    "bomb, warned of": (lambda whole: png_header(10_000, 10_000), "more pixels than are safe"),
-    "bomb": (lambda whole: png_header(60_000, 60_000), "more pixels than are safe"),
+    "bomb, warned of": (lambda whole: png_header(10_000, 10_000), "exceeds limit of"),
+    "bomb": (lambda whole: png_header(60_000, 60_000), "exceeds limit of"),
 }
 
 

@@ -194,7 +194,7 @@ def test_files_that_cannot_be_read_and_one_that_would_run_code(tmp_path, path):
     torch.save({"fc.weight": Malicious()}, bad)
     for content in (bad.read_bytes(), b"", b"nonsense", path.read_bytes()[:100_000]):
         bad.write_bytes(content)
-        with pytest.raises(InputError, match="cannot be read as a PyTorch file of weights alone"):
+        with pytest.raises(InputError, match=r"read as a checkpoint|asks for .*pathlib\.Path"):
             load_inception(bad)
     assert not (tmp_path / "ran").exists()
 

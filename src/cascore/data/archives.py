@@ -8,60 +8,50 @@ import gzip
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from cascore.errors import InputError
-
-_LARGEST_READ = 256 * 2**20  # no header or member of a data set comes near
+from cascore.foreign import parsing
 
 
 def read_tar(path: Path, names: Collection[str], *, limit: int) -> dict[str, bytes]:
     """The content of the members of a .tar.gz file with these names, in whatever folder of it.
 
-    Damage, a link, a name that leads out or comes twice, and a member of more than `limit` bytes
-    raise InputError.
+    Damage, a link, a name that leads out or comes twice, and more than `limit` bytes in these
+    members together, or unpacked twice as many in all, raise InputError.
     """
     contents: dict[str, bytes] = {}
-    try:
-        with (
-            gzip.open(path, "rb") as unpacked,
-            tarfile.open(fileobj=_Bounded(unpacked, path), mode="r:") as archive,  # type: ignore[call-overload]
-        ):
-            for member in archive:
-                name = _safe_name(member.name, path, ordinary=member.isfile() or member.isdir())
-                if name in contents:
-                    raise InputError(f"{path} holds {name} twice; get it anew")
-                if name in names and (stream := archive.extractfile(member)):
-                    content = stream.read(limit + 1)
-                    contents[name] = _whole(content, member.size, limit, path, name)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read as .tar.gz: {error}; get it anew") from error
+    with (
+        parsing(path, ".tar.gz"),
+        gzip.open(path, "rb") as unpacked,
+        tarfile.open(fileobj=_Bounded(unpacked, path, 2 * limit), mode="r:") as archive,  # type: ignore[call-overload]
+    ):
+        for member in archive:
+            name = _safe_name(member.name, path, ordinary=member.isfile() or member.isdir())
+            if name in contents:
+                raise InputError(f"{path} holds {name} twice; get it anew")
+            if name in names and (stream := archive.extractfile(member)):
+                left = limit - sum(map(len, contents.values()))
+                contents[name] = _whole(stream.read(left + 1), member.size, left, path, name)
     return contents
 
 
 @contextmanager
 def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """An open zip archive; one with a name that leads out, or a link, raises InputError."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                link = stat.S_ISLNK(member.external_attr >> 16)
-                _safe_name(member.filename, path, ordinary=not link)
-            yield archive
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{path} cannot be read as .zip: {error}; get it anew") from error
+    with parsing(path, ".zip"), zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            link = stat.S_ISLNK(member.external_attr >> 16)
+            _safe_name(member.filename, path, ordinary=not link)
+        yield archive
 
 
 def read_zip_member(archive: zipfile.ZipFile, name: str, *, path: Path, limit: int) -> bytes:
     """The content of one member; damage, or more than `limit` bytes, raises InputError."""
-    try:
-        with archive.open(name) as stream:
-            content = stream.read(limit + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
-        raise InputError(f"{name} in {path} cannot be read: {error}; get {path} anew") from error
+    with parsing(f"{name} in {path}", "a file of the archive"), archive.open(name) as stream:
+        content = stream.read(limit + 1)
     return _whole(content, archive.getinfo(name).file_size, limit, path, name)
 
 
@@ -84,13 +74,21 @@ def _safe_name(name: str, path: Path, *, ordinary: bool) -> str:
 
 
 class _Bounded:
-    """A stream that gives no single read of absurd size: tar headers claim sizes of their own."""
+    """A stream that neither reads nor skips beyond a limit: tar headers claim any size."""
 
-    def __init__(self, stream: gzip.GzipFile, path: Path) -> None:
-        self._stream, self._path = stream, path
-        self.seek, self.tell = stream.seek, stream.tell
+    def __init__(self, stream: gzip.GzipFile, path: Path, limit: int) -> None:
+        self._stream, self._path, self._limit = stream, path, limit
+        self.tell = stream.tell
+
+    def seek(self, position: int) -> int:
+        if position > self._limit:
+            raise InputError(f"{self._path} holds more than {self._limit} bytes: get it anew")
+        return self._stream.seek(position)
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _LARGEST_READ:
-            raise InputError(f"{self._path} claims a header of {size} bytes: get it anew")
+        if not 0 <= size <= self._limit - self._stream.tell():
+            raise InputError(
+                f"{self._path} claims a header of {size} bytes, or holds more than {self._limit}:"
+                " get it anew"
+            )
         return self._stream.read(size)

@@ -9,6 +9,7 @@ from cascore.data.decoding import crop_then_resize, opened_image
 from cascore.data.images import SPLITS, DataRecord, Pixels
 from cascore.data.originals import Original, Originals, counts_note, file_facts
 from cascore.errors import InputError
+from cascore.foreign import parsing
 
 _CROP, _SIZE = 140, 64
 _IMAGES, _PARTITION = "img_align_celeba", "list_eval_partition.txt"
@@ -60,10 +61,8 @@ def _find_images(folder: Path) -> Path:
 
 def _read_partition(path: Path) -> dict[str, list[str]]:
     """The names of each part, in the order of the file."""
-    try:
+    with parsing(path, "a list of names", f"--source is {SOURCE}"):
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}; --source is {SOURCE}") from None
     names: dict[str, list[str]] = {part: [] for part in _NUMBERS.values()}
     for number, line in enumerate(lines, start=1):
         match line.split():

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from cascore.data.images import Pixels
 from cascore.errors import InputError
+from cascore.foreign import parsing
 from cascore.preprocessing import Crop, Filter
 
 # Named, because Pillow also knows formats that start other programs.
@@ -94,23 +95,14 @@ def require_8_bits(image: Image.Image, *, name: str) -> None:
 @contextmanager
 def opened_image(content: Path | bytes, *, name: str) -> Iterator[Image.Image]:
     """An open image; whatever goes wrong with it becomes an InputError that gives its name."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            stream = io.BytesIO(content) if isinstance(content, bytes) else content
-            with Image.open(stream, formats=_FORMATS) as image:
-                yield image
-    except InputError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{name} claims more pixels than are safe to decode: {error};"
-            " make it smaller, or take it out of the set"
-        ) from error
-    except Exception as error:  # Pillow's decoders raise anything at all on damaged bytes.
-        raise InputError(
-            f"{name} cannot be read as an image: {error}; repair it, or take it out of the set"
-        ) from error
+    with (
+        parsing(name, "an image", "repair it, or take it out of the set"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        stream = io.BytesIO(content) if isinstance(content, bytes) else content
+        with Image.open(stream, formats=_FORMATS) as image:
+            yield image
 
 
 def _orientation(image: Image.Image) -> int:

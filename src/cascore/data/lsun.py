@@ -14,6 +14,7 @@ from cascore.data.decoding import opened_image, resize_then_crop
 from cascore.data.images import DataRecord, Pixels
 from cascore.data.originals import Original, Originals, counts_note, file_facts
 from cascore.errors import InputError, MissingExtraError
+from cascore.foreign import parsing
 
 _SIZE = 64
 _FOLDERS = {"train": "church_outdoor_train_lmdb", "test": "church_outdoor_val_lmdb"}
@@ -104,15 +105,13 @@ def _read(file: Path, start: int, *, values: bool) -> Iterator[tuple[bytes, byte
         import lmdb
     except ImportError:
         raise MissingExtraError(what="LSUN", package="lmdb", extra="data") from None
-    try:
-        with (
-            lmdb.open(
-                str(file.parent), readonly=True, lock=False, readahead=False, create=False
-            ) as environment,
-            environment.begin() as transaction,
-        ):
-            for number, key in enumerate(transaction.cursor().iternext(keys=True, values=False)):
-                if number >= start:
-                    yield key, transaction.get(key, b"") if values else b""
-    except lmdb.Error as error:
-        raise InputError(f"{file} cannot be read as LMDB: {error}; get it anew") from error
+    with (
+        parsing(file, "LMDB"),
+        lmdb.open(
+            str(file.parent), readonly=True, lock=False, readahead=False, create=False
+        ) as environment,
+        environment.begin() as transaction,
+    ):
+        for number, key in enumerate(transaction.cursor().iternext(keys=True, values=False)):
+            if number >= start:
+                yield key, transaction.get(key, b"") if values else b""

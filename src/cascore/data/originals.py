@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cascore.data.images import DataRecord, Labels, Pixels
 from cascore.errors import InputError
+from cascore.foreign import parsing
 
 FileFacts = tuple[str, int, int]  # name, bytes, time of change in ns
 
@@ -80,10 +81,8 @@ def mapped_array(
     path: Path, *, dtype: type, shape: tuple[int, ...], advice: str
 ) -> npt.NDArray[Any]:
     """A private map of an .npy file; another type or shape, or damage, raises InputError."""
-    try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged ({error}); {advice}") from error
+    with parsing(path, "an array (.npy)", advice):
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="c")
     if array.shape != shape or array.dtype != dtype:
         raise InputError(
             f"{path} holds {array.dtype} of shape {array.shape}, expected {np.dtype(dtype)} of"

@@ -9,13 +9,13 @@ come out of opcodes that call nothing.
 
 import io
 import pickle
-import pickletools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cascore.errors import InputError
+from cascore.foreign import parsing, require_modest_pickle
 
 
 def unpickle_arrays(content: bytes, *, path: str | Path) -> object:
@@ -23,13 +23,9 @@ def unpickle_arrays(content: bytes, *, path: str | Path) -> object:
 
     A pickle that is damaged, or names anything but the parts of an array, raises InputError.
     """
-    try:
-        _require_modest_memo(content)
+    with parsing(path, "a pickle"):
+        require_modest_pickle(io.BytesIO(content))
         return _finished(_ArraysOnly(io.BytesIO(content), path).load())
-    except InputError:
-        raise
-    except Exception as error:  # a damaged pickle raises anything at all
-        raise InputError(f"{path} cannot be read as a pickle: {error}; get it anew") from error
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -47,13 +43,6 @@ class _ArraysOnly(pickle.Unpickler):
                 " code, so it is refused; the file is not that of CIFAR-10: get it anew"
             )
         return _ADMITTED[module, name]
-
-
-def _require_modest_memo(content: bytes) -> None:
-    """Refuse a memo of absurd size: the unpickler makes room for any index that is named."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
-            raise ValueError(f"it asks for room for {argument} values after {count} instructions")
 
 
 class _Noted:

@@ -6,12 +6,12 @@ how many, seen through which weights. Ours do, in an array of text. Nothing is u
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from cascore.experiment import build
 from cascore.experiment.outputs import software
 from cascore.experiment.settings import Data
 from cascore.files import file_digest, replaced_file
+from cascore.foreign import parsing, read_npz
 from cascore.measurement import ExtractorIdentity, Floor, ReferenceFacts
 from cascore.metrics import (
     Classifier,
@@ -47,6 +48,7 @@ _FLOOR_REPEATS = 20
 _FEW_REPEATS, _LARGE = 4, 512  # a distance in thousands of dimensions takes many seconds
 _DRAW = 0  # seed of the subsets of real images
 _INCEPTION_DIMENSION = 2048
+_LONGEST = 2**22  # bytes of provenance, four a character
 _SYMMETRY = 1e-4  # of the largest entry; float32 covariances are symmetric to about 1e-7
 
 
@@ -157,7 +159,10 @@ def load_reference(
     """
     if count < 2:
         raise InputError(f"a Fréchet distance needs at least 2 images, not {count}")
-    statistics = read_statistics(Path(data.name)) if data.name.endswith(".npz") else None
+    statistics = None
+    if data.name.endswith(".npz"):
+        largest = max(_INCEPTION_DIMENSION, math.prod(shape or ()))  # of the extractors by name
+        statistics = read_statistics(Path(data.name), largest=largest)
     sets = {} if statistics is not None else _load_sets(data, whole=whole)
     for images in sets.values():
         if shape is not None and images.shape != shape:
@@ -284,28 +289,21 @@ def write_statistics(
         )
 
 
-def read_statistics(path: Path) -> Statistics:
+def read_statistics(path: Path, *, largest: int = _INCEPTION_DIMENSION) -> Statistics:
     """Statistics of cascore, or the `mu` and `sigma` of another program.
 
-    A file that is no .npz, holds pickled objects, or lacks a mean and a covariance raises
-    InputError.
+    A file that is no .npz, holds pickled objects, lacks a mean and a covariance, or claims more
+    than `largest` dimensions raises InputError.
     """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise InputError(f"{path} holds one array; expected arrays mu and sigma")
-        with loaded as file:
-            if not {"mu", "sigma"} <= set(file.files):
-                raise InputError(
-                    f"{path} holds {', '.join(file.files)}; expected arrays mu and sigma"
-                )
-            mean, covariance = _moments([file["mu"], file["sigma"]], path)
-            count = int(file["count"]) if "count" in file.files else None
-            text = str(file["provenance"]) if "provenance" in file.files else None
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as statistics (.npz): {error}") from None
+    number = np.dtype(np.float64).itemsize
+    most = {"mu": number * largest, "sigma": number * largest**2, "count": number}
+    with parsing(path, "statistics (.npz)"):
+        arrays = read_npz(path, {**most, "provenance": _LONGEST})
+        if not {"mu", "sigma"} <= arrays.keys():
+            raise InputError(f"{path} holds {', '.join(arrays)}; expected arrays mu and sigma")
+        mean, covariance = _moments([arrays["mu"], arrays["sigma"]], path)
+        count = int(arrays["count"]) if "count" in arrays else None
+        text = str(arrays["provenance"]) if "provenance" in arrays else None
     if count is not None and count < 2:
         raise InputError(f"{path} is of {count} images; a covariance needs at least 2")
     if text is not None:

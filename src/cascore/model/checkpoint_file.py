@@ -5,10 +5,7 @@ score network, optimizer, epoch, step, and then, in one or the other, the averag
 None, or a discriminator and its optimizer. What an extra dictionary is follows from its names.
 """
 
-import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.foreign import load_torch
 
 Named = Mapping[str, Tensor]
 _EMA, _DISCRIMINATOR = "an average of the weights", "a discriminator"
@@ -49,7 +47,7 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     _require_likely(path)
-    score, step, others = _parts(path, _load(path))
+    score, step, others = _parts(path, load_torch(path))
     parts: dict[str, Named] = {}
     for number, value in enumerate(others, start=5):
         if value is None or _is_optimizer(value):
@@ -80,7 +78,7 @@ def _parts(path: Path, values: Any) -> tuple[Named, int, Sequence[Any]]:
     if not _is_optimizer(optimizer):
         raise _unlike(path, f"as its element 2 a {type(optimizer).__name__}{_names_in(optimizer)}")
     for number, value in ((3, epoch), (4, step)):
-        if type(value) is not int or value < 0:
+        if type(value) is not int or not 0 <= value < 2**63:
             raise _unlike(path, f"as its element {number} {value!r:.60}")
     return _tensors(path, 1, score), step, others
 
@@ -100,40 +98,6 @@ def _require_likely(path: Path) -> None:
         raise InputError(f"{path} is a web page, not a checkpoint: download the file itself")
     if not head.startswith((b"PK\x03\x04", b"\x80")):
         raise InputError(f"{path} is no checkpoint of torch.save: it begins with {head[:12]!r}")
-
-
-def _load(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is refused
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes raise anything, an OSError too
-        if functions := _code_asked_for(path, str(error)):
-            raise InputError(
-                f"{path} is refused: loading it would run code, it asks for {', '.join(functions)};"
-                " a checkpoint needs only tensors, numbers, lists and dictionaries. Ask whoever"
-                " made it for a file of state dictionaries, and do not load this one elsewhere"
-                " unless you trust them"
-            ) from None
-        raise InputError(
-            f"{path} is truncated, damaged or no checkpoint of torch.save"
-            f" ({_first_reason(error)}): download or copy it again"
-        ) from None
-
-
-def _code_asked_for(path: Path, message: str) -> list[str]:
-    """The functions and classes that a file would have called, as far as they can be told."""
-    names = re.findall(r"GLOBAL (\S+)", message)
-    with suppress(Exception):  # the old format, or damaged; the message names the first of them
-        names += torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    # The operating system's module goes by another name in pickles.
-    return sorted({re.sub(r"^(posix|nt)\.", "os.", name) for name in names})
-
-
-def _first_reason(error: Exception) -> str:
-    """What PyTorch found, without its advice to load the file unsafely."""
-    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
-    return f"{type(error).__name__}: {reason}".removesuffix(": ")
 
 
 def _unlike(path: Path, content: str) -> InputError:

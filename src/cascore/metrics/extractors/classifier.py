@@ -11,8 +11,6 @@ drown everything else. Features are therefore whitened, by a linear map that is 
 training images and stored with the weights: flaws inside a class then count too.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,13 +18,15 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cascore.errors import InputError
+from cascore.files import file_digest
+from cascore.foreign import parsing
 from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import Extractor, usable_device
 from cascore.pixels import to_float
+from cascore.plain import read_json
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _BATCH = 256
@@ -108,20 +108,13 @@ def load_classifier(name: str, *, device: torch.device | str = "cpu") -> Classif
             f"no classifier ships for {name!r}; those with one are {', '.join(classifier_names())}"
         )
     path = _WEIGHTS / f"{name}.safetensors"
-    try:
-        weights = path.read_bytes()
-        card = json.loads(path.with_suffix(".json").read_bytes())
-        digest = hashlib.sha256(weights).hexdigest()
+    with parsing(path, "a classifier, with the JSON file beside it", "install cascore again"):
+        card, digest = read_json(path.with_suffix(".json")), file_digest(path)
         if card["digest"] != digest:
             raise ValueError(f"its digest is {digest}, the JSON file says {card['digest']}")
         architecture = ("image_shape", "widths", "dimension", "classes")
         network = ConvNet(**{key: card[key] for key in architecture})
-        network.load_state_dict(safetensors.torch.load(weights))
-    except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{path} and the JSON file beside it are not a classifier ({error!r}); install cascore"
-            " again"
-        ) from error
+        network.load_state_dict(safetensors.torch.load_file(path))
     device = usable_device(device)
     network = network.eval().requires_grad_(False).to(device)
     channels, height, width = card["image_shape"]

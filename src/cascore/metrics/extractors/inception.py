@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from cascore.errors import InputError
 from cascore.fetching import Download, download
 from cascore.files import file_digest
+from cascore.foreign import load_torch
 from cascore.measurement import ExtractorIdentity
 from cascore.metrics.extractors.common import Extractor, as_colour, usable_device
 from cascore.metrics.extractors.inception_network import FEATURES, SIDE, InceptionNetwork
@@ -182,12 +183,7 @@ def _interpolated(images: Tensor, side: int, *, dim: int) -> Tensor:
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     """The floating-point tensors of a weights file; its step counters are left out."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files make the reader raise anything at all
-        raise InputError(
-            f"{path} cannot be read as a PyTorch file of weights alone: {error}"
-        ) from error
+    state = load_torch(path)
     tensors = state if isinstance(state, dict) else {"": state}
     tensors = {k: v for k, v in tensors.items() if not str(k).endswith(".num_batches_tracked")}
     if not all(isinstance(v, Tensor) and v.is_floating_point() for v in tensors.values()):
