@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "cascore"
 LONGEST = 500
 
 ROOMS = (
-    "errors", "files", "plain", "foreign", "fetching", "pixels", "preprocessing",
+    "errors", "ranges", "files", "plain", "foreign", "fetching", "pixels", "preprocessing",
     "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "evaluation", "report",

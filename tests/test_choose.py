@@ -174,7 +174,7 @@ def test_images_too_small_no_time_and_several_processes_are_refused(photos, caps
     with pytest.raises(InputError, match="smallest image is 7 pixels"):
         fitting_sizes(COLOUR_32._replace(smallest=7, one_size=None))
     for minutes in (0.0, -1.0, float("nan")):
-        with pytest.raises(InputError, match="minutes must be positive"):
+        with pytest.raises(InputError, match="minutes must be above 0"):
             choose_network(Data(name="x"), COLOUR_32, minutes=minutes, speed=1e11)
     for arguments, message in (
         ((f"folder:{photos}", "--data.size", "9"), "a multiple of 4 up to 40"),

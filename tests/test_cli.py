@@ -169,7 +169,7 @@ def mistakes(trained, tmp_path):
         (("sample", trained, "--count", "0"), "count"),
         (("sample", trained, "--count", "x"), "'x' is not a whole number"),
         (("sample", trained, "--kappa", "x"), "'x' is not a number"),
-        (("train", "digits", "--network.width", "100000000", "--dry-run"), "memory"),
+        (("train", "digits", "--network.width", "16384", "--dry-run"), "memory"),
         (("sample", trained, "--seed", "-1"), "seeds"),
         (("sample", trained, "--eta", "5"), "kappa in [1, inf]"),
         (("sample", trained, "--eta", "0.5", "--kappa", "2"), "--kappa and --eta"),

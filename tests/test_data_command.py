@@ -98,7 +98,7 @@ def mistakes():
         (("prepare", "celeba", "--source", "photos"), "img_align_celeba.zip"),
         (("prepare", "celeba", "--download"), "cannot be fetched by a program"),
         (("prepare", "mnist", "--download", "--source", "photos"), "not both"),
-        (("prepare", "mine", "--source", "photos", "--size", "0"), "at least 1 pixel, not 0"),
+        (("prepare", "mine", "--source", "photos", "--size", "0"), "must be at least 1, not 0"),
         (("prepare", "mine", "--source", "photos", "--filter", "best"), "--filter"),
         (("prepare", "swiss-roll"), "nothing to prepare"),
         (("prepare", "mine", "--source", "photos", "--root", "/dev/full"), "/dev/full"),

@@ -230,7 +230,7 @@ def test_folders_that_make_no_set_are_refused(tmp_path):
     "wrong", [{"size": 0}, {"crop": "top"}, {"filter": "cubic"}, {"mode": "L"}]
 )
 def test_options_out_of_range_are_refused(wrong):
-    with pytest.raises(InputError, match=r"at least 1 pixel|is .*; expected"):
+    with pytest.raises(InputError, match=r"size must be at least 1|is .*; expected"):
         FolderOptions(**wrong)
 
 

@@ -151,7 +151,7 @@ FAULTS = {
     "a network of images": (lambda f: edit(f, experiment=network_of(kind="ncsnv2")), "use mlp"),
     "a network of nothing": (lambda f: edit(f, experiment=network_of(width=0)), "width"),
     "a network beyond all memory": (
-        lambda f: edit(f, experiment=network_of(width=10**12)), "does not describe a model",
+        lambda f: edit(f, experiment=network_of(width=16_384, depth=256)), "GB of memory",
     ),
     "another shape": (lambda f: edit(f, shape=[3]), "does not fit"),
     "a tensor less": (

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from cascore.errors import InputError
+from cascore.ranges import require_in_range
 
 Crop = Literal["center", "none"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]
@@ -25,8 +26,7 @@ class FolderOptions:
     (0.299 R + 0.587 G + 0.114 B)."""
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise InputError(f"the size of images must be at least 1 pixel, not {self.size}")
+        require_in_range({"size": self.size})
         for field in fields(FolderOptions)[1:]:
             value, allowed = getattr(self, field.name), get_args(field.type)
             if value not in allowed:

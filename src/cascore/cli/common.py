@@ -15,6 +15,7 @@ from rich.table import Table
 from cascore.errors import InputError, nearest
 from cascore.experiment.presets import SAMPLERS, require_fitting
 from cascore.experiment.settings import Sampler
+from cascore.ranges import require_in_range
 
 _Kind = TypeVar("_Kind")
 
@@ -58,6 +59,7 @@ def parsed(
                     tyro.conf.CascadeSubcommandArgs,
                 ),
             )
+            require_in_range(vars(command), part=prog.rpartition(" ")[2], prefix="--")
             return command
     except SystemExit as stopped:
         cause: BaseException | None = stopped

@@ -99,8 +99,6 @@ class Convert:
         schedule = replace(experiment.schedule, **{name: getattr(self, name) for name in names})
         data = replace(experiment.data, name=self.data or experiment.data.name)
         side = height if self.size is None else self.size
-        if side < 1:
-            raise InputError(f"--size must be at least 1, not {side}")
         return convert_checkpoint(
             self.source,
             self.out,

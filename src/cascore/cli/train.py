@@ -53,9 +53,10 @@ class Train:
 
     def run(self, typed: str) -> int:
         """Train or continue the run, or describe it."""
-        from cascore.experiment.build import use_threads
+        from cascore.experiment.build import build_gan, use_threads
 
         use_threads(self.threads)
+        build_gan(self.experiment.adversarial)  # refuses a name that is none
         act = _describe if self.dry_run else _train
         if self.start.startswith("folder:"):
             path = Path(self.start.removeprefix("folder:"))
@@ -210,7 +211,6 @@ def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:
         shape = SHAPES[name]
         here = f"not here, of shape {list(shape)}. {error}"
     cost = step_cost(experiment, shape)
-    build.build_gan(experiment.adversarial)  # refuses a name that is none
     console = plain_console()
     console.print(json_text(experiment), end="")
     console.print(f"data: {here}")

@@ -18,7 +18,7 @@ from cascore.data.images import array_digest
 from cascore.errors import InputError
 from cascore.evaluation.metrics import measured, usable_metrics
 from cascore.evaluation.reference import FOLDER, Reference, load_reference, named_data
-from cascore.experiment.chain import resolved, seeds_from
+from cascore.experiment.chain import require_room, resolved, seeds_from
 from cascore.experiment.outputs import software
 from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.settings import Data, EvaluationSettings, Experiment
@@ -64,6 +64,8 @@ def evaluate(
     if model is None and is_model(settings.path):
         model = load(settings.path, device=device, checkpoint=settings.checkpoint)
     source = _files(settings) if model is None else model
+    if isinstance(source, Model):
+        require_room(settings.count, source.shape)
     reference = reference or reference_for(settings, source, device=device)
     usable, notices = usable_metrics(
         settings.metrics, reference, as_published=settings.as_published

@@ -1,5 +1,6 @@
 """Objects from settings: data, networks, the state of a run, its loop."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,12 @@ from cascore.networks import (
     NCSNv2,
     UNet,
 )
+from cascore.ranges import require_in_range, require_memory
 from cascore.schedule import geometric_sigmas
 from cascore.training import Batches, KeyedBatches, Metrics, TrainState, Workers, adam, train
+
+_BYTES = 4  # of a parameter or a pixel, as float32
+_COPIES = 8  # of a batch, at the least, that training holds: clean, noisy, H, their gradients, ...
 
 
 def load_data(data: Data, split: str) -> ImageSet | PointSet:
@@ -35,6 +40,9 @@ def build_denoiser(network: Network, shape: tuple[int, ...], *, seed: int) -> nn
     what, fitting = ("points", "mlp") if len(shape) == 1 else ("images", "unet or ncsnv2")
     if network.kind not in fitting.split(" or "):
         raise InputError(f"--network.kind {network.kind} is not for {what} as here: use {fitting}")
+    with torch.device("meta"):  # which takes neither time nor memory
+        weights = _build_network(network, shape).parameters()
+    require_memory(sum(x.numel() for x in weights), _BYTES, "parameters of a network")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         built = _build_network(network, shape)
@@ -109,6 +117,8 @@ def build_batches(
 ) -> Batches:
     """The training batches of a data set."""
     settings = experiment.train
+    row = _COPIES * _BYTES * math.prod(data.shape)
+    require_memory(settings.batch_size, row, "rows of a training batch")
     return KeyedBatches(
         data.points if isinstance(data, PointSet) else data.images,
         settings.batch_size,
@@ -140,8 +150,7 @@ def select_device(name: str) -> torch.device:
 def use_threads(threads: int | None) -> None:
     """Set PyTorch's CPU threads; None leaves them alone."""
     if threads is not None:
-        if threads < 1:
-            raise InputError(f"threads must be at least 1, not {threads}")
+        require_in_range({"threads": threads})
         torch.set_num_threads(threads)
 
 

@@ -1,5 +1,6 @@
 """Chains from settings: what is in force, the levels, and pictures with one seed each."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from cascore.errors import InputError
 from cascore.experiment.settings import Chain, Sampler, Schedule
 from cascore.noise import KeyedNoise
 from cascore.plain import from_plain
+from cascore.ranges import require_in_range, require_memory
 from cascore.sampling import (
     Callback,
     Samples,
@@ -31,6 +33,7 @@ from cascore.schedule import (
 )
 
 _CALLS = 12  # of a chain, where neither calls nor levels are given; of als its levels
+_SAMPLE_BYTES = 2 * (4 + 1)  # of a pixel of a sample: raw and denoised, each float32 and uint8
 _SPACINGS = {"geometric": geometric_sigmas, "karras": karras_sigmas, "centred": centred_sigmas}
 
 
@@ -71,6 +74,7 @@ def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
         epsilon=sampler.epsilon,
         spacing=sampler.spacing or ("centred" if centred else "geometric"),
     )
+    require_in_range({"calls": chain.calls})  # of all levels, stretched
     if langevin and eta is None and sampler.epsilon is None:
         sigmas = chain_sigmas(chain, schedule)
         epsilon = langevin_step_size(sigmas, n_sigma)
@@ -127,8 +131,8 @@ def generate(
     """
     if not seeds:
         raise InputError("there is no seed to draw from: give one for each picture")
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    require_in_range({"batch_size": batch_size})
+    require_room(len(seeds), shape)
     if start is not None and start.shape != (len(seeds), *shape):
         raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
     chain = resolved(sampler, schedule)
@@ -161,14 +165,18 @@ def generate(
     )
 
 
+def require_room(count: int, shape: tuple[int, ...]) -> None:
+    """Raise InputError if so many samples, raw and denoised, do not fit into memory."""
+    require_memory(count, _SAMPLE_BYTES * math.prod(shape), "samples")
+
+
 def seeds_from(first: int, count: int) -> range:
     """The seeds of `count` pictures; picture i has seed first + i.
 
     Raises:
         InputError: count below 1, or seeds outside 0 to 2^64 - 1.
     """
-    if count < 1:
-        raise InputError(f"count must be at least 1, not {count}")
+    require_in_range({"count": count})
     if not 0 <= first <= 2**64 - count:
         raise InputError(f"seeds must be from 0 to 2^64 - 1, not {first} to {first + count - 1}")
     return range(first, first + count)

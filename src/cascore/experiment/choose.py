@@ -18,6 +18,7 @@ from cascore.experiment.build import load_data
 from cascore.experiment.cost import measured_step, step_cost, training_speed
 from cascore.experiment.settings import Data, Experiment, Network, Schedule, Train
 from cascore.preprocessing import FolderOptions
+from cascore.ranges import require_in_range
 from cascore.schedule import level_count
 
 _SIZES = (64, 32, 16, 8)  # for images that are not all of one small size
@@ -102,6 +103,7 @@ def choose_experiment(
         InputError: Minutes not positive, or a folder that cannot be trained on.
     """
     path = Path(given.data.name.removeprefix("folder:"))
+    _require_halving(given.data.size)  # before thousands of headers are read
     survey, speed = survey_folder(path), training_speed(device)
     chosen, reasons = choose_network(given.data, survey, minutes=minutes, speed=speed)
     images = load_data(chosen.data, "train")
@@ -159,19 +161,13 @@ def choose_network(
     Raises:
         InputError: Minutes not positive, or no size that fits.
     """
-    if not minutes > 0:
-        raise InputError(f"minutes must be positive, not {minutes}")
+    require_in_range({"minutes": minutes})
     chosen_mode = data.mode
     mode = "rgb" if chosen_mode == "auto" and survey.mixed else chosen_mode
     channels = 1 if mode == "grey" or (mode == "auto" and survey.grey == survey.images) else 3
     sizes = (data.size,) if data.size else fitting_sizes(survey)
-    # What the chosen network halves evenly.
-    fits = tuple(size for size in sizes if size >= 8 and size % (8 if size > SMALL else 4) == 0)
-    if not fits:
-        raise InputError(
-            f"size {data.size} does not halve evenly in the network that would be chosen: take at"
-            " least 8, a multiple of 4 up to 40 and of 8 above"
-        )
+    _require_halving(data.size)
+    fits = tuple(filter(_halves, sizes))
     candidates = [
         (size, width) for size in fits for width in WIDTHS if width >= min(size, WIDTHS[0])
     ]
@@ -199,6 +195,19 @@ def choose_network(
     )
     chosen = replace(chosen, train=replace(chosen.train, steps=count))
     return chosen, [*filter(None, reasons)]
+
+
+def _halves(size: int) -> bool:
+    """Whether the chosen network halves images of that size evenly."""
+    return size >= 8 and size % (8 if size > SMALL else 4) == 0
+
+
+def _require_halving(size: int | None) -> None:
+    if size is not None and not _halves(size):
+        raise InputError(
+            f"size {size} does not halve evenly in the network that would be chosen: take at"
+            " least 8, a multiple of 4 up to 40 and of 8 above"
+        )
 
 
 def _experiment(data: Data, *, size: int, width: int) -> Experiment:

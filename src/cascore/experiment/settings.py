@@ -1,7 +1,7 @@
 """Settings of experiments, samplers and evaluations; contradictions are refused here. No torch."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -9,25 +9,12 @@ from typing import Any, Literal
 from cascore.errors import InputError
 from cascore.measurement import chain_words
 from cascore.preprocessing import FolderOptions
+from cascore.ranges import require_in_range
 
 Spacing = Literal["geometric", "karras", "centred"]
 """How the levels of a chain are spaced."""
 
-_MOST_CALLS = 10**6  # far above any use, far below what memory holds
-
-_RANGES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("width blocks unshuffle depth levels", "at least 1", lambda n: n >= 1),
-    ("steps batch_size save_every keep_last", "at least 1", lambda n: n >= 1),
-    ("multipliers", "at least 1 each", lambda several: all(n >= 1 for n in several)),
-    ("evaluate_count", "at least 2", lambda n: n >= 2),
-    ("keep_every evaluate_every seed", "at least 0", lambda n: n >= 0),
-    ("seed", "below 2^64", lambda n: n < 2**64),
-    ("dropout ema_decay", "in [0, 1)", lambda x: 0 <= x < 1),
-    ("learning_rate", "positive and finite", lambda x: 0 < x < math.inf),
-    ("betas", "in (-1, 1)", lambda betas: all(-1 < beta < 1 for beta in betas)),
-    ("weight", "finite and at least 0", lambda x: 0 <= x < math.inf),
-)
-"""Settings of an experiment, what each must be, and whether it is."""
+_MOST_LEVELS = 16  # of a network, each of half the size of the one before
 
 
 def _require(holds: bool, message: str) -> None:
@@ -40,10 +27,7 @@ class _Part:
 
     def __post_init__(self) -> None:
         part = type(self).__name__.lower()
-        for names, expected, holds in _RANGES:
-            for name in filter(vars(self).__contains__, names.split()):
-                value, option = getattr(self, name), f"--{part}.{name.replace('_', '-')}"
-                _require(holds(value), f"{option} must be {expected}, not {value}")
+        require_in_range(vars(self), part=part, prefix=f"--{part}.")
 
 
 def _free_on_resume(default: int) -> int:
@@ -96,6 +80,11 @@ class Network(_Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(
+            len(self.multipliers) <= _MOST_LEVELS,
+            f"--network.multipliers has {len(self.multipliers)} values: give at most"
+            f" {_MOST_LEVELS}",
+        )
         _require(
             self.kind != "unet" or len(self.multipliers) == len(self.attention),
             f"--network.multipliers has {len(self.multipliers)} values and --network.attention"
@@ -225,17 +214,13 @@ class Sampler:
     geometric, as in training."""
 
     def __post_init__(self) -> None:
+        require_in_range(vars(self), prefix="--")
         sizes = [name for name in ("kappa", "eta", "epsilon") if getattr(self, name) is not None]
         _require(len(sizes) <= 1, f"give at most one of --{' and --'.join(sizes)}")
         _require(
             self.calls is None or self.levels is None, "give --calls or --levels all, not both"
         )
         calls, n_sigma = self.calls, self.n_sigma
-        _require(
-            calls is None or 1 <= calls <= _MOST_CALLS,
-            f"--calls must be from 1 to {_MOST_CALLS:,}, not {calls}",
-        )
-        _require(n_sigma >= 1, f"--n-sigma must be at least 1, not {n_sigma}")
         if self.method == "als":
             for name, value in (("order", self.order), ("kappa", self.kappa)):
                 _require(value is None, f"--{name} {value} is for --method cas: leave it out")

@@ -112,12 +112,13 @@ class Model:
         """
         if isinstance(seeds, int):
             raise InputError(f"seeds is {seeds}; expected one for each datum: range({seeds})")
+        drawn = seeds if isinstance(seeds, range) else list(seeds)
         sampler = Sampler(
             method=method, order=order, calls=calls, levels=levels, n_sigma=n_sigma,
             kappa=kappa, eta=eta, epsilon=epsilon, spacing=spacing,
         )  # fmt: skip
         sampler, display = self.advised(sampler).sampler, Display(plain=False) if progress else None
-        return self.draw(list(seeds), sampler, batch_size=batch_size, display=display)
+        return self.draw(drawn, sampler, batch_size=batch_size, display=display)
 
     def advised(self, sampler: Sampler) -> Advised:
         """The sampler with what was tuned for this model, where nothing else was asked for."""
