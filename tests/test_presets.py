@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cascore.calibration import calibrated_sigmas, natural_variances
 from cascore.data import ImageSet, load_points
 from cascore.data.images import DataRecord
+from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.chain import chain_sigmas, generate, recorded, resolved
 from cascore.experiment.cost import step_cost
@@ -190,6 +192,18 @@ def test_levels_are_the_papers_but_for_the_second_order_with_its_own():
             assert chain.label.endswith(", centred levels") == (levels is centred_sigmas)
     karras = Sampler(method="als", spacing="karras")
     assert resolved(karras, schedule).label == "ALS, n_sigma 1, karras levels"
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_calibrated_levels_are_for_the_chain_and_the_kind_of_network(blind):
+    schedule, variances = PRESETS["digits"].schedule, natural_variances((1, 8, 8), 5.0)
+    chain = resolved(Sampler(calls=7, kappa=2.0, spacing="calibrated"), schedule)
+    sigmas = chain_sigmas(chain, schedule, variances=variances, blind=blind)
+    how = {"variances": variances, "kappa": 2.0, "blind": blind}
+    assert torch.equal(sigmas, calibrated_sigmas(schedule.first, schedule.last, 7, **how))
+    for refused in ({"method": "als"}, {"eta": 0.5}, {"epsilon": 5e-5}):
+        with pytest.raises(InputError, match="calibrated"):
+            Sampler(spacing="calibrated", **refused)
 
 
 def test_a_chain_of_several_levels_is_refused_where_one_was_trained():

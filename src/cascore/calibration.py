@@ -9,20 +9,23 @@ taken by the optimum for a Gaussian, whose variances are those of the data's pri
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cascore.denoiser import EXACT_KAPPA
 from cascore.errors import InputError
 from cascore.schedule import check_sigmas, geometric_sigmas
 
-__all__ = ["calibrated_sigmas", "denoised_variances"]
+__all__ = ["calibrated_sigmas", "denoised_variances", "natural_variances"]
 
 Array = NDArray[np.float64] | NDArray[np.complex128]
 
-KAPPA, ORDER = 1.5, 2  # of a denoiser that sees sigma
+ORDER = 2
+_SEARCHED = 64  # levels at most; more lie between those of 64, where all are at the floor
 _CLASSES = 96  # of the variances: one number stands for all within a few per cent
 _CLOSEST = 1.16  # ratio of neighbouring levels, unless so many levels do not fit the range
 _FINE = 1 / 64  # weight of the distance in units of each variance; see `calibrated_sigmas`
@@ -64,53 +67,95 @@ def calibrated_sigmas(
     """
     geometric = geometric_sigmas(first, last, count)
     values, many = _classes(variances, last)
-    kappa, order = KAPPA if kappa is None else kappa, ORDER if order is None else order
+    kappa, order = EXACT_KAPPA if kappa is None else kappa, ORDER if order is None else order
     if not kappa >= 1:
         raise InputError(f"kappa must be in [1, inf], not {kappa}")
     if order not in (1, 2):
         raise InputError(f"order must be 1 or 2, not {order}")
     if count < 3:
         return geometric
-    total = math.log(first / last)
-    least = min(math.log(_CLOSEST), total / (count - 1) / 2)
-    mean = many @ values / many.sum()
-    weight = np.sqrt(many * (1 + _FINE * mean / values))
-    aim = values / np.sqrt(values + last**2)
-    even = math.sqrt(_EVEN * float(many @ values) / (count - 1))
+    searched = min(count, _SEARCHED)
+    problem = _Problem(_Steps(first, last, searched), values, many, kappa, order, blind)
+    logs, _ = problem.steps.logs(_least_squares(problem.residuals, np.zeros(searched - 1)))
+    if count > searched:
+        at = np.linspace(0, searched - 1, count)
+        logs = np.interp(at, np.arange(searched), logs)
+    rounded = [float(f"{level:.{_DIGITS - 1}e}") for level in np.exp(logs)]
+    rounded[0], rounded[-1] = first, last
+    return check_sigmas(torch.tensor(rounded, dtype=torch.float64))
 
-    def levels(u: Array) -> tuple[Array, Array]:
-        """Log sigma [count] and its derivatives by u [count, count - 1]."""
+
+@dataclass(frozen=True)
+class _Steps:
+    """Levels by their steps in log sigma, each a least one and its share of the rest."""
+
+    first: float
+    last: float
+    count: int
+
+    def logs(self, u: Array) -> tuple[Array, Array]:
+        """Log sigma [count] of shares softmax(u), and its derivatives [count, count - 1] by u."""
+        total, steps = math.log(self.first / self.last), self.count - 1
+        least = min(math.log(_CLOSEST), total / steps / 2)
         share = np.exp(u - u.max())
         share /= share.sum()
-        step = least + (total - (count - 1) * least) * share
-        slope = (total - (count - 1) * least) * (np.diag(share) - np.outer(share, share))
-        zero = np.zeros((1, count - 1))
+        rest = total - steps * least
+        slope = rest * (np.diag(share) - np.outer(share, share))
         return (
-            math.log(first) - np.concatenate([[0.0], np.cumsum(step)]),
-            -np.concatenate([zero, np.cumsum(slope, axis=0)]),
+            math.log(self.first) - np.concatenate([[0.0], np.cumsum(least + rest * share)]),
+            -np.concatenate([np.zeros((1, steps)), np.cumsum(slope, axis=0)]),
         )
 
-    def residuals(u: Array) -> tuple[Array, Array]:
-        logs, slope = levels(u)
-        law, derivatives = _with_derivatives(logs, values, many, kappa, order, blind)
-        deviation = np.sqrt(law)
+
+@dataclass(frozen=True)
+class _Problem:
+    """The least squares that `calibrated_sigmas` states, of `many` of each of `values`."""
+
+    steps: _Steps
+    values: Array
+    many: Array
+    kappa: float
+    order: int
+    blind: bool
+
+    def residuals(self, u: Array) -> tuple[Array, Array]:
+        """What is to be small, and its derivatives by u."""
+        logs, slope = self.steps.logs(u)
+        values, many = self.values, self.many
+        law, derivatives = _with_derivatives(logs, values, many, self.kappa, self.order, self.blind)
+        deviation, aim = np.sqrt(law), values / np.sqrt(values + self.steps.last**2)
+        weight = np.sqrt(many * (1 + _FINE * (many @ values / many.sum()) / values))
+        even = math.sqrt(_EVEN * float(many @ values) / len(u))
         by_level = (derivatives / (2 * deviation)).T * weight[:, None]
         return (
             np.concatenate([weight * (deviation - aim), even * u]),
-            np.concatenate([by_level @ slope, even * np.eye(count - 1)]),
+            np.concatenate([by_level @ slope, even * np.eye(len(u))]),
         )
 
-    u = _least_squares(residuals, np.zeros(count - 1))
-    rounded = [float(f"{level:.{_DIGITS - 1}e}") for level in np.exp(levels(u)[0])]
-    rounded[0], rounded[-1] = first, last
-    return check_sigmas(torch.tensor(rounded, dtype=torch.float64))
+
+def natural_variances(shape: Sequence[int], first: float) -> Tensor:
+    """What stands for unknown variances of data of a shape: v_k in proportion to k^(-4/3).
+
+    The exponent is that of the first 100 principal components of the photographs of CIFAR-10. The
+    sum is D / 14 of pictures, whose pixels are in [0, 1] (CIFAR-10 has D / 16, the digits D / 14,
+    Fashion-MNIST D / 11), and first^2 / 11 of points [D], with sigma_1 their largest distance
+    (Technique 1; the three sets have 1 / 13, 1 / 5 and 1 / 9 of its square). Too much by a factor 4
+    costs little, see `docs/which-sampler.md`.
+
+    Returns:
+        float64 [D], largest first.
+    """
+    size = math.prod(shape)
+    rank = torch.arange(1, size + 1, dtype=torch.float64) ** (-4 / 3)
+    total = first**2 / 11 if len(shape) == 1 else size / 14
+    return rank * (total / rank.sum())
 
 
 def denoised_variances(
     sigmas: Tensor,
     variances: Tensor | Sequence[float],
     *,
-    kappa: float = KAPPA,
+    kappa: float = EXACT_KAPPA,
     order: int = ORDER,
     blind: bool = False,
 ) -> Tensor:

@@ -32,8 +32,29 @@ def broadcast_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
     return level.reshape(-1, *(1,) * (x.ndim - 1))
 
 
+NETWORK_KAPPA, EXACT_KAPPA = 2.5, 1.5
+
+
+def is_blind(denoiser: Denoiser) -> bool:
+    """Whether the network behind a denoiser does not see sigma: its `blind`; without one, no."""
+    return bool(getattr(denoiser, "blind", False))
+
+
+def default_kappa(denoiser: Denoiser) -> float:
+    """The kappa of a chain that names none: the denoiser's own `kappa`; without one, 1.5.
+
+    The networks of cascore have 2.5. A blind one has to: below 2 no wrong noise level is ever
+    mended (Proposition 4, `docs/blindness.md`). One that sees sigma was measured to want as much,
+    because noise mends what a network gets wrong (`docs/which-sampler.md`). A denoiser of another's
+    making is taken to be right, where noise only costs. Wrappers forward both attributes.
+    """
+    return float(getattr(denoiser, "kappa", EXACT_KAPPA))
+
+
 class UnconditionalDenoiser(nn.Module):
     """Technique 3: s(x, sigma) = f(x) / sigma, so H(x, sigma) = x + sigma f(x)."""
+
+    blind, kappa = True, NETWORK_KAPPA
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -47,6 +68,8 @@ class UnconditionalDenoiser(nn.Module):
 
 class ConditionalDenoiser(nn.Module):
     """s(x, sigma) = f(x, log sigma) / sigma, so H(x, sigma) = x + sigma f(x, log sigma)."""
+
+    blind, kappa = False, NETWORK_KAPPA
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -65,6 +88,7 @@ class _Rescaled(nn.Module):
     def __init__(self, denoiser: Denoiser, low: float, high: float) -> None:
         super().__init__()
         self.denoiser = denoiser  # registered as a submodule when it is one
+        self.blind, self.kappa = is_blind(denoiser), default_kappa(denoiser)
         self.low, self.span = low, high - low
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:

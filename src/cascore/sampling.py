@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from cascore.denoiser import Denoiser
+from cascore.denoiser import EXACT_KAPPA, Denoiser, default_kappa
 from cascore.errors import InputError
 from cascore.noise import Device, Noise, Purpose, as_source
 from cascore.pixels import encode_png, save_png, sheet, to_uint8
@@ -106,20 +106,20 @@ def order_and_kappa(
     kappa: Kappa | None = None,
     eta: float | None = None,
     epsilon: float | None = None,
+    default: float = EXACT_KAPPA,
 ) -> tuple[int, Kappa | float | None]:
     """The order and the kappa in force in Algorithm 2, where they are not given.
 
-    A step size in eta or epsilon is the paper's: order 1, and no kappa. Otherwise order 2, and
-    kappa 2.5 with it, 1.5 with order 1: tuned on small networks, see docs/fidelity.md. Another
-    order, and more than one of kappa, eta and epsilon, raise InputError.
+    A step size in eta or epsilon is the paper's: order 1, and no kappa. Otherwise order 2, and the
+    `default` kappa, of the denoiser (`cascore.denoiser.default_kappa`). Another order, and more
+    than one of kappa, eta and epsilon, raise InputError.
     """
     _check_step_size(kappa=kappa, eta=eta, epsilon=epsilon)
     if order not in (None, 1, 2) or isinstance(order, bool | float):
         raise InputError(f"order must be 1 or 2, not {order!r}")
     if eta is not None or epsilon is not None:
         return order or 1, None
-    order = order or 2
-    return order, kappa if kappa is not None else {1: 1.5, 2: 2.5}[order]
+    return order or 2, kappa if kappa is not None else default
 
 
 def _etas_of_eta(eta: float, levels: Tensor) -> list[float]:
@@ -271,7 +271,7 @@ def consistent_annealed(
     Args, beside those of `annealed_langevin`:
         sigmas: [L], strictly decreasing and positive; `schedule.stretch` gives n_sigma > 1.
         kappa: in [1, inf], one number or one per step [L]; at most one of kappa, eta, epsilon.
-            Without any, 2.5 at order 2 and 1.5 at order 1 (`order_and_kappa`).
+            Without any, the denoiser's own (`cascore.denoiser.default_kappa`).
         eta: constant step size in `schedule.allowed_interval(sigmas)`.
         epsilon: the same as epsilon = eta sigma_L^2, in squared pixels.
         order: 1, the paper's; 2, the multistep rule H_i + (H_i - H_{i-1}) / (2 r), with
@@ -282,6 +282,8 @@ def consistent_annealed(
         `Samples` after L calls. Levels that do not decrease, more than one step size, and one
         outside its interval, which the message states, raise InputError.
     """
+    if kappa is eta is epsilon is None:
+        kappa = default_kappa(denoiser)
     steps = consistent_steps(sigmas, kappa=kappa, eta=eta, epsilon=epsilon, order=order)
     return _walk(denoiser, x, steps, noise, callback)
 

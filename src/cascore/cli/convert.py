@@ -36,6 +36,8 @@ class Convert:
     """What the checkpoint is of; a run knows it."""
     weights: Literal["ema", "raw"] = "ema"
     """The average of the weights, or those of the last step."""
+    half: bool = False
+    """Of a run: round the weights to float16, half the bytes; single pixels may move."""
     size: int | None = None
     """Height and width of the images, where they are not those of the network's name."""
     first: float | None = None
@@ -81,15 +83,17 @@ class Convert:
         if given:
             raise InputError(f"a run has settings of its own: leave out {', '.join(given)}")
         measured = [record for file in self.records for record in read_measurements(file)]
-        return convert_run(source, self.out, weights=self.weights, measured=measured)
+        return convert_run(
+            source, self.out, weights=self.weights, half=self.half, measured=measured
+        )
 
     def _of_checkpoint(self) -> "Conversion":
         from cascore.model.convert import convert_checkpoint, published_pixels
 
         if not self.source.exists():
             raise InputError(f"there is no file or folder {self.source}")
-        if self.records:
-            raise InputError("--records is for a run: a checkpoint file has no evaluations of ours")
+        if self.records or self.half:
+            raise InputError("--records and --half are for a run of cascore train")
         if self.network is None:
             raise InputError(
                 f"name the network of {self.source} with --network: one of {', '.join(PUBLISHED)}"

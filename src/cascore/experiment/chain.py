@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cascore.denoiser import Denoiser
+from cascore.calibration import calibrated_sigmas, natural_variances
+from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind
 from cascore.errors import InputError
 from cascore.experiment.settings import Chain, Sampler, Schedule
 from cascore.noise import KeyedNoise
@@ -59,9 +60,8 @@ def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
         )
     order, kappa = 1, None
     if not langevin:
-        order, kappa = order_and_kappa(
-            order=sampler.order, kappa=sampler.kappa, eta=eta, epsilon=sampler.epsilon
-        )
+        size = {"kappa": sampler.kappa, "eta": eta, "epsilon": sampler.epsilon}
+        order, kappa = order_and_kappa(order=sampler.order, default=NETWORK_KAPPA, **size)
     centred = sampler.levels is None and order == 2 and kappa is not None
     chain = Chain(
         method=sampler.method,
@@ -93,10 +93,22 @@ def recorded(settings: Mapping[str, Any], where: str) -> Sampler:
     return from_plain(Chain, plain, where).sampler
 
 
-def chain_sigmas(chain: Chain, schedule: Schedule) -> Tensor:
-    """The levels of a chain over the range of the training's: [calls], of als [levels]."""
+def chain_sigmas(
+    chain: Chain, schedule: Schedule, *, variances: Tensor | None = None, blind: bool = False
+) -> Tensor:
+    """The levels of a chain over the range of the training's: [calls], of als [levels].
+
+    Calibrated ones need the `variances` of the data, and whether the network is `blind`.
+    """
     last = schedule.last if chain.levels > 1 else schedule.first
-    sigmas = _SPACINGS[chain.spacing](schedule.first, last, chain.levels)
+    ends = schedule.first, last, chain.levels
+    if chain.spacing == "calibrated":
+        assert variances is not None
+        sigmas = calibrated_sigmas(
+            *ends, variances=variances, kappa=chain.kappa, order=chain.order, blind=blind
+        )
+    else:
+        sigmas = _SPACINGS[chain.spacing](*ends)
     return stretch(sigmas, chain.n_sigma) if chain.method == "cas" else sigmas
 
 
@@ -108,6 +120,7 @@ def generate(
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device,
+    variances: Tensor | None = None,
     start: Tensor | None = None,
     batch_size: int = 256,
     progress: Callable[[int], None] = lambda calls: None,
@@ -118,6 +131,7 @@ def generate(
     Args:
         denoiser: H(x, sigma), on `device`.
         schedule: The training levels, whose range the chain covers.
+        variances: Of the data, for calibrated levels; None takes `natural_variances`.
         start: Start of the chains, [len(seeds), *shape]; None takes sigma_1 z.
         batch_size: Pictures at a time.
         progress: Called after every network call with how many pictures it was for.
@@ -136,12 +150,15 @@ def generate(
     if start is not None and start.shape != (len(seeds), *shape):
         raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
     chain = resolved(sampler, schedule)
+    if variances is None:
+        variances = natural_variances(shape, schedule.first)
+    sigmas = chain_sigmas(chain, schedule, variances=variances, blind=is_blind(denoiser))
     algorithm: Callable[..., Samples] = (
         partial(annealed_langevin, n_sigma=chain.n_sigma)
         if chain.method == "als"
         else partial(consistent_annealed, kappa=chain.kappa, order=chain.order)
     )
-    settings = {"sigmas": chain_sigmas(chain, schedule), "eta": chain.eta, "epsilon": chain.epsilon}
+    settings = {"sigmas": sigmas, "eta": chain.eta, "epsilon": chain.epsilon}
     parts = []
     for first in range(0, len(seeds), batch_size):
         part = seeds[first : first + batch_size]

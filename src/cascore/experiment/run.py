@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cascore.data import ImageSet
+from cascore.data.spectrum import principal_variances
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.periodic import Measure, PeriodicEvaluation, cut_evaluations
@@ -18,9 +19,11 @@ from cascore.experiment.run_folder import (
     DATA,
     EXPERIMENT,
     METRICS,
+    VARIANCES,
     is_run,
     read_data,
     read_experiment,
+    write_variances,
 )
 from cascore.experiment.settings import Experiment, Train
 from cascore.files import write_text
@@ -89,6 +92,10 @@ def training_run(
         write_json(folder / EXPERIMENT, experiment)
         write_json(folder / DATA, described)
         (folder / METRICS).touch()
+        if not (folder / VARIANCES).exists():
+            variances = principal_variances(data)
+            if variances is not None:
+                write_variances(variances, folder / VARIANCES)
     workers.barrier()
     if saved := checkpoints(folder / CHECKPOINTS):
         differences = load_checkpoint(state, saved[-1], processes=workers.count)

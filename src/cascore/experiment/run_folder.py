@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from cascore.errors import InputError
 from cascore.experiment.settings import Experiment
+from cascore.files import replaced_file
 from cascore.measurement import Selection
 from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
 EXPERIMENT, DATA, METRICS = "experiment.json", "data.json", "metrics.jsonl"
+VARIANCES = "variances.npy"
+"""Of the training data along their principal axes, in the folder of a run and in a model folder."""
 CHECKPOINTS, BEST = "checkpoints", "best"
 """Folders within a run: of its checkpoints, and of the one that an evaluation chose."""
 SELECTION = "selection.json"
@@ -43,6 +50,30 @@ def read_data(folder: Path) -> Mapping[str, Any]:
         raise InputError(f"{path} does not hold the shape of a datum: {shape!r}")
     checked: Mapping[str, Any] = data
     return checked
+
+
+def write_variances(variances: Tensor, path: Path) -> None:
+    """Write float32 [D], whole or not at all."""
+    with replaced_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, variances.float().numpy(), allow_pickle=False)
+
+
+def read_variances(folder: Path) -> Tensor | None:
+    """The variances of what a model was trained on; None where its folder holds none.
+
+    Raises:
+        InputError: a file that does not hold them.
+    """
+    path = folder / VARIANCES
+    if not path.is_file():
+        return None
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path} cannot be read ({error}): delete it") from None
+    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.ndim != 1:
+        raise InputError(f"{path} holds no variances, which are float32 [D]: delete it")
+    return torch.from_numpy(values)
 
 
 def find_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | None]:

@@ -11,7 +11,7 @@ from cascore.measurement import chain_words
 from cascore.preprocessing import FolderOptions
 from cascore.ranges import require_in_range
 
-Spacing = Literal["geometric", "karras", "centred"]
+Spacing = Literal["geometric", "karras", "centred", "calibrated"]
 """How the levels of a chain are spaced."""
 
 _MOST_LEVELS = 16  # of a network, each of half the size of the one before
@@ -204,14 +204,14 @@ class Sampler:
     n_sigma: int = 1
     """als: calls at each level; cas, at all levels: the schedule is stretched by it."""
     kappa: float | None = None
-    """cas: noise of a step in [1, inf]; by default 2.5 at order 2 and 1.5 at order 1."""
+    """cas: noise of a step in [1, inf]; by default 2.5."""
     eta: float | None = None
     """The paper's step size without units; at most one of kappa, eta, epsilon."""
     epsilon: float | None = None
     """The paper's step size in squared pixels; als: Technique 4 by default."""
     spacing: Spacing | None = None
     """Of the levels; by default centred for cas of order 2 with kappa and a number of calls, else
-    geometric, as in training."""
+    geometric, as in training. calibrated: by the exact law on the training set's variances."""
 
     def __post_init__(self) -> None:
         require_in_range(vars(self), prefix="--")
@@ -219,6 +219,10 @@ class Sampler:
         _require(len(sizes) <= 1, f"give at most one of --{' and --'.join(sizes)}")
         _require(
             self.calls is None or self.levels is None, "give --calls or --levels all, not both"
+        )
+        _require(
+            self.spacing != "calibrated" or (self.method == "cas" and sizes in ([], ["kappa"])),
+            "--spacing calibrated is for --method cas and a kappa: its levels belong to them",
         )
         calls, n_sigma = self.calls, self.n_sigma
         if self.method == "als":

@@ -49,7 +49,7 @@ sigma from {schedule.first:g} to {schedule.last:g}.{pixels}
 {record.step:,} updates of {objective}, batches of {train.batch_size}, Adam with learning rate
 {train.learning_rate:g}, {schedule.levels} noise levels,
 computed in {train.precision}: {seen:,} images were seen, repetitions counted.
-The file holds {weights} (decay {train.ema_decay:g}), in float32. {kept}
+The file holds {weights} (decay {train.ema_decay:g}), in {stored}. {kept}
 
 Made from {record.source[name]} ({record.source[kind]}, SHA-256 {record.source[sha256]}).
 
@@ -115,6 +115,7 @@ def model_card(
         experiment=experiment,
         schedule=experiment.schedule,
         train=experiment.train,
+        stored=record.source.get("stored", "float32"),
         kind=kind,
         what=f"{kind} of shape {'×'.join(map(str, record.shape))}",
         network=_NETWORKS[network.kind],

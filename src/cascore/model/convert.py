@@ -12,7 +12,14 @@ from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.outputs import require_new, software
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
-from cascore.experiment.run_folder import find_checkpoint, read_data, read_experiment
+from cascore.experiment.run_folder import (
+    VARIANCES,
+    find_checkpoint,
+    read_data,
+    read_experiment,
+    read_variances,
+    write_variances,
+)
 from cascore.experiment.settings import Experiment, Sampler, Schedule
 from cascore.files import file_digest, replaced_folder, write_text
 from cascore.measurement import Measurement
@@ -119,9 +126,16 @@ def convert_checkpoint(
 
 
 def convert_run(
-    run: Path, out: Path, *, weights: Weights, measured: Sequence[Measurement] = ()
+    run: Path,
+    out: Path,
+    *,
+    weights: Weights,
+    half: bool = False,
+    measured: Sequence[Measurement] = (),
 ) -> Conversion:
     """A model folder from the newest checkpoint of a run, with the evaluations of it in the card.
+
+    `half` rounds the weights to float16, half the bytes; they are float32 again when loaded.
 
     Raises:
         InputError: No run, no checkpoint yet, one that is damaged, or records of other weights.
@@ -133,6 +147,8 @@ def convert_run(
     network = network_of(build.build_denoiser(experiment.network, shape, seed=0))
     prefix = {"ema": "ema", "raw": "denoiser"}[weights]
     state = fitting_tensors(network, newest.tensors, prefix=f"{prefix}.network.")
+    stored = torch.float16 if half else torch.float32
+    state = {name: tensor.to(stored) for name, tensor in state.items()}
     opponent = None
     if experiment.train.objective == "hybrid":
         module = build.build_discriminator(experiment.adversarial, shape, seed=0)
@@ -151,13 +167,19 @@ def convert_run(
             "kind": "run of cascore",
             "name": f"{newest.folder.name}/{newest.tensors.name}",
             "sha256": file_digest(newest.tensors),
+            "stored": str(stored).removeprefix("torch."),
             "training": {x: made[x] for x in _OF_TRAINING if made.get(x) is not None},
         },
         samplers=_samplers(experiment, shape, pixel_range),
         **_WRITTEN_LATER,
     )
     written = write_model_folder(
-        out, record, weights=state, discriminator=opponent, measured=measured
+        out,
+        record,
+        weights=state,
+        discriminator=opponent,
+        variances=read_variances(run),
+        measured=measured,
     )
     return Conversion(written, ())
 
@@ -168,6 +190,7 @@ def write_model_folder(
     *,
     weights: Mapping[str, Tensor],
     discriminator: Mapping[str, Tensor] | None,
+    variances: Tensor | None = None,
     measured: Sequence[Measurement] = (),
 ) -> ModelRecord:
     """Write a model folder, whole or not at all, of the weights of the bare network.
@@ -192,6 +215,8 @@ def write_model_folder(
             software=software(),
         )
         write_json(temporary / MODEL, record)
+        if variances is not None:
+            write_variances(variances, temporary / VARIANCES)
         parameters = sum(tensor.numel() for tensor in weights.values())
         card = model_card(record, parameters=parameters, measured=measured)
         write_text(temporary / "README.md", card)

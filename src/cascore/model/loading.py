@@ -13,7 +13,13 @@ from cascore.denoiser import rescaled
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.chain import generate, resolved
-from cascore.experiment.run_folder import find_checkpoint, is_run, read_data, read_experiment
+from cascore.experiment.run_folder import (
+    find_checkpoint,
+    is_run,
+    read_data,
+    read_experiment,
+    read_variances,
+)
 from cascore.experiment.settings import Experiment, Sampler, Spacing
 from cascore.files import file_digest
 from cascore.measurement import Selection
@@ -43,6 +49,7 @@ class Model:
         digest: the SHA-256 of the file of the weights.
         data: what it was trained on, as far as that is known: name, count, digest, ...
         folder: where it was read from.
+        variances: of its training data along their principal axes, [D]; None if they are not known.
         selection: how its checkpoint was chosen; None if no number chose it.
     """
 
@@ -53,6 +60,7 @@ class Model:
     digest: str
     data: Mapping[str, Any]
     folder: Path
+    variances: Tensor | None = None
     selection: Selection | None = None
 
     def __repr__(self) -> str:
@@ -145,6 +153,7 @@ class Model:
                 seeds=seeds,
                 sampler=sampler,
                 schedule=schedule,
+                variances=self.variances,
                 device=self.device,
                 batch_size=batch_size,
                 progress=advance,
@@ -216,6 +225,7 @@ def _of_run(folder: Path, name: str) -> Model:
         digest=file_digest(checkpoint.tensors),
         data=data,
         folder=folder,
+        variances=read_variances(folder),
         selection=selection,
     )
 
@@ -247,4 +257,5 @@ def _of_folder(folder: Path) -> Model:
         digest=digest,
         data=record.data,
         folder=folder,
+        variances=read_variances(folder),
     )
