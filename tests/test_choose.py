@@ -9,6 +9,7 @@ import torch
 from running import run
 from scipy.spatial.distance import pdist
 
+from cascore.data.folder import read_folder
 from cascore.errors import InputError
 from cascore.experiment.build import build_denoiser
 from cascore.experiment.choose import (
@@ -24,6 +25,7 @@ from cascore.experiment.cost import step_cost
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Data
 from cascore.pixels import save_png, to_float
+from cascore.preprocessing import FolderOptions
 from cascore.schedule import level_count
 
 COLOUR_32 = FolderSurvey(images=100, smallest=32, one_size=(32, 32), grey=0)
@@ -40,16 +42,17 @@ def draw(folder, sizes, *, channels=3, start=0):
 def test_a_survey_reads_headers(tmp_path):
     draw(tmp_path, [(9, 20), (30, 12)])
     draw(tmp_path, [(10, 10)], channels=1, start=2)
-    found = survey_folder(tmp_path)
+    found = survey_folder(read_folder(tmp_path))
     assert found == FolderSurvey(images=3, smallest=9, one_size=None, grey=1)
     assert found.mixed
     assert found.grey < found.images
-    assert fitting_options(found).size == 8
-    assert fitting_options(found).mode == "rgb"
+    assert fitting_options(found, FolderOptions()) == FolderOptions(size=8, mode="rgb")
+    given = FolderOptions(size=4, mode="grey", skip_broken=True)
+    assert fitting_options(found, given) == given
     draw(tmp_path / "one", [(16, 16)] * 2, channels=1)
-    one = survey_folder(tmp_path / "one")
+    one = survey_folder(read_folder(tmp_path / "one"))
     assert (one.one_size, one.grey == one.images, one.mixed) == ((16, 16), True, False)
-    assert fitting_options(one).size is None
+    assert fitting_options(one, FolderOptions()) == FolderOptions()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,8 @@ def test_a_run_of_another_folder_is_left_alone(photos, tmp_path, capsys, monkeyp
     before = (tmp_path / "runs" / "folder-photos" / "metrics.jsonl").read_bytes()
     assert run("train", "folder:other/photos", *TINY, "--train.steps", "2") == 2
     told = capsys.readouterr().err
-    assert f"holds a run on folder:{photos}, not on folder:other/photos" in told
+    assert "was trained on other data" in told
+    assert f"of folder:{photos} with digest" in told
     assert (tmp_path / "runs" / "folder-photos" / "metrics.jsonl").read_bytes() == before
     monkeypatch.chdir(photos)
     assert run("train", "folder:.", *TINY, "--train.steps", "1", "--dry-run") == 0

@@ -86,7 +86,9 @@ def test_adding_images_moves_no_other_between_the_splits(animals, tmp_path):
     assert before < test_images()
 
 
-@pytest.mark.parametrize("suffix", ["png", "BMP", "gif", "webp", "jpg", "jpeg"])
+@pytest.mark.parametrize(
+    "suffix", ["png", "BMP", "gif", "webp", "jpg", "jpeg", "jpe", "JFIF", "tif", "tiff"]
+)
 def test_every_format_is_read(suffix, tmp_path):
     flat = np.full((16, 16, 3), (255, 0, 0), dtype=np.uint8)  # JPEG and WebP move it by a little
     names = (f"{i}.{suffix}" for i in range(99))
@@ -210,7 +212,7 @@ def test_a_damaged_image_is_an_error_that_names_it(case, tmp_path):
 
 def test_folders_that_make_no_set_are_refused(tmp_path):
     path = save(tmp_path / "one", TRAIN_NAME, pixels(4, 4))
-    save(tmp_path / "deep", TRAIN_NAME, np.full((4, 4), 40_000, dtype=np.uint16))
+    save(tmp_path / "deep", "a.tif", np.full((4, 4), 40_000, dtype=np.int32))
     for name, shape in (("a.png", (4, 6)), ("b.png", (4, 6)), ("c.png", (6, 4))):
         save(tmp_path / "sizes", name, pixels(*shape))
     (tmp_path / "empty").mkdir()

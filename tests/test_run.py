@@ -122,7 +122,7 @@ def test_what_a_run_cannot_go_on_with_is_refused_with_what_differs(done, other, 
 def test_other_data_and_a_folder_of_something_else_are_refused(done):
     record = json.loads((done / "data.json").read_text()) | {"digest": "0" * 64}
     (done / "data.json").write_text(json.dumps(record))
-    message = r"was trained on other data: 10000 items with digest 0{16}"
+    message = r"was trained on other data: 10000 items of swiss-roll with digest 0{16}"
     with pytest.raises(InputError, match=message):
         go(with_train(steps=9), done)
     assert steps_in(done) == [4, 6]

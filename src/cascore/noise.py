@@ -23,7 +23,6 @@ _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, as 32-bit fractions
 _ROUNDS = 10
-_PART = 2**15  # counters at a time
 
 
 class Purpose(IntEnum):
@@ -124,20 +123,14 @@ class KeyedNoise:
     ) -> Tensor:
         """N(0, 1) by Box and Muller, drawn in float32 from 32-bit integers; at most 6.7 in size."""
         size = math.prod(shape[1:])
-        blocks = -(-size // 4)
-        z = torch.empty(shape[0], blocks, 2, 2, device=device)
-        # Ten rounds pass over a part ten times, so on a processor it should fit into the cache.
-        rows = max(1, _PART // max(1, blocks)) if z.device.type == "cpu" else max(1, shape[0])
-        for first in range(0, shape[0], rows):
-            part = z[first : first + rows]
-            words = self._words(
-                shape[0], first, rows, blocks=blocks, purpose=purpose, step=step, device=device
-            )
-            radius = words[:2].add_(1).float().mul_(2.0**-32).log_().mul_(-2).sqrt_()
-            angle = words[2:].float().mul_(2 * math.pi / 2**32)
-            torch.mul(radius, angle.cos(), out=part[..., 0].movedim(2, 0))
-            torch.mul(radius, angle.sin_(), out=part[..., 1].movedim(2, 0))
-        return z.flatten(1)[:, :size].reshape(tuple(shape)).to(dtype)
+        words = self._words(
+            shape[0], blocks=-(-size // 4), purpose=purpose, step=step, device=device
+        )
+        radius = (words[:2] + 1).float().mul_(2.0**-32).log_().mul_(-2).sqrt_()
+        angle = words[2:].float().mul_(2 * math.pi / 2**32)
+        z = torch.stack([radius * angle.cos(), radius * angle.sin_()], dim=-1)  # [2, N, blocks, 2]
+        z = z.permute(1, 2, 0, 3).flatten(1)[:, :size]
+        return z.reshape(tuple(shape)).to(dtype)
 
     def integers(
         self, count: int, *, high: int, purpose: Purpose, step: int = 0, device: Device = "cpu"
@@ -145,31 +138,24 @@ class KeyedNoise:
         """Uniform integers below `high` <= 2^31 by multiply and shift; bias below high / 2^32."""
         if not 1 <= high <= 2**31:
             raise InputError(f"high must be from 1 to 2^31, not {high}")
-        words = self._words(count, 0, count, blocks=1, purpose=purpose, step=step, device=device)
+        words = self._words(count, blocks=1, purpose=purpose, step=step, device=device)
         return words[0, :, 0] * high >> 32
 
     def _words(
-        self,
-        count: int,
-        first: int,
-        rows: int,
-        *,
-        blocks: int,
-        purpose: Purpose,
-        step: int,
-        device: Device,
+        self, count: int, *, blocks: int, purpose: Purpose, step: int, device: Device
     ) -> Tensor:
-        """The words of some rows of a draw for `count` samples, [4, rows, blocks]."""
         if count != self.count:
             raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
         step += self._step
         if not 0 <= step <= _WORD:
             raise InputError(f"a step must be from 0 to 2^32 - 1, not {step}")
-        index = self._index[first : first + rows, None].to(device)
-        counter = torch.empty(4, len(index), blocks, dtype=torch.int64, device=device)
-        counter[0] = torch.arange(blocks, device=device)
-        counter[1], counter[2], counter[3] = index, step, int(purpose)
-        return philox(counter, self._key[:, first : first + rows, None].to(device))
+        block = torch.arange(blocks, device=device)
+        index = self._index.to(device)[:, None].expand(count, blocks)
+        fixed = torch.tensor([step, int(purpose)], device=device)[:, None, None]
+        counter = torch.cat(
+            [block.expand(1, count, blocks), index[None], fixed.expand(2, count, blocks)]
+        )
+        return philox(counter, self._key.to(device)[:, :, None])
 
 
 Noise = torch.Generator | KeyedNoise
@@ -189,18 +175,15 @@ def philox(counter: Tensor, key: Tensor) -> Tensor:
     The counter is int64 [4, ...], each entry a 32-bit word, the least significant first; so are the
     words. The key is int64 [2, ...], broadcast against the counter.
     """
-    words, key = counter.clone(), key.clone()
-    even, odd = [words[0], words[2]], [words[1], words[3]]
-    products = [torch.empty_like(row) for row in even]
+    multiplier = torch.tensor(_MULTIPLIERS, device=counter.device)
+    weyl = torch.tensor(_WEYL, device=counter.device)
+    ones = (1,) * (counter.ndim - 1)
+    multiplier, weyl = multiplier.view(2, *ones), weyl.view(2, *ones)
+    even, odd = counter[0::2], counter[1::2]  # words (0, 2) and (1, 3)
     for _ in range(_ROUNDS):
-        for lane in range(2):
-            # The product wraps modulo 2^64, which leaves its 64 bits right in two's complement.
-            torch.mul(even[lane], _MULTIPLIERS[lane], out=products[lane])
-        for lane in range(2):  # the high half goes to the other lane, and so does the low one
-            torch.bitwise_right_shift(products[1 - lane], 32, out=even[lane])
-            even[lane].bitwise_xor_(odd[lane]).bitwise_xor_(key[lane]).bitwise_and_(_WORD)
-        # Above its low half a product may keep what the mask of the next round takes away.
-        odd, products = products[::-1], odd[::-1]
-        for lane in range(2):
-            key[lane].add_(_WEYL[lane]).bitwise_and_(_WORD)
-    return words.bitwise_and_(_WORD)
+        # The product wraps modulo 2^64, which leaves its 64 bits right in two's complement.
+        product = even * multiplier
+        high, low = product >> 32 & _WORD, product & _WORD
+        even, odd = high.flip(0) ^ odd ^ key, low.flip(0)
+        key = key + weyl & _WORD
+    return torch.stack([even[0], odd[0], even[1], odd[1]])

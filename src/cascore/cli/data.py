@@ -1,7 +1,7 @@
 """`cascore data`: original files to prepared sets, and what a trainer needs to know of a set."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import tyro
 from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import InputError
-from cascore.preprocessing import FolderOptions
+from cascore.preprocessing import FolderOptions, folder_path, is_folder
 from cascore.progress import Display
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Prepare:
         display.say(f"looking at the files of {name}")
         originals = find_originals(name, source, folder=self.folder)
         display.say(f"{name}: {originals.record.source}")
+        for remark in originals.record.remarks:
+            display.say(remark)
         with display.counting(f"preparing {name}", originals.count) as advance:
             folder = prepare(originals, root=root, progress=advance, notify=display.say)
         shown = name if root == DATA_ROOT else f"{name} --root {root}"
@@ -75,40 +77,48 @@ class Show:
     """The data root, or the folder of the original files (default: data)."""
     out: Path | None = None
     """Folder for sheet.png (default: data-sheets/NAME)."""
+    images: options.Folders = field(default_factory=FolderOptions)
 
     def run(self) -> int:
         """Write a contact sheet, and print the numbers."""
-        from cascore.data import load_images
         from cascore.data.diameter import image_diameter
-        from cascore.experiment.choose import fitting_options, survey_folder
         from cascore.experiment.outputs import file_name
         from cascore.pixels import save_png
 
-        options = FolderOptions()
-        if self.name.startswith("folder:"):
-            options = fitting_options(survey_folder(Path(self.name.removeprefix("folder:"))))
-        train, test = (
-            load_images(self.name, split, root=self.root, folder=options)
-            for split in ("train", "test")
-        )
+        sets = self._sets()
+        train = next(iter(sets.values()))
         folder = self.out or Path("data-sheets") / file_name(self.name)
         with Display().counting("largest distance", train.count) as advance:
             diameter = image_diameter(train.images, progress=advance) if train.count > 1 else None
         folder.mkdir(parents=True, exist_ok=True)
         save_png(_sheet(train), folder / "sheet.png")
         console = plain_console()
-        for part in (train, test):
+        for part in sets.values():
             shape = " x ".join(map(str, part.shape))
             console.print(f"{part.split}: {part.count:,} images, {shape}, {_classes(part)}")
             console.print(f"  digest {part.digest}")
         console.print(f"source: {train.record.source}")
         console.print(f"split: {train.record.split}")
         console.print(f"preparation: {'; '.join(train.record.preparation) or 'none'}")
+        for remark in train.record.remarks:
+            console.print(f"note: {remark}")
         if diameter is not None:
             for line in _levels(train, diameter):
                 console.print(line)
         console.print(f"sheet: {folder / 'sheet.png'}")
         return 0
+
+    def _sets(self) -> "Mapping[str, ImageSet]":
+        """The splits of the set; a folder's images at the largest size that enlarges none."""
+        from cascore.data import load_image_splits
+        from cascore.data.folder import load_contents, read_folder
+        from cascore.experiment.choose import fitting_options, survey_folder
+
+        if not is_folder(self.name):
+            return load_image_splits(self.name, root=self.root, folder=self.images)
+        contents = read_folder(folder_path(self.name), skip_broken=self.images.skip_broken)
+        fitting = fitting_options(survey_folder(contents), self.images)
+        return load_contents(contents, options=fitting, root=self.root)
 
 
 @dataclass(frozen=True, kw_only=True)

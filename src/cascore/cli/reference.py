@@ -9,7 +9,7 @@ import tyro
 from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import InputError
-from cascore.preprocessing import FolderOptions
+from cascore.preprocessing import FolderOptions, is_folder
 from cascore.progress import Display
 
 
@@ -25,8 +25,9 @@ class MakeReference:
     out: tyro.conf.Positional[Path]
     """New file, .npz."""
     extractor: options.Extractor = None
-    split: Literal["train", "test", "all"] = "train"
-    """Which images; all is for folders."""
+    split: Literal["train", "test", "all"] | None = None
+    """Which images; all is for folders, and their default, as `evaluate --data folder:PATH` takes
+    them; of other data it is train."""
     root: options.Root = None
     folder: options.Folders = field(default_factory=FolderOptions)
     device: options.Device = "auto"
@@ -45,24 +46,25 @@ class MakeReference:
             raise InputError(
                 f"{self.data} holds statistics already; give a data set or folder:PATH"
             )
+        split = self.split or ("all" if is_folder(data.name) else "train")
         reference = load_reference(
             data,
             count=2,
             device=device,
-            whole=self.split == "all",
+            whole=split == "all",
             extractor=self.extractor,
             root=self.root,
         )
-        if self.split not in reference.sets:
+        if split not in reference.sets:
             raise InputError(
-                f"{self.data} has no split {self.split!r}; it has {', '.join(reference.sets)}"
+                f"{self.data} has no split {split!r}; it has {', '.join(reference.sets)}"
             )
-        images, extractor = reference.sets[self.split], reference.extractor
+        images, extractor = reference.sets[split], reference.extractor
         with Display().counting("features", images.count) as advance:
             moments = feature_moments(extractor, images.images, progress=advance)
-        write_statistics(self.out, moments, reference.facts[self.split], command=typed)
+        write_statistics(self.out, moments, reference.facts[split], command=typed)
         plain_console().print(
-            f"{self.out}: {moments.count:,} images of {self.data} ({self.split}),"
+            f"{self.out}: {moments.count:,} images of {self.data} ({split}),"
             f" {moments.dimension} features of {extractor.identity.name}"
         )
         return 0

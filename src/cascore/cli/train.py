@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -18,7 +18,11 @@ from cascore.errors import InputError, nearest
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment
 from cascore.plain import json_text
+from cascore.preprocessing import folder_path, is_folder
 from cascore.progress import Display
+
+if TYPE_CHECKING:
+    from cascore.data import ImageSet, PointSet
 
 MINUTES = 30.0
 
@@ -58,10 +62,11 @@ class Train:
         use_threads(self.threads)
         build_gan(self.experiment.adversarial)  # refuses a name that is none
         act = _describe if self.dry_run else _train
-        if self.start.startswith("folder:"):
-            path = Path(self.start.removeprefix("folder:"))
-            out = self.out or Path("runs") / f"folder-{path.resolve().name}"
-            return act(self._for_folder(path, out), out, device=self.device)
+        if is_folder(self.start):
+            name = folder_path(self.start).resolve().name
+            out = self.out or Path("runs") / f"folder-{name}"
+            experiment, images = self._for_folder(out)
+            return act(experiment, out, device=self.device, data=images)
         if self.minutes is not None:
             raise InputError(
                 "--minutes is for folder:PATH; a preset has a number of steps: --train.steps"
@@ -69,8 +74,11 @@ class Train:
         out = self.out or Path("runs") / self.experiment.name
         return act(self.experiment, out, device=self.device)
 
-    def _for_folder(self, path: Path, out: Path) -> Experiment:
-        """The run's own settings if there is a run, else what is chosen; either with the given."""
+    def _for_folder(self, out: Path) -> "tuple[Experiment, ImageSet | None]":
+        """The run's own settings if there is a run, else what is chosen; either with the given.
+
+        With the training images, where choosing needed them.
+        """
         import torch.distributed as dist
 
         from cascore.experiment.build import select_device
@@ -81,16 +89,12 @@ class Train:
         experiment = replace(given, data=replace(given.data, name=self.start))
         if is_run(out):
             run = read_experiment(out)
-            if Path(run.data.name.removeprefix("folder:")).resolve() != path.resolve():
-                raise InputError(
-                    f"{out} holds a run on {run.data.name}, not on {self.start}: choose another"
-                    " folder for the run with --out"
-                )
             display.say(
                 f"{out} holds a run: it goes on with its settings, {run.train.steps} steps;"
                 " --train.steps makes it longer"
             )
-            return with_given(run, experiment, self.given)
+            resumed = with_given(run, experiment, self.given)
+            return replace(resumed, data=replace(resumed.data, name=self.start)), None
         if dist.is_torchelastic_launched():
             raise InputError(
                 "several processes measure different speeds and would choose differently: start"
@@ -114,7 +118,7 @@ def parse_train(arguments: Sequence[str]) -> Train:
         for last, word in pairwise(["", *arguments])
         if not word.startswith("-") and (not last.startswith("--") or last == "--dry-run")
     ]
-    start = next((word for word in words if word in PRESETS or word.startswith("folder:")), None)
+    start = next((word for word in words if word in PRESETS or is_folder(word)), None)
     if start is None:
         if {"-h", "--help"} & set(arguments):
             presets = "\n".join(f"{name}: {describe_preset(PRESETS[name])}" for name in PRESETS)
@@ -124,7 +128,7 @@ def parse_train(arguments: Sequence[str]) -> Train:
         raise InputError(_unknown(words[0] if words else ""))
     rest = list(arguments)
     rest.remove(start)
-    experiment = FOLDER if start.startswith("folder:") else PRESETS[start]
+    experiment = FOLDER if is_folder(start) else PRESETS[start]
     default = Train(start=start, given=given_options(rest), experiment=experiment)
     return parsed(Train, rest, prog=f"cascore train {start}", default=default)
 
@@ -140,7 +144,9 @@ def _unknown(word: str) -> str:
     return f"there is no preset {word!r}{nearest(word, PRESETS)}; cascore train --help lists them"
 
 
-def _train(experiment: Experiment, folder: Path, *, device: str) -> int:
+def _train(
+    experiment: Experiment, folder: Path, *, device: str, data: "ImageSet | None" = None
+) -> int:
     """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
     from cascore.evaluation.evaluate import checkpoint_measure
     from cascore.experiment import build
@@ -157,6 +163,7 @@ def _train(experiment: Experiment, folder: Path, *, device: str) -> int:
             experiment,
             folder,
             device=target,
+            data=data,
             workers=workers,
             should_stop=lambda: bool(signals),
             notify=display.say,
@@ -191,7 +198,9 @@ def _asked_to_stop() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:
+def _describe(
+    experiment: Experiment, folder: Path, *, device: str, data: "ImageSet | PointSet | None" = None
+) -> int:
     """Print the resolved experiment, parameter counts and a time estimate measured here."""
     import torch
 
@@ -200,9 +209,9 @@ def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:
     from cascore.training.checkpoint import checkpoints
 
     target, settings = build.select_device(device), experiment.train
-    name, data = experiment.data.name, None
+    name = experiment.data.name
     try:
-        data = build.load_data(experiment.data, "train")
+        data = build.load_data(experiment.data, "train") if data is None else data
         shape = data.shape
         here = f"{data.count} items of shape {list(shape)}, digest {data.digest[:16]}"
     except InputError as error:
@@ -214,6 +223,8 @@ def _describe(experiment: Experiment, folder: Path, *, device: str) -> int:
     console = plain_console()
     console.print(json_text(experiment), end="")
     console.print(f"data: {here}")
+    for remark in () if data is None else data.record.remarks:
+        console.print(f"note: {remark}")
     console.print(f"score network: {cost.parameters:,} parameters")
     if settings.objective == "hybrid":
         console.print(f"discriminator: {cost.discriminator_parameters:,} parameters")

@@ -1,23 +1,23 @@
 """The data sets that have names: how each is loaded, and from which files it can be prepared."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from cascore.data import celeba, cifar, lsun
 from cascore.data.digits import load_digits
-from cascore.data.folder import find_folder, load_folder
+from cascore.data.folder import find_folder, load_contents, load_folder, read_folder
 from cascore.data.idx import FASHION_MNIST, MNIST, find_files, load_idx
 from cascore.data.images import SPLITS, ImageSet, require_split
 from cascore.data.originals import Originals, file_facts, from_array
 from cascore.data.points import POINT_SETS, PointSet, load_point_set
-from cascore.data.prepared import NAME, is_prepared, load_prepared
+from cascore.data.prepared import NAME, is_prepared, load_prepared, read_record
 from cascore.data.stacked import STACKED, stack
 from cascore.errors import InputError, nearest
-from cascore.preprocessing import FolderOptions
+from cascore.preprocessing import FolderOptions, folder_path, is_folder
 
 DATA_ROOT = Path("data")  # where prepared sets are, unless the user says otherwise
-_FOLDER = "folder:"
 _ORIGINAL = FolderOptions()
 _IDX = {source.name: source for source in (MNIST, FASHION_MNIST)}
 _FINDERS = {
@@ -46,12 +46,12 @@ def load(
     """
     require_split(split)
     root = None if root is None else Path(root)
-    if name.startswith(_FOLDER) and name != _FOLDER:
-        return load_folder(Path(name.removeprefix(_FOLDER)), split, options=folder, root=root)
+    if is_folder(name):
+        return load_folder(folder_path(name), split, options=folder, root=root)
     data_root = DATA_ROOT if root is None else root
     prepared = name not in POINT_SETS and is_prepared(name, data_root)
     if name not in names() and not prepared:
-        known = (*names(), f"{_FOLDER}PATH")
+        known = (*names(), "folder:PATH")
         raise InputError(
             f"there is no data set {name!r}{nearest(name, known)}; known are {', '.join(known)},"
             f" and what cascore data prepare wrote into {data_root}"
@@ -71,6 +71,23 @@ def load(
     if name in STACKED:
         return stack(name, load_images(STACKED[name], split, root=root))
     return load_idx(_IDX[name], split, root=root) if name in _IDX else load_digits(split)
+
+
+def load_image_splits(
+    name: str, *, root: Path | str | None = None, folder: FolderOptions = _ORIGINAL
+) -> Mapping[str, ImageSet]:
+    """`load_images`, of every split that there is: train, and test where anything is held out.
+
+    A folder's files are looked through once.
+    """
+    root = None if root is None else Path(root)
+    if is_folder(name):
+        contents = read_folder(folder_path(name), skip_broken=folder.skip_broken)
+        return load_contents(contents, options=folder, root=root)
+    data_root = DATA_ROOT if root is None else root
+    prepared = read_record(data_root / name).splits if is_prepared(name, data_root) else SPLITS
+    splits = (split for split in SPLITS if split in prepared)
+    return {split: load_images(name, split, root=root, folder=folder) for split in splits}
 
 
 def load_images(

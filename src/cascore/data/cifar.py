@@ -165,7 +165,7 @@ def _from_folders(source: Path) -> Originals:
     """
     options = FolderOptions(mode="rgb")
     surveys = {split: surveyed(source / split, options) for split in SPLITS}
-    (*_, classes), (*_, others) = surveys.values()
+    classes, others = (contents.classes for contents, _ in surveys.values())
     differing = sorted({*classes} ^ {*others})
     if classes and others and differing:
         raise InputError(
@@ -174,14 +174,14 @@ def _from_folders(source: Path) -> Originals:
         )
     classes = () if differing else classes
     splits = {}
-    for split, (headers, target, _) in surveys.items():
+    for split, (contents, target) in surveys.items():
         if target[:3] != _SHAPE:
             raise InputError(
                 f"the images in {source / split} are {target.width} x {target.height}; those of"
                 " cifar-10 are 32 x 32"
             )
-        splits[split] = folder_original(source / split, headers, target, classes)
-    paths = (source / split / header.path for split in SPLITS for header in surveys[split][0])
+        splits[split] = folder_original(contents, contents.headers, target, classes)
+    paths = (x.folder / header.file for x, _ in surveys.values() for header in x.headers)
     rule = "as found: the folders train and test"
     return _originals(splits, "folders of images", rule, file_facts(paths, below=source), classes)
 

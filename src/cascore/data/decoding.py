@@ -5,32 +5,42 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from cascore.data.images import Pixels
+from cascore.data.listing import ListedImage
 from cascore.errors import InputError
 from cascore.foreign import parsing
 from cascore.preprocessing import Crop, Filter
 
 # Named, because Pillow also knows formats that start other programs.
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _GREY = ("1", "L", "LA")
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # grey of 16 bits
 _COLOUR = ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+_OPENING = Lock()  # Python's filters of warnings are those of all threads
 
 
 class Header(NamedTuple):
-    """What an image file says of itself before its pixels are decoded; size as seen upright."""
+    """What an image file says of itself before its pixels are decoded; size as seen upright.
 
+    `path` is its name, `file` where it is; both are relative to the folder of the set.
+    """
+
+    file: Path
     path: PurePosixPath
     width: int
     height: int
     grey: bool
     transparent: bool
     turned: bool
+    deep: bool
+    """Of 16 bits a channel, of which the high byte is taken."""
 
 
 class Target(NamedTuple):
@@ -43,29 +53,50 @@ class Target(NamedTuple):
     filter: Filter | None
 
 
-def read_header(folder: Path, path: PurePosixPath) -> Header:
-    """The header of folder / path; no image, or one of more than 8 bits, raises InputError."""
-    with opened_image(folder / path, name=str(folder / path)) as image:
-        require_8_bits(image, name=str(folder / path))
+def read_header(folder: Path, image_file: ListedImage) -> Header:
+    """The header of a file; no image, or one of more than 16 bits a channel, raises InputError."""
+    name = str(folder / image_file.file)
+    with opened_image(folder / image_file.file, name=name) as image:
+        deep = _stored_deep(image)
+        transparent_colour = "transparency" in image.info
+        if image.mode not in _DEEP:
+            require_8_bits(image, name=name)
+        if deep and transparent_colour:
+            raise InputError(f"{name} has 16 bits and a transparent colour; convert it to 8 bits")
         orientation = _orientation(image)
         width, height = image.size
         if orientation in _SIDEWAYS:
             width, height = height, width
         return Header(
-            path=path,
+            *image_file,
             width=width,
             height=height,
-            grey=image.mode in _GREY,
-            transparent=image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
+            grey=image.mode in (*_GREY, *_DEEP) or _raw_mode(image).startswith("LA;16"),
+            transparent=image.mode in ("LA", "PA", "RGBA") or transparent_colour,
             turned=orientation != 1,
+            deep=deep,
         )
+
+
+def fault(folder: Path, image_file: ListedImage) -> InputError | None:
+    """Why a file cannot be read as an image, known by decoding all of it; None if it can."""
+    try:
+        read_header(folder, image_file)
+        name = str(folder / image_file.file)
+        with opened_image(folder / image_file.file, name=name) as image:
+            image.load()
+    except InputError as error:
+        return error
+    return None
 
 
 def decode_one(folder: Path, header: Header, *, target: Target) -> Pixels:
     """Pixels [C, H, W] of one image; a broken one raises an InputError that names it."""
-    path = folder / header.path
+    path = folder / header.file
     with opened_image(path, name=str(path)) as stored:
         image: Image.Image = ImageOps.exif_transpose(stored) if header.turned else stored
+        if image.mode in _DEEP:  # as Pillow itself does where there is colour
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         if header.transparent:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -93,16 +124,26 @@ def require_8_bits(image: Image.Image, *, name: str) -> None:
 
 
 @contextmanager
-def opened_image(content: Path | bytes, *, name: str) -> Iterator[Image.Image]:
+def opened_image(content: Path | bytes, *, name: str) -> Iterator[ImageFile.ImageFile]:
     """An open image; whatever goes wrong with it becomes an InputError that gives its name."""
-    with (
-        parsing(name, "an image", "repair it, or take it out of the set"),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with parsing(name, "an image", "repair it, or take it out of the set"):
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
-        with Image.open(stream, formats=_FORMATS) as image:
+        with _OPENING, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            opened = Image.open(stream, formats=_FORMATS)
+        with opened as image:
             yield image
+
+
+def _stored_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether the file holds 16 bits a channel, of which Pillow's mode tells for grey alone."""
+    return image.format in ("PNG", "TIFF") and ";16" in _raw_mode(image)
+
+
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """How channels lie in the file, in Pillow's words: RGB, RGB;16B, ..."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -23,12 +23,14 @@ class DataRecord:
     """Where a data set came from and what was done to it; `dataclasses.asdict` makes it JSON.
 
     `source` is what was read or drawn, with its credit, `split` the rule that decides what is train
-    and what is test, `preparation` what was done to the items, in order.
+    and what is test, `preparation` what was done to the items, in order, `remarks` what a person
+    should know of them.
     """
 
     source: str
     split: str
     preparation: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

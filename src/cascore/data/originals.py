@@ -31,7 +31,7 @@ class Original:
 
 @dataclass(frozen=True, eq=False)
 class Originals:
-    """The splits train and test of a data set; `name` is what `load` will call it.
+    """The splits of a data set, train and, if anything is held out, test; `load` says its `name`.
 
     `files` are name, size and time of change of what was read: a preparation that was interrupted
     goes on only if they are the same.

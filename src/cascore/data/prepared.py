@@ -64,9 +64,10 @@ class PreparedRecord:
     preparation: tuple[str, ...]
     fingerprint: str
     cascore: str
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if set(self.splits) != set(SPLITS):
+        if not {"train"} <= set(self.splits) <= set(SPLITS):
             raise InputError(f"it has the splits {list(self.splits)}; expected train and test")
 
 
@@ -95,6 +96,8 @@ def load_prepared(name: str, split: str, *, root: Path) -> ImageSet:
     """One split of a prepared set, its pixels a private map of the file."""
     folder = root / name
     record, advice = read_record(folder), _anew(folder)
+    if split not in record.splits:
+        raise InputError(f"{folder} holds no {split} images: nothing of so small a set is held out")
     part = record.splits[split]
     shape = (part.count, *part.shape)
     pixels = mapped_array(folder / f"{split}.npy", dtype=np.uint8, shape=shape, advice=advice)
@@ -109,7 +112,7 @@ def load_prepared(name: str, split: str, *, root: Path) -> ImageSet:
         split=split,
         images=torch.from_numpy(pixels),
         labels=None if labels is None else torch.from_numpy(labels),
-        record=DataRecord(record.source, record.split, record.preparation),
+        record=DataRecord(record.source, record.split, record.preparation, record.remarks),
         classes=record.classes,
     )
 

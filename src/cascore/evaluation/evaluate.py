@@ -16,8 +16,8 @@ from cascore.data import ImageSet
 from cascore.data.folder import load_folder
 from cascore.data.images import array_digest
 from cascore.errors import InputError
-from cascore.evaluation.metrics import measured, usable_metrics
-from cascore.evaluation.reference import FOLDER, Reference, load_reference, named_data
+from cascore.evaluation.metrics import few_images, measured, usable_metrics
+from cascore.evaluation.reference import Reference, load_reference, named_data
 from cascore.experiment.chain import require_room, resolved, seeds_from
 from cascore.experiment.outputs import software
 from cascore.experiment.periodic import FIRST_SEED
@@ -29,7 +29,7 @@ from cascore.model.loading import Model, absent, is_model, load
 from cascore.model.pretrained import spoken_name
 from cascore.pixels import to_uint8
 from cascore.plain import to_plain
-from cascore.preprocessing import FolderOptions
+from cascore.preprocessing import FolderOptions, folder_path, is_folder
 from cascore.progress import Display
 
 
@@ -70,6 +70,8 @@ def evaluate(
     usable, notices = usable_metrics(
         settings.metrics, reference, as_published=settings.as_published
     )
+    sets = [*reference.sets.values(), *([source] if isinstance(source, ImageSet) else [])]
+    notices += dict.fromkeys(f"{x.name}: {text}" for x in sets for text in x.record.remarks)
     if isinstance(source, ImageSet):
         images: Mapping[Form, Tensor] = {"images": source.images}
         made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
@@ -96,6 +98,7 @@ def evaluate(
             **made,
         )
         measurements += measured(usable, blank, pixels, reference)
+    notices += few_images(usable, reference)
     if not settings.as_published:
         measurements = [m for m in measurements if m.metric != "modes-kl-as-published"]
     return Evaluation(measurements, notices, images)
@@ -163,13 +166,26 @@ def reference_for(
 
 
 def _data_of_model(settings: EvaluationSettings, model: Model) -> Data:
+    """The named data, or those that the model was trained on; a folder like that of the training.
+
+    Size, crop, filter and mode of a folder are those of the model's own, where none are given.
+    """
     trained_on = model.experiment.data
-    data = trained_on if settings.data in (None, trained_on.name) else Data(name=str(settings.data))
-    if settings.folder != FolderOptions():
-        if not data.name.startswith(FOLDER):
-            raise InputError("size, crop, filter and mode are for folders of images")
-        data = replace(data, **asdict(settings.folder))
-    return replace(data, root=settings.root or data.root)
+    name = settings.data or trained_on.name
+    if name == trained_on.name or (is_folder(name) and is_folder(trained_on.name)):
+        data = replace(trained_on, name=name)
+    else:
+        data = Data(name=name)
+    unset = vars(FolderOptions())
+    given = {name: x for name, x in vars(settings.folder).items() if x != unset[name]}
+    if given and not is_folder(data.name):
+        raise InputError("size, crop, filter, mode and the like are for folders of images")
+    if settings.data is None and is_folder(name) and not folder_path(name).is_dir():
+        raise InputError(
+            f"the images that the model was trained on, {name}, are not here: say where they are"
+            " now with --data folder:PATH"
+        )
+    return replace(data, root=settings.root or data.root, **given)
 
 
 def _data_of_folder(settings: EvaluationSettings) -> Data:
@@ -184,7 +200,10 @@ def _data_of_folder(settings: EvaluationSettings) -> Data:
 def _other_data(model: Model, reference: Reference) -> list[str]:
     """Whether the training data are not what they were."""
     train, was = reference.facts.get("train"), model.data.get("digest")
-    if train is None or was is None or model.data.get("name") != train.name or was == train.digest:
+    if train is None or was in (None, train.digest):
+        return []
+    name = str(model.data.get("name"))
+    if name != train.name and not (is_folder(name) and is_folder(train.name)):
         return []
     return [f"{train.name} is not what the model was trained on: its images have another digest"]
 
@@ -205,9 +224,13 @@ def _files(settings: EvaluationSettings) -> ImageSet:
 def _image_facts(settings: EvaluationSettings, form: Form, images: Tensor) -> ImageFacts:
     """What a record says of samples of a model, or of the images of a folder."""
     options, of_files = settings.folder, form == "images"
-    steps = asdict(options) if of_files and options.size is not None else {}
+    steps: dict[str, Any] = {}
+    if of_files and options.size is not None:
+        steps = {name: getattr(options, name) for name in ("size", "crop", "filter", "mode")}
     if of_files and options.mode != "auto":
         steps["mode"] = options.mode
+    if of_files and options.skip_broken:
+        steps["skip_broken"] = True
     made_by: Literal["run", "model"] = "model" if is_model_folder(settings.path) else "run"
     return ImageFacts(
         source="folder" if of_files else made_by,

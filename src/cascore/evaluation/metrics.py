@@ -30,6 +30,7 @@ from cascore.stats import Estimate
 
 COUNTED, TOTAL = 25_000, 26_000
 """Of the authors' program: images that it counts (twice each), and what it divides by."""
+_FEW = 1000
 _PARTS_OF_SCORE, _SEED = 10, 0
 _BY_NAME = {metric.group: metric for metric in METRICS.values()}
 
@@ -73,6 +74,37 @@ def _lack(metric: Metric, reference: Reference) -> str | None:
     if metric.needs == "inception" and not isinstance(reference.extractor, Inception):
         return "it is of the extractor inception"
     return None
+
+
+def few_images(usable: Sequence[str], reference: Reference) -> list[str]:
+    """What to say of numbers that so few images do not hold."""
+    dimension, words = reference.extractor.dimension, {"train": "training", "test": "held-out"}
+    counts: dict[str, float] = {"judged": reference.count}
+    for split, facts in reference.facts.items():
+        counts[words.get(split, "real")] = facts.count or math.inf
+    notices = []
+    scarce = [f"{count} {which}" for which, count in counts.items() if count <= dimension]
+    if scarce and "frechet" in usable:
+        notices.append(
+            f"Fréchet distance: {', '.join(scarce)} images are no more than the {dimension}"
+            " dimensions of the features; it is too large, by what depends on the counts: compare"
+            " it at equal counts only"
+        )
+    if "frechet" in usable and reference.sets and None in reference.floors.values():
+        total = sum(images.count for images in reference.sets.values())
+        notices.append(
+            f"no column of real images: {total} are too few to set apart {reference.count} and"
+            f" judge them in {dimension} dimensions"
+        )
+    least = min(reference.count, reference.facts[reference.split].count or 0)
+    neighbours = [name for name in usable if _BY_NAME[name].over]
+    if neighbours and reference.sets and least < _FEW:
+        notices.append(
+            f"{' and '.join(neighbours)}: among {least} images the nearest neighbours are far away,"
+            " so that poor images too lie within their reach; below some"
+            f" {_FEW:,} images the numbers do not say that images are good"
+        )
+    return notices
 
 
 # --- the metrics: each fills numbers into a measurement of these images ---------------------------

@@ -40,10 +40,9 @@ from cascore.metrics import (
 )
 from cascore.metrics.extractors.classifier import classifier_names
 from cascore.plain import from_plain, parse_json, to_plain
-from cascore.preprocessing import FolderOptions
+from cascore.preprocessing import FolderOptions, folder_path, is_folder
 from cascore.stats import Estimate
 
-FOLDER = "folder:"
 _FLOOR_REPEATS = 20
 _FEW_REPEATS, _LARGE = 4, 512  # a distance in thousands of dimensions takes many seconds
 _DRAW = 0  # seed of the subsets of real images
@@ -137,7 +136,7 @@ def drawn(rows: Tensor, count: int) -> Tensor:
 
 def named_data(name: str, *, root: str | None, folders: FolderOptions) -> Data:
     """Settings of the data set of that name; the options are for folder:PATH alone."""
-    return Data(name=name, root=root, **(asdict(folders) if name.startswith(FOLDER) else {}))
+    return Data(name=name, root=root, **(asdict(folders) if is_folder(name) else {}))
 
 
 def load_reference(
@@ -165,6 +164,10 @@ def load_reference(
         statistics = read_statistics(Path(data.name), largest=largest)
     sets = {} if statistics is not None else _load_sets(data, whole=whole)
     for images in sets.values():
+        if images.count < 2:
+            raise InputError(
+                f"{data.name} has {images.count} image to compare with; give at least 2"
+            )
         if shape is not None and images.shape != shape:
             raise InputError(
                 f"the judged images have shape {list(shape)}, those of {data.name}"
@@ -185,18 +188,13 @@ def load_reference(
     return Reference(data, loaded, count, facts, sets, statistics, classifier)
 
 
-def _load_sets(data: Data, *, whole: bool) -> dict[str, ImageSet]:
-    if whole and data.name.startswith(FOLDER):
+def _load_sets(data: Data, *, whole: bool) -> Mapping[str, ImageSet]:
+    if whole and is_folder(data.name):
         root = None if data.root is None else Path(data.root)
-        folder = Path(data.name.removeprefix(FOLDER))
+        folder = folder_path(data.name)
         return {"all": load_folder(folder, "all", options=data.options, root=root)}
-    sets = {}
-    for split in ("train", "test"):
-        loaded = build.load_data(data, split)
-        if not isinstance(loaded, ImageSet):
-            raise InputError(f"{data.name} is a set of points; only images are judged so far")
-        sets[loaded.split] = loaded
-    return sets
+    sets = build.load_data_splits(data)  # of a single held-out image nothing is known
+    return {split: x for split, x in sets.items() if x.count > 1 or split == "train"}
 
 
 def _default_extractor(data: Data, statistics: "Statistics | None") -> str:

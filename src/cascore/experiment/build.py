@@ -1,13 +1,12 @@
 """Objects from settings: data, networks, the state of a run, its loop."""
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from cascore.data import ImageSet, PointSet, load
+from cascore.data import ImageSet, PointSet, load, load_image_splits
 from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser
 from cascore.errors import InputError
 from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Schedule
@@ -31,8 +30,12 @@ _COPIES = 8  # of a batch, at the least, that training holds: clean, noisy, H, t
 
 def load_data(data: Data, split: str) -> ImageSet | PointSet:
     """One split of the experiment's data set."""
-    root = None if data.root is None else Path(data.root)
-    return load(data.name, split, root=root, folder=data.options)
+    return load(data.name, split, root=data.root, folder=data.options)
+
+
+def load_data_splits(data: Data) -> Mapping[str, ImageSet]:
+    """Every split of the experiment's images: train, and test where anything is held out."""
+    return load_image_splits(data.name, root=data.root, folder=data.options)
 
 
 def build_denoiser(network: Network, shape: tuple[int, ...], *, seed: int) -> nn.Module:

@@ -10,14 +10,12 @@ from typing import NamedTuple
 import torch
 
 from cascore.data import ImageSet
-from cascore.data.decoding import read_header
 from cascore.data.diameter import image_diameter
-from cascore.data.folder import find_images
+from cascore.data.folder import Contents, load_contents, read_folder
 from cascore.errors import InputError
-from cascore.experiment.build import load_data
 from cascore.experiment.cost import measured_step, step_cost, training_speed
 from cascore.experiment.settings import Data, Experiment, Network, Schedule, Train
-from cascore.preprocessing import FolderOptions
+from cascore.preprocessing import FolderOptions, folder_path
 from cascore.ranges import require_in_range
 from cascore.schedule import level_count
 
@@ -44,9 +42,16 @@ class FolderSurvey(NamedTuple):
         return 0 < self.grey < self.images
 
 
-def survey_folder(folder: Path) -> FolderSurvey:
-    """Read the header of every image under a folder."""
-    headers = [read_header(folder, path) for path in find_images(folder)]
+class Chosen(NamedTuple):
+    """An experiment, and the training images that it was chosen for."""
+
+    experiment: Experiment
+    images: ImageSet
+
+
+def survey_folder(contents: Contents) -> FolderSurvey:
+    """What matters of the headers of a folder's images."""
+    headers = contents.headers
     sizes = {(header.height, header.width) for header in headers}
     return FolderSurvey(
         images=len(headers),
@@ -71,13 +76,18 @@ def fitting_sizes(survey: FolderSurvey) -> tuple[int, ...]:
     return sizes
 
 
-def fitting_options(survey: FolderSurvey) -> FolderOptions:
-    """How to bring the images to one shape: as they are where they agree, else the largest size."""
-    size = fitting_sizes(survey)[0]
-    return FolderOptions(
-        size=None if survey.one_size == (size, size) else size,
-        mode="rgb" if survey.mixed else "auto",
-    )
+def fitting_options(survey: FolderSurvey, given: FolderOptions) -> FolderOptions:
+    """How to bring the images to one shape: as they are where they agree, else the largest size.
+
+    A size or mode that is given is kept.
+    """
+    size, mode = given.size, given.mode
+    if size is None:
+        fitting = fitting_sizes(survey)[0]
+        size = None if survey.one_size == (fitting, fitting) else fitting
+    if mode == "auto" and survey.mixed:
+        mode = "rgb"
+    return replace(given, size=size, mode=mode)
 
 
 def choose_experiment(
@@ -88,7 +98,7 @@ def choose_experiment(
     device: torch.device,
     notify: Callable[[str], None],
     counting: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
-) -> Experiment:
+) -> Chosen:
     """An experiment for a folder of images: what is not given is chosen, and what is given holds.
 
     Args:
@@ -102,12 +112,14 @@ def choose_experiment(
     Raises:
         InputError: Minutes not positive, or a folder that cannot be trained on.
     """
-    path = Path(given.data.name.removeprefix("folder:"))
+    path = folder_path(given.data.name)
     _require_halving(given.data.size)  # before thousands of headers are read
-    survey, speed = survey_folder(path), training_speed(device)
+    contents = read_folder(path, skip_broken=given.data.skip_broken)
+    survey, speed = survey_folder(contents), training_speed(device)
     chosen, reasons = choose_network(given.data, survey, minutes=minutes, speed=speed)
-    images = load_data(chosen.data, "train")
-    assert isinstance(images, ImageSet)
+    root = None if given.data.root is None else Path(given.data.root)
+    options = chosen.data.options
+    images = load_contents(contents, splits=("train",), options=options, root=root)["train"]
     if images.count < 2:
         raise InputError(f"{path} has {images.count} image to train on; expected at least 2")
     chosen = replace(chosen, name=f"folder-{path.resolve().name}")
@@ -135,7 +147,7 @@ def choose_experiment(
         settings = replace(settings, save_every=max(1, min(500, settings.steps // 4)))
     for reason in (*reasons, "every choice can be given instead: --help lists them"):
         notify(f"chosen: {reason}")
-    return replace(chosen, train=settings)
+    return Chosen(replace(chosen, train=settings), images)
 
 
 def with_given(chosen: Experiment, given: Experiment, names: Collection[str]) -> Experiment:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cascore.data import ImageSet
+from cascore.data import ImageSet, PointSet
 from cascore.data.spectrum import principal_variances
 from cascore.errors import InputError
 from cascore.experiment import build
@@ -29,6 +29,7 @@ from cascore.experiment.settings import Experiment, Train
 from cascore.files import write_text
 from cascore.measurement import Measurement
 from cascore.plain import read_json_lines, write_json
+from cascore.preprocessing import is_folder
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
     checkpoint_record,
@@ -47,6 +48,7 @@ def training_run(
     folder: Path,
     *,
     device: torch.device,
+    data: ImageSet | PointSet | None = None,
     workers: Workers = ALONE,
     should_stop: Callable[[], bool] = lambda: False,
     notify: Callable[[str], None] = lambda message: None,
@@ -58,6 +60,7 @@ def training_run(
         experiment: Settings of the run.
         folder: Folder of the run; made if absent.
         device: Where to train.
+        data: The training data of the experiment, where they are loaded already.
         workers: Who else trains; rank 0 alone writes.
         should_stop: Asked between steps; if true, the run is saved and left.
         notify: Told in words what a person should know: resumed from where, what differs.
@@ -70,7 +73,7 @@ def training_run(
         InputError: settings that cannot be, another experiment in the folder, a broken checkpoint,
             or a loss that is not finite.
     """
-    data = build.load_data(experiment.data, "train")
+    data = build.load_data(experiment.data, "train") if data is None else data
     if experiment.train.evaluate_every and not isinstance(data, ImageSet):
         raise InputError("--train.evaluate-every is for images; these data are points")
     evaluation = PeriodicEvaluation(experiment.train, folder, measure)
@@ -97,6 +100,8 @@ def training_run(
             if variances is not None:
                 write_variances(variances, folder / VARIANCES)
     workers.barrier()
+    for remark in data.record.remarks:
+        notify(remark)
     if saved := checkpoints(folder / CHECKPOINTS):
         differences = load_checkpoint(state, saved[-1], processes=workers.count)
         notify(f"resumed from {saved[-1].folder}")
@@ -177,9 +182,10 @@ def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, An
         stored = read_data(folder)
         if stored.get("digest") != data["digest"]:
             raise InputError(
-                f"{folder} was trained on other data: {stored.get('count')} items with digest"
-                f" {str(stored.get('digest'))[:16]}, now {data['count']} with"
-                f" {data['digest'][:16]}; restore them, or choose another folder"
+                f"{folder} was trained on other data: {stored.get('count')} items of"
+                f" {stored.get('name')} with digest {str(stored.get('digest'))[:16]}, now"
+                f" {data['count']} of {data['name']} with {data['digest'][:16]}; restore them, or"
+                " choose another folder for the run with --out"
             )
         saved, steps = checkpoints(folder / CHECKPOINTS), experiment.train.steps
         if saved and saved[-1].step > steps:
@@ -192,10 +198,16 @@ def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, An
 
 
 def freed(stored: Experiment, given: Experiment) -> Experiment:
-    """`stored` with those settings of `given` that a run may change when it resumes."""
+    """`stored` with those settings of `given` that a run may change when it resumes.
+
+    Where the data are is one of them: their digest says what they are.
+    """
     names = (setting.name for setting in fields(Train) if setting.metadata.get("free_on_resume"))
     free = {name: getattr(given.train, name) for name in names}
-    return replace(stored, train=replace(stored.train, **free))
+    data = replace(stored.data, root=given.data.root)
+    if is_folder(data.name) and is_folder(given.data.name):
+        data = replace(data, name=given.data.name)
+    return replace(stored, data=data, train=replace(stored.train, **free))
 
 
 def _require_same(stored: Experiment, given: Experiment, folder: Path) -> None:

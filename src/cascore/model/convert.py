@@ -36,6 +36,7 @@ from cascore.model.folder import (
 )
 from cascore.networks.published import from_published
 from cascore.plain import write_json
+from cascore.preprocessing import is_folder
 from cascore.schedule import geometric_sigmas
 from cascore.training.checkpoint import checkpoint_record, write_tensors
 
@@ -225,15 +226,14 @@ def write_model_folder(
 
 def _without_path(name: str) -> str:
     """A path of the machine that trained means nothing where the model goes, and may be private."""
-    folder = name.removeprefix("folder:")
-    return name if folder == name else f"folder:{Path(folder).name}"
+    return f"folder:{Path(name.removeprefix('folder:')).name}" if is_folder(name) else name
 
 
 def _without_paths(data: Mapping[str, Any]) -> dict[str, Any]:
     name = str(data["name"])
     kept = {**data, "name": _without_path(name)}
-    if kept["name"] != name or name.startswith("folder:"):
-        kept["record"] = {**data.get("record", {}), "source": "a folder of images"}
+    if kept["name"] != name or is_folder(name):
+        kept["record"] = {**data.get("record", {}), "source": "a folder of images", "remarks": []}
     return kept
 
 
