@@ -6,7 +6,6 @@ are loaded when they are first used (PEP 562), so that `import cascore` loads no
 
 import ast
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
 _STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
@@ -18,10 +17,11 @@ _HOME = {
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
-__version__ = version("cascore")
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("cascore")
     if name not in _HOME:
         raise AttributeError(f"module 'cascore' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -7,6 +7,7 @@ wrong with it is an `InputError` that names the file and the field.
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -104,6 +105,22 @@ def _require_sound(value: Any, depth: int) -> None:
             raise ValueError(f"it is nested deeper than {_MAX_DEPTH}")
         for part in value if isinstance(value, list) else (*value.keys(), *value.values()):
             _require_sound(part, depth - 1)
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a name holds in the digits 0 to 9, as our own names do; None of other text.
+
+    `str.isdigit` takes a superscript for a digit, and `int` a digit of any script.
+    """
+    return int(text) if re.fullmatch(f"[0-9]{{1,{_MAX_DIGITS}}}", text) else None
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, or show in another order, written as an escape.
+
+    Names of files and words of records may hold such letters. Line breaks and tabs stay.
+    """
+    return "".join(x if x.isprintable() or x in "\n\t" else ascii(x)[1:-1] for x in text)
 
 
 def to_plain(value: Any) -> Any:

@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.text import Text
+
+from cascore.plain import printable
 
 if TYPE_CHECKING:
     from cascore.training import Metrics
@@ -19,12 +22,20 @@ SMOOTHING = 0.98
 _Bar = Callable[[int, str], None]  # what is done, and a text beside it
 
 
+class TextConsole(Console):
+    """A console that shows text and obeys nothing in it, whoever chose the words."""
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        """The text as rich shows it, once it is `printable`."""
+        return super().render_str(printable(text), **style)
+
+
 class Display:
     """Progress and messages on one console (standard error, so that output stays clean)."""
 
     def __init__(self, console: Console | None = None, *, plain: bool = True) -> None:
         """Without `plain` nothing is shown but live bars: for a library, whose caller prints."""
-        self.console = console or Console(stderr=True)
+        self.console = console or TextConsole(stderr=True)
         self.plain = plain
 
     def say(self, message: str) -> None:

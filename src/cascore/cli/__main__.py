@@ -1,6 +1,8 @@
 """The command line: the first word names a command, which parses the rest and runs itself."""
 
+import errno
 import inspect
+import io
 import shlex
 import sys
 from collections.abc import Collection, Sequence
@@ -22,6 +24,7 @@ from cascore.cli.tune import Tune
 from cascore.cli.verify import Verify
 from cascore.errors import InputError, nearest
 from cascore.experiment.settings import Sampler
+from cascore.plain import printable
 
 COMMANDS: dict[str, type[Command]] = {
     "quickstart": Quickstart,
@@ -42,20 +45,40 @@ COMMANDS: dict[str, type[Command]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; whatever a user can cause ends in one clear message and exit code 2."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a result is worth more than a letter of it
+            stream.reconfigure(errors="replace")
     try:
-        code = parse(given).run(shlex.join(["cascore", *given]))
-    except (InputError, OSError) as error:
-        sys.stderr.write(f"cascore: error: {error}\n")
-        code = 2
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        code, told = parse(given).run(shlex.join(["cascore", *given])), ""
+    except (Exception, KeyboardInterrupt) as error:
+        code, told = _answer(error)
+        if not told:
             raise
-        sys.stderr.write(f"cascore: error: out of memory, take less at once: {error}\n")
-        code = 2
-    except KeyboardInterrupt:
-        sys.stderr.write("cascore: stopped\n")
-        code = 130
+    if told:
+        sys.stderr.write(f"cascore: {printable(told)}\n")
     sys.exit(code)
+
+
+def _answer(error: BaseException) -> tuple[int, str]:
+    """The exit code, and what to say of an error that a user can cause; "" of others."""
+    if _interrupted(error):
+        return 130, "stopped"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return 2, f"error: {error}; once there is room to write, the same command goes on"
+    if isinstance(error, InputError | OSError):
+        return 2, f"error: {error}"
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "memory" in str(error)
+    ):
+        return 2, f"error: out of memory, take less at once: {error}"
+    return 1, ""
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it is an interrupt, or what a library made of one while it was being imported."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def parse(given: Sequence[str]) -> Command:

@@ -15,6 +15,7 @@ from rich.table import Table
 from cascore.errors import InputError, nearest
 from cascore.experiment.presets import SAMPLERS, require_fitting
 from cascore.experiment.settings import Sampler
+from cascore.progress import TextConsole
 from cascore.ranges import require_in_range
 
 _Kind = TypeVar("_Kind")
@@ -93,12 +94,12 @@ def given_options(arguments: Sequence[str]) -> frozenset[str]:
 
 def plain_console() -> Console:
     """Standard output for paths and lines that other programs may read: never wrapped."""
-    return Console(soft_wrap=True, highlight=False, markup=False)
+    return TextConsole(soft_wrap=True, highlight=False, markup=False)
 
 
 def table_console() -> Console:
     """Standard output for tables and sentences, a hundred characters wide."""
-    return Console(width=100, highlight=False, markup=False)
+    return TextConsole(width=100, highlight=False, markup=False)
 
 
 def result_table() -> Table:

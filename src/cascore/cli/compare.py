@@ -48,13 +48,13 @@ class Compare:
         require_comparable(rows, accepted=self.accept)
         ranked = rank(rows)
         console, title = table_console(), _title(rows[0].measurement)
-        console.print(title, style="bold")
-        console.print(_table(ranked))
-        console.print(_explanation(ranked, self.accept))
         if self.out is not None:
             across = f"{METRICS[self.metric].label} (bars: one standard error)"
             comparison_chart(ranked, self.out, title=title, across=across)
             Display().say(f"chart: {self.out}")
+        console.print(title, style="bold")
+        console.print(_table(ranked))
+        console.print(_explanation(ranked, self.accept))
         return 0
 
 

@@ -6,12 +6,16 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascore.errors import InputError, MissingExtraError
 from cascore.files import replaced_file
 from cascore.measurement import METRICS, Floor, Measurement, chain_words, read_measurements
+from cascore.plain import printable
 from cascore.stats import Estimate, independent_difference, verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -244,11 +248,31 @@ def dot_chart(
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"a chart is written to .png, .svg or .pdf, not to {path.name}")
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError(what="a chart", package="matplotlib", extra="report") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Names are text, in which a $ begins no formula.
+    with (
+        rc_context({"text.parse_math": False}),
+        replaced_file(path) as temporary,
+        temporary.open("wb") as stream,
+    ):
+        figure = _drawn(Figure(), dots, title=printable(title), across=across, floor=floor)
+        figure.savefig(stream, format=path.suffix[1:], dpi=160, facecolor="white")
+
+
+def _drawn(
+    figure: "Figure",
+    dots: Sequence[tuple[str, Estimate, str]],
+    *,
+    title: str,
+    across: str,
+    floor: Floor | None,
+) -> "Figure":
     lines = textwrap.wrap(title, 84)
-    figure = Figure(figsize=(7.4, 1.2 + 0.34 * len(dots) + 0.17 * (len(lines) - 1)))
+    figure.set_size_inches(7.4, 1.2 + 0.34 * len(dots) + 0.17 * (len(lines) - 1))
     figure.set_layout_engine("constrained")
     # Over the whole figure and not the axes, whose left edge depends on the labels.
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=10.5, color=_INK)
@@ -262,7 +286,7 @@ def dot_chart(
         axes.errorbar(
             [number.mean], [height], xerr=bar, fmt="o", color=colour, capsize=3.5, elinewidth=1.6
         )
-    axes.set_yticks(range(len(dots)), labels=[label for label, _, _ in dots])
+    axes.set_yticks(range(len(dots)), labels=[printable(label) for label, _, _ in dots])
     axes.set_ylim(len(dots) - 0.5, -0.5)
     axes.margins(x=0.08)
     axes.set_xlabel(across, fontsize=9.5, color=_SOFT)
@@ -271,6 +295,4 @@ def dot_chart(
     axes.spines["bottom"].set_color(_RULE)
     axes.grid(axis="x", color=_RULE, linewidth=0.7)
     axes.set_axisbelow(True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_file(path) as temporary, temporary.open("wb") as stream:
-        figure.savefig(stream, format=path.suffix[1:], dpi=160, facecolor="white")
+    return figure

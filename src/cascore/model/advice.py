@@ -8,7 +8,7 @@ from typing import Any, Literal
 from cascore.errors import InputError
 from cascore.experiment.chain import resolved
 from cascore.experiment.settings import Sampler, Schedule, Spacing
-from cascore.plain import from_plain, read_json, write_json
+from cascore.plain import from_plain, read_json, whole_number, write_json
 
 ADVICE = "sampler.json"
 
@@ -85,8 +85,13 @@ def read_choices(path: Path) -> dict[int, Choice]:
         return {}
     try:
         choices = from_plain(_Choices, read_json(path), str(path)).calls
-        return {int(calls): choice for calls, choice in choices.items()}
-    except ValueError as error:  # an InputError too
+        numbered: dict[int, Choice] = {}
+        for calls, choice in choices.items():
+            if (number := whole_number(calls)) is None:
+                raise InputError(f"{calls!r:.60} is no number of calls")
+            numbered[number] = choice
+        return numbered
+    except InputError as error:
         raise InputError(
             f"{path} is not what cascore tune writes ({error}): delete it, and tune again"
         ) from None
