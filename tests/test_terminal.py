@@ -1,0 +1,108 @@
+"""What a person is shown: any name as text, in any encoding, and no traceback for an interrupt."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from example_records import RECORD
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascore.cli import __main__ as command_line
+from cascore.evaluation.compare import dot_chart
+from cascore.measurement import write_measurements
+from cascore.plain import printable, whole_number
+from cascore.progress import Display
+from cascore.stats import Estimate
+
+NASTY = "a$\\frac$ \x1b]0;owned\x07 \u202egnp.exe \udc80 é"
+
+
+@given(st.text())
+def test_what_is_printable_stays_and_nothing_else_does(text):
+    shown = printable(text)
+    assert all(letter.isprintable() or letter in "\n\t" for letter in shown)
+    assert (shown == text) == all(letter.isprintable() or letter in "\n\t" for letter in text)
+
+
+@given(st.integers(0, 10**20 - 1), st.sampled_from("²٣ -_."))
+def test_a_number_in_a_name_has_digits_alone(number, other):
+    assert whole_number(str(number)) == whole_number(f"{number:020d}") == number
+    assert whole_number(f"{number}{other}") is whole_number(other) is whole_number("") is None
+    assert whole_number("9" * 21) is None
+
+
+@pytest.mark.parametrize("form", ["png", "svg", "pdf"])
+def test_a_chart_draws_any_name_as_text(tmp_path, form):
+    name = "a$\\frac$ \x1b[2J $x"
+    path = tmp_path / f"chart.{form}"
+    dot_chart([(name, Estimate(1, 0.1), "red")], path, title=name, across="value", floor=None)
+    assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp932", "cp1251", "utf-8"])
+def test_a_table_survives_every_encoding_and_no_name_moves_the_terminal(tmp_path, encoding):
+    numbers = [
+        replace(RECORD, value=value, images=replace(RECORD.images, path=f"{value} {NASTY}"[:-4]))
+        for value in (2.0, 3.0)
+    ]
+    write_measurements(tmp_path / "numbers.json", numbers)
+    done = subprocess.run(
+        [sys.executable, "-m", "cascore", "compare", "numbers.json", "--out", "é.png"],
+        cwd=tmp_path, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "é.png").is_file()
+    assert b"Traceback" not in done.stderr
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert b"Fr\xc3\xa9chet" in done.stdout or b"Fr?chet" in done.stdout
+
+
+def test_a_message_shows_control_characters_as_escapes(capsys):
+    Display().say(f"[bold]{NASTY}")
+    assert capsys.readouterr().err == (
+        "[bold]a$\\frac$ \\x1b]0;owned\\x07 \\u202egnp.exe \\udc80 é\n"
+    )
+
+
+def interrupted():
+    """What a library makes of an interrupt while it is imported."""
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        raise ImportError("numpy failed to import") from error
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "cascore: stopped"),
+        (interrupted, 130, "cascore: stopped"),
+        (OSError(28, "No space left on device", "runs/a"), 2, "runs/a'; .* same command goes on"),
+        (OSError(30, "Read-only file system", "runs/a"), 2, "runs/a'; .* same command goes on"),
+        (OSError(13, "Permission denied", "runs/a"), 2, "Permission denied: 'runs/a'$"),
+        (MemoryError("of 3 GB"), 2, "out of memory"),
+    ],
+)
+def test_what_ends_a_command_is_one_line(monkeypatch, capsys, raised, code, told):
+    def fail(given):
+        if callable(raised):
+            raised()
+        raise raised
+
+    monkeypatch.setattr(command_line, "parse", fail)
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main([])
+    assert stopped.value.code == code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(told, error.strip())
+
+
+def test_a_mistake_of_ours_is_a_traceback(monkeypatch):
+    monkeypatch.setattr(command_line, "parse", lambda given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command_line.main([])
