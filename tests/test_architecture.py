@@ -15,7 +15,8 @@ PACKAGE = ROOT / "src" / "cascore"
 LONGEST = 500
 
 ROOMS = (
-    "errors", "ranges", "files", "plain", "foreign", "fetching", "pixels", "preprocessing",
+    "errors", "ranges", "files", "locks", "plain", "foreign", "fetching", "pixels",
+    "preprocessing",
     "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "evaluation", "report",

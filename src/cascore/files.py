@@ -1,23 +1,36 @@
 """Writes that are whole or not at all: beside the old file, flushed to the disk, then renamed."""
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cascore.errors import InputError
+
+_LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{32}")
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
+"""What systems answer that cannot flush a folder; on them a rename is as safe as it gets."""
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name beside `path` that nobody else takes; `remove_leftovers` knows it again."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to; it becomes `path` if the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = _temporary(path)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        _flush(temporary)
         temporary.replace(path)
+        _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -25,18 +38,86 @@ def replaced_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
     """A temporary folder to fill; it becomes `path` (absent or empty) if the block succeeds."""
+    path = path.absolute()  # of "." too, which has no name
+    require_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = _temporary(path)
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-        temporary.replace(path)
+        put_in_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_new(folder: Path) -> None:
+    """Raise InputError unless a folder can get its name here: absent, or empty and replaceable."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already: choose another folder")
+    if folder.is_dir() and (folder.is_mount() or folder.samefile(Path.cwd())):
+        raise InputError(
+            f"{folder} is a mounted folder or the working directory, which cannot be made in one"
+            " step: name a new folder within it"
+        )
+
+
+def put_in_place(folder: Path, path: Path) -> None:
+    """Flush all that a folder holds, and give it its name beside it in one step.
+
+    A `path` that is neither absent nor an empty folder is an InputError.
+    """
+    for inner in (*folder.rglob("*"), folder):
+        _flush(inner)
+    try:
+        folder.replace(path)
+    except OSError:
+        require_new(path)
+        raise
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in _NO_SYNC):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, *, of: str | None = None) -> None:
+    """Delete what killed writes of the functions above left in a folder: all, or those `of` a name.
+
+    Only for who alone writes there (`cascore.locks`): an unfinished write looks the same.
+    """
+    for path in folder.glob(".*"):
+        if is_leftover(path, of=of):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path, *, of: str | None = None) -> bool:
+    """Whether the name of a path is one under which things are written here before they are whole.
+
+    With `of`, whether it is to become that name.
+    """
+    match = _LEFTOVER.fullmatch(path.name)
+    return match is not None and of in (None, match[1])
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder to NAME.aside, in place of one set aside before, and return that."""
+    aside = path.with_name(f"{path.name}.aside")
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    path.replace(aside)
+    _flush(path.parent)
+    return aside
 
 
 def write_text(path: Path, text: str) -> None:

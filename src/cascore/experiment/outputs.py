@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from cascore.errors import InputError
 from cascore.files import replaced_folder
 from cascore.pixels import save_png, sheet, to_uint8
 from cascore.plain import write_json
@@ -24,12 +23,6 @@ def file_name(words: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", words.lower())
 
 
-def require_new(folder: Path) -> None:
-    """Raise InputError if something is there already: nothing of the user's is overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already: choose another folder")
-
-
 def write_samples(
     samples: Samples, folder: Path, *, seeds: Sequence[int], record: Mapping[str, Any]
 ) -> None:
@@ -37,7 +30,6 @@ def write_samples(
 
     Points are written as `denoised.npy` and `raw.npy`; the record with the software's versions.
     """
-    require_new(folder)
     with replaced_folder(folder) as temporary:
         for name, values in (("denoised", samples.denoised), ("raw", samples.raw)):
             if values.ndim == 2:

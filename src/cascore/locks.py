@@ -1,0 +1,84 @@
+"""One writer at a time: whatever writes a folder or a file holds the lock that lies beside it."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cascore.errors import InputError
+from cascore.files import remove_leftovers, require_new
+
+_MOMENT = 0.3  # seconds in which a lock that is just given back is got
+
+
+@contextmanager
+def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[None]:
+    """Hold the lock of a folder or file that is going to be written, there already or not.
+
+    The kernel gives back the lock of a process that ends, however it ends. What killed writers left
+    of `target` is removed. The folder that `target` is to lie in is made.
+
+    Args:
+        target: What is written.
+        work: What for, in words, for whom this makes wait: "training".
+        wait: Seconds to wait for another writer.
+
+    Raises:
+        InputError: another process (or this one) writes there, with what, where and since when; or
+            nothing can be written there.
+    """
+    place = target.absolute()  # of "." too, which has no name
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path = _lock_path(place)
+        lock = FileLock(path, timeout=wait, thread_local=False)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{target} is being written by {_holder(path)}: wait for its end, or choose another"
+            " place"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
+    try:
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        since = datetime.now().astimezone().isoformat(" ", "seconds")
+        with suppress(OSError):  # it serves a message alone, and a full disk is told elsewhere
+            path.write_text(f"{work}, {process} since {since}")
+        remove_leftovers(place.parent, of=place.name)
+        yield
+    finally:
+        # Removed while it is held: who waits for the removed file is told so by filelock, which
+        # takes a lock only on a file that has a name.
+        if sys.platform != "win32":
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def new_folder(folder: Path, work: str) -> Iterator[None]:
+    """Hold the lock of a folder that is to be made; one that is there already is an InputError."""
+    with one_writer(folder, work):
+        require_new(folder)
+        yield
+
+
+def _lock_path(target: Path) -> Path:
+    """Beside the target; within it where only that can be written, as a mounted folder."""
+    if target.is_dir() and not os.access(target.parent, os.W_OK):
+        return target / ".lock"
+    return target.with_name(f".{target.name}.lock")
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock, in the words that it left."""
+    try:
+        words = path.read_text(errors="replace")[:200]
+    except OSError:
+        words = ""
+    return "".join(letter for letter in words if letter.isprintable()) or "another process"
