@@ -1,8 +1,11 @@
 """Checkpoints: whole or not at all, kept and pruned, and refused with reasons."""
 
+import hashlib
 import json
 import math
 import platform
+import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from cascore.denoiser import UnconditionalDenoiser
 from cascore.errors import InputError
-from cascore.files import replaced_file, replaced_folder, write_text
+from cascore.files import remove_leftovers, replaced_file, replaced_folder, write_text
 from cascore.networks import MLP, MLPDiscriminator
 from cascore.training import KeyedBatches, TrainState, adam, train
 from cascore.training import checkpoint as module
@@ -84,6 +87,7 @@ def test_a_checkpoint_is_safetensors_and_json_and_holds_every_tensor(saved):
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
         "seconds": None,
+        "digest": hashlib.sha256(checkpoint.tensors.read_bytes()).hexdigest(),
     }
 
 
@@ -191,11 +195,23 @@ def test_weights_that_are_not_finite_are_never_saved(saved, part, value):
     assert contents(place) == before
 
 
+def change_record(checkpoint, **values):
+    """Other values in the record, None for none."""
+    path = checkpoint.folder / "state.json"
+    record = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({name: x for name, x in record.items() if x is not None}))
+
+
 def rewrite(change):
+    """Other tensors, as of a checkpoint that was written so."""
+
     def edit(checkpoint):
         tensors = load_file(checkpoint.tensors)
         change(tensors)
         save_file(tensors, checkpoint.tensors)
+        change_record(
+            checkpoint, digest=hashlib.sha256(checkpoint.tensors.read_bytes()).hexdigest()
+        )
 
     return edit
 
@@ -220,15 +236,16 @@ WEIGHT, MOMENT = "ema.network.layers.0.weight", "discriminator_optimizer.layers.
     [
         (
             lambda c: c.tensors.write_bytes(c.tensors.read_bytes()[:-5]),
-            r"state.safetensors is not a whole safetensors file.*earlier checkpoint",
+            r"state.safetensors is not what was written",
         ),
-        (text("state.safetensors", ""), r"not a whole safetensors file"),
-        (text("state.safetensors", "PK\x03\x04 a pickle, say"), r"not a whole safetensors file"),
+        (text("state.safetensors", ""), r"not what was written"),
         (lambda c: c.tensors.unlink(), r"there is no file .*state.safetensors"),
         (lambda c: (c.folder / "state.json").unlink(), r"state.json"),
         (text("state.json", '{"step": 3,'), r"state.json"),
         (text("state.json", "[3]"), r"expected an object"),
-        (text("state.json", '{"step": 3, "seed": 7}'), r"of seed 7, not 0"),
+        (partial(change_record, seed=7), r"of seed 7, not 0"),
+        (partial(change_record, step=4), r"of step 4, unlike its folder"),
+        (partial(change_record, threads="two"), r"state.json.threads"),
         (without(WEIGHT), rf"does not fit this model: missing {WEIGHT}$"),
         (without(MOMENT), rf"missing {MOMENT}$"),
         (with_tensor("other", 1), r"does not fit this model: surplus other$"),
@@ -257,13 +274,44 @@ def test_another_model_is_refused_with_a_list_that_ends(saved):
 
 def test_another_torch_and_number_of_threads_are_reported(saved):
     _, checkpoint = saved
-    path, threads = checkpoint.folder / "state.json", torch.get_num_threads()
-    record = json.loads(path.read_text()) | {"torch": "1.0", "threads": threads + 1}
-    path.write_text(json.dumps(record))
+    threads = torch.get_num_threads()
+    change_record(checkpoint, torch="1.0", threads=threads + 1)
     assert load_checkpoint(new_state(), checkpoint) == [
         f"torch was 1.0 and is {torch.__version__}",
         f"threads was {threads + 1} and is {threads}",
     ]
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "state.json"])
+def test_no_bit_of_a_checkpoint_can_flip_in_silence(saved, name):
+    """Either it is refused, or the state is the one that was saved, bit for bit."""
+    state, checkpoint = saved
+    path, generator = checkpoint.folder / name, random.Random(7)
+    content = path.read_bytes()
+    for _ in range(100):
+        broken = bytearray(content)
+        broken[generator.randrange(len(broken))] ^= 1 << generator.randrange(8)
+        path.write_bytes(broken)
+        other = new_state()
+        try:
+            load_checkpoint(other, checkpoint)
+        except InputError:
+            continue
+        assert name == "state.json"
+        assert other.step == 3
+        assert_same(other, state.tensors())
+
+
+def test_a_checkpoint_without_a_digest_is_read_as_far_as_it_can_be(saved):
+    """As cascore 0.3 wrote it."""
+    state, checkpoint = saved
+    change_record(checkpoint, digest=None)
+    other = new_state()
+    assert load_checkpoint(other, checkpoint) == []
+    assert_same(other, state.tensors())
+    checkpoint.tensors.write_bytes(b"PK\x03\x04 a pickle, say")
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        load_checkpoint(other, checkpoint)
 
 
 def test_text_is_replaced_whole(tmp_path, monkeypatch):
@@ -289,3 +337,15 @@ def test_a_block_that_fails_leaves_nothing(tmp_path, replaced):
     with pytest.raises(RuntimeError, match="power cut"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    kept = (".bashrc", ".step-00000001", "step-00000002", f"notes.{32 * 'a'}", f".x.{31 * 'a'}")
+    left = (f".step-00000003.{32 * '0'}", f".metrics.jsonl.{32 * 'f'}")
+    for name in (*kept, *left):
+        (tmp_path / name).mkdir()
+    (tmp_path / left[0] / "state.json").touch()
+    remove_leftovers(tmp_path, of="metrics.jsonl")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, left[0]}
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*kept}

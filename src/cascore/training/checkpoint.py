@@ -1,11 +1,14 @@
-"""Checkpoints: a folder per step with `state.safetensors` and `state.json`, written atomically."""
+"""Checkpoints: a folder per step with `state.safetensors` and `state.json`, written atomically.
+
+The record holds the digest of the tensors, and both are checked whenever a checkpoint is read.
+"""
 
 import platform
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,12 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.files import give_usual_mode, replaced_folder
-from cascore.plain import read_json, write_json
+from cascore.files import file_digest, give_usual_mode, replaced_folder
+from cascore.plain import from_plain, read_json, write_json
 from cascore.training.state import TrainState
 
 _PREFIX = "step-"
 _TENSORS, _RECORD = "state.safetensors", "state.json"
+
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,31 @@ class Checkpoint:
     def tensors(self) -> Path:
         """The file of its tensors."""
         return self.folder / _TENSORS
+
+
+class _Surroundings(TypedDict):
+    """What the bits of a training depend on."""
+
+    torch: str
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRecord:
+    """What a checkpoint says of its making."""
+
+    step: int
+    seed: int
+    processes: int
+    """How many trained together."""
+    torch: str
+    threads: int
+    machine: str | None = None
+    seconds: float | None = None
+    """Time of training so far without interruptions; None where it is not known."""
+    digest: str | None = None
+    """SHA-256 of the file of the tensors; None in those of cascore 0.3 and older, which are
+    unverified."""
 
 
 def save_checkpoint(
@@ -52,16 +82,17 @@ def save_checkpoint(
     target = folder / f"{_PREFIX}{state.step:08d}"
     if target.is_dir():
         raise InputError(f"{target} is there already: save another state in another folder")
-    record = {
-        "step": state.step,
-        "seed": state.seed,
-        "processes": processes,
-        **_surroundings(),
-        "machine": platform.machine(),
-        "seconds": seconds,
-    }
     with replaced_folder(target) as temporary:
         write_tensors(state.tensors(), temporary / _TENSORS, target=target)
+        record = CheckpointRecord(
+            step=state.step,
+            seed=state.seed,
+            processes=processes,
+            **_surroundings(),
+            machine=platform.machine(),
+            seconds=seconds,
+            digest=file_digest(temporary / _TENSORS),
+        )
         write_json(temporary / _RECORD, record)
     return Checkpoint(target, state.step)
 
@@ -85,18 +116,87 @@ def load_checkpoint(state: TrainState, checkpoint: Checkpoint, *, processes: int
         the uninterrupted one. Empty when nothing does.
 
     Raises:
-        InputError: a file that is missing, truncated or of another model, or another seed.
+        InputError: a checkpoint that is damaged, of another model or of another seed.
     """
-    record = checkpoint_record(checkpoint)
-    if record.get("seed") != state.seed:
-        raise InputError(f"{checkpoint.folder} is of seed {record.get('seed')}, not {state.seed}")
+    record = verified_record(checkpoint)
+    if record.seed != state.seed:
+        raise InputError(f"{checkpoint.folder} is of seed {record.seed}, not {state.seed}")
     state.load_tensors(read_tensors(checkpoint.tensors))
     state.step = checkpoint.step
+    was = asdict(record)
     return [
-        f"{name} was {record.get(name)} and is {now}"
+        f"{name} was {was[name]} and is {now}"
         for name, now in {"processes": processes, **_surroundings()}.items()
-        if record.get(name) != now
+        if was[name] != now
     ]
+
+
+def read_record(checkpoint: Checkpoint) -> CheckpointRecord:
+    """What a checkpoint says of its making; one that is damaged or of another step is refused."""
+    path = checkpoint.folder / _RECORD
+    record = from_plain(CheckpointRecord, read_json(path), str(path))
+    if record.step != checkpoint.step:
+        raise InputError(f"{path} is of step {record.step}, unlike its folder")
+    return record
+
+
+def verified_record(checkpoint: Checkpoint) -> CheckpointRecord:
+    """The record of a checkpoint whose tensors have the digest that it says, if it says one.
+
+    Raises:
+        InputError: a file that is missing, damaged or of another checkpoint.
+    """
+    record, path = read_record(checkpoint), checkpoint.tensors
+    if record.digest is not None and (digest := tensors_digest(path)) != record.digest:
+        raise InputError(
+            f"{path} is not what was written: its SHA-256 is {digest[:16]}..., not"
+            f" {record.digest[:16]}..."
+        )
+    return record
+
+
+def unverified(checkpoint: Checkpoint) -> str:
+    """What to say of a checkpoint without a digest."""
+    return f"{checkpoint.folder} is unverified: cascore 0.3 and older kept no digest of the weights"
+
+
+def tensors_digest(path: Path) -> str:
+    """SHA-256 of a file of tensors; one that is missing or cannot be read is an InputError."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def read_newest(
+    folder: Path, read: Callable[[Checkpoint], _Kind], notify: Callable[[str], None]
+) -> tuple[Checkpoint, _Kind] | None:
+    """The newest checkpoint in a folder that `read` takes, with what it makes of it.
+
+    `notify` is told of those that were passed over and why. None where there are no checkpoints.
+
+    Raises:
+        InputError: there are checkpoints, and `read` refuses all of them.
+    """
+    faults: list[str] = []
+    for checkpoint in reversed(checkpoints(folder)):
+        try:
+            value = read(checkpoint)
+        except InputError as error:
+            if not checkpoint.folder.is_dir():  # pruned by a training: there is a newer one
+                return read_newest(folder, read, notify)
+            faults.append(f"{checkpoint.folder.name} is passed over: {error}")
+        else:
+            for fault in faults:
+                notify(fault)
+            return checkpoint, value
+    if faults:
+        raise InputError(
+            f"no checkpoint in {folder} is whole: {'; '.join(faults)}; restore one from a backup"
+        )
+    return None
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, target: Path) -> None:
@@ -125,9 +225,7 @@ def read_tensors(path: Path, *, prefix: str = "") -> dict[str, Tensor]:
                 if name.startswith(prefix)
             }
     except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path} is not a whole safetensors file ({error}); take an earlier checkpoint"
-        ) from None
+        raise InputError(f"{path} is not a whole safetensors file ({error})") from None
 
 
 def checkpoints(folder: Path) -> list[Checkpoint]:
@@ -147,18 +245,5 @@ def prune_checkpoints(folder: Path, *, keep_last: int, keep_every: int) -> None:
             shutil.rmtree(checkpoint.folder)
 
 
-def checkpoint_record(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """What a checkpoint says of its making: step, seed, processes, torch, threads, seconds, ...
-
-    Raises:
-        InputError: a record that is missing or damaged.
-    """
-    path = checkpoint.folder / _RECORD
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise InputError(f"{path} is not a checkpoint's record: expected an object")
-    return record
-
-
-def _surroundings() -> dict[str, str | int]:
+def _surroundings() -> _Surroundings:
     return {"torch": torch.__version__, "threads": torch.get_num_threads()}
