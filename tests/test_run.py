@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from running import CPU, POINTS
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from cascore.errors import InputError
 from cascore.experiment import build, run
@@ -133,22 +135,118 @@ def test_other_data_and_a_folder_of_something_else_are_refused(done):
     assert files_in(done) == before
 
 
-@pytest.mark.parametrize("fault", ["truncated", "misshapen"])
-def test_a_broken_checkpoint_is_refused_and_the_one_before_serves(done, fault):
-    newest = checkpoints(done / "checkpoints")[-1]
-    if fault == "truncated":
-        newest.tensors.write_bytes(newest.tensors.read_bytes()[:100])
-    else:
-        tensors = load_file(newest.tensors) | {"ema.network.layers.0.bias": torch.zeros(3)}
-        save_file(tensors, newest.tensors)
-    metrics = (done / "metrics.jsonl").read_bytes()
-    with pytest.raises(InputError, match=r"step-00000006|does not fit this model"):
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+def foreign(folder):
+    """The checkpoint of another network, whole in itself."""
+    other = replace(TINY, network=replace(TINY.network, width=5))
+    go(with_train(other, steps=6), folder.parents[2] / "other")
+    shutil.rmtree(folder)
+    shutil.copytree(folder.parents[2] / "other" / "checkpoints" / folder.name, folder)
+
+
+DAMAGE = {
+    "no files": lambda folder: [path.unlink() for path in folder.iterdir()],
+    "no tensors": lambda folder: (folder / "state.safetensors").unlink(),
+    "empty tensors": lambda folder: (folder / "state.safetensors").write_bytes(b""),
+    "half the tensors": lambda folder: os.truncate(folder / "state.safetensors", 900),
+    "a flipped bit": lambda folder: flip(folder / "state.safetensors"),
+    "a folder for tensors": lambda folder: (
+        (folder / "state.safetensors").unlink(),
+        (folder / "state.safetensors").mkdir(),
+    ),
+    "no record": lambda folder: (folder / "state.json").unlink(),
+    "an empty record": lambda folder: (folder / "state.json").write_bytes(b""),
+    "no text": lambda folder: (folder / "state.json").write_bytes(bytes(range(256))),
+    "another step": lambda folder: folder.rename(folder.with_name("step-00000008")),
+    "another network": foreign,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_newest_checkpoint_is_passed_over_with_its_reason(done, damage):
+    checkpoint = done / "checkpoints" / "step-00000006"
+    metrics, tensors = (done / "metrics.jsonl").read_bytes(), checkpoint / "state.safetensors"
+    expected = {name: value.clone() for name, value in load_file(tensors).items()}
+    DAMAGE[damage](checkpoint)
+    (newest,) = {path.name for path in (done / "checkpoints").iterdir()} - {"step-00000004"}
+    told = []
+    assert load(done, device=CPU, notify=told.append).step == 4
+    assert len(told) == 1
+    assert told[0].startswith(f"{newest} is passed over: ")
+    told.clear()
+    assert len(go(with_train(steps=8), done, notify=told.append)) == 4
+    assert told[0].startswith(f"{newest} is passed over: ")
+    assert told[1] == f"resumed from {done / 'checkpoints' / 'step-00000004'}"
+    assert told[2].endswith(f"is set aside as {newest}.aside")
+    assert (done / "metrics.jsonl").read_bytes().startswith(metrics)
+    again = load_file(tensors)  # what it had been before
+    assert all(torch.equal(value, expected[name]) for name, value in again.items())
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_lost(done):
+    for checkpoint in checkpoints(done / "checkpoints"):
+        flip(checkpoint.tensors)
+    before = {path: path.read_bytes() for path in done.rglob("*") if path.is_file()}
+    reasons = r"no checkpoint .* is whole: step-00000006 .*step-00000004"
+    with pytest.raises(InputError, match=reasons):
         go(with_train(steps=8), done)
-    with pytest.raises(InputError, match="step-00000006"):
+    with pytest.raises(InputError, match=r"no checkpoint .* is whole"):
         load(done, device=CPU)
-    shutil.rmtree(newest.folder)
-    assert [line.step for line in go(TINY, done)] == [5, 6]
-    assert (done / "metrics.jsonl").read_bytes() == metrics
+    assert {path: path.read_bytes() for path in done.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_goes_back_to_a_checkpoint_that_is_named(done):
+    told, before = [], (done / "metrics.jsonl").read_bytes()
+    assert [each.step for each in go(TINY, done, checkpoint="4", notify=told.append)] == [5, 6]
+    assert any("step-00000006 is set aside" in line for line in told)
+    assert (done / "metrics.jsonl").read_bytes() == before
+    with pytest.raises(InputError, match=r"no checkpoint '5'; expected newest, best.* 4, 6"):
+        go(TINY, done, checkpoint="5")
+
+
+def test_a_log_with_a_hole_is_told_of(done):
+    lines = (done / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (done / "metrics.jsonl").write_text("".join(lines[:2] + lines[3:]))
+    told = []
+    go(with_train(steps=7), done, notify=told.append)
+    assert "1 of 6 updates are missing" in told[1]
+
+
+@pytest.mark.parametrize("kept", [(), ("experiment.json",), ("experiment.json", "data.json")])
+def test_the_start_of_a_run_that_was_killed_is_taken_over(tmp_path, kept):
+    """As cascore 0.3 left it; the folder appears whole now. Other settings may have it too."""
+    go(with_train(steps=1, learning_rate=0.5), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000001")
+    (tmp_path / "run" / "checkpoints" / f".step-00000001.{32 * 'a'}").mkdir()
+    for name in {"experiment.json", "data.json", "metrics.jsonl"} - set(kept):
+        (tmp_path / "run" / name).unlink()
+    told = []
+    go(TINY, tmp_path / "run", notify=told.append)
+    assert told == [f"{tmp_path / 'run'} holds the start of a run without a checkpoint: it is taken"
+                    " over"]  # fmt: skip
+    go(TINY, tmp_path / "whole")
+    for name in ("experiment.json", "metrics.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "step-00000004", "step-00000006",
+    ]  # fmt: skip
+
+
+def test_a_run_has_one_trainer_at_a_time(done):
+    first = training_run(with_train(steps=8), done, device=CPU)
+    next(first)
+    before = (done / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match=rf"being written by training, process {os.getpid()} on "):
+        training_run(with_train(steps=8), done, device=CPU)
+    assert (done / "metrics.jsonl").read_bytes() == before
+    assert [each.step for each in first] == [8]
+    assert go(with_train(steps=8), done) == []  # given back
+    assert [path.name for path in done.parent.iterdir()] == ["run"]
 
 
 def test_what_is_no_run_is_no_model(tmp_path, done):
@@ -200,9 +298,9 @@ def test_a_diverging_run_names_step_sigma_and_the_last_good_checkpoint(tmp_path,
     levels = build.training_sigmas(TINY.schedule)
     drawn = KeyedNoise(0, indices=range(8)).at(4)
     sigma = float(levels[drawn.integers(8, high=len(levels), purpose=Purpose.LEVEL)[3]])
-    assert str(told.value) == (
-        f"step 5: the loss is not finite (worst sample: nan at sigma = {sigma:.4g}); the last good"
-        f" checkpoint is {folder / 'checkpoints' / 'step-00000004'}; try a lower learning rate"
+    assert str(told.value).startswith(
+        f"step 5: the loss is not finite (worst sample: nan at sigma = {sigma:.4g}); the newest"
+        f" whole checkpoint is {folder / 'checkpoints' / 'step-00000004'}; "
     )
     assert steps_in(folder) == [2, 4]
     for each in checkpoints(folder / "checkpoints"):
@@ -262,3 +360,34 @@ def test_the_seed_decides_the_initial_weights_and_the_discriminators_are_others(
 
     assert torch.equal(state(3), state(3))
     assert not torch.equal(state(3), state(4))
+
+
+@pytest.fixture
+def run_of_0_3(tmp_path):
+    return shutil.copytree(Path(__file__).parent / "data" / "run-0.3", tmp_path / "old")
+
+
+def test_a_run_of_cascore_0_3_is_read_and_goes_on(run_of_0_3):
+    told, newest = [], run_of_0_3 / "checkpoints" / "step-00000004"
+    model = load(run_of_0_3, device=CPU, notify=told.append)
+    saved, weights = load_file(newest / "state.safetensors"), model.denoiser.state_dict()
+    assert all(torch.equal(value, saved[f"ema.{name}"]) for name, value in weights.items())
+    assert len(told) == 1
+    assert "unverified" in told[0]
+    with pytest.warns(UserWarning, match="unverified"):
+        load(run_of_0_3, device=CPU)
+    metrics = (run_of_0_3 / "metrics.jsonl").read_bytes()
+    longer = with_train(read_experiment(run_of_0_3), steps=6)
+    assert [each.step for each in go(longer, run_of_0_3, notify=told.append)] == [5, 6]
+    assert any("unverified" in line for line in told[1:])
+    assert (run_of_0_3 / "metrics.jsonl").read_bytes().startswith(metrics)
+    told.clear()
+    assert load(run_of_0_3, device=CPU, notify=told.append).step == 6
+    assert told == []
+
+
+def test_a_model_folder_of_cascore_0_3_is_read(run_of_0_3):
+    model = load(Path(__file__).parent / "data" / "model-0.3", device=CPU)
+    saved = load_file(run_of_0_3 / "checkpoints" / "step-00000004" / "state.safetensors")
+    weights = model.denoiser.state_dict()
+    assert all(torch.equal(value, saved[f"ema.{name}"]) for name, value in weights.items())

@@ -149,6 +149,11 @@ def json_text(value: Any) -> str:
     return json.dumps(to_plain(value), indent=2, allow_nan=False) + "\n"
 
 
+def json_line(values: Mapping[str, Any]) -> str:
+    """Values as a line of a log, without those that are None."""
+    return json.dumps({name: value for name, value in values.items() if value is not None}) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a dataclass or a plain value as a file of JSON, whole or not at all."""
     write_text(path, json_text(value))

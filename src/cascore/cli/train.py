@@ -48,6 +48,8 @@ class Train:
     continued."""
     minutes: float | None = None
     """Of a folder: how long to train here (default: 30)."""
+    checkpoint: str = "newest"
+    """Of a run that goes on: newest (that is whole), best, or a step; later ones are set aside."""
     dry_run: bool = False
     """Print the resolved experiment, parameter counts and a time estimate; train nothing."""
     device: options.Device = "auto"
@@ -61,18 +63,20 @@ class Train:
 
         use_threads(self.threads)
         build_gan(self.experiment.adversarial)  # refuses a name that is none
-        act = _describe if self.dry_run else _train
+        data = None
         if is_folder(self.start):
             name = folder_path(self.start).resolve().name
             out = self.out or Path("runs") / f"folder-{name}"
-            experiment, images = self._for_folder(out)
-            return act(experiment, out, device=self.device, data=images)
-        if self.minutes is not None:
+            experiment, data = self._for_folder(out)
+        elif self.minutes is not None:
             raise InputError(
                 "--minutes is for folder:PATH; a preset has a number of steps: --train.steps"
             )
-        out = self.out or Path("runs") / self.experiment.name
-        return act(self.experiment, out, device=self.device)
+        else:
+            experiment, out = self.experiment, self.out or Path("runs") / self.experiment.name
+        if self.dry_run:
+            return _describe(experiment, out, device=self.device, data=data)
+        return _train(experiment, out, device=self.device, checkpoint=self.checkpoint, data=data)
 
     def _for_folder(self, out: Path) -> "tuple[Experiment, ImageSet | None]":
         """The run's own settings if there is a run, else what is chosen; either with the given.
@@ -145,7 +149,12 @@ def _unknown(word: str) -> str:
 
 
 def _train(
-    experiment: Experiment, folder: Path, *, device: str, data: "ImageSet | None" = None
+    experiment: Experiment,
+    folder: Path,
+    *,
+    device: str,
+    checkpoint: str,
+    data: "ImageSet | None" = None,
 ) -> int:
     """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
     from cascore.evaluation.evaluate import checkpoint_measure
@@ -168,6 +177,7 @@ def _train(
             should_stop=lambda: bool(signals),
             notify=display.say,
             measure=checkpoint_measure(experiment, folder, device=target),
+            checkpoint=checkpoint,
         )
         settings = experiment.train
         for _ in display.training(metrics, total=settings.steps, batch_size=settings.batch_size):

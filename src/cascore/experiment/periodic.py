@@ -91,11 +91,15 @@ def _keep_best(folder: Path, measurements: list[Measurement], newest: Checkpoint
     """First the checkpoint, then the file that points to it, then the old one goes."""
     conditions = _conditions(measurements[-1])
     candidates = [known for known in measurements if _conditions(known) == conditions]
+    here = {x.step: x.folder for x in (newest, *checkpoints(folder / BEST))}
     best = _best(candidates)
-    value, step, target = best.estimate.mean, _step(best), folder / BEST / newest.folder.name
-    if step == newest.step and not target.is_dir():
+    if _step(best) not in here:  # lost; a run may have gone on from an earlier checkpoint
+        best = _best([known for known in candidates if _step(known) in here])
+    value, step = best.estimate.mean, _step(best)
+    target = folder / BEST / here[step].name
+    if not target.is_dir():
         with replaced_folder(target) as temporary:
-            shutil.copytree(newest.folder, temporary, dirs_exist_ok=True)
+            shutil.copytree(here[step], temporary, dirs_exist_ok=True)
     selection = Selection(metric="frechet", value=value, step=step, candidates=len(candidates))
     write_json(folder / BEST / SELECTION, selection)
     for checkpoint in checkpoints(folder / BEST):

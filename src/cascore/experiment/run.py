@@ -1,9 +1,11 @@
 """A run: a folder with `experiment.json`, `metrics.jsonl` and `checkpoints/`; it resumes itself."""
 
-import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from cascore.data import ImageSet, PointSet
 from cascore.data.spectrum import principal_variances
 from cascore.errors import InputError
 from cascore.experiment import build
-from cascore.experiment.periodic import Measure, PeriodicEvaluation, cut_evaluations
+from cascore.experiment.periodic import Measure, PeriodicEvaluation
 from cascore.experiment.run_folder import (
     CHECKPOINTS,
     DATA,
@@ -21,23 +23,27 @@ from cascore.experiment.run_folder import (
     METRICS,
     VARIANCES,
     is_run,
+    read_checkpoint,
     read_data,
     read_experiment,
     write_variances,
 )
+from cascore.experiment.run_start import cut_back, is_unfinished, one_training, start_run
 from cascore.experiment.settings import Experiment, Train
-from cascore.files import write_text
 from cascore.measurement import Measurement
-from cascore.plain import read_json_lines, write_json
+from cascore.plain import json_line, write_json
 from cascore.preprocessing import is_folder
 from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
-    checkpoint_record,
     checkpoints,
     load_checkpoint,
     prune_checkpoints,
+    read_newest,
+    read_record,
     require_finite,
     save_checkpoint,
+    unverified,
+    verified_record,
 )
 
 ALONE = Workers()
@@ -53,6 +59,7 @@ def training_run(
     should_stop: Callable[[], bool] = lambda: False,
     notify: Callable[[str], None] = lambda message: None,
     measure: Measure | None = None,
+    checkpoint: str = "newest",
 ) -> Iterator[Metrics]:
     """Prepare a run's folder or go on with it; then train, saving on the way, as it is iterated.
 
@@ -65,63 +72,96 @@ def training_run(
         should_stop: Asked between steps; if true, the run is saved and left.
         notify: Told in words what a person should know: resumed from where, what differs.
         measure: Measures a checkpoint where `train.evaluate_every` asks for that.
+        checkpoint: Which to go on from: newest (that is whole), best, or a step; later ones are set
+            aside.
 
     Returns:
-        An iterator that trains a step each time, and gives its metrics.
+        An iterator that trains a step each time, and gives its metrics. No other training can have
+        the folder until it ends.
 
     Raises:
-        InputError: settings that cannot be, another experiment in the folder, a broken checkpoint,
-            or a loss that is not finite.
+        InputError: settings that cannot be, another experiment or another training in the folder,
+            no checkpoint that is whole, or a loss that is not finite.
     """
-    data = build.load_data(experiment.data, "train") if data is None else data
-    if experiment.train.evaluate_every and not isinstance(data, ImageSet):
-        raise InputError("--train.evaluate-every is for images; these data are points")
-    evaluation = PeriodicEvaluation(experiment.train, folder, measure)
-    state = build.build_state(experiment, data.shape, device=device)
-    steps = build.training_loop(experiment, state, data, device=device, workers=workers)
-    lead = workers.rank == 0
-    # Every process looks for itself, so that all of them refuse together; then one writes.
-    described = {
-        "name": data.name,
-        "shape": list(data.shape),
-        "count": data.count,
-        "digest": data.digest,
-        "record": asdict(data.record),
-    }
-    _require_fitting(folder, experiment, described)
-    workers.barrier()
-    if lead:
-        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-        write_json(folder / EXPERIMENT, experiment)
-        write_json(folder / DATA, described)
-        (folder / METRICS).touch()
-        if not (folder / VARIANCES).exists():
-            variances = principal_variances(data)
-            if variances is not None:
-                write_variances(variances, folder / VARIANCES)
-    workers.barrier()
-    for remark in data.record.remarks:
-        notify(remark)
-    if saved := checkpoints(folder / CHECKPOINTS):
-        differences = load_checkpoint(state, saved[-1], processes=workers.count)
-        notify(f"resumed from {saved[-1].folder}")
-        if differences:
-            notify(f"not bit for bit the uninterrupted run: {'; '.join(differences)}")
-    if lead:
-        _cut_metrics(folder / METRICS, state.step)
-        cut_evaluations(folder, state.step)
-    whole = _saved(steps, state, experiment.train, folder, workers, should_stop, notify, evaluation)
-    return _with_advice(whole, folder)
+    with ExitStack() as held:
+        held.enter_context(one_training(folder, workers, device=device))
+        data = build.load_data(experiment.data, "train") if data is None else data
+        if experiment.train.evaluate_every and not isinstance(data, ImageSet):
+            raise InputError("--train.evaluate-every is for images; these data are points")
+        evaluation = PeriodicEvaluation(experiment.train, folder, measure)
+        state = build.build_state(experiment, data.shape, device=device)
+        steps = build.training_loop(experiment, state, data, device=device, workers=workers)
+        # Every process looks for itself, so that all of them refuse together; then one writes.
+        described = {
+            "name": data.name,
+            "shape": list(data.shape),
+            "count": data.count,
+            "digest": data.digest,
+            "record": asdict(data.record),
+        }
+        _require_fitting(folder, experiment, described)
+        workers.barrier()
+        if workers.rank == 0:
+            start_run(folder, experiment, described, notify=notify)
+        workers.barrier()
+        for remark in data.record.remarks:
+            notify(remark)
+        before = _resume(state, folder, checkpoint, workers, notify)
+        workers.barrier()
+        if workers.rank == 0:
+            cut_back(folder, state.step, notify=notify)
+            write_json(folder / EXPERIMENT, experiment)  # which may be longer
+            write_json(folder / DATA, described)
+            if not (folder / VARIANCES).exists():
+                variances = principal_variances(data)
+                if variances is not None:
+                    write_variances(variances, folder / VARIANCES)
+        whole = _saved(
+            *(steps, state, experiment.train, folder, workers, should_stop, notify, evaluation),
+            before=before,
+        )
+        return _with_advice(whole, folder, held.pop_all())
 
 
-def _with_advice(metrics: Iterator[Metrics], folder: Path) -> Iterator[Metrics]:
-    """Say which checkpoint is good where training diverges."""
+def _resume(
+    state: TrainState, folder: Path, name: str, workers: Workers, notify: Callable[[str], None]
+) -> float | None:
+    """Bring the state to a checkpoint, if there is one; the seconds trained before, where known."""
+    if name == "newest" and not checkpoints(folder / CHECKPOINTS):
+        return 0.0
+    checkpoint, differences, _ = read_checkpoint(
+        folder, name, partial(load_checkpoint, state, processes=workers.count), notify
+    )
+    notify(f"resumed from {checkpoint.folder}")
+    if differences:
+        notify(f"not bit for bit the uninterrupted run: {'; '.join(differences)}")
+    record = read_record(checkpoint)
+    if record.digest is None:
+        notify(unverified(checkpoint))
+    return record.seconds
+
+
+def _with_advice(metrics: Iterator[Metrics], folder: Path, held: ExitStack) -> Iterator[Metrics]:
+    """Say what there is where training diverges; at the end the folder is free for others."""
+    with held:
+        try:
+            yield from metrics
+        except TrainingDivergedError as error:
+            raise TrainingDivergedError(f"{error}; {_remaining(folder)}") from None
+
+
+def _remaining(folder: Path) -> str:
+    """What a run that diverged has, in words. A whole checkpoint need not be a good one."""
     try:
-        yield from metrics
-    except TrainingDivergedError as error:
-        saved = checkpoints(folder / CHECKPOINTS)
-        last = f"the last good checkpoint is {saved[-1].folder}" if saved else "nothing was saved"
-        raise TrainingDivergedError(f"{error}; {last}; try a lower learning rate") from None
+        newest = read_newest(folder / CHECKPOINTS, verified_record, lambda message: None)
+    except InputError as error:
+        return str(error)
+    if newest is None:
+        return "nothing was saved: try a lower learning rate, which may have the same folder"
+    return (
+        f"the newest whole checkpoint is {newest[0].folder}; the run would diverge from it again,"
+        " so try another one with a lower learning rate"
+    )
 
 
 def _saved(
@@ -133,11 +173,11 @@ def _saved(
     should_stop: Callable[[], bool],
     notify: Callable[[str], None],
     evaluation: PeriodicEvaluation,
+    *,
+    before: float | None,
 ) -> Iterator[Metrics]:
     kept, lead, started = folder / CHECKPOINTS, workers.rank == 0, time.monotonic()
     device = next(state.denoiser.parameters()).device
-    saved = checkpoints(kept)
-    before = checkpoint_record(saved[-1]).get("seconds") if saved else 0.0  # None: it does not say
     if lead and state.step > 0 and evaluation.is_missing(state.step):
         notify(_summary(evaluation.evaluate_newest()))
     with (folder / METRICS).open("a" if lead else "r", encoding="utf-8") as log:
@@ -146,13 +186,14 @@ def _saved(
             stop = torch.tensor(float(should_stop()), device=device)
             stopping = bool(workers.mean(stop) > 0)
             if lead:
-                log.write(_line(metrics._asdict()))
+                log.write(json_line(metrics._asdict()))
             due = evaluation.is_due(state.step)
             last = stopping or state.step == settings.steps
             if last or due or state.step % settings.save_every == 0:
                 require_finite(state)  # by every process, so that all of them stop
                 if lead:
                     log.flush()
+                    os.fsync(log.fileno())  # a checkpoint counts on the lines up to it
                     passed = None if before is None else before + time.monotonic() - started
                     save_checkpoint(state, kept, processes=workers.count, seconds=passed)
                     prune_checkpoints(
@@ -171,12 +212,10 @@ def _summary(record: Measurement) -> str:
     return f"step {step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
 
 
-def _line(values: Mapping[str, Any]) -> str:
-    return json.dumps({name: value for name, value in values.items() if value is not None}) + "\n"
-
-
 def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
     """Refuse a folder of another experiment, of other data, or further than is asked for."""
+    if is_unfinished(folder):
+        return
     if is_run(folder):
         _require_same(read_experiment(folder), experiment, folder)
         stored = read_data(folder)
@@ -223,10 +262,3 @@ def _require_same(stored: Experiment, given: Experiment, folder: Path) -> None:
     ]
     what = "; ".join(changes) or f"its name was {stored.name} and is {given.name}"
     raise InputError(f"{folder} holds another experiment ({what}): choose another folder")
-
-
-def _cut_metrics(path: Path, step: int) -> None:
-    """Drop the lines after the checkpoint, and one that a killed process left unfinished."""
-    lines = read_json_lines(path, torn=True)
-    kept = [x for x in lines if isinstance(x, dict) and 0 < x.get("step", 0) <= step]
-    write_text(path, "".join(map(_line, kept)))

@@ -1,8 +1,8 @@
 """What a run's folder holds, read: settings, data, checkpoints, and the best of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from cascore.experiment.settings import Experiment
 from cascore.files import replaced_file
 from cascore.measurement import Selection
 from cascore.plain import from_plain, read_json
-from cascore.training.checkpoint import Checkpoint, checkpoints
+from cascore.training.checkpoint import Checkpoint, checkpoints, read_newest
 
 EXPERIMENT, DATA, METRICS = "experiment.json", "data.json", "metrics.jsonl"
 VARIANCES = "variances.npy"
@@ -22,6 +22,8 @@ CHECKPOINTS, BEST = "checkpoints", "best"
 """Folders within a run: of its checkpoints, and of the one that an evaluation chose."""
 SELECTION = "selection.json"
 """Within BEST: which checkpoint it is, and among how many it was chosen."""
+
+_Kind = TypeVar("_Kind")
 
 
 def is_run(folder: Path) -> bool:
@@ -76,13 +78,30 @@ def read_variances(folder: Path) -> Tensor | None:
     return torch.from_numpy(values)
 
 
-def find_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | None]:
-    """A checkpoint of a run (newest, best, or a step), and how it was selected if it was.
+def read_checkpoint(
+    folder: Path, name: str, read: Callable[[Checkpoint], _Kind], notify: Callable[[str], None]
+) -> tuple[Checkpoint, _Kind, Selection | None]:
+    """A checkpoint of a run, what `read` makes of it, and how it was selected if it was.
+
+    Args:
+        folder: The run.
+        name: newest (that is whole), best, or a step.
+        read: Reads a checkpoint, or refuses it (InputError).
+        notify: Told of newer checkpoints that were passed over, and why.
 
     Raises:
-        InputError: There is none, or no such one.
+        InputError: There is none, no such one, or none that is whole.
     """
-    saved = {str(checkpoint.step): checkpoint for checkpoint in checkpoints(folder / CHECKPOINTS)}
+    if name == "newest":
+        newest = read_newest(folder / CHECKPOINTS, read, notify)
+        if newest is None:
+            raise InputError(f"{folder} has no checkpoint yet: train it first")
+        return *newest, None
+    checkpoint, selection = _named_checkpoint(folder, name)
+    return checkpoint, read(checkpoint), selection
+
+
+def _named_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | None]:
     if name == "best":
         selection = read_selection(folder)
         if selection is None:
@@ -94,14 +113,13 @@ def find_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | No
             if checkpoint.step == selection.step:
                 return checkpoint, selection
         raise InputError(f"{folder / BEST} does not hold step {selection.step}, which was best")
-    if not saved:
-        raise InputError(f"{folder} has no checkpoint yet: train it first")
-    if name not in ("newest", *saved):
+    saved = {str(checkpoint.step): checkpoint for checkpoint in checkpoints(folder / CHECKPOINTS)}
+    if name not in saved:
         raise InputError(
             f"{folder} has no checkpoint {name!r}; expected newest, best, or one of the steps"
-            f" {', '.join(saved)}"
+            f" {', '.join(saved) or '(none yet)'}"
         )
-    return saved[max(saved, key=int) if name == "newest" else name], None
+    return saved[name], None
 
 
 def read_selection(folder: Path) -> Selection | None:

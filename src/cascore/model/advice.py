@@ -8,9 +8,11 @@ from typing import Any, Literal
 from cascore.errors import InputError
 from cascore.experiment.chain import resolved
 from cascore.experiment.settings import Sampler, Schedule, Spacing
+from cascore.locks import one_writer
 from cascore.plain import from_plain, read_json, whole_number, write_json
 
 ADVICE = "sampler.json"
+_OTHER_TUNING = 10.0  # seconds; it holds the file for a moment only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,7 @@ def read_choices(path: Path) -> dict[int, Choice]:
 
 def write_choice(path: Path, calls: int, choice: Choice) -> None:
     """Put a choice into a `sampler.json`, beside those for other numbers of calls."""
-    choices = {**read_choices(path), calls: choice}
-    by_calls = {str(n): choices[n] for n in sorted(choices)}
-    write_json(path, _Choices(format_version=1, calls=by_calls))
+    with one_writer(path, "tuning", wait=_OTHER_TUNING):
+        choices = {**read_choices(path), calls: choice}
+        by_calls = {str(n): choices[n] for n in sorted(choices)}
+        write_json(path, _Choices(format_version=1, calls=by_calls))

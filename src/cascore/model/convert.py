@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.experiment import build
-from cascore.experiment.outputs import require_new, software
+from cascore.experiment.outputs import software
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
 from cascore.experiment.run_folder import (
     VARIANCES,
-    find_checkpoint,
+    read_checkpoint,
     read_data,
     read_experiment,
     read_variances,
     write_variances,
 )
 from cascore.experiment.settings import Experiment, Sampler, Schedule
-from cascore.files import file_digest, replaced_folder, write_text
+from cascore.files import file_digest, replaced_folder, require_new, write_text
 from cascore.measurement import Measurement
 from cascore.model.card import model_card
 from cascore.model.checkpoint_file import read_checkpoint_file
@@ -38,7 +38,7 @@ from cascore.networks.published import from_published
 from cascore.plain import write_json
 from cascore.preprocessing import is_folder
 from cascore.schedule import geometric_sigmas
-from cascore.training.checkpoint import checkpoint_record, write_tensors
+from cascore.training.checkpoint import unverified, verified_record, write_tensors
 
 # Levels in a checkpoint are float32: rounded to 2^-24, and computed there as exp of a line.
 _ROUNDING = 1e-5
@@ -143,7 +143,10 @@ def convert_run(
     """
     require_new(out)
     experiment, data = read_experiment(run), read_data(run)
-    newest, _ = find_checkpoint(run, "newest")
+    notices: list[str] = []
+    newest, made, _ = read_checkpoint(run, "newest", verified_record, notices.append)
+    if made.digest is None:
+        notices.append(unverified(newest))
     shape = tuple(data["shape"])
     network = network_of(build.build_denoiser(experiment.network, shape, seed=0))
     prefix = {"ema": "ema", "raw": "denoiser"}[weights]
@@ -155,7 +158,7 @@ def convert_run(
         module = build.build_discriminator(experiment.adversarial, shape, seed=0)
         opponent = fitting_tensors(module, newest.tensors, prefix="discriminator.")
     pixel_range = (0.0, 1.0) if len(shape) == 3 else None
-    made = checkpoint_record(newest)
+    training = {name: getattr(made, name) for name in _OF_TRAINING}
     bare = replace(experiment.data, name=_without_path(experiment.data.name), root=None)
     record = ModelRecord(
         shape=shape,
@@ -167,9 +170,9 @@ def convert_run(
         source={
             "kind": "run of cascore",
             "name": f"{newest.folder.name}/{newest.tensors.name}",
-            "sha256": file_digest(newest.tensors),
+            "sha256": made.digest or file_digest(newest.tensors),
             "stored": str(stored).removeprefix("torch."),
-            "training": {x: made[x] for x in _OF_TRAINING if made.get(x) is not None},
+            "training": {name: value for name, value in training.items() if value is not None},
         },
         samplers=_samplers(experiment, shape, pixel_range),
         **_WRITTEN_LATER,
@@ -182,7 +185,7 @@ def convert_run(
         variances=read_variances(run),
         measured=measured,
     )
-    return Conversion(written, ())
+    return Conversion(written, tuple(notices))
 
 
 def write_model_folder(

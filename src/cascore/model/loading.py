@@ -1,6 +1,7 @@
 """The front door: a trained model, out of a run's folder or out of a model folder."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.chain import generate, resolved
 from cascore.experiment.run_folder import (
-    find_checkpoint,
     is_run,
+    read_checkpoint,
     read_data,
     read_experiment,
     read_variances,
@@ -35,6 +36,7 @@ from cascore.model.folder import (
 from cascore.model.pretrained import find_model, shipped_names, spoken_name
 from cascore.progress import Display
 from cascore.sampling import Callback, Samples
+from cascore.training.checkpoint import Checkpoint, unverified, verified_record
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -186,7 +188,11 @@ def absent(path: Path) -> InputError:
 
 
 def load(
-    name_or_path: str | Path, *, device: torch.device | str = "cpu", checkpoint: str = "newest"
+    name_or_path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    checkpoint: str = "newest",
+    notify: Callable[[str], None] = warnings.warn,
 ) -> Model:
     """The model of a model folder, or of a run's checkpoint, whose average of the weights it takes.
 
@@ -194,7 +200,9 @@ def load(
         name_or_path: a run's folder, a model folder, or, as text, the name of a model that comes
             with cascore, unless there is such a path.
         device: where it is to compute.
-        checkpoint: for a run: newest, best (by the evaluations during training), or a step.
+        checkpoint: for a run: newest (that is whole), best (by the evaluations during training), or
+            a step.
+        notify: told of checkpoints that were passed over and why, and of one that is unverified.
 
     Raises:
         InputError: neither, no such checkpoint, or files that are damaged or do not fit together.
@@ -202,7 +210,7 @@ def load(
     folder = find_model(name_or_path) if isinstance(name_or_path, str) else name_or_path
     require_model(folder)
     if not is_model_folder(folder):
-        model = _of_run(folder, checkpoint)
+        model = _of_run(folder, checkpoint, notify)
     elif checkpoint == "newest":
         model = _of_folder(folder)
     else:
@@ -211,18 +219,25 @@ def load(
     return model.to(device)
 
 
-def _of_run(folder: Path, name: str) -> Model:
+def _of_run(folder: Path, name: str, notify: Callable[[str], None]) -> Model:
     experiment, data = read_experiment(folder), read_data(folder)
-    checkpoint, selection = find_checkpoint(folder, name)
     shape = tuple(data["shape"])
     denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
-    denoiser.load_state_dict(fitting_tensors(denoiser, checkpoint.tensors, prefix="ema."))
+
+    def weights(checkpoint: Checkpoint) -> tuple[str | None, dict[str, Tensor]]:
+        record = verified_record(checkpoint)
+        return record.digest, fitting_tensors(denoiser, checkpoint.tensors, prefix="ema.")
+
+    checkpoint, (digest, tensors), selection = read_checkpoint(folder, name, weights, notify)
+    if digest is None:
+        notify(unverified(checkpoint))
+    denoiser.load_state_dict(tensors)
     return Model(
         denoiser=denoiser,
         shape=shape,
         experiment=experiment,
         step=checkpoint.step,
-        digest=file_digest(checkpoint.tensors),
+        digest=digest or file_digest(checkpoint.tensors),
         data=data,
         folder=folder,
         variances=read_variances(folder),

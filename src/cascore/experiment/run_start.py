@@ -1,0 +1,105 @@
+"""The start of a run: its folder is made whole or gone on with, by one training at a time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cascore.errors import InputError
+from cascore.experiment.periodic import EVALUATIONS, cut_evaluations
+from cascore.experiment.run_folder import (
+    BEST,
+    CHECKPOINTS,
+    DATA,
+    EXPERIMENT,
+    METRICS,
+    VARIANCES,
+    is_run,
+)
+from cascore.experiment.settings import Experiment
+from cascore.files import is_leftover, remove_leftovers, replaced_folder, set_aside, write_text
+from cascore.locks import one_writer
+from cascore.plain import json_line, read_json_lines, write_json
+from cascore.training import Workers
+from cascore.training.checkpoint import checkpoints
+
+_OF_A_START = {EXPERIMENT, DATA, METRICS, EVALUATIONS, VARIANCES, CHECKPOINTS}
+
+
+@contextmanager
+def one_training(folder: Path, workers: Workers, *, device: torch.device) -> Iterator[None]:
+    """Hold the lock of a run: the first process does so for all, and if it cannot, all refuse."""
+    with ExitStack() as held:
+        refusal = None
+        if workers.rank == 0:
+            try:
+                held.enter_context(one_writer(folder, "training"))
+            except InputError as error:
+                refusal = error
+        refused = workers.mean(torch.tensor(float(refusal is not None), device=device))
+        if refusal is not None:
+            raise refusal
+        if bool(refused > 0):
+            raise InputError(f"{folder} could not be locked by the first process")
+        yield
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether all that a folder holds is the start of a run that came to no checkpoint."""
+    if not (folder / CHECKPOINTS).is_dir():
+        return False
+    names = {path.name for path in folder.iterdir() if not is_leftover(path)}
+    return names <= _OF_A_START and all(map(is_leftover, (folder / CHECKPOINTS).iterdir()))
+
+
+def start_run(
+    folder: Path, experiment: Experiment, data: Mapping[str, Any], *, notify: Callable[[str], None]
+) -> None:
+    """Make a run's folder, whole, where there is none that goes on.
+
+    The start of a run without a checkpoint is taken over, and what killed writers left is removed:
+    only for who holds the lock.
+    """
+    if is_unfinished(folder):
+        notify(f"{folder} holds the start of a run without a checkpoint: it is taken over")
+        for inner in (folder, folder / CHECKPOINTS):
+            remove_leftovers(inner)
+        # Last the mark by which an interrupted removal is known for what it is.
+        for name in sorted(_OF_A_START - {CHECKPOINTS}):
+            (folder / name).unlink(missing_ok=True)
+        (folder / CHECKPOINTS).rmdir()
+    if is_run(folder):
+        for inner in (folder, folder / CHECKPOINTS, folder / BEST):
+            remove_leftovers(inner)
+        return
+    with replaced_folder(folder) as temporary:
+        (temporary / CHECKPOINTS).mkdir()
+        write_json(temporary / EXPERIMENT, experiment)
+        write_json(temporary / DATA, data)
+        (temporary / METRICS).touch()
+
+
+def cut_back(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
+    """Bring a run back to a step: what is later in its logs is dropped, checkpoints are set aside.
+
+    A log of metrics that does not reach from update 1 to the step is told of.
+    """
+    for checkpoint in checkpoints(folder / CHECKPOINTS):
+        if checkpoint.step > step:
+            notify(f"{checkpoint.folder} is set aside as {set_aside(checkpoint.folder).name}")
+    path = folder / METRICS
+    lines = read_json_lines(path, torn=True) if path.is_file() else []
+    kept = [
+        line
+        for line in lines
+        if isinstance(line, dict) and type(line.get("step")) is int and 0 < line["step"] <= step
+    ]
+    if missing := step - len({line["step"] for line in kept}):
+        notify(
+            f"{path} does not reach from update 1 to the checkpoint: {missing:,} of {step:,}"
+            " updates are missing in it; the weights do not need them"
+        )
+    write_text(path, "".join(map(json_line, kept)))
+    cut_evaluations(folder, step)
