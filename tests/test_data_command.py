@@ -14,6 +14,7 @@ from scipy.spatial.distance import pdist
 
 from cascore.data import diameter, downloads, load_images
 from cascore.data.diameter import image_diameter
+from cascore.errors import InputError
 from cascore.fetching import Download
 from cascore.schedule import level_count
 
@@ -128,3 +129,25 @@ def test_offline_is_one_clear_line(photos, capsys, monkeypatch):
     assert len(told) == 1
     assert "cannot be fetched" in told[0]
     assert "--source" in told[0]
+
+
+@pytest.mark.parametrize("file", ["train.npy", "test-labels.npy"])
+def test_a_prepared_set_that_is_not_as_it_was_written_is_found(tmp_path, capsys, file):
+    write_mnist(tmp_path)
+    prepared = ("mnist", "--root", tmp_path / "data")
+    assert run("data", "prepare", *prepared, "--source", tmp_path) == 0
+    capsys.readouterr()
+    assert run("data", "verify", *prepared) == 0
+    whole = r"train: 12 images as prepared, digest \w{64}\ntest: 5 images"
+    assert re.match(whole, capsys.readouterr().out)
+    path = tmp_path / "data" / "mnist" / file
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # of an image; 0 to 9 become labels of other classes
+    path.write_bytes(content)
+    assert run("data", "verify", *prepared) == 2
+    told = capsys.readouterr()
+    assert told.out.startswith("test:" if file.startswith("train") else "train:")
+    assert "are not those that were prepared" in told.err
+    damaged = load_images("mnist", "train" if "train" in file else "test", root=tmp_path / "data")
+    with pytest.raises(InputError, match="are not those that were prepared"):
+        damaged.digest  # noqa: B018 (what train, evaluate and the like ask for)

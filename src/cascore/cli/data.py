@@ -122,14 +122,43 @@ class Show:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSets:
-    """Prepare data sets, and look at them."""
+class Verify:
+    """Read a prepared set whole, and compare its digests with those it was written with."""
 
-    action: Prepare | Show
+    name: tyro.conf.Positional[str]
+    """A prepared set."""
+    root: Path = Path("data")
+    """The data root."""
+
+    def run(self) -> int:
+        """Print what is as it was prepared; what is not ends in an error that names all of it."""
+        from cascore.data.images import SPLITS
+        from cascore.data.prepared import is_prepared, load_prepared
+
+        if not is_prepared(self.name, self.root):
+            raise InputError(f"{self.root} holds no prepared set {self.name!r}")
+        faults = []
+        for split in SPLITS:
+            try:
+                images = load_prepared(self.name, split, root=self.root)
+                whole = f"{split}: {images.count:,} images as prepared, digest {images.digest}"
+                plain_console().print(whole)
+            except InputError as error:
+                faults.append(str(error))
+        if faults:
+            raise InputError("; ".join(dict.fromkeys(faults)))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSets:
+    """Prepare data sets, look at them, and verify them."""
+
+    action: Prepare | Show | Verify
     """What to do."""
 
     def run(self, typed: str) -> int:
-        """Do one of the two."""
+        """Do one of the three."""
         return self.action.run()
 
 

@@ -39,6 +39,7 @@ class ImageSet:
 
     `images` are uint8 [N, C, H, W], C 1 or 3, a map of a file on disk where they are large;
     `labels` are int64 [N], each an index into `classes`, which say what it is called, or None.
+    `recorded` is the digest that a prepared set was written with; one that differs is refused.
     Other types and shapes raise InputError.
     """
 
@@ -48,6 +49,7 @@ class ImageSet:
     labels: Tensor | None
     record: DataRecord
     classes: tuple[str, ...] = ()
+    recorded: str | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -82,8 +84,18 @@ class ImageSet:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shape, pixels and labels: equal digests, equal sets. Reads all pixels once."""
-        return array_digest(*self.arrays)
+        """SHA-256 of shape, pixels and labels: equal digests, equal sets. Reads all pixels once.
+
+        Of a prepared set whose pixels or labels are not those that were written: an InputError.
+        """
+        digest = array_digest(*self.arrays)
+        if self.recorded not in (None, digest):
+            raise InputError(
+                f"the {self.split} images of {self.name} are not those that were prepared: their"
+                f" SHA-256 is {digest[:16]}..., not {str(self.recorded)[:16]}...; delete the folder"
+                " of the set and prepare it anew"
+            )
+        return digest
 
 
 def array_digest(*arrays: npt.NDArray[Any] | None) -> str:

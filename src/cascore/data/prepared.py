@@ -26,7 +26,8 @@ from cascore import __version__
 from cascore.data.images import SPLITS, DataRecord, ImageSet, array_digest
 from cascore.data.originals import Original, Originals, mapped_array
 from cascore.errors import InputError
-from cascore.files import replaced_file
+from cascore.files import put_in_place, remove_leftovers, replaced_file
+from cascore.locks import one_writer
 from cascore.plain import from_plain, read_json, write_json
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a folder of the root, and nothing beside it
@@ -114,6 +115,7 @@ def load_prepared(name: str, split: str, *, root: Path) -> ImageSet:
         labels=None if labels is None else torch.from_numpy(labels),
         record=DataRecord(record.source, record.split, record.preparation, record.remarks),
         classes=record.classes,
+        recorded=part.digest,
     )
 
 
@@ -130,32 +132,36 @@ def prepare(
     should know. A broken image, and a folder that holds something else, raise InputError.
     """
     folder, fingerprint = root / originals.name, _fingerprint(originals)
-    if is_prepared(originals.name, root):
-        if read_record(folder).fingerprint != fingerprint:
+    with one_writer(folder, "preparing it"):
+        if is_prepared(originals.name, root):
+            if read_record(folder).fingerprint != fingerprint:
+                raise InputError(
+                    f"{folder} was prepared from other files or in another way; delete it,"
+                    " or choose another root"
+                )
+            progress(originals.count)
+            notify(f"{folder} was prepared before")
+            return folder
+        if folder.exists() and any(folder.iterdir()):
             raise InputError(
-                f"{folder} was prepared from other files or in another way; delete it,"
-                " or choose another root"
+                f"{folder} is not empty and holds no prepared set; choose another root"
             )
-        progress(originals.count)
-        notify(f"{folder} was prepared before")
-        return folder
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty and holds no prepared set; choose another root")
-    work = root / f".{originals.name}.partial"
-    work.mkdir(parents=True, exist_ok=True)
-    done = _read_progress(work, fingerprint)
-    if sum(done.values()):
-        notify(f"going on after {sum(done.values()):,} images of an interrupted preparation")
-    for split, original in originals.splits.items():
+        work = root / f".{originals.name}.partial"
+        work.mkdir(exist_ok=True)
+        remove_leftovers(work)
+        done = _read_progress(work, fingerprint)
+        if sum(done.values()):
+            notify(f"going on after {sum(done.values()):,} images of an interrupted preparation")
+        for split, original in originals.splits.items():
 
-        def note(count: int, split: str = split) -> None:
-            write_json(work / _PROGRESS, _Progress(fingerprint, {**done, split: count}))
+            def note(count: int, split: str = split) -> None:
+                write_json(work / _PROGRESS, _Progress(fingerprint, {**done, split: count}))
 
-        path = work / f"{split}.npy"
-        _write_pixels(path, original, done=done[split], progress=progress, note=note)
-        done[split] = original.count
-    _write_rest(work, originals, fingerprint)
-    work.replace(folder)
+            path = work / f"{split}.npy"
+            _write_pixels(path, original, done=done[split], progress=progress, note=note)
+            done[split] = original.count
+        _write_rest(work, originals, fingerprint)
+        put_in_place(work, folder)
     return folder
 
 
