@@ -1,9 +1,11 @@
 """Reference statistics: ours with their provenance, those of others without."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from evaluating import ask, write_images
 from running import run
 
@@ -11,6 +13,7 @@ from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.evaluation.reference import read_statistics
 from cascore.metrics import FeatureMoments, load_classifier
+from cascore.preprocessing import FolderOptions
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,30 @@ def test_another_extractor_than_that_of_the_file_is_refused(ours, images):
         ask(images, data=str(ours), extractor="pixels")  # 64 of them, too
 
 
+def test_statistics_of_images_of_another_shape_or_from_other_steps_are_refused(tmp_path):
+    """Where both are known: random convolutions take any shape, and would give some number."""
+    folder = write_images(load_images("digits", "test").images[:20], tmp_path / "a")
+    other = write_images(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), tmp_path / "b")
+    path, steps = tmp_path / "real.npz", ("--size", 12, "--filter", "box")
+    assert run("reference", f"folder:{folder}", path, "--split", "all", *steps) == 0
+    same = FolderOptions(size=12, filter="box")
+    assert ask(folder, data=str(path), folder=same, metrics=("frechet",)).measurements
+    for judged, options, told in (
+        (folder, FolderOptions(), r"of shape \[1, 12, 12\], and those judged are \[1, 8, 8\]"),
+        (other, same, r"\[1, 12, 12\], and those judged are \[3, 12, 12\]"),
+        (folder, replace(same, filter="lanczos"), "filter box, and those judged with filter lan"),
+    ):
+        with pytest.raises(InputError, match=told):
+            ask(judged, data=str(path), folder=options, metrics=("frechet",))
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    said = json.loads(str(arrays["provenance"]))
+    assert said.pop("shape") == [1, 12, 12]
+    assert read_statistics(path).facts.count == 20
+    old = save(tmp_path / "old.npz", **arrays | {"provenance": np.array(json.dumps(said))})
+    assert read_statistics(old).shape is None  # as cascore 0.3 wrote it
+
+
 GOOD = {"mu": np.zeros(2), "sigma": np.eye(2)}
 
 
@@ -105,6 +132,7 @@ GOOD = {"mu": np.zeros(2), "sigma": np.eye(2)}
         ({**GOOD, "sigma": np.eye(2)[None]}, r"sigma \[1, 2, 2\]"),
         ({**GOOD, "sigma": np.array([[1.0, 0.5], [0.4, 1.0]])}, "not symmetric"),
         ({**GOOD, "sigma": -np.eye(2)}, "negative variances"),
+        ({**GOOD, "sigma": np.array([[1.0, 2.0], [2.0, 1.0]])}, "eigenvalues from -1 to 3"),
         ({**GOOD, "mu": np.array([0.0, np.nan])}, "NaN"),
         ({**GOOD, "mu": np.array([0, 1])}, "holds int64"),
         ({**GOOD, "mu": np.array([None, 1])}, "claims object"),

@@ -1,7 +1,8 @@
 """`cascore evaluate`: a model's samples, or a folder of images, against real images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import tyro
 from cascore.cli import options
 from cascore.cli.common import chosen_sampler, result_table, table_console
 from cascore.experiment.settings import EvaluationSettings, Sampler
+from cascore.locks import one_writer
 from cascore.measurement import METRICS, Measurement, chain_words, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
 from cascore.preprocessing import FolderOptions
@@ -17,6 +19,8 @@ from cascore.progress import Display
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from cascore.model.loading import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,29 +56,33 @@ class Evaluate(EvaluationSettings):
         sampler, device = chosen_sampler(self.sampler, self.like, path), select_device(self.device)
         model, advice = None, Advised(sampler)
         if is_model(path):
-            model = load(path, device=device, checkpoint=self.checkpoint)
+            model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
             advice = model.advised(sampler)
         if advice.notice is not None:
             display.say(advice.notice)
         settings = replace(self, path=path, sampler=advice.sampler)
-        evaluation = evaluate(
-            settings,
-            device=device,
-            model=model,
-            display=display,
-            command=typed,
-            tuned=advice.choice,
-        )
-        numbers = evaluation.measurements
+        out = self.out or _default_path(settings, model)
+        with ExitStack() as held:
+            if out is not None:
+                held.enter_context(one_writer(out, "an evaluation"))
+            evaluation = evaluate(
+                settings,
+                device=device,
+                model=model,
+                display=display,
+                command=typed,
+                tuned=advice.choice,
+            )
+            numbers = evaluation.measurements
+            if out is not None:
+                write_measurements(out, numbers)
         console = table_console()
         console.print(_title(settings, numbers[0]), style="bold")
         console.print(_table(numbers))
         console.print(_explanation(numbers))
         for notice in evaluation.notices:
             console.print(notice)
-        out = self.out or _default_path(settings, numbers[0])
         if out is not None:
-            write_measurements(out, numbers)
             display.say(f"records: {out}")
         return 0
 
@@ -159,14 +167,16 @@ def _explanation(records: Sequence[Measurement]) -> str:
     return " ".join(notes)
 
 
-def _default_path(settings: EvaluationSettings, first: Measurement) -> Path | None:
+def _default_path(settings: EvaluationSettings, model: "Model | None") -> Path | None:
     """In evaluations/ of a model; none for a folder of images, which is not ours."""
-    if first.model is None or first.sampler is None:
+    if model is None:
         return None
+    from cascore.experiment.chain import resolved
     from cascore.experiment.outputs import file_name
 
+    chain = resolved(settings.sampler, model.experiment.schedule)
     name = (
-        f"{chain_words(first.sampler.settings)} {first.sampler.nfe} calls"
-        f" seed {settings.seed} count {settings.count} step {first.model.step}"
+        f"{chain_words(asdict(chain))} {chain.calls} calls"
+        f" seed {settings.seed} count {settings.count} step {model.step}"
     )
     return place_for(settings.path, "evaluations") / f"{file_name(name)}.json"

@@ -7,6 +7,7 @@ from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.model.pretrained import find_model
 from cascore.plain import json_text, read_json_lines
+from cascore.progress import Display
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +23,11 @@ class Info:
         from cascore.model.loading import load, require_model
         from cascore.training.checkpoint import checkpoints
 
-        path = find_model(self.path)
+        path, console, say = find_model(self.path), plain_console(), Display().say
         require_model(path)
         alone = is_model_folder(path)
         saved = [] if alone else checkpoints(path / CHECKPOINTS)
-        model = load(path) if alone or saved else None  # which checks that it is whole
-        console = plain_console()
+        model = load(path, notify=say) if alone or saved else None  # which checks that it is whole
         record = read_model_record(path) if alone else read_experiment(path)
         console.print(json_text(record), end="")
         if not alone:

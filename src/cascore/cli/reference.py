@@ -9,6 +9,7 @@ import tyro
 from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import InputError
+from cascore.locks import one_writer
 from cascore.preprocessing import FolderOptions, is_folder
 from cascore.progress import Display
 
@@ -47,22 +48,25 @@ class MakeReference:
                 f"{self.data} holds statistics already; give a data set or folder:PATH"
             )
         split = self.split or ("all" if is_folder(data.name) else "train")
-        reference = load_reference(
-            data,
-            count=2,
-            device=device,
-            whole=split == "all",
-            extractor=self.extractor,
-            root=self.root,
-        )
-        if split not in reference.sets:
-            raise InputError(
-                f"{self.data} has no split {split!r}; it has {', '.join(reference.sets)}"
+        with one_writer(self.out, "a reference"):
+            reference = load_reference(
+                data,
+                count=2,
+                device=device,
+                whole=split == "all",
+                extractor=self.extractor,
+                root=self.root,
             )
-        images, extractor = reference.sets[split], reference.extractor
-        with Display().counting("features", images.count) as advance:
-            moments = feature_moments(extractor, images.images, progress=advance)
-        write_statistics(self.out, moments, reference.facts[split], command=typed)
+            if split not in reference.sets:
+                raise InputError(
+                    f"{self.data} has no split {split!r}; it has {', '.join(reference.sets)}"
+                )
+            images, extractor = reference.sets[split], reference.extractor
+            with Display().counting("features", images.count) as advance:
+                moments = feature_moments(extractor, images.images, progress=advance)
+            write_statistics(
+                self.out, moments, reference.facts[split], shape=images.shape, command=typed
+            )
         plain_console().print(
             f"{self.out}: {moments.count:,} images of {self.data} ({split}),"
             f" {moments.dimension} features of {extractor.identity.name}"

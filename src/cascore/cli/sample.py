@@ -23,6 +23,8 @@ class Sample:
     """How many pictures."""
     seed: int = 0
     """Of the first picture; picture i has seed + i, and looks the same in any batch."""
+    checkpoint: str = "newest"
+    """Of a run: newest, best (by the evaluations during training), or a step."""
     batch_size: options.BatchSize = 256
     like: options.Like = None
     sampler: options.Samplers = field(default_factory=Sampler)
@@ -32,14 +34,15 @@ class Sample:
         """Draw pictures and write them with their record."""
         from cascore.experiment import build
         from cascore.experiment.chain import resolved, seeds_from
-        from cascore.experiment.outputs import file_name, require_new, write_samples
+        from cascore.experiment.outputs import file_name, write_samples
+        from cascore.locks import new_folder
         from cascore.model.loading import load
 
         path, display = find_model(self.path), Display()
         sampler = chosen_sampler(self.sampler, self.like, path)
         seeds = seeds_from(self.seed, self.count)
         device = build.select_device(self.device)
-        model = load(path, device=device)
+        model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
         advice = model.advised(sampler)
         sampler, schedule = advice.sampler, model.experiment.schedule
         chain = resolved(sampler, schedule)
@@ -50,25 +53,25 @@ class Sample:
                 f"{folder} holds these pictures already, sheet denoised.png: others with --seed, or"
                 " the same elsewhere with --out"
             )
-        require_new(folder)
-        if advice.notice is not None:
-            display.say(advice.notice)
-        started = time.monotonic()
-        samples = model.draw(seeds, sampler, batch_size=self.batch_size, display=display)
-        seconds = time.monotonic() - started
-        record = {
-            "run": spoken_name(path),
-            "experiment": asdict(model.experiment),
-            "step": model.step,
-            "checkpoint": model.digest,
-            "data": dict(model.data),
-            "sampler": asdict(chain),
-            "nfe": samples.nfe,
-            "tuned": None if advice.choice is None else asdict(advice.choice),
-            "first_seed": self.seed,
-            "count": self.count,
-        }
-        write_samples(samples, folder, seeds=seeds, record=record)
+        with new_folder(folder, "sampling"):
+            if advice.notice is not None:
+                display.say(advice.notice)
+            started = time.monotonic()
+            samples = model.draw(seeds, sampler, batch_size=self.batch_size, display=display)
+            seconds = time.monotonic() - started
+            record = {
+                "run": spoken_name(path),
+                "experiment": asdict(model.experiment),
+                "step": model.step,
+                "checkpoint": model.digest,
+                "data": dict(model.data),
+                "sampler": asdict(chain),
+                "nfe": samples.nfe,
+                "tuned": None if advice.choice is None else asdict(advice.choice),
+                "first_seed": self.seed,
+                "count": self.count,
+            }
+            write_samples(samples, folder, seeds=seeds, record=record)
         display.say(
             f"{self.count} samples of {spoken_name(path)} at {samples.nfe} network calls each"
             f" ({chain.label}) in {seconds:.1f} s"

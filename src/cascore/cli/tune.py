@@ -12,6 +12,7 @@ from cascore.cli.common import plain_console
 from cascore.errors import MissingExtraError
 from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.files import replaced_folder
+from cascore.locks import new_folder
 from cascore.model.pretrained import find_model, is_shipped, place_for, spoken_name
 from cascore.plain import write_json
 from cascore.progress import Display
@@ -64,12 +65,12 @@ class Tune:
         from cascore.evaluation.tune import choice_of, tuning_chart
         from cascore.experiment.build import select_device
         from cascore.experiment.chain import resolved
-        from cascore.experiment.outputs import file_name, require_new, software
+        from cascore.experiment.outputs import file_name, software
         from cascore.model.advice import ADVICE, write_choice
         from cascore.model.loading import load
 
         display, path, device = Display(), find_model(self.path), select_device(self.device)
-        model = load(path, device=device, checkpoint=self.checkpoint)
+        model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
         settings = EvaluationSettings(
             path=path, data=self.data, root=self.root, extractor=self.extractor, count=self.count
         )
@@ -82,20 +83,21 @@ class Tune:
             f" {untuned.spacing} levels {extractor}"
         )
         folder = self.out or place_for(path, "tuning") / file_name(words)
-        require_new(folder)
-        result, record = self._search(model, reference, display)
-        record |= {"untuned": asdict(untuned), "command": typed, "software": software()}
-        no_picture = None
-        with replaced_folder(folder) as temporary:
-            write_json(temporary / "tuning.json", {"model": name, **record})
-            title = f"{name}, step {model.step}, {calls} network calls"
-            floor = reference.floors[reference.split]
-            try:
-                tuning_chart(result, temporary / "curve.png", title=title, floor=floor)
-            except MissingExtraError as error:  # a picture is a help and no need
-                no_picture = error
-        advice = (folder if is_shipped(path) else path) / ADVICE
-        write_choice(advice, calls, choice_of(result, model, extractor=extractor, calls=calls))
+        no_picture, advice = None, (folder if is_shipped(path) else path) / ADVICE
+        with new_folder(folder, "tuning"):
+            result, record = self._search(model, reference, display)
+            record |= {"untuned": asdict(untuned), "command": typed, "software": software()}
+            choice = choice_of(result, model, extractor=extractor, calls=calls)
+            with replaced_folder(folder) as temporary:
+                write_json(temporary / "tuning.json", {"model": name, **record})
+                title = f"{name}, step {model.step}, {calls} network calls"
+                floor = reference.floors[reference.split]
+                try:
+                    tuning_chart(result, temporary / "curve.png", title=title, floor=floor)
+                except MissingExtraError as error:  # a picture is a help and no need
+                    no_picture = error
+                # Before the folder is there: a tuning that was killed can be repeated.
+                write_choice((temporary if is_shipped(path) else path) / ADVICE, calls, choice)
         for line in outcome(result, name=name, calls=calls):
             display.say(line)
         if no_picture is not None:

@@ -146,14 +146,17 @@ def reference_for(
     settings: EvaluationSettings, source: Model | ImageSet, *, device: torch.device
 ) -> Reference:
     """The real side of an evaluation of a model, or of the images of a folder."""
+    preprocessing: FolderOptions | None
     if isinstance(source, ImageSet):
         data, shape, count = _data_of_folder(settings), source.shape, source.count
+        preprocessing = settings.folder
     else:
         if len(source.shape) != 3:
             raise InputError("the model makes points; only images are judged so far")
         data, count = _data_of_model(settings, source), settings.count
         channels, height, width = source.shape
-        shape = (channels, height, width)
+        shape, trained_on = (channels, height, width), source.experiment.data
+        preprocessing = trained_on.options if trained_on.name.startswith(FOLDER) else None
     return load_reference(
         data,
         count=count,
@@ -162,6 +165,7 @@ def reference_for(
         whole=isinstance(source, ImageSet),
         extractor=settings.extractor,
         root=settings.root,
+        preprocessing=preprocessing,
     )
 
 

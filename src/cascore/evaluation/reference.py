@@ -48,6 +48,8 @@ _FEW_REPEATS, _LARGE = 4, 512  # a distance in thousands of dimensions takes man
 _DRAW = 0  # seed of the subsets of real images
 _INCEPTION_DIMENSION = 2048
 _LONGEST = 2**22  # bytes of provenance, four a character
+_STEPS = {"crop": FolderOptions.crop, "filter": FolderOptions.filter}
+"""What brings images of a folder to their shape, beside their size, and what it usually is."""
 _SYMMETRY = 1e-4  # of the largest entry; float32 covariances are symmetric to about 1e-7
 
 
@@ -148,6 +150,7 @@ def load_reference(
     whole: bool = False,
     extractor: str | None = None,
     root: str | None = None,
+    preprocessing: FolderOptions | None = None,
 ) -> Reference:
     """The real images of that name, or the statistics in that file (.npz), and what sees them.
 
@@ -182,6 +185,7 @@ def load_reference(
         facts = {split: _facts(images, data) for split, images in sets.items()}
     else:
         statistics.moments(loaded)  # refuses those of another extractor
+        statistics.require_fitting(shape, preprocessing)
         facts = {statistics.facts.split or "unknown": statistics.facts}
     seen = STACKED.get(data.name, data.name)  # of a stacked set each channel is classified
     classifier = load_classifier(seen) if sets and seen in classifier_names() else None
@@ -232,6 +236,8 @@ class _Provenance:
     schema: Literal["cascore.statistics/1"] = "cascore.statistics/1"
     extractor: ExtractorIdentity
     reference: ReferenceFacts
+    shape: tuple[int, int, int] | None = None
+    """Of one image; cascore 0.3 and older did not say it."""
     software: Mapping[str, Any]
     command: str
 
@@ -249,6 +255,28 @@ class Statistics:
     """What a measurement says of them; of other programs' files, that nothing is known."""
     extractor: ExtractorIdentity | None
     """What made the features; None where it is not known."""
+    shape: tuple[int, int, int] | None
+    """Channels, height and width of their images; None where it is not known."""
+
+    def require_fitting(
+        self, shape: tuple[int, int, int], preprocessing: FolderOptions | None
+    ) -> None:
+        """Refuse images of another shape, or that other steps brought to theirs, where known."""
+        if self.shape is not None and self.shape != shape:
+            raise InputError(
+                f"{self.path} holds statistics of images of shape {list(self.shape)}, and those"
+                f" judged are {list(shape)}: make a reference of that shape"
+            )
+        own = self.facts.settings
+        if preprocessing is None or preprocessing.size is None or own.get("size") is None:
+            return
+        given = asdict(preprocessing)
+        for name, usual in _STEPS.items():
+            if (was := own.get(name, usual)) != given[name]:
+                raise InputError(
+                    f"the images of {self.path} were brought to their shape with {name} {was}, and"
+                    f" those judged with {name} {given[name]}: make both with the same"
+                )
 
     def moments(self, extractor: FeatureExtractor) -> FeatureMoments:
         """The moments, taken as those of an extractor; refused if another one made them."""
@@ -268,13 +296,22 @@ class Statistics:
 
 
 def write_statistics(
-    path: Path, moments: FeatureMoments, reference: ReferenceFacts, *, command: str
+    path: Path,
+    moments: FeatureMoments,
+    reference: ReferenceFacts,
+    *,
+    shape: tuple[int, int, int],
+    command: str,
 ) -> None:
     """Write `mu`, `sigma`, `count` and `provenance` (JSON text) as .npz, whole or not at all."""
     if path.suffix != ".npz":
         raise InputError(f"statistics are written to a file that ends in .npz, not to {path.name}")
     provenance = _Provenance(
-        extractor=moments.extractor, reference=reference, software=software(), command=command
+        extractor=moments.extractor,
+        reference=reference,
+        shape=shape,
+        software=software(),
+        command=command,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as temporary, temporary.open("wb") as stream:
@@ -307,7 +344,10 @@ def read_statistics(path: Path, *, largest: int = _INCEPTION_DIMENSION) -> Stati
     if text is not None:
         where = f"{path}: provenance"
         provenance = from_plain(_Provenance, parse_json(text, where), where)
-        return Statistics(path, mean, covariance, provenance.reference, provenance.extractor)
+        return Statistics(
+            *(path, mean, covariance, provenance.reference, provenance.extractor),
+            shape=provenance.shape,
+        )
     unknown = ReferenceFacts(
         kind="statistics",
         name=str(path),
@@ -319,7 +359,7 @@ def read_statistics(path: Path, *, largest: int = _INCEPTION_DIMENSION) -> Stati
         preparation=(),
         provenance="unknown",
     )
-    return Statistics(path, mean, covariance, unknown, None)
+    return Statistics(path, mean, covariance, unknown, extractor=None, shape=None)
 
 
 def _moments(values: Sequence[Any], path: Path) -> list[Tensor]:
@@ -338,4 +378,10 @@ def _moments(values: Sequence[Any], path: Path) -> list[Tensor]:
     skew = float((covariance - covariance.T).abs().max())
     if skew > _SYMMETRY * float(covariance.abs().max()) or bool((covariance.diagonal() < 0).any()):
         raise InputError(f"{path}: sigma is not a covariance: not symmetric, or negative variances")
+    values = torch.linalg.eigvalsh(covariance)
+    if float(values[0]) < -_SYMMETRY * float(values[-1]):
+        raise InputError(
+            f"{path}: sigma is not a covariance: eigenvalues from {float(values[0]):.3g} to"
+            f" {float(values[-1]):.3g}, and a variance is never negative"
+        )
     return [mean, covariance]
