@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' | xargs grep -L subprocess)
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: quickstart paper test test-avx2 test-slow coverage check format mutants bench clean
+.PHONY: quickstart paper test test-avx2 test-slow torture coverage check format mutants bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/cascore quickstart
@@ -29,6 +29,10 @@ coverage: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# Kills, races and damages the commands at random; docs/reliability.md. BUDGET=36000 for a night.
+torture: $(STAMP)
+	$(BIN)/python tools/torture.py --seconds $(or $(BUDGET),600)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
