@@ -156,7 +156,7 @@ def reference_for(
         data, count = _data_of_model(settings, source), settings.count
         channels, height, width = source.shape
         shape, trained_on = (channels, height, width), source.experiment.data
-        preprocessing = trained_on.options if trained_on.name.startswith(FOLDER) else None
+        preprocessing = trained_on.options if is_folder(trained_on.name) else None
     return load_reference(
         data,
         count=count,
