@@ -69,7 +69,7 @@ def eating(preset: str, root: Path, name: str) -> float:
     experiment = PRESETS[preset]
     data = load_images(name, "train", root=root)
     experiment = replace(experiment, train=replace(experiment.train, batch_size=BATCH))
-    state = build.build_state(experiment, data.shape, device=torch.device("cpu"))
+    state = build.build_state(experiment, build.Subject.of(data), device=torch.device("cpu"))
     steps = build.training_loop(
         experiment, state, data, device=torch.device("cpu"), workers=Workers()
     )

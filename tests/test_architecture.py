@@ -17,7 +17,7 @@ LONGEST = 500
 ROOMS = (
     "errors", "ranges", "files", "locks", "plain", "foreign", "fetching", "pixels",
     "preprocessing",
-    "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration",
+    "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration", "guidance",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "evaluation", "report",
     "cli", "__main__",

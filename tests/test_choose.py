@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 
 from cascore.data.folder import read_folder
 from cascore.errors import InputError
-from cascore.experiment.build import build_denoiser
+from cascore.experiment.build import Subject, build_denoiser
 from cascore.experiment.choose import (
     LEAST_STEPS,
     FolderSurvey,
@@ -170,7 +170,7 @@ def test_every_square_size_has_a_network_that_takes_it(size):
     chosen = experiment.data.size or size
     assert chosen <= size
     with torch.device("meta"):
-        denoiser = build_denoiser(experiment.network, (3, chosen, chosen), seed=0)
+        denoiser = build_denoiser(experiment.network, Subject(shape=(3, chosen, chosen)), seed=0)
         denoiser(torch.zeros(1, 3, chosen, chosen), torch.ones(1))
 
 

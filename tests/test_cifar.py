@@ -12,7 +12,7 @@ from originals import everything
 from PIL import Image
 from pyarrow import parquet
 
-from cascore.data.cifar import CLASSES, find_cifar10
+from cascore.data.cifar import CLASSES, find_cifar10, find_cifar10_jpeg
 from cascore.errors import InputError, MissingExtraError
 
 EACH = 4  # images of a batch; 60,000 / 6 in the real set
@@ -66,9 +66,9 @@ def write_folder(path, members):
     return path
 
 
-def png(image):
+def png(image, form="PNG"):
     stream = io.BytesIO()
-    Image.fromarray(image.transpose(1, 2, 0)).save(stream, format="PNG")
+    Image.fromarray(image.transpose(1, 2, 0)).save(stream, format=form)
     return stream.getvalue()
 
 
@@ -78,23 +78,23 @@ def write_parquet(path, images, labels, *, column="img"):
     parquet.write_table(pa.table({column: rows, "label": labels}), path, row_group_size=3)
 
 
-def hub(root, **options):
+def hub(root, form="PNG", **options):
     """The hub's two files, in its folder; three rows a group, so that groups are crossed."""
     for split, part in PARTS.items():
         path = root / "plain_text" / f"{split}-00000-of-00001.parquet"
-        encoded = [png(PIXELS[number]) for number in part]
+        encoded = [png(PIXELS[number], form) for number in part]
         write_parquet(path, encoded, LABELS[part].tolist(), **options)
     return root
 
 
-def image_folders(root):
+def image_folders(root, form="PNG"):
     """Labels by subfolder; names so that the order of paths is that of PIXELS within a class."""
     for split, part in PARTS.items():
         for name in CLASSES:
             (root / split / name).mkdir(parents=True)
         for number in part:
-            name = f"{CLASSES[LABELS[number]]}/{number:02d}.png"
-            (root / split / name).write_bytes(png(PIXELS[number]))
+            name = f"{CLASSES[LABELS[number]]}/{number:02d}.{form.lower()}"
+            (root / split / name).write_bytes(png(PIXELS[number], form))
     return root
 
 
@@ -121,6 +121,33 @@ def test_every_form_holds_the_same_images_and_labels(form, tmp_path):
         assert np.array_equal(everything(original), PIXELS[part])
         assert np.array_equal(everything(original, 3), PIXELS[part][3:])
     assert "20 + 4 images, where the official set has 50,000 + 10,000" in result.record.source
+
+
+def test_jpeg_is_a_set_of_its_own_name(tmp_path):
+    result = find_cifar10_jpeg(hub(tmp_path, "JPEG"))
+    assert result.name == "cifar-10-jpeg"
+    assert "JPEG, not the original pixels" in result.record.source
+    for split, part in PARTS.items():
+        decoded = []
+        for image in PIXELS[part]:
+            with Image.open(io.BytesIO(png(image, "JPEG"))) as stored:
+                decoded.append(np.asarray(stored).transpose(2, 0, 1))
+        assert np.array_equal(everything(result.splits[split]), np.stack(decoded))
+        assert np.array_equal(result.splits[split].labels, LABELS[part])
+
+
+@pytest.mark.parametrize("form", [hub, image_folders])
+def test_jpeg_is_never_taken_for_the_original_nor_the_original_for_jpeg(form, tmp_path):
+    lossy, original = form(tmp_path / "lossy", "JPEG"), form(tmp_path / "original")
+    for root in (lossy, original) if form is image_folders else ():
+        for split in ("train", "test"):  # every class in both
+            for name in CLASSES:
+                suffix, kind = ("jpeg", "JPEG") if root is lossy else ("png", "PNG")
+                (root / split / name / f"99.{suffix}").write_bytes(png(PIXELS[0], kind))
+    with pytest.raises(InputError, match=r"is a JPEG.* prepare these images as cifar-10-jpeg"):
+        everything(find_cifar10(lossy).splits["train"])
+    with pytest.raises(InputError, match=r"is no JPEG.* prepare these images as cifar-10,"):
+        everything(find_cifar10_jpeg(original).splits["train"])
 
 
 def test_folders_of_images_hold_them_in_the_order_of_paths(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascore.errors import InputError
-from cascore.experiment.build import build_denoiser
+from cascore.experiment.build import Subject, build_denoiser
 from cascore.experiment.chain import require_room
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import (
@@ -28,12 +28,15 @@ EVERYTHING = Experiment(
     name="σ",
     data=Data(name="folder:a b", root="r", size=16, crop="none", filter="box", mode="grey",
               flip=True, labels=False, skip_broken=True),
-    network=Network(conditional=True, width=8, multipliers=(1, 2, 3), blocks=2,
-                    attention=(False, True, True), dropout=0.1, unshuffle=2),
+    network=Network(conditional=True, preconditioned=True, labels=True, width=8,
+                    multipliers=(1, 2, 3), blocks=2, attention=(False, True, True), dropout=0.1,
+                    unshuffle=2),
     schedule=Schedule(first=50.0, last=0.02, levels=232),
     train=Train(objective="hybrid", steps=7, batch_size=3, learning_rate=1e-5, betas=(-0.5, 0.99),
                 ema_decay=0.0, ema_warmup=False, precision="bfloat16", seed=2**64 - 1, save_every=2,
-                keep_last=3, keep_every=4, evaluate_every=5, evaluate_count=6),
+                keep_last=3, keep_every=4, evaluate_every=5, evaluate_count=6, sigmas="log-uniform",
+                log_mean=0.5, log_deviation=0.25, label_dropout=0.2, warmup=3, decay_from=4,
+                weight_decay=0.01, clip_norm=1.5),
     adversarial=Adversarial(gan="hinge", width=4, steps=2, learning_rate=3e-4, betas=(0.0, 0.5),
                             weight=0.25, clamp=False),
 )  # fmt: skip
@@ -58,7 +61,8 @@ def test_every_setting_survives_json():
     default = dataclasses.asdict(Experiment())
     for part, values in dataclasses.asdict(EVERYTHING).items():
         same = {k for k, v in values.items() if default[part][k] == v} if part != "name" else set()
-        assert same <= {"kind", "depth"}  # the settings above are all other than the defaults
+        # The settings above are all other than the defaults; no hybrid run accumulates.
+        assert same <= {"kind", "depth", "accumulation"}
 
 
 def test_what_is_left_out_has_its_default():
@@ -128,7 +132,7 @@ def test_a_machine_says_what_it_would_take_and_what_fits():
     require_memory(1000, 4, "pictures")
     wide = Network(width=16_384, multipliers=(1, 4), attention=(False, False))
     with pytest.raises(InputError, match=r"parameters of a network take .* GB .* fit"):
-        build_denoiser(wide, (3, 32, 32), seed=0)
+        build_denoiser(wide, Subject(shape=(3, 32, 32)), seed=0)
     with pytest.raises(InputError, match=r"1,000,000,000 samples take 30,720\.0 GB"):
         require_room(10**9, (3, 32, 32))
 

@@ -33,7 +33,8 @@ def stand_in(settings, split):
     images = torch.randint(
         256, (8, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    return ImageSet(settings.name, split, images, None, DataRecord("random numbers", "none"))
+    record, labels = DataRecord("random numbers", "none"), torch.arange(8) % 2
+    return ImageSet(settings.name, split, images, labels, record, classes=("even", "odd"))
 
 
 def narrow(preset):
@@ -150,7 +151,7 @@ def test_every_published_checkpoint_has_a_network_that_takes_its_images():
     for name, (experiment, shape) in PUBLISHED.items():
         assert experiment.name == name
         with torch.device("meta"):
-            denoiser = build.build_denoiser(experiment.network, shape, seed=0)
+            denoiser = build.build_denoiser(experiment.network, build.Subject(shape=shape), seed=0)
             assert denoiser(torch.zeros(1, *shape), torch.ones(1)).shape == (1, *shape)
 
 

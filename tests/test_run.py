@@ -355,7 +355,7 @@ def test_the_seed_decides_the_initial_weights_and_the_discriminators_are_others(
     def state(seed):
         hybrid = with_train(objective="hybrid", seed=seed)
         torch.manual_seed(torch.seed() % 2**63)  # whatever the global stream was at
-        built = build.build_state(hybrid, (2,), device=CPU)
+        built = build.build_state(hybrid, build.Subject(shape=(2,)), device=CPU)
         return torch.cat([value.flatten() for value in built.tensors().values()])
 
     assert torch.equal(state(3), state(3))

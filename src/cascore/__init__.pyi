@@ -1,9 +1,12 @@
 from cascore.denoiser import ConditionalDenoiser as ConditionalDenoiser
 from cascore.denoiser import Denoiser as Denoiser
+from cascore.denoiser import PreconditionedDenoiser as PreconditionedDenoiser
 from cascore.denoiser import UnconditionalDenoiser as UnconditionalDenoiser
 from cascore.denoiser import rescaled as rescaled
 from cascore.denoiser import score as score
 from cascore.errors import InputError as InputError
+from cascore.guidance import guided as guided
+from cascore.guidance import labelled as labelled
 from cascore.losses import corrupt as corrupt
 from cascore.losses import dsm_loss as dsm_loss
 from cascore.losses import hybrid_loss as hybrid_loss

@@ -5,6 +5,7 @@ datum given x = clean + sigma z. A trained network, a foreign model and a closed
 the same to a sampler, a loss and a plot.
 """
 
+import math
 from typing import Protocol
 
 import torch
@@ -46,28 +47,22 @@ def default_kappa(denoiser: Denoiser) -> float:
     The networks of cascore have 2.5. A blind one has to: below 2 no wrong noise level is ever
     mended (Proposition 4, `docs/blindness.md`). One that sees sigma was measured to want as much,
     because noise mends what a network gets wrong (`docs/which-sampler.md`). A denoiser of another's
-    making is taken to be right, where noise only costs. Wrappers forward both attributes.
+    making is taken to be right, where noise only costs. Wrappers forward all such attributes.
     """
     return float(getattr(denoiser, "kappa", EXACT_KAPPA))
 
 
-class UnconditionalDenoiser(nn.Module):
-    """Technique 3: s(x, sigma) = f(x) / sigma, so H(x, sigma) = x + sigma f(x)."""
-
-    blind, kappa = True, NETWORK_KAPPA
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """H(x, sigma); the network sees x only."""
-        estimate: Tensor = self.network(x)
-        return x + broadcast_sigma(sigma, x) * estimate
+def evaluations(denoiser: Denoiser) -> int:
+    """How often a call evaluates the network: the denoiser's own `evaluations`; without one, 1."""
+    return int(getattr(denoiser, "evaluations", 1))
 
 
-class ConditionalDenoiser(nn.Module):
-    """s(x, sigma) = f(x, log sigma) / sigma, so H(x, sigma) = x + sigma f(x, log sigma)."""
+class _NetworkDenoiser(nn.Module):
+    """What every form around a network shares: the network, and its classes.
+
+    A label, int64 [N] or a scalar, is passed on to a network of classes: the index of a class, or
+    negative for none, as no label is for all. `cascore.guidance.labelled` binds one.
+    """
 
     blind, kappa = False, NETWORK_KAPPA
 
@@ -75,11 +70,68 @@ class ConditionalDenoiser(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """H(x, sigma); the network sees x and log sigma as [N]."""
+    @property
+    def classes(self) -> int:
+        """How many classes the network can be told, 0 for none."""
+        return int(getattr(self.network, "classes", 0))
+
+    def _estimate(self, *seen: Tensor, label: Tensor | None) -> Tensor:
+        estimate: Tensor = self.network(*seen) if label is None else self.network(*seen, label)
+        return estimate
+
+
+class UnconditionalDenoiser(_NetworkDenoiser):
+    """Technique 3: s(x, sigma) = f(x) / sigma, so H(x, sigma) = x + sigma f(x)."""
+
+    blind = True
+
+    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """H(x, sigma); the network sees x only, or x and the label."""
+        return x + broadcast_sigma(sigma, x) * self._estimate(x, label=label)
+
+
+class ConditionalDenoiser(_NetworkDenoiser):
+    """s(x, sigma) = f(x, log sigma) / sigma, so H(x, sigma) = x + sigma f(x, log sigma)."""
+
+    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """H(x, sigma); the network sees x and log sigma as [N], and the label if there is one."""
         level = broadcast_sigma(sigma, x)
-        estimate: Tensor = self.network(x, level.reshape(-1).log().expand(len(x)))
-        return x + level * estimate
+        log_sigma = level.reshape(-1).log().expand(len(x))
+        return x + level * self._estimate(x, log_sigma, label=label)
+
+
+class PreconditionedDenoiser(_NetworkDenoiser):
+    """EDM, Eq. 7: H = m + c_skip (x - m) + c_out F(c_in (x - m), log(sigma) / 4).
+
+    With the mean m and the deviation s of the data, c_skip = s^2 / (sigma^2 + s^2),
+    c_out = sigma s / sqrt(sigma^2 + s^2), c_in = 1 / sqrt(sigma^2 + s^2): what the network sees and
+    what it is to return have variance 1 at every sigma (Karras et al., 2206.00364, Table 1).
+
+    Args:
+        network: F, which sees its noise level, as `ConditionalUNet` does.
+        mean: m, of all pixels of the data.
+        deviation: s, positive; both are buffers, saved with the weights.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, *, mean: float, deviation: float) -> None:
+        super().__init__(network)
+        if not 0 < deviation < math.inf:
+            raise InputError(f"the deviation of the data must be positive, not {deviation}")
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("deviation", torch.tensor(deviation))
+
+    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """H(x, sigma); the network sees c_in (x - m), log(sigma) / 4 as [N], and any label."""
+        level, s = broadcast_sigma(sigma, x), self.deviation.to(x.dtype)
+        length = (level.square() + s.square()).sqrt()
+        away = x - self.mean.to(x.dtype)
+        c_noise = (level.reshape(-1).log() / 4).expand(len(x))
+        estimate = self._estimate(away / length, c_noise, label=label)
+        c_skip, c_out = (s / length).square(), level * (s / length)
+        return self.mean.to(x.dtype) + c_skip * away + c_out * estimate
 
 
 class _Rescaled(nn.Module):
@@ -89,11 +141,13 @@ class _Rescaled(nn.Module):
         super().__init__()
         self.denoiser = denoiser  # registered as a submodule when it is one
         self.blind, self.kappa = is_blind(denoiser), default_kappa(denoiser)
+        self.evaluations = evaluations(denoiser)
         self.low, self.span = low, high - low
 
-    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor | float, *label: Tensor) -> Tensor:
         level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-        return (self.denoiser(self.low + self.span * x, self.span * level) - self.low) / self.span
+        theirs = self.denoiser(self.low + self.span * x, self.span * level, *label)
+        return (theirs - self.low) / self.span
 
 
 def rescaled(denoiser: Denoiser, low: float, high: float) -> Denoiser:

@@ -6,8 +6,9 @@ score network. Least squares is the paper's; the others are those that the autho
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,32 +20,104 @@ from cascore.noise import Noise, Purpose, as_source
 from cascore.schedule import check_sigmas
 
 
+class SigmaLaw(Protocol):
+    """How a training draws its noise levels."""
+
+    def draw(self, noise: Noise, like: Tensor) -> Tensor:
+        """Sigma [N] for a batch [N, ...], in its dtype and on its device."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class UniformLevels:
+    """Eq. 1: each of the levels [L] is as likely as any other."""
+
+    sigmas: Tensor
+
+    def draw(self, noise: Noise, like: Tensor) -> Tensor:
+        """Sigma [N]."""
+        source, levels = as_source(noise, len(like)), check_sigmas(self.sigmas)
+        level = source.integers(
+            len(like), high=len(levels), purpose=Purpose.LEVEL, device=like.device
+        )
+        return levels.to(device=like.device, dtype=like.dtype)[level]
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """Log sigma is uniform from log first down to log last: Eq. 1 in the limit of many levels."""
+
+    first: float
+    last: float
+
+    def draw(self, noise: Noise, like: Tensor) -> Tensor:
+        """Sigma [N]."""
+        source, cells = as_source(noise, len(like)), 2**31
+        cell = source.integers(len(like), high=cells, purpose=Purpose.LEVEL, device=like.device)
+        share = (cell.to(torch.float64) + 0.5) / cells
+        return (self.first * (self.last / self.first) ** share).to(like.dtype)
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """Log sigma is N(mean, deviation^2), as EDM trains (Table 1), where pixels are in [-1, 1]."""
+
+    mean: float = -1.2 - math.log(2)  # of pixels in [0, 1]
+    deviation: float = 1.2
+
+    def draw(self, noise: Noise, like: Tensor) -> Tensor:
+        """Sigma [N]."""
+        source = as_source(noise, len(like))
+        z = source.normal((len(like),), purpose=Purpose.LEVEL, device=like.device)
+        return (self.mean + self.deviation * z.to(like.dtype)).exp()
+
+
 class Corrupted(NamedTuple):
-    """One draw of p(x, x~, sigma): clean [N, ...], noisy = clean + sigma z, sigma [N]."""
+    """One draw of p(x, x~, sigma): clean [N, ...], noisy = clean + sigma z, sigma [N].
+
+    Beside it stand the labels that the denoiser is told, int64 [N], if there are any.
+    """
 
     clean: Tensor
     noisy: Tensor
     sigma: Tensor
+    label: Tensor | None = None
 
 
-def corrupt(clean: Tensor, sigmas: Tensor, *, noise: Noise) -> Corrupted:
+def corrupt(clean: Tensor, sigmas: Tensor | SigmaLaw, *, noise: Noise) -> Corrupted:
     """The draw of Eq. 1: sigma uniform over the levels [L], x~ = x + sigma z of x [N, ...].
 
-    `KeyedNoise.at(step)` as the noise makes the draw of a training step.
+    In place of the levels stands any other law of sigma, such as `LogNormal`. `KeyedNoise.at(step)`
+    as the noise makes the draw of a training step.
     """
-    source, levels = as_source(noise, len(clean)), check_sigmas(sigmas)
-    level = source.integers(
-        len(clean), high=len(levels), purpose=Purpose.LEVEL, device=clean.device
-    )
-    sigma = levels.to(device=clean.device, dtype=clean.dtype)[level]
+    source = as_source(noise, len(clean))
+    law = UniformLevels(sigmas) if isinstance(sigmas, Tensor) else sigmas
+    sigma = law.draw(noise, clean)
     z = source.normal(
         clean.shape, purpose=Purpose.CORRUPTION, dtype=clean.dtype, device=clean.device
     )
     return Corrupted(clean=clean, noisy=clean + broadcast_sigma(sigma, clean) * z, sigma=sigma)
 
 
-def dsm_loss(denoised: Tensor, drawn: Corrupted) -> Tensor:
+def labels_dropped(labels: Tensor, probability: float, *, noise: Noise) -> Tensor:
+    """Classifier-free guidance, Algorithm 1: each label is -1, no class, with this probability.
+
+    Args:
+        labels: int64 [N].
+        probability: in [0, 1], to within 2^-31 (Ho & Salimans, 2207.12598, have 0.1 and 0.2).
+        noise: as in `corrupt`, with a purpose of its own.
+    """
+    source, cells = as_source(noise, len(labels)), 2**31
+    cell = source.integers(len(labels), high=cells, purpose=Purpose.LABEL, device=labels.device)
+    return torch.where(cell < round(probability * cells), -1, labels)
+
+
+def dsm_loss(denoised: Tensor, drawn: Corrupted, *, deviation: float = math.inf) -> Tensor:
     """Eq. 1 for each sample: ||H(x~, sigma) - x||^2 / (2 sigma^2), summed over pixels; [N].
+
+    With the deviation s of the data the weight 1 / sigma^2 becomes EDM's, 1 / c_out^2 with
+    c_out = sigma s / sqrt(sigma^2 + s^2): the error of the network F itself. The paper's is its
+    limit of infinite s, because in H = x + sigma f the factor of the network is sigma.
 
     Raises:
         InputError: H has not the shape of the data, or either is in half precision.
@@ -57,7 +130,10 @@ def dsm_loss(denoised: Tensor, drawn: Corrupted) -> Tensor:
                 f"{name} is {tensor.dtype}, which cannot hold an error of sigma = 0.01 between"
                 " pixels: keep x and H = x + sigma f in float32, and only f in half precision"
             )
-    error = (denoised - drawn.clean) / broadcast_sigma(drawn.sigma, denoised)
+    c_out = drawn.sigma
+    if deviation != math.inf:
+        c_out = c_out * deviation / (c_out.square() + deviation**2).sqrt()
+    error = (denoised - drawn.clean) / broadcast_sigma(c_out, denoised)
     return error.square().reshape(len(error), math.prod(error.shape[1:])).sum(1) / 2
 
 

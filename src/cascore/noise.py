@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     FLIP = 5
     DATA = 6
     DROPOUT = 7
+    LABEL = 8
 
 
 @dataclass(frozen=True)

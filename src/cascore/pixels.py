@@ -80,9 +80,9 @@ def grid(
     return F.pad(sheet, (padding, 0, padding, 0), value=background)
 
 
-def sheet(images: Tensor) -> Tensor:
-    """Images [N, C, H, W], uint8, as one square sheet; the pixels of small ones are enlarged."""
-    columns = max(1, round(len(images) ** 0.5))
+def sheet(images: Tensor, *, columns: int | None = None) -> Tensor:
+    """Images [N, C, H, W], uint8, as one sheet, square by default; small ones are enlarged."""
+    columns = columns or max(1, round(len(images) ** 0.5))
     return grid(images, columns=columns, scale=max(1, 32 // images.shape[-1]))
 
 

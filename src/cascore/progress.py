@@ -55,7 +55,7 @@ class Display:
                 losses: dict[str, float | None] = update._asdict()
                 first = step - 1 if first is None else first
                 for name, value in losses.items():
-                    if name != "step" and value is not None:
+                    if name not in ("step", "learning_rate") and value is not None:
                         old = smooth.get(name, value)
                         smooth[name] = SMOOTHING * old + (1 - SMOOTHING) * value
                 speed = (step - first) * batch_size / (time.monotonic() - started)

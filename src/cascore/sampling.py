@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from cascore.denoiser import EXACT_KAPPA, Denoiser, default_kappa
+from cascore.denoiser import EXACT_KAPPA, Denoiser, default_kappa, evaluations
 from cascore.errors import InputError
 from cascore.noise import Device, Noise, Purpose, as_source
 from cascore.pixels import encode_png, save_png, sheet, to_uint8
@@ -177,7 +177,8 @@ class Samples:
     """What one chain returns: both of the paper's results, from the same `nfe` network calls.
 
     `raw` is x after the last update ("non-denoised" in Tables 1 to 3), `denoised` H(x, sigma_L) of
-    the last call, the expected denoised sample; both have the start's shape.
+    the last call, the expected denoised sample; both have the start's shape. `nfe` counts
+    evaluations of the network: its calls, or twice as many where guidance needs two a call.
     """
 
     raw: Tensor
@@ -336,7 +337,8 @@ def _walk(
             if remember:
                 H_previous = H.clone()  # a compiled denoiser may reuse its output buffer
     # An identity denoiser returns the caller's own tensor: the result must not share it.
-    return Samples(raw=x.to(start.dtype), denoised=H.to(start.dtype, copy=True), nfe=len(steps))
+    nfe = len(steps) * evaluations(denoiser)
+    return Samples(raw=x.to(start.dtype), denoised=H.to(start.dtype, copy=True), nfe=nfe)
 
 
 @contextmanager

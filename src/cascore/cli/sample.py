@@ -3,6 +3,9 @@
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from cascore.cli import options
 from cascore.cli.common import chosen_sampler, plain_console
@@ -19,8 +22,13 @@ class Sample:
     path: options.ModelName
     out: Path | None = None
     """New folder for the pictures (default: within that folder, or samples/NAME)."""
-    count: int = 64
-    """How many pictures."""
+    count: int | None = None
+    """How many pictures (default: 64, or 8 of each of several classes, which share them)."""
+    label: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]|all")] = ()
+    """Classes to draw, of a model that knows them; several share the pictures, a row each."""
+    guidance: float = 1.0
+    """How far towards the class: 1 as it was learned, above it more typical and less varied, at two
+    evaluations of the network a call."""
     seed: int = 0
     """Of the first picture; picture i has seed + i, and looks the same in any batch."""
     checkpoint: str = "newest"
@@ -40,13 +48,19 @@ class Sample:
 
         path, display = find_model(self.path), Display()
         sampler = chosen_sampler(self.sampler, self.like, path)
-        seeds = seeds_from(self.seed, self.count)
         device = build.select_device(self.device)
         model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
+        named = model.classes if self.label == ("all",) else self.label
+        rows = max(1, len(named))
+        count = (8 * rows if rows > 1 else 64) if self.count is None else self.count
+        seeds = seeds_from(self.seed, count)
+        labels = model.labels(self.label or None, count)
         advice = model.advised(sampler)
         sampler, schedule = advice.sampler, model.experiment.schedule
         chain = resolved(sampler, schedule)
-        name = f"{chain.label} {chain.calls} calls seed {self.seed} count {self.count}"
+        name = f"{chain.label} {chain.calls} calls seed {self.seed} count {count}"
+        if labels is not None:
+            name += f" {' '.join(self.label)} guidance {self.guidance:g}"
         folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
         if self.out is None and (folder / "record.json").is_file():
             raise InputError(
@@ -57,7 +71,14 @@ class Sample:
             if advice.notice is not None:
                 display.say(advice.notice)
             started = time.monotonic()
-            samples = model.draw(seeds, sampler, batch_size=self.batch_size, display=display)
+            samples = model.draw(
+                seeds,
+                sampler,
+                labels=labels,
+                guidance=self.guidance,
+                batch_size=self.batch_size,
+                display=display,
+            )
             seconds = time.monotonic() - started
             record = {
                 "run": spoken_name(path),
@@ -69,11 +90,14 @@ class Sample:
                 "nfe": samples.nfe,
                 "tuned": None if advice.choice is None else asdict(advice.choice),
                 "first_seed": self.seed,
-                "count": self.count,
+                "count": count,
+                "labels": list(named),
+                "guidance": self.guidance if named else None,
             }
-            write_samples(samples, folder, seeds=seeds, record=record)
+            columns = count // rows if rows > 1 else None
+            write_samples(samples, folder, seeds=seeds, record=record, columns=columns)
         display.say(
-            f"{self.count} samples of {spoken_name(path)} at {samples.nfe} network calls each"
+            f"{count} samples of {spoken_name(path)} at {samples.nfe} network calls each"
             f" ({chain.label}) in {seconds:.1f} s"
         )
         if len(model.shape) == 3:

@@ -5,6 +5,7 @@
 | `digits` | 8x8 grey handwritten digits, 1,437 + 360 | inside the package |
 | `fashion-mnist`, `mnist` | 28x28 grey, 60,000 + 10,000 | IDX files in `root`, or prepared |
 | `cifar-10` | 32x32 colour, 50,000 + 10,000 | prepared |
+| `cifar-10-jpeg` | the same photographs as JPEG files, other pixels | prepared |
 | `lsun-church` | 64x64 colour, 126,227 + 300 | prepared |
 | `celeba` | 64x64 colour, 162,770 + 19,962 | prepared |
 | `stacked-mnist`, `stacked-fashion-mnist` | 28x28, three grey as RGB, 60,000 + 10,000 | theirs |

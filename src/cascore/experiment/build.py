@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from cascore.data import ImageSet, PointSet, load, load_image_splits
-from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser
+from cascore.denoiser import ConditionalDenoiser, PreconditionedDenoiser, UnconditionalDenoiser
 from cascore.errors import InputError
 from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Schedule
-from cascore.losses import GAN_LOSSES, GanLoss
+from cascore.losses import GAN_LOSSES, GanLoss, LogNormal, LogUniform, SigmaLaw, UniformLevels
 from cascore.networks import (
     MLP,
     BigGANDiscriminator,
@@ -23,6 +25,49 @@ from cascore.networks import (
 from cascore.ranges import require_in_range, require_memory
 from cascore.schedule import geometric_sigmas
 from cascore.training import Batches, KeyedBatches, Metrics, TrainState, Workers, adam, train
+from cascore.training.loop import warmed_and_decayed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a denoiser is built for: its data, as far as the network and its form depend on them."""
+
+    shape: tuple[int, ...]
+    """Of one datum."""
+    classes: tuple[str, ...] = ()
+    """Their names, in the order of the labels."""
+    mean: float = 0.0
+    """Of all pixels or coordinates."""
+    deviation: float = 1.0
+    """Of all pixels or coordinates."""
+
+    @classmethod
+    def of(cls, data: ImageSet | PointSet) -> Self:
+        """Of a training set; its mean and deviation are measured."""
+        classes = data.classes if isinstance(data, ImageSet) and data.labels is not None else ()
+        mean, deviation = data.mean_and_deviation
+        return cls(shape=data.shape, classes=classes, mean=mean, deviation=deviation)
+
+    @classmethod
+    def recorded(cls, shape: tuple[int, ...], data: Mapping[str, Any]) -> Self:
+        """Of what a run or a model folder says of its data."""
+        classes, mean, deviation = (data.get(k) for k in ("classes", "mean", "deviation"))
+        numbers = [value for value in (mean, deviation) if value is not None]
+        named = classes is None or (
+            isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+        )
+        if not named or not all(type(number) in (int, float) for number in numbers):
+            raise InputError(
+                "the record of the data does not hold names of classes, or the mean and deviation"
+                f" of pixels: {classes!r:.60}, {mean!r:.20}, {deviation!r:.20}"
+            )
+        return cls(
+            shape=shape,
+            classes=tuple(classes or ()),
+            mean=0.0 if mean is None else float(mean),
+            deviation=1.0 if deviation is None else float(deviation),
+        )
+
 
 _BYTES = 4  # of a parameter or a pixel, as float32
 _COPIES = 8  # of a batch, at the least, that training holds: clean, noisy, H, their gradients, ...
@@ -38,26 +83,38 @@ def load_data_splits(data: Data) -> Mapping[str, ImageSet]:
     return load_image_splits(data.name, root=data.root, folder=data.options)
 
 
-def build_denoiser(network: Network, shape: tuple[int, ...], *, seed: int) -> nn.Module:
-    """The score network behind the contract, its initial weights a function of the seed."""
-    what, fitting = ("points", "mlp") if len(shape) == 1 else ("images", "unet or ncsnv2")
+def build_denoiser(network: Network, subject: Subject, *, seed: int) -> nn.Module:
+    """The score network behind the contract, its initial weights a function of the seed.
+
+    Raises:
+        InputError: a network of another kind of data, or one that is to be told classes where the
+            data have none.
+    """
+    what, fitting = ("points", "mlp") if len(subject.shape) == 1 else ("images", "unet or ncsnv2")
     if network.kind not in fitting.split(" or "):
         raise InputError(f"--network.kind {network.kind} is not for {what} as here: use {fitting}")
+    if network.labels and not subject.classes:
+        raise InputError("--network.labels needs data with classes, and these have none")
     with torch.device("meta"):  # which takes neither time nor memory
-        weights = _build_network(network, shape).parameters()
+        weights = _build_network(network, subject).parameters()
     require_memory(sum(x.numel() for x in weights), _BYTES, "parameters of a network")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
-        built = _build_network(network, shape)
+        built = _build_network(network, subject)
+    if network.preconditioned:
+        return PreconditionedDenoiser(built, mean=subject.mean, deviation=subject.deviation)
     return ConditionalDenoiser(built) if network.conditional else UnconditionalDenoiser(built)
 
 
-def _build_network(network: Network, shape: tuple[int, ...]) -> nn.Module:
+def _build_network(network: Network, subject: Subject) -> nn.Module:
+    shape, classes = subject.shape, len(subject.classes) if network.labels else 0
     if network.kind == "mlp":
         points = ConditionalMLP if network.conditional else MLP
         return points(dimension=shape[0], width=network.width, depth=network.depth)
     if network.kind == "ncsnv2":
-        return NCSNv2(channels=shape[0], width=network.width, multipliers=network.multipliers)
+        return NCSNv2(
+            channels=shape[0], width=network.width, multipliers=network.multipliers, classes=classes
+        )
     images = ConditionalUNet if network.conditional else UNet
     return images(
         channels=shape[0],
@@ -67,6 +124,7 @@ def _build_network(network: Network, shape: tuple[int, ...]) -> nn.Module:
         attention=network.attention,
         dropout=network.dropout,
         unshuffle=network.unshuffle,
+        classes=classes,
     )
 
 
@@ -93,19 +151,19 @@ def build_gan(adversarial: Adversarial) -> GanLoss:
     return GAN_LOSSES[adversarial.gan]
 
 
-def build_state(
-    experiment: Experiment, shape: tuple[int, ...], *, device: torch.device
-) -> TrainState:
+def build_state(experiment: Experiment, subject: Subject, *, device: torch.device) -> TrainState:
     """The state of a run before its first step."""
     settings = experiment.train
-    denoiser = build_denoiser(experiment.network, shape, seed=settings.seed).to(device)
-    state = TrainState(
-        denoiser,
-        adam(denoiser.parameters(), learning_rate=settings.learning_rate, betas=settings.betas),
-        seed=settings.seed,
+    denoiser = build_denoiser(experiment.network, subject, seed=settings.seed).to(device)
+    optimizer = adam(
+        denoiser.parameters(),
+        learning_rate=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
     )
+    state = TrainState(denoiser, optimizer, seed=settings.seed)
     if settings.objective == "hybrid":
-        opponent = experiment.adversarial
+        opponent, shape = experiment.adversarial, subject.shape
         state.discriminator = build_discriminator(opponent, shape, seed=settings.seed).to(device)
         state.discriminator_optimizer = adam(
             state.discriminator.parameters(),
@@ -119,7 +177,7 @@ def build_batches(
     data: ImageSet | PointSet, experiment: Experiment, *, device: torch.device, workers: Workers
 ) -> Batches:
     """The training batches of a data set."""
-    settings = experiment.train
+    settings, told = experiment.train, experiment.network.labels
     row = _COPIES * _BYTES * math.prod(data.shape)
     require_memory(settings.batch_size, row, "rows of a training batch")
     return KeyedBatches(
@@ -129,7 +187,18 @@ def build_batches(
         flip=experiment.data.flip and isinstance(data, ImageSet),
         workers=workers,
         device=device,
+        labels=data.labels if told and isinstance(data, ImageSet) else None,
     )
+
+
+def training_law(experiment: Experiment) -> SigmaLaw:
+    """How the noise levels of a training are drawn."""
+    settings, schedule = experiment.train, experiment.schedule
+    if settings.sigmas == "log-normal":
+        return LogNormal(settings.log_mean, settings.log_deviation)
+    if settings.sigmas == "log-uniform":
+        return LogUniform(schedule.first, schedule.last)
+    return UniformLevels(training_sigmas(schedule))
 
 
 def training_sigmas(schedule: Schedule) -> Tensor:
@@ -168,11 +237,17 @@ def training_loop(
     """The training loop of an experiment, from the state's step to the settings' last."""
     settings, opponent = experiment.train, experiment.adversarial
     in_pixels = isinstance(data, ImageSet)
+    rated = settings.warmup or settings.decay_from
     return train(
         state,
         build_batches(data, experiment, device=device, workers=workers),
-        training_sigmas(experiment.schedule),
+        training_law(experiment),
         steps=settings.steps,
+        rate=warmed_and_decayed(settings.warmup, settings.decay_from) if rated else None,
+        clip_norm=settings.clip_norm,
+        accumulation=settings.accumulation,
+        deviation=(Subject.of(data).deviation if experiment.network.preconditioned else math.inf),
+        label_dropout=settings.label_dropout,
         ema_decay=settings.ema_decay,
         ema_warmup=settings.ema_warmup,
         precision=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,

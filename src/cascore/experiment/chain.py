@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cascore.calibration import calibrated_sigmas, natural_variances
 from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind
 from cascore.errors import InputError
 from cascore.experiment.settings import Chain, Sampler, Schedule
+from cascore.guidance import guided, labelled
 from cascore.noise import KeyedNoise
 from cascore.plain import from_plain
 from cascore.ranges import require_in_range, require_memory
@@ -122,6 +123,8 @@ def generate(
     device: torch.device,
     variances: Tensor | None = None,
     start: Tensor | None = None,
+    labels: Tensor | None = None,
+    guidance: float = 1.0,
     batch_size: int = 256,
     progress: Callable[[int], None] = lambda calls: None,
     callback: Callback | None = None,
@@ -133,6 +136,8 @@ def generate(
         schedule: The training levels, whose range the chain covers.
         variances: Of the data, for calibrated levels; None takes `natural_variances`.
         start: Start of the chains, [len(seeds), *shape]; None takes sigma_1 z.
+        labels: The class of each picture, int64 [len(seeds)], of a denoiser that takes labels.
+        guidance: The weight of classifier-free guidance towards them; 1 is the class itself.
         batch_size: Pictures at a time.
         progress: Called after every network call with how many pictures it was for.
         callback: The sampler's callback, in each batch.
@@ -141,7 +146,8 @@ def generate(
         `Samples` on the CPU; nfe is per picture.
 
     Raises:
-        InputError: No seed, batch_size below 1, or a start of another shape.
+        InputError: No seed, batch_size below 1, a start of another shape, or guidance without
+            labels.
     """
     if not seeds:
         raise InputError("there is no seed to draw from: give one for each picture")
@@ -149,6 +155,8 @@ def generate(
     require_room(len(seeds), shape)
     if start is not None and start.shape != (len(seeds), *shape):
         raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
+    if labels is None and guidance != 1:
+        raise InputError(f"guidance {guidance:g} goes towards a class: give a label too")
     chain = resolved(sampler, schedule)
     if variances is None:
         variances = natural_variances(shape, schedule.first)
@@ -174,7 +182,12 @@ def generate(
             if callback is not None:
                 callback(step, sigma, at, h)
 
-        parts.append(algorithm(denoiser, x, **settings, noise=noise, callback=watch))
+        of_class = denoiser
+        if labels is not None:
+            assert isinstance(denoiser, nn.Module)
+            conditional = labelled(denoiser, labels[first : first + batch_size])
+            of_class = guided(conditional, denoiser, guidance)
+        parts.append(algorithm(of_class, x, **settings, noise=noise, callback=watch))
     return Samples(
         raw=torch.cat([part.raw.cpu() for part in parts]),
         denoised=torch.cat([part.denoised.cpu() for part in parts]),

@@ -7,7 +7,6 @@ longer than their operations (two for each multiplication and addition); `cascor
 
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -44,11 +43,11 @@ class Cost(NamedTuple):
 def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
     """Count parameters and operations of a step on data of that shape, without data or memory."""
     settings, opponent = experiment.train, experiment.adversarial
-    score, parameters = _forward(build.build_denoiser, experiment.network, shape)
+    score, parameters = _forward(experiment.network, shape)
     operations = (1 + _BACKWARD) * score
     discriminator_parameters = 0
     if settings.objective == "hybrid":
-        judged, discriminator_parameters = _forward(build.build_discriminator, opponent, shape)
+        judged, discriminator_parameters = _forward(opponent, shape)
         # Each update of D: a fake, then real and fake forward and back. In the score network's own:
         # real and fake forward, and back to the pixels alone.
         operations += opponent.steps * (score + 2 * (1 + _BACKWARD) * judged) + 3 * judged
@@ -56,13 +55,15 @@ def step_cost(experiment: Experiment, shape: tuple[int, ...]) -> Cost:
 
 
 @lru_cache
-def _forward(
-    make: Callable[..., nn.Module], settings: Network | Adversarial, shape: tuple[int, ...]
-) -> tuple[float, int]:
+def _forward(settings: Network | Adversarial, shape: tuple[int, ...]) -> tuple[float, int]:
     """Operations of a forward pass of one datum, and the parameters of the module that is made."""
     with torch.device("meta"), torch.no_grad():
-        module = make(settings, shape, seed=0).eval()
-        sigma = (torch.ones(1),) if isinstance(settings, Network) else ()
+        sigma: tuple[torch.Tensor, ...] = ()
+        if isinstance(settings, Network):
+            subject = build.Subject(shape=shape, classes=("",))  # their number costs nothing
+            module, sigma = build.build_denoiser(settings, subject, seed=0), (torch.ones(1),)
+        else:
+            module = build.build_discriminator(settings, shape, seed=0).eval()
         with FlopCounterMode(display=False) as counter:
             module(torch.zeros(1, *shape), *sigma)
     parameters = sum(parameter.numel() for parameter in module.parameters())
@@ -93,7 +94,7 @@ def measured_step(
     expected = step_cost(experiment, data.shape).seconds(training_speed(device))
     rows = max(1, min(settings.batch_size, int(settings.batch_size * _TRIAL_SECONDS / expected)))
     small = replace(experiment, train=replace(settings, batch_size=rows, steps=_TRIAL_STEPS))
-    state = build.build_state(small, data.shape, device=device)
+    state = build.build_state(small, build.Subject.of(data), device=device)
     steps = build.training_loop(small, state, data, device=device, workers=Workers())
     ends = [time.perf_counter() for _ in steps]
     typical = statistics.median(b - a for a, b in pairwise(ends))

@@ -24,11 +24,17 @@ def file_name(words: str) -> str:
 
 
 def write_samples(
-    samples: Samples, folder: Path, *, seeds: Sequence[int], record: Mapping[str, Any]
+    samples: Samples,
+    folder: Path,
+    *,
+    seeds: Sequence[int],
+    record: Mapping[str, Any],
+    columns: int | None = None,
 ) -> None:
     """Write `denoised/` and `raw/` (a PNG for each seed), a sheet of each, and `record.json`.
 
-    Points are written as `denoised.npy` and `raw.npy`; the record with the software's versions.
+    The sheets have so many columns, or are square. Points are written as `denoised.npy` and
+    `raw.npy`; the record with the software's versions.
     """
     with replaced_folder(folder) as temporary:
         for name, values in (("denoised", samples.denoised), ("raw", samples.raw)):
@@ -39,7 +45,7 @@ def write_samples(
                 images = to_uint8(values)
                 for image, seed in zip(images, seeds, strict=True):
                     save_png(image, temporary / name / f"seed-{seed:08d}.png")
-                save_png(sheet(images[:SHEET]), temporary / f"{name}.png")
+                save_png(sheet(images[:SHEET], columns=columns), temporary / f"{name}.png")
         write_json(temporary / "record.json", {**record, "software": software()})
 
 

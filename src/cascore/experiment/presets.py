@@ -34,6 +34,9 @@ _UNET_DEEPER = replace(
 )
 _UNET_8 = Network(width=32, multipliers=(1, 2), blocks=1, attention=(False, True))
 _UNET_28 = replace(_UNET_8, width=48, unshuffle=2)
+_UNET_32 = Network(
+    width=64, multipliers=(1, 2, 2), blocks=1, attention=(False, True, False), unshuffle=2
+)
 _NCSNV2_8 = Network(kind="ncsnv2", width=16, multipliers=(1, 2, 2, 2))
 
 # --- data, schedules, lengths --------------------------------------------------------------------
@@ -92,8 +95,20 @@ _FASHION_MNIST = Experiment(
     adversarial=Adversarial(width=8),
 )
 
+# The photographs at the paper's levels, by a U-Net that two cores can train.
+_CIFAR_10_SMALL = Experiment(
+    data=Data(name="cifar-10-jpeg", flip=True),
+    network=_UNET_32,
+    schedule=_CIFAR_10.schedule,
+    train=Train(
+        steps=60_000, batch_size=64, learning_rate=5e-4, ema_decay=0.9995, precision="bfloat16"
+    ),
+    adversarial=Adversarial(width=16),
+)
+
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "cifar-10": (3, 32, 32),
+    "cifar-10-jpeg": (3, 32, 32),
     "lsun-church": (3, 64, 64),
     "celeba": (3, 64, 64),
     "stacked-mnist": (3, 28, 28),
@@ -132,7 +147,25 @@ _PLAIN: Mapping[str, Experiment] = {
         data=Data(name="stacked-mnist"),
         schedule=Schedule(first=50.0, last=0.01, levels=200),
     ),
+    # small enough for a weekend of two cores, in the paper's form
+    "cifar-10-small": _CIFAR_10_SMALL,
 }
+
+_OURS: Mapping[str, Experiment] = {
+    # the same photographs and levels by a network that sees noise and class, in EDM's form
+    "cifar-10-classes": replace(
+        _CIFAR_10_SMALL,
+        network=replace(_UNET_32, conditional=True, preconditioned=True, labels=True),
+        train=replace(
+            _CIFAR_10_SMALL.train,
+            sigmas="log-normal",
+            learning_rate=1e-3,
+            warmup=200,
+            decay_from=10_000,
+        ),
+    )
+}
+"""What has no adversarial twin."""
 
 FOLDER = Experiment(
     name="folder",
@@ -151,6 +184,8 @@ def _both() -> Iterator[Experiment]:
         train = replace(plain.train, objective="hybrid", betas=(0.0, 0.9))
         twice = replace(plain.adversarial, steps=2 if name == "cifar10-unet" else 1)
         yield replace(plain, name=f"{name}-adversarial", train=train, adversarial=twice)
+    for name, plain in _OURS.items():
+        yield replace(plain, name=name)
 
 
 PRESETS: Mapping[str, Experiment] = MappingProxyType({preset.name: preset for preset in _both()})
@@ -239,11 +274,17 @@ def require_fitting(name: str, schedule: Schedule) -> None:
 
 def describe_preset(preset: Experiment) -> str:
     """A preset in one line."""
-    hybrid = preset.train.objective == "hybrid"
+    hybrid, network = preset.train.objective == "hybrid", preset.network
+    told = [
+        *(["the noise level"] if network.conditional else []),
+        *(["the class"] if network.labels else []),
+    ]
+    form = ", in EDM's form" if network.preconditioned else ""
     objective = "score matching and a discriminator" if hybrid else "score matching"
     levels = preset.schedule.levels
     return (
-        f"{preset.data.name}, {preset.network.kind} of width {preset.network.width}, {objective},"
+        f"{preset.data.name}, {network.kind} of width {network.width}"
+        f"{' told ' * bool(told)}{' and '.join(told)}{form}, {objective},"
         f" {levels} level{'s' if levels > 1 else ''}, {preset.train.steps} steps of"
         f" {preset.train.batch_size}"
     )

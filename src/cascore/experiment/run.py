@@ -89,11 +89,13 @@ def training_run(
         if experiment.train.evaluate_every and not isinstance(data, ImageSet):
             raise InputError("--train.evaluate-every is for images; these data are points")
         evaluation = PeriodicEvaluation(experiment.train, folder, measure)
-        state = build.build_state(experiment, data.shape, device=device)
+        subject = build.Subject.of(data)
+        state = build.build_state(experiment, subject, device=device)
         steps = build.training_loop(experiment, state, data, device=device, workers=workers)
         # Every process looks for itself, so that all of them refuse together; then one writes.
         described = {
             "name": data.name,
+            **asdict(subject),
             "shape": list(data.shape),
             "count": data.count,
             "digest": data.digest,

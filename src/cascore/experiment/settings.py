@@ -14,6 +14,9 @@ from cascore.ranges import require_in_range
 Spacing = Literal["geometric", "karras", "centred", "calibrated"]
 """How the levels of a chain are spaced."""
 
+LOG_MEAN = -1.2 - math.log(2)
+"""EDM's mean of log sigma, which is -1.2 where pixels are in [-1, 1]."""
+
 _MOST_LEVELS = 16  # of a network, each of half the size of the one before
 
 
@@ -41,8 +44,9 @@ class Data(FolderOptions):
     """What is learned."""
 
     name: str = "digits"
-    """digits, fashion-mnist, mnist, cifar-10, lsun-church, celeba, stacked-digits, stacked-mnist,
-    stacked-fashion-mnist, 25-gaussians, swiss-roll, folder:PATH, or a prepared set's own name."""
+    """digits, fashion-mnist, mnist, cifar-10, cifar-10-jpeg, lsun-church, celeba, stacked-digits,
+    stacked-mnist, stacked-fashion-mnist, 25-gaussians, swiss-roll, folder:PATH, or a prepared set's
+    own name."""
     root: str | None = None
     """Folder of prepared sets (default: data), of the IDX files, or for a large folder's pixels."""
     flip: bool = False
@@ -63,6 +67,11 @@ class Network(_Part):
     """unet or ncsnv2 for images, mlp for points."""
     conditional: bool = False
     """unet, mlp: whether the network sees log sigma; the paper's do not."""
+    preconditioned: bool = False
+    """Of a conditional network: EDM's form around it, and its weight of the loss; else the paper's,
+    H = x + sigma f."""
+    labels: bool = False
+    """unet, ncsnv2: whether the network is told the class, so that it can be asked for one."""
     width: int = 32
     """Channels of the first level (unet, ncsnv2), or hidden units (mlp)."""
     multipliers: tuple[int, ...] = (1, 2)
@@ -94,6 +103,15 @@ class Network(_Part):
             self.kind != "ncsnv2" or not self.conditional,
             "--network.conditional is for --network.kind unet or mlp: ncsnv2 does not see the noise"
             " level",
+        )
+        _require(
+            self.conditional or not self.preconditioned,
+            "--network.preconditioned is for a network that sees the noise level: give"
+            " --network.conditional too",
+        )
+        _require(
+            self.kind != "mlp" or not self.labels,
+            "--network.labels is for --network.kind unet or ncsnv2: points have no classes",
         )
 
 
@@ -131,10 +149,29 @@ class Train(_Part):
     """Updates of the score network."""
     batch_size: int = 128
     """Images of one update, over all processes."""
+    sigmas: Literal["levels", "log-uniform", "log-normal"] = "levels"
+    """Law of the noise levels: the schedule's, each as likely as any other; log sigma uniform over
+    their range; or normal, as EDM trains."""
+    log_mean: float = LOG_MEAN
+    """log-normal: the mean of log sigma, EDM's for pixels in [0, 1]."""
+    log_deviation: float = 1.2
+    """log-normal: the deviation of log sigma, EDM's."""
+    label_dropout: float = 0.1
+    """With labels: how often the class is withheld, which teaches the whole law and guidance."""
     learning_rate: float = 1e-3
     """Learning rate of Adam."""
+    warmup: int = 0
+    """Updates over which the learning rate rises in a line from 0; 0: none."""
+    decay_from: int = 0
+    """Update from which on the learning rate falls as 1 / sqrt(update), as in EDM2; 0: never."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay rates of Adam's averages; the paper's hybrid runs have (0, 0.9)."""
+    weight_decay: float = 0.0
+    """AdamW's decay of the weights; 0 is Adam."""
+    clip_norm: float = math.inf
+    """Largest norm of the gradient; a longer one is scaled to it."""
+    accumulation: int = 1
+    """Parts of a batch whose gradients are added up, for less memory; the sum is the same."""
     ema_decay: float = 0.999
     """Decay of the average of the weights, which samples."""
     ema_warmup: bool = True
@@ -153,6 +190,16 @@ class Train(_Part):
     """Steps between Fréchet distances of fresh samples, the best of which is kept; 0: none."""
     evaluate_count: int = _free_on_resume(1000)
     """Samples of such a distance."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self.accumulation == 1
+            or (self.objective == "plain" and self.batch_size % self.accumulation == 0),
+            f"--train.accumulation {self.accumulation} must divide --train.batch-size"
+            f" {self.batch_size}, and is for --train.objective plain: a discriminator judges the"
+            " batch as a whole",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from cascore.model.folder import ModelRecord
 
 _DATA = {
     "cifar-10": "CIFAR-10 (A. Krizhevsky, 2009)",
+    "cifar-10-jpeg": "CIFAR-10 (A. Krizhevsky, 2009) as lossy JPEG, not the original pixels",
     "celeba": "CelebA (Z. Liu et al., 2015), for non-commercial research only",
     "ffhq": "Flickr-Faces-HQ (T. Karras et al., NVIDIA, 2019), CC BY-NC-SA 4.0",
     "lsun-church": "LSUN, outdoor churches (F. Yu et al., 2015)",
@@ -47,7 +48,7 @@ sigma from {schedule.first:g} to {schedule.last:g}.{pixels}
 ## Training
 
 {record.step:,} updates of {objective}, batches of {train.batch_size}, Adam with learning rate
-{train.learning_rate:g}, {schedule.levels} noise levels,
+{train.learning_rate:g}, {levels},
 computed in {train.precision}: {seen:,} images were seen, repetitions counted.
 The file holds {weights} (decay {train.ema_decay:g}), in {stored}. {kept}
 
@@ -62,7 +63,7 @@ cascore sample FOLDER --count 64 --seed 0
 cascore evaluate FOLDER
 cascore tune FOLDER --calls 12
 ```
-{samplers}
+{samplers}{classes}
 From Python, `cascore.load("FOLDER").sample(seeds=range(16))` draws samples; the model's `denoiser`
 is called as `denoiser(x, sigma)` and returns H(x, sigma).
 
@@ -72,13 +73,22 @@ is called as `denoiser(x, sigma)` and returns H(x, sigma).
 
 ## Limits
 
-It draws {what} and nothing else: no other size, no class, label or text can be asked for.
+It draws {what} and nothing else: no other size, {asked} can be asked for.
 It knows its training data and no more: it is no model of other {kind}, and its density is not to be
 taken for the probability of real ones.
 {foreign}
 What it draws is like its training data, with their faults, and may repeat some of them.
 """
 _SAMPLERS = "\nWith the settings of the paper's tables for this model:\n\n```sh\n{lines}\n```\n"
+_CLASSES = """
+Its classes are {names}. One is asked for with `--label`, all of them with `--label all`, and more
+typical pictures of it with `--guidance 2`.
+"""
+_LEVELS = {
+    "levels": "{} noise levels",
+    "log-uniform": "noise levels drawn uniformly in log sigma",
+    "log-normal": "noise levels drawn log-normally",
+}
 _UNMEASURED = """\
 Nothing was measured when this folder was written; `cascore evaluate FOLDER` measures it where the
 real images are at hand."""
@@ -104,6 +114,7 @@ def model_card(
         InputError: An evaluation of other weights.
     """
     experiment, network = record.experiment, record.experiment.network
+    schedule = experiment.schedule
     hybrid = experiment.train.objective == "hybrid"
     kind = "images" if len(record.shape) == 3 else "points"
     samplers = "\n".join(
@@ -113,7 +124,7 @@ def model_card(
     return _CARD.format(
         record=record,
         experiment=experiment,
-        schedule=experiment.schedule,
+        schedule=schedule,
         train=experiment.train,
         stored=record.source.get("stored", "float32"),
         kind=kind,
@@ -124,6 +135,9 @@ def model_card(
         pixels=_pixels(record),
         data=_data(record),
         objective="denoising score matching" + " and a discriminator" * hybrid,
+        levels=_LEVELS[experiment.train.sigmas].format(schedule.levels),
+        classes=_CLASSES.format(names=", ".join(record.data["classes"])) if network.labels else "",
+        asked="no other class or text" if network.labels else "no class, label or text",
         seen=record.step * experiment.train.batch_size,
         weights=_WEIGHTS[record.weights],
         kept=_training(record.source),

@@ -92,7 +92,8 @@ def convert_checkpoint(
     low, high = pixel_range
     first, last = schedule.first / (high - low), schedule.last / (high - low)
     experiment = replace(experiment, schedule=replace(schedule, first=first, last=last))
-    network = network_of(build.build_denoiser(experiment.network, shape, seed=0))
+    subject = build.Subject(shape=shape)
+    network = network_of(build.build_denoiser(experiment.network, subject, seed=0))
     divisor = int(getattr(network, "divisor", 1))
     if shape[1] % divisor or shape[2] % divisor:
         raise InputError(
@@ -148,7 +149,8 @@ def convert_run(
     if made.digest is None:
         notices.append(unverified(newest))
     shape = tuple(data["shape"])
-    network = network_of(build.build_denoiser(experiment.network, shape, seed=0))
+    subject = build.Subject.recorded(shape, data)
+    network = network_of(build.build_denoiser(experiment.network, subject, seed=0))
     prefix = {"ema": "ema", "raw": "denoiser"}[weights]
     state = fitting_tensors(network, newest.tensors, prefix=f"{prefix}.network.")
     stored = torch.float16 if half else torch.float32

@@ -100,6 +100,8 @@ class Model:
         eta: float | None = None,
         epsilon: float | None = None,
         spacing: Spacing | None = None,
+        label: str | Sequence[str] | None = None,
+        guidance: float = 1.0,
         batch_size: int = 256,
         progress: bool = True,
     ) -> Samples:
@@ -111,6 +113,10 @@ class Model:
             seeds: integers from 0 to 2^64 - 1; a seed's picture is the same in every batch.
             method, order, calls, ..., spacing: the fields of `experiment.settings.Sampler`, which
                 says what each is, and the options of `cascore sample`.
+            label: the name of a class, several that share the seeds equally, one after the other,
+                or "all" classes; without one, pictures are of no particular class.
+            guidance: how far towards the class: 1 is the class as it was learned, more is more
+                typical and less varied, 0 is no class; beside 0 and 1 each call costs two.
             batch_size: how many are drawn at a time.
             progress: whether to show a bar, in a terminal or a notebook; elsewhere there is none.
 
@@ -127,8 +133,45 @@ class Model:
             method=method, order=order, calls=calls, levels=levels, n_sigma=n_sigma,
             kappa=kappa, eta=eta, epsilon=epsilon, spacing=spacing,
         )  # fmt: skip
-        sampler, display = self.advised(sampler).sampler, Display(plain=False) if progress else None
-        return self.draw(drawn, sampler, batch_size=batch_size, display=display)
+        display = Display(plain=False) if progress else None
+        return self.draw(
+            drawn,
+            self.advised(sampler).sampler,
+            labels=self.labels(label, len(drawn)),
+            guidance=guidance,
+            batch_size=batch_size,
+            display=display,
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that it can be asked for."""
+        named = build.Subject.recorded(self.shape, self.data).classes
+        return named if self.experiment.network.labels else ()
+
+    def labels(self, label: str | Sequence[str] | None, count: int) -> Tensor | None:
+        """The class of each of `count` pictures, int64, in runs of equal length; None of none.
+
+        Raises:
+            InputError: a class that it does not know, or a count that they cannot share equally.
+        """
+        if label is None:
+            return None
+        names = [label] if isinstance(label, str) else list(label)
+        names = [*self.classes] if names == ["all"] else names
+        unknown = [name for name in names if name not in self.classes]
+        if unknown or not names:
+            known = ", ".join(self.classes) or "none"
+            raise InputError(
+                f"there is no class {', '.join(unknown) or label!r}: this model knows {known}"
+            )
+        if count % len(names):
+            more = -(-count // len(names)) * len(names)
+            raise InputError(
+                f"{count} pictures cannot be shared by {len(names)} classes: ask for {more}"
+            )
+        which = torch.tensor([self.classes.index(name) for name in names])
+        return which.repeat_interleave(count // len(names))
 
     def advised(self, sampler: Sampler) -> Advised:
         """The sampler with what was tuned for this model, where nothing else was asked for."""
@@ -140,11 +183,16 @@ class Model:
         seeds: Sequence[int],
         sampler: Sampler,
         *,
+        labels: Tensor | None = None,
+        guidance: float = 1.0,
         batch_size: int = 256,
         display: Display | None = None,
         callback: Callback | None = None,
     ) -> Samples:
-        """Draw one datum for each seed by the settings of a sampler, showing progress."""
+        """Draw one datum for each seed by the settings of a sampler, showing progress.
+
+        The labels are of `Model.labels`, one for each seed.
+        """
         schedule = self.experiment.schedule
         calls = resolved(sampler, schedule).calls * len(seeds)
         nobody = nullcontext(lambda calls: None)
@@ -157,6 +205,8 @@ class Model:
                 schedule=schedule,
                 variances=self.variances,
                 device=self.device,
+                labels=labels,
+                guidance=guidance,
                 batch_size=batch_size,
                 progress=advance,
                 callback=callback,
@@ -222,7 +272,8 @@ def load(
 def _of_run(folder: Path, name: str, notify: Callable[[str], None]) -> Model:
     experiment, data = read_experiment(folder), read_data(folder)
     shape = tuple(data["shape"])
-    denoiser = build.build_denoiser(experiment.network, shape, seed=experiment.train.seed)
+    subject = build.Subject.recorded(shape, data)
+    denoiser = build.build_denoiser(experiment.network, subject, seed=experiment.train.seed)
 
     def weights(checkpoint: Checkpoint) -> tuple[str | None, dict[str, Tensor]]:
         record = verified_record(checkpoint)
@@ -255,7 +306,8 @@ def _of_folder(folder: Path) -> Model:
             f" {record.digest[:16]}...; convert or download it again"
         )
     try:
-        denoiser = build.build_denoiser(record.experiment.network, record.shape, seed=0)
+        subject = build.Subject.recorded(record.shape, record.data)
+        denoiser = build.build_denoiser(record.experiment.network, subject, seed=0)
     except (InputError, RuntimeError) as error:  # PyTorch's word for a width beyond all memory
         raise InputError(f"{folder / MODEL} does not describe a model: {error}") from None
     network = network_of(denoiser)

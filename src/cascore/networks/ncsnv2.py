@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascore.errors import InputError
+from cascore.networks.labels import LabelEmbedding, require_no_label
 
 _EPS = 1e-5
 
@@ -28,18 +29,25 @@ class NCSNv2(nn.Module):
         channels: channels of the image.
         width: channels of a stage with multiplier 1, at least 2.
         multipliers: channels of each stage in units of the width, at least four.
+        classes: how many classes it can be told, whose embedding is added to the output of each
+            stage; 0 for a network that sees x alone.
 
     Raises:
-        InputError: settings that do not fit together, or images of another number of channels or
-            of a size not divisible by 2^(stages - 3).
+        InputError: settings that do not fit together, images of another number of channels or of a
+            size not divisible by 2^(stages - 3), or a label without classes.
     """
 
     def __init__(
-        self, *, channels: int = 3, width: int = 128, multipliers: tuple[int, ...] = (1, 2, 2, 2)
+        self,
+        *,
+        channels: int = 3,
+        width: int = 128,
+        multipliers: tuple[int, ...] = (1, 2, 2, 2),
+        classes: int = 0,
     ) -> None:
         super().__init__()
         _check_settings(channels=channels, width=width, multipliers=multipliers)
-        self.channels = channels
+        self.channels, self.classes = channels, classes
         self.divisor = 2 ** (len(multipliers) - 3)
         widths = [width * m for m in multipliers]
         self.stem = nn.Conv2d(channels, width, 3, padding=1)
@@ -58,15 +66,25 @@ class NCSNv2(nn.Module):
         self.refine = nn.ModuleList(refine)
         self.norm = InstanceNormPlus(width)
         self.out = nn.Conv2d(width, channels, 3, padding=1)
+        self.labels = None
+        if classes:
+            self.labels = nn.ModuleList(LabelEmbedding(classes, stage) for stage in widths)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return f(x), [N, C, H, W], for pixels in [0, 1] plus noise of any size."""
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return f(x), [N, C, H, W], for pixels in [0, 1] plus noise of any size.
+
+        Labels are int64 [N], from 0 to classes - 1, or negative for no class, as None is for all.
+        """
         self._check_images(x)
+        if self.labels is None:
+            require_no_label(label)
         # Channels last: the 5×5 maxima are ten times faster so, and no convolution is slower.
         h = self.stem((2 * x - 1).contiguous(memory_format=torch.channels_last))
         maps = []
-        for stage in self.stages:
+        for number, stage in enumerate(self.stages):
             h = stage(h)
+            if self.labels is not None:
+                h = h + self.labels[number](label, len(x))[:, :, None, None]
             maps.append(h)
         h = self.refine[0]([maps.pop()])
         for refine in self.refine[1:]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascore.errors import InputError
+from cascore.networks.labels import LabelEmbedding, require_no_label
 
 # DDPM's sinusoids were made for timesteps 0 to 1000; log σ from log 0.01 to log 50 spans 850 here.
 _TIMESTEPS_PER_LOG_SIGMA = 100.0
@@ -36,18 +37,19 @@ class _DDPMUNet(nn.Module):
         attention: tuple[bool, ...] = (False, True, False, False),
         dropout: float = 0.0,
         unshuffle: int = 1,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         _check_settings(channels, multipliers, blocks, attention, dropout, unshuffle)
         self.channels = channels
         self.unshuffle = unshuffle
         self.divisor = unshuffle * 2 ** (len(multipliers) - 1)
-        self.width = width
-        embedding = 4 * width if self._sees_noise else 0
+        self.width, self.classes = width, classes
+        embedding = 4 * width if self._sees_noise or classes else 0
         self.embed = None
         if self._sees_noise:
             layers = nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
-            self.embed = nn.Sequential(*layers, nn.SiLU())
+            self.embed = nn.Sequential(*layers)
         groups = _group_count(width)
         widths = [width * m for m in multipliers]
         last = len(widths) - 1
@@ -76,24 +78,34 @@ class _DDPMUNet(nn.Module):
         self.up = nn.ModuleList(up)
         self.norm = nn.GroupNorm(groups, width, eps=_EPS)
         self.out = nn.Conv2d(width, channels * unshuffle**2, 3, padding=1)
+        self.labels = LabelEmbedding(classes, embedding) if classes else None
         _initialize(self)
 
-    def _run(self, x: Tensor, level: Tensor | None) -> Tensor:
+    def _run(self, x: Tensor, level: Tensor | None, label: Tensor | None) -> Tensor:
         self._check_images(x)
+        condition = self._condition(level, label, len(x))
         h = self.stem(F.pixel_unshuffle(x, self.unshuffle))
         skips = [h]
         for module in self.down:
-            h = module(h, level) if isinstance(module, _Block) else module(h)
+            h = module(h, condition) if isinstance(module, _Block) else module(h)
             skips.append(h)
         for module in self.middle:
-            h = module(h, level)
+            h = module(h, condition)
         for module in self.up:
             if isinstance(module, _Block):
-                h = module(torch.cat([h, skips.pop()], dim=1), level)
+                h = module(torch.cat([h, skips.pop()], dim=1), condition)
             else:
                 h = module(h)
         h = self.out(F.silu(self.norm(h), inplace=True))
         return F.pixel_shuffle(h, self.unshuffle)
+
+    def _condition(self, level: Tensor | None, label: Tensor | None, count: int) -> Tensor | None:
+        """What the blocks are told: the noise level and the class, as far as they see them."""
+        if self.labels is None:
+            require_no_label(label)
+            return None if level is None else F.silu(level)
+        known: Tensor = self.labels(label, count)
+        return F.silu(known if level is None else level + known)
 
     def _check_images(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels:
@@ -131,17 +143,22 @@ class UNet(_DDPMUNet):
         dropout: probability, in [0, 1), before the last convolution of each residual block.
         unshuffle: k folds k×k pixels into channels before the U-Net and unfolds them after, which
             makes it cheaper by nearly k²; 1 does nothing.
+        classes: how many classes it can be told, which its residual blocks get as an embedding;
+            0 for a network that sees x alone.
 
     Raises:
-        InputError: settings that do not fit together, or images of another number of channels or
-            of a size not divisible by unshuffle · 2^(levels - 1).
+        InputError: settings that do not fit together, images of another number of channels or of a
+            size not divisible by unshuffle · 2^(levels - 1), or a label without classes.
     """
 
     _sees_noise = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return f(x), [N, C, H, W], for pixels in [0, 1] plus noise of any size."""
-        return self._run(x, None)
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return f(x), [N, C, H, W], for pixels in [0, 1] plus noise of any size.
+
+        Labels are int64 [N], from 0 to classes - 1, or negative for no class, as None is for all.
+        """
+        return self._run(x, None, label)
 
 
 class ConditionalUNet(_DDPMUNet):
@@ -153,11 +170,14 @@ class ConditionalUNet(_DDPMUNet):
 
     _sees_noise = True
 
-    def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
-        """Return f(x, σ), [N, C, H, W]; `log_sigma` is the natural logarithm, a scalar or [N]."""
+    def forward(self, x: Tensor, log_sigma: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return f(x, σ), [N, C, H, W]; `log_sigma` is the natural logarithm, a scalar or [N].
+
+        Labels are those of `UNet`; the embedding of the class is added to that of the noise level.
+        """
         timestep = _TIMESTEPS_PER_LOG_SIGMA * log_sigma.expand(x.shape[0])
         assert self.embed is not None
-        return self._run(x, self.embed(_sinusoids(timestep, self.width)))
+        return self._run(x, self.embed(_sinusoids(timestep, self.width)), label)
 
 
 class _Block(nn.Module):

@@ -21,16 +21,22 @@ _USUAL_SIZE = 128
 class Batches(Protocol):
     """What the training loop asks for: this process's share of the clean batch of a step."""
 
-    def batch(self, step: int) -> Tensor:
-        """Float [rows of this process, ...]; the same number of rows in every process."""
+    def batch(self, step: int) -> "Tensor | tuple[Tensor, Tensor]":
+        """Float [rows of this process, ...], as many in every process; with their labels, if any.
+
+        Labels are int64 [rows]; -1 is no class.
+        """
         ...
 
 
 class _Images(Protocol):
-    """An image set: uint8 [N, C, H, W]."""
+    """An image set: uint8 [N, C, H, W], and labels [N] or None."""
 
     @property
     def images(self) -> Tensor: ...
+
+    @property
+    def labels(self) -> Tensor | None: ...
 
 
 class _Points(Protocol):
@@ -55,6 +61,7 @@ class KeyedBatches:
         workers: The processes that share the batch.
         device: Where the batch is put.
         dtype: Type of the batch; by default that of the items, float32 for uint8.
+        labels: Of the items, int64 [N]; with them a batch is a pair.
     """
 
     items: Tensor
@@ -64,8 +71,9 @@ class KeyedBatches:
     workers: Workers = ALONE
     device: torch.device | str = "cpu"
     dtype: torch.dtype | None = None
+    labels: Tensor | None = None
 
-    def batch(self, step: int) -> Tensor:
+    def batch(self, step: int) -> Tensor | tuple[Tensor, Tensor]:
         """The rows of `step` that are this process's."""
         rows = self.workers.rows(self.batch_size)
         chosen = batch_rows(len(self.items), self.batch_size, step, self.seed)[rows]
@@ -78,17 +86,19 @@ class KeyedBatches:
             here = torch.arange(len(rows), device=side.device)
             batch = both.index_select(0, here + side * len(rows))
         batch = _as_float(batch)
-        return batch if self.dtype is None else batch.to(self.dtype)
+        batch = batch if self.dtype is None else batch.to(self.dtype)
+        return batch if self.labels is None else (batch, self.labels[chosen].to(self.device))
 
 
 class _IteratedBatches:
     """The batches of an iterable in its own order, from its beginning again when it ends."""
 
-    def __init__(self, batches: Iterable[Any], like: Tensor) -> None:
+    def __init__(self, batches: Iterable[Any], like: Tensor, labelled: bool) -> None:
         self.batches, self.device, self.dtype = batches, like.device, like.dtype
+        self.labelled = labelled
         self.iterator: Iterator[Any] = iter(batches)
 
-    def batch(self, step: int) -> Tensor:
+    def batch(self, step: int) -> Tensor | tuple[Tensor, Tensor]:
         """The next batch, whatever the step."""
         batch = next(self.iterator, None)
         if batch is None:
@@ -100,31 +110,53 @@ class _IteratedBatches:
                     " tensor, a list of batches or a DataLoader, or fewer steps"
                 )
             self.iterator = again
+        labels: Any = None
         if isinstance(batch, tuple | list):
-            batch = batch[0]  # images, labels
+            batch, labels = batch[0], batch[1] if len(batch) > 1 else None
         if not isinstance(batch, Tensor) or batch.ndim == 0:
             raise InputError(
                 f"a batch must be a tensor [N, ...], or a tuple or list that begins with one, not"
                 f" {type(batch).__name__}"
             )
-        return _as_float(batch.to(self.device)).to(self.dtype)
+        batch = _as_float(batch.to(self.device)).to(self.dtype)
+        if not self.labelled:
+            return batch
+        if not isinstance(labels, Tensor) or labels.shape != batch.shape[:1]:
+            raise InputError(
+                f"the denoiser knows classes, so a batch must be a pair, {len(batch)} images and"
+                " their labels, int64 [N]"
+            )
+        return batch, labels.to(self.device)
 
 
 def as_batches(
-    data: TrainingData, *, batch_size: int | None, seed: int, workers: Workers, like: Tensor
+    data: TrainingData,
+    *,
+    batch_size: int | None,
+    seed: int,
+    workers: Workers,
+    like: Tensor,
+    labelled: bool = False,
 ) -> Batches:
     """The batches of whatever `train` was given: keyed ones of a tensor, or an iterable's own.
 
-    Batches that are made here have the dtype and the device of `like`.
+    Batches that are made here have the dtype and the device of `like`, and labels if `labelled`.
 
     Raises:
-        InputError: a batch size for data that come in batches, or data that are none of these.
+        InputError: a batch size for data that come in batches, data that are none of these, or data
+            without labels where they are asked for.
     """
     items = data if isinstance(data, Tensor) else None
     for name in ("images", "points"):
         items = getattr(data, name, items)
     if isinstance(items, Tensor):
         _as_float(items[:1])  # refuses what has no place in a float batch
+        labels = getattr(data, "labels", None) if labelled else None
+        if labelled and labels is None:
+            raise InputError(
+                "the denoiser knows classes, and these data have no labels: give an image set that"
+                " has them, or batches of pairs, images and labels"
+            )
         return KeyedBatches(
             items,
             _USUAL_SIZE if batch_size is None else batch_size,
@@ -132,6 +164,7 @@ def as_batches(
             workers=workers,
             device=like.device,
             dtype=like.dtype,
+            labels=labels,
         )
     if batch_size is not None:
         raise InputError("batch_size is for a tensor or a data set; these data come in batches")
@@ -144,7 +177,7 @@ def as_batches(
             f"the data must be a tensor [N, ...], an image or point set, or an iterable of batches,"
             f" not {type(data).__name__}"
         )
-    return _IteratedBatches(data, like)
+    return _IteratedBatches(data, like, labelled)
 
 
 def _as_float(batch: Tensor) -> Tensor:

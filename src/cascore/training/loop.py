@@ -1,5 +1,6 @@
 """The training loop, a generator of metrics: printing, saving and stopping belong to the caller."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -7,9 +8,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from cascore.errors import InputError
-from cascore.losses import GanLoss, corrupt, lsgan
+from cascore.losses import Corrupted, GanLoss, SigmaLaw, corrupt, labels_dropped, lsgan
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training.batches import Batches, TrainingData, as_batches
 from cascore.training.ema import update_ema, warmed_decay
@@ -25,21 +27,52 @@ from cascore.training.step import (
 
 
 class Metrics(NamedTuple):
-    """What a step reports: means over the global batch; the last two only in hybrid training."""
+    """What a step reports: means over the global batch; the others only where there are such.
+
+    `generator` and `discriminator` are losses of hybrid training, `learning_rate` is the rate of
+    the update where a schedule rules it.
+    """
 
     step: int
     dsm: float
     generator: float | None
     discriminator: float | None
+    learning_rate: float | None = None
+
+
+Rate = Callable[[int], float]
+"""What multiplies the learning rate in update `step`, counted from 0."""
+
+
+def warmed_and_decayed(warmup: int = 0, decay_from: int = 0) -> Rate:
+    """EDM2's rate (Karras et al., 2312.02696, Eq. 67): up in a line, then down as 1 / sqrt(step).
+
+    It does not depend on where training ends, so a training may be made longer.
+
+    Args:
+        warmup: The updates of the way up, 0 for none.
+        decay_from: The update from which on the rate falls as sqrt(it / step); 0 for never.
+    """
+
+    def rate(step: int) -> float:
+        up = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return up / math.sqrt(max(1.0, step / decay_from)) if decay_from else up
+
+    return rate
 
 
 def train(
     state: TrainState,
     data: TrainingData,
-    sigmas: Tensor,
+    sigmas: Tensor | SigmaLaw,
     *,
     steps: int,
     batch_size: int | None = None,
+    rate: Rate | None = None,
+    clip_norm: float = math.inf,
+    accumulation: int = 1,
+    deviation: float = math.inf,
+    label_dropout: float = 0.1,
     ema_decay: float = 0.999,
     ema_warmup: bool = True,
     precision: torch.dtype = torch.float32,
@@ -66,9 +99,16 @@ def train(
         data: A tensor [N, ...], float or uint8 pixels, which are brought to [0, 1]; an image or
             point set; an iterable of batches that can be started again, such as a DataLoader,
             each a tensor or a tuple or list that begins with one; or what has `batch(step)`.
-        sigmas: [L], the training levels.
+        sigmas: [L], the training levels; or another law of sigma, such as `LogNormal`.
         steps: Updates of the score network when training ends, those already done included.
         batch_size: Rows of an update where the data do not come in batches; 128 by default.
+        rate: What the learning rate of the score network is multiplied by, by the update's number.
+        clip_norm: The largest norm of its gradient; a longer one is scaled to it.
+        accumulation: In how many parts the batch of a score update goes through the network, which
+            saves memory: the gradients add up to those of the whole. Not for hybrid training.
+        deviation: Of the data, where the denoiser is EDM's: the loss is weighted by 1 / c_out^2.
+        label_dropout: With which probability a label is withheld, where the denoiser knows classes,
+            so that one network learns each class and the whole.
         ema_decay: Decay of the weights' average, 0.999 or 0.9999 in the paper.
         ema_warmup: Let the average forget the initial weights sooner (`warmed_decay`).
         precision: Type of the networks' products, by autocast if not float32; weights, averages,
@@ -96,23 +136,54 @@ def train(
         )
     if discriminator_steps < 1:
         raise InputError(f"discriminator_steps must be at least 1, not {discriminator_steps}")
+    if accumulation > 1 and state.discriminator is not None:
+        raise InputError("accumulation is for plain training: D judges the batch as a whole")
     batches = as_batches(
         data,
         batch_size=batch_size,
         seed=state.seed,
         workers=workers,
         like=next(state.denoiser.parameters()),
+        labelled=getattr(state.denoiser, "classes", 0) > 0,
     )
-    objective = Objective(weight, gan, clamp, precision, workers)
+    objective = Objective(
+        weight, gan, clamp, precision, workers, deviation, clip_norm, accumulation
+    )
     decay = partial(warmed_decay, ema_decay) if ema_warmup else lambda step: ema_decay
     turns = 0 if state.discriminator is None else discriminator_steps
-    return _updates(state, batches, sigmas, objective, steps=steps, turns=turns, decay=decay)
+    draw = partial(_drawn, sigmas, label_dropout)
+    updates = _updates(state, batches, draw, objective, steps=steps, turns=turns, decay=decay)
+    return updates if rate is None else _rated(updates, state, rate)
+
+
+def _drawn(
+    sigmas: Tensor | SigmaLaw,
+    label_dropout: float,
+    clean: Tensor,
+    labels: Tensor | None,
+    noise: KeyedNoise,
+) -> Corrupted:
+    drawn = corrupt(clean, sigmas, noise=noise)
+    if labels is None:
+        return drawn
+    return drawn._replace(label=labels_dropped(labels, label_dropout, noise=noise))
+
+
+def _rated(updates: Iterator[Metrics], state: TrainState, rate: Rate) -> Iterator[Metrics]:
+    """The updates, each at its own learning rate, which is a function of its number alone."""
+    for group in state.optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    scheduler = LambdaLR(state.optimizer, rate, last_epoch=state.step - 1)
+    for metrics in updates:
+        (used, *_) = scheduler.get_last_lr()
+        scheduler.step()
+        yield metrics._replace(learning_rate=float(used))
 
 
 def _updates(
     state: TrainState,
     batches: Batches,
-    sigmas: Tensor,
+    draw: Callable[[Tensor, Tensor | None, KeyedNoise], Corrupted],
     objective: Objective,
     *,
     steps: int,
@@ -125,7 +196,8 @@ def _updates(
     discriminator_here = None if discriminator is None else workers.wrap(discriminator)
     state.denoiser.train()
     while state.step < steps:
-        clean = batches.batch(state.step)
+        batch = batches.batch(state.step)
+        clean, labels = batch if isinstance(batch, tuple) else (batch, None)
         rows = workers.rows(len(clean) * workers.count)
         # The first draw of a step is the score network's, the others are D's.
         first, *others = (
@@ -141,15 +213,11 @@ def _updates(
                     discriminator_here.train(),
                     state.discriminator_optimizer,
                     state.denoiser,
-                    corrupt(clean, sigmas, noise=noise),
+                    draw(clean, labels, noise),
                     objective,
                 )
             losses = score_step(
-                denoiser_here,
-                state.optimizer,
-                discriminator,
-                corrupt(clean, sigmas, noise=first),
-                objective,
+                denoiser_here, state.optimizer, discriminator, draw(clean, labels, first), objective
             )
         update_ema(state.average, state.denoiser, decay=decay(state.step))
         state.step += 1

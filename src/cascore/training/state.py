@@ -17,8 +17,11 @@ def adam(
     *,
     learning_rate: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
 ) -> torch.optim.Adam:
     """Adam, with a first beta that may be negative as the authors' discriminator has it (-0.5).
+
+    With weight decay it is AdamW: each step also multiplies the weights by 1 - rate x decay.
 
     Raises:
         InputError: learning rate not positive, or a beta outside (-1, 1) and [0, 1).
@@ -28,7 +31,8 @@ def adam(
             f"Adam needs learning rate > 0, -1 < beta1 < 1 and 0 <= beta2 < 1,"
             f" not {learning_rate} and {betas}"
         )
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.0, betas[1]))
+    kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
+    optimizer = kind(parameters, lr=learning_rate, betas=(0.0, betas[1]), weight_decay=weight_decay)
     for group in optimizer.param_groups:
         group["betas"] = betas  # only the constructor refuses a negative beta1
     return optimizer

@@ -1,5 +1,6 @@
 """One update of each player: Eq. 4 for the discriminator, Eq. 1 or 5 for the score network."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ class Objective:
         clamp: The data range that H is clamped to before D sees it, or None.
         precision: Type of the networks' products, by autocast if not float32.
         workers: The processes that train together.
+        deviation: s of the data, for the weight 1 / c_out^2 of EDM's form; infinite for Eq. 1.
+        clip_norm: The largest norm of the score network's gradient; a longer one is scaled to it.
+        accumulation: In how many parts the batch of a score update is computed.
     """
 
     weight: float = 1.0
@@ -43,6 +47,9 @@ class Objective:
     clamp: Clamp = None
     precision: torch.dtype = torch.float32
     workers: Workers = ALONE
+    deviation: float = math.inf
+    clip_norm: float = math.inf
+    accumulation: int = 1
 
 
 def discriminator_step(
@@ -63,7 +70,7 @@ def discriminator_step(
     """
     precision, workers = objective.precision, objective.workers
     with torch.no_grad():
-        denoised = _called(denoiser, drawn.noisy, drawn.sigma, precision=precision)
+        denoised = _denoised(denoiser, drawn, precision)
         fake = _clamped(denoised, objective.clamp)
     # One pass over both: one power iteration an update, and one forward for each backward.
     judged = _called(discriminator, torch.cat([drawn.clean, fake]), precision=precision)
@@ -96,9 +103,25 @@ def score_step(
     Raises:
         TrainingDivergedError: a loss that is not finite, with the sigma of the worst sample.
     """
+    optimizer.zero_grad(set_to_none=True)
+    parts = [
+        _gradient(denoiser, discriminator, part, objective)
+        for part in _in_parts(drawn, objective.accumulation)
+    ]
+    if objective.clip_norm != math.inf:
+        nn.utils.clip_grad_norm_(denoiser.parameters(), objective.clip_norm)
+    optimizer.step()
+    dsm = torch.stack([part.dsm for part in parts]).mean()
+    return ScoreLosses(dsm=dsm, generator=parts[0].generator)
+
+
+def _gradient(
+    denoiser: nn.Module, discriminator: nn.Module | None, drawn: Corrupted, objective: Objective
+) -> ScoreLosses:
+    """Add the gradient of a part of the batch; the losses of that part."""
     precision, workers = objective.precision, objective.workers
-    denoised = _called(denoiser, drawn.noisy, drawn.sigma, precision=precision)
-    dsm = dsm_loss(denoised, drawn)
+    denoised = _denoised(denoiser, drawn, precision)
+    dsm = dsm_loss(denoised, drawn, deviation=objective.deviation)
     loss, generator = dsm.mean(), None
     with nullcontext() if discriminator is None else _frozen(discriminator):
         if discriminator is not None:
@@ -109,11 +132,17 @@ def score_step(
             )
             loss = hybrid_loss(real, fake, dsm, weight=objective.weight, gan=objective.gan)
             generator = objective.gan.generator(real.detach(), fake.detach())
-        optimizer.zero_grad(set_to_none=True)
         mean_dsm = _checked(loss, dsm, drawn, workers)
-        loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+        (loss / objective.accumulation).backward()  # type: ignore[no-untyped-call]
     return ScoreLosses(dsm=mean_dsm, generator=generator)
+
+
+def _in_parts(drawn: Corrupted, parts: int) -> list[Corrupted]:
+    """The draw cut into parts of equal size, whose mean losses have the mean of the whole."""
+    if len(drawn.clean) % parts:
+        raise InputError(f"{len(drawn.clean)} rows cannot be cut into {parts} equal parts")
+    columns = [[None] * parts if whole is None else whole.chunk(parts) for whole in drawn]
+    return [Corrupted(*column) for column in zip(*columns, strict=True)]
 
 
 def _checked(loss: Tensor, dsm: Tensor, drawn: Corrupted, workers: Workers) -> Tensor:
@@ -128,6 +157,11 @@ def _checked(loss: Tensor, dsm: Tensor, drawn: Corrupted, workers: Workers) -> T
             f" {float(sigmas[worst]):.4g})"
         )
     return means[0]
+
+
+def _denoised(denoiser: nn.Module, drawn: Corrupted, precision: torch.dtype) -> Tensor:
+    told = () if drawn.label is None else (drawn.label,)
+    return _called(denoiser, drawn.noisy, drawn.sigma, *told, precision=precision)
 
 
 def _called(module: nn.Module, *inputs: Tensor, precision: torch.dtype) -> Tensor:
