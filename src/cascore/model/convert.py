@@ -22,6 +22,7 @@ from cascore.experiment.run_folder import (
 )
 from cascore.experiment.settings import Experiment, Sampler, Schedule
 from cascore.files import file_digest, replaced_folder, require_new, write_text
+from cascore.locks import new_folder
 from cascore.measurement import Measurement
 from cascore.model.card import model_card
 from cascore.model.checkpoint_file import read_checkpoint_file
@@ -207,8 +208,7 @@ def write_model_folder(
     Raises:
         InputError: Something is there already, or evaluations of other weights.
     """
-    require_new(folder)
-    with replaced_folder(folder) as temporary:
+    with new_folder(folder, "converting"), replaced_folder(folder) as temporary:
         digests = {}
         for name, tensors in ((WEIGHTS, weights), (DISCRIMINATOR, discriminator)):
             if tensors is not None:
