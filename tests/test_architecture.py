@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "cascore"
 LONGEST = 500
 
 ROOMS = (
-    "errors", "ranges", "files", "locks", "plain", "foreign", "fetching", "pixels",
+    "errors", "ranges", "files", "plain", "locks", "foreign", "fetching", "pixels",
     "preprocessing",
     "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration", "guidance",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",

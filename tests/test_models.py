@@ -165,7 +165,7 @@ FAULTS = {
             write("model.safetensors", b"abc")(f),
             edit(f, digest=file_digest(f / "model.safetensors")),
         ),
-        "not a whole safetensors file",
+        "cannot be read as a whole safetensors file",
     ),
 }  # fmt: skip
 

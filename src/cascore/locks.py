@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from cascore.errors import InputError
 from cascore.files import remove_leftovers, require_new
+from cascore.plain import printable
 
 _MOMENT = 0.3  # seconds in which a lock that is just given back is got
 
@@ -81,4 +82,4 @@ def _holder(path: Path) -> str:
         words = path.read_text(errors="replace")[:200]
     except OSError:
         words = ""
-    return "".join(letter for letter in words if letter.isprintable()) or "another process"
+    return printable(words) or "another process"

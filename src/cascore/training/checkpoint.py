@@ -17,7 +17,8 @@ from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.files import file_digest, give_usual_mode, replaced_folder
-from cascore.plain import from_plain, read_json, write_json
+from cascore.foreign import parsing
+from cascore.plain import from_plain, read_json, whole_number, write_json
 from cascore.training.state import TrainState
 
 _PREFIX = "step-"
@@ -217,24 +218,21 @@ def read_tensors(path: Path, *, prefix: str = "") -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {
-                name.removeprefix(prefix): file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118 (the file is no mapping)
-                if name.startswith(prefix)
-            }
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error})") from None
+    with parsing(path, "a whole safetensors file"), safe_open(path, framework="pt") as file:
+        return {
+            name.removeprefix(prefix): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118 (the file is no mapping)
+            if name.startswith(prefix)
+        }
 
 
 def checkpoints(folder: Path) -> list[Checkpoint]:
     """The checkpoints in a folder, by step; folders that were never finished do not count."""
     finished = []
     for path in folder.glob(f"{_PREFIX}*"):
-        digits = path.name.removeprefix(_PREFIX)
-        if digits.isdigit() and path.is_dir():
-            finished.append(Checkpoint(path, int(digits)))
+        step = whole_number(path.name.removeprefix(_PREFIX))
+        if step is not None and path.is_dir():
+            finished.append(Checkpoint(path, step))
     return sorted(finished, key=lambda checkpoint: checkpoint.step)
 
 
