@@ -166,7 +166,7 @@ def test_a_run_of_another_folder_is_left_alone(photos, tmp_path, capsys, monkeyp
 @pytest.mark.parametrize("size", range(8, 65))
 def test_every_square_size_has_a_network_that_takes_it(size):
     survey = COLOUR_32._replace(smallest=size, one_size=(size, size))
-    experiment, _ = choose_network(Data(name="x"), survey, minutes=1e6, speed=1e11)
+    experiment, _ = choose_network(Data(name="x"), survey, minutes=9e5, speed=1e11)
     chosen = experiment.data.size or size
     assert chosen <= size
     with torch.device("meta"):

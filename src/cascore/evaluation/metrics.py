@@ -88,7 +88,7 @@ def few_images(usable: Sequence[str], reference: Reference) -> list[str]:
         notices.append(
             f"Fréchet distance: {', '.join(scarce)} images are no more than the {dimension}"
             " dimensions of the features; it is too large, by what depends on the counts: compare"
-            " it at equal counts only"
+            " it at the same counts only"
         )
     if "frechet" in usable and reference.sets and None in reference.floors.values():
         total = sum(images.count for images in reference.sets.values())
