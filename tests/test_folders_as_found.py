@@ -279,6 +279,7 @@ def test_a_folder_that_holds_nothing_out_works_everywhere(small, capsys):
     assert prepared["train"].digest == loaded("photos")["train"].digest
     assert prepared.keys() == {"train"}
     assert nothing in prepared["train"].record.remarks[0]
+    assert run("data", "verify", "mine") == 0
     with pytest.raises(InputError, match="holds no test images"):
         load_images("mine", "test", root="data")
 
@@ -320,6 +321,22 @@ def test_a_run_is_tied_to_its_images_and_not_to_their_path(small, capsys, monkey
     assert "is not what the model was trained on" in capsys.readouterr().out
     assert run("train", there[1], *command, "--train.steps", 4) == 2
     assert "was trained on other data: 8 items of folder:moved" in capsys.readouterr().err
+
+
+def test_subfolders_are_classes_that_a_training_learns_and_a_sampling_asks_for(small):
+    for kind in ("café", "tea"):
+        for name in range(2, 10):
+            save(small / "drinks" / unicodedata.normalize("NFD", kind) / f"{name}.png", (16, 16))
+    train = ("train", "folder:drinks", *TINY, "--train.steps", 1, "--out")
+    assert run(*train, "told") == 0
+    assert read_experiment(small / "told").network.labels
+    assert json.loads((small / "told" / "data.json").read_text())["classes"] == ["café", "tea"]
+    assert run("sample", "told", "--label", "café", "--count", 2, "--calls", 2, "--out", "a") == 0
+    for ignored in ("--data.no-labels", "--network.no-labels"):
+        assert run(*train, ignored[2:], ignored) == 0
+        assert not read_experiment(small / ignored[2:]).network.labels
+    assert json.loads((small / "data.no-labels" / "data.json").read_text())["classes"] == []
+    assert run("sample", "network.no-labels", "--label", "tea", "--count", 2, "--calls", 2) == 2
 
 
 def test_a_folder_is_decoded_once_by_a_training(small, monkeypatch):

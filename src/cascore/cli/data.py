@@ -132,13 +132,12 @@ class Verify:
 
     def run(self) -> int:
         """Print what is as it was prepared; what is not ends in an error that names all of it."""
-        from cascore.data.images import SPLITS
-        from cascore.data.prepared import is_prepared, load_prepared
+        from cascore.data.prepared import is_prepared, load_prepared, read_record
 
         if not is_prepared(self.name, self.root):
             raise InputError(f"{self.root} holds no prepared set {self.name!r}")
         faults = []
-        for split in SPLITS:
+        for split in read_record(self.root / self.name).splits:
             try:
                 images = load_prepared(self.name, split, root=self.root)
                 whole = f"{split}: {images.count:,} images as prepared, digest {images.digest}"

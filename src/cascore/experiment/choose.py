@@ -128,6 +128,9 @@ def choose_experiment(
             schedule, reason = choose_levels(images, progress=advance)
         chosen = replace(chosen, schedule=schedule)
         reasons.append(reason)
+    if len(images.classes) > 1 and "network.labels" not in names:
+        chosen = replace(chosen, network=replace(chosen.network, labels=True))
+        reasons.append(f"told the class: {len(images.classes):,} subfolders; `sample --label NAME`")
     chosen = with_given(chosen, given, names)
     schedule = chosen.schedule
     if "schedule.levels" not in names and schedule.first > schedule.last:
