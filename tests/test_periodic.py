@@ -8,7 +8,7 @@ import torch
 from running import CPU, tiny
 from safetensors.torch import load_file
 
-from cascore.errors import InputError
+from cascore.errors import EvaluationStopped, InputError
 from cascore.evaluation import evaluate as evaluating
 from cascore.evaluation.evaluate import checkpoint_measure, evaluate
 from cascore.experiment import periodic
@@ -116,6 +116,22 @@ def test_a_run_that_was_stopped_has_the_same_evaluations(whole, tmp_path, stretc
     go(evaluated(), tmp_path / "run")  # done: changes nothing
     assert distances(tmp_path / "run") == distances(whole[0])
     assert read_selection(tmp_path / "run") == read_selection(whole[0])
+
+
+def test_an_evaluation_that_is_stopped_stops_the_run_and_is_made_up_for(whole, tmp_path):
+    """As for a signal while it measures; the checkpoint is there, and who goes on judges it."""
+    folder, asked = tmp_path / "run", []
+
+    def stopped(step):
+        asked.append(step)
+        raise EvaluationStopped
+
+    for _ in range(2):  # in the middle, and at the start of the run that goes on
+        list(training_run(evaluated(), folder, device=CPU, measure=stopped))
+        assert checkpoints(folder / "checkpoints")[-1].step == 2
+    assert asked == [2, 2]
+    go(evaluated(), folder)
+    assert distances(folder) == distances(whole[0])
 
 
 def test_an_evaluation_that_was_cut_short_is_made_up_for(whole, tmp_path, monkeypatch):

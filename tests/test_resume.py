@@ -139,3 +139,17 @@ def test_a_process_that_was_stopped_or_killed_is_gone_on_with(name, number, tmp_
     assert [line.step for line in metrics] == [saved + 1, saved + 2]
     assert len(notices) == 1  # resumed, and nothing that differs
     assert_same_run(folder, whole_run(name, last, tmp_path / "whole"), last)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_an_evaluation_between_its_batches(number, tmp_path):
+    """One that would take an hour; what was trained is saved."""
+    folder = tmp_path / "run"
+    judged = ("--train.evaluate-every", "3", "--train.evaluate-count", "200000")
+    process = started("digits", folder, "--train.steps", str(FOREVER), *judged)
+    time.sleep(2)
+    process.send_signal(number)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "stopped and saved at step 3; the same command goes on" in printed
+    assert "Traceback" not in printed

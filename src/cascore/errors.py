@@ -21,3 +21,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """Words for a message: which of the known words may have been meant, if one is near."""
     near = difflib.get_close_matches(word.lower(), words, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+class EvaluationStopped(KeyboardInterrupt):
+    """Raised by the measure of a training that is to stop: the run's checkpoint is on the disk."""

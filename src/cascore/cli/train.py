@@ -14,15 +14,17 @@ from rich.console import Console
 
 from cascore.cli import options
 from cascore.cli.common import duration, given_options, parsed, plain_console
-from cascore.errors import InputError, nearest
+from cascore.errors import EvaluationStopped, InputError, nearest
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment
+from cascore.measurement import Measurement
 from cascore.plain import json_text
 from cascore.preprocessing import folder_path, is_folder
 from cascore.progress import Display
 
 if TYPE_CHECKING:
     from cascore.data import ImageSet, PointSet
+    from cascore.experiment.periodic import Measure
 
 MINUTES = 30.0
 
@@ -163,49 +165,71 @@ def _train(
     from cascore.training import joined_processes
     from cascore.training.checkpoint import checkpoints
 
-    with (
-        joined_processes(build.select_device(device)) as (target, workers),
-        _asked_to_stop() as signals,
-    ):
-        display = Display(None if workers.rank == 0 else Console(quiet=True))
+    with joined_processes(build.select_device(device)) as (target, workers):
+        display, signals = Display(None if workers.rank == 0 else Console(quiet=True)), _Signals()
         metrics = training_run(
             experiment,
             folder,
             device=target,
             data=data,
             workers=workers,
-            should_stop=lambda: bool(signals),
+            should_stop=lambda: bool(signals.came),
             notify=display.say,
-            measure=checkpoint_measure(experiment, folder, device=target),
+            measure=signals.stopping(checkpoint_measure(experiment, folder, device=target)),
             checkpoint=checkpoint,
         )
         settings = experiment.train
-        for _ in display.training(metrics, total=settings.steps, batch_size=settings.batch_size):
-            pass
+        shown = display.training(metrics, total=settings.steps, batch_size=settings.batch_size)
+        with signals.noted():
+            for _ in shown:
+                pass
         saved = checkpoints(folder / "checkpoints")[-1]
-        if signals:
+        if signals.came:
             display.say(f"stopped and saved at step {saved.step}; the same command goes on")
-            return 128 + signals[0]
+            return 128 + signals.came[0]
         display.say(f"trained to step {saved.step}: {folder}; next: cascore sample {folder}")
     return 0
 
 
-@contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """The signals that came; handlers only take a note, which is read between steps."""
-    came: list[int] = []
+class _Signals:
+    """The signals that came: noted, and read between steps; an evaluation they stop at once."""
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if came and number == signal.SIGINT:
+    def __init__(self) -> None:
+        self.came: list[int] = []
+        self._measuring = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        again = bool(self.came) and number == signal.SIGINT
+        self.came.append(number)
+        if again:
             raise KeyboardInterrupt
-        came.append(number)
+        if self._measuring:
+            raise EvaluationStopped
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note signals; before and after, an interrupt ends the command as it ends any other."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._note) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stopping(self, measure: "Measure") -> "Measure":
+        """The measure, which a signal stops wherever it is."""
+
+        def stopped(step: int) -> Measurement:
+            self._measuring = True
+            try:
+                if self.came:
+                    raise EvaluationStopped
+                return measure(step)
+            finally:
+                self._measuring = False
+
+        return stopped
 
 
 def _describe(

@@ -13,7 +13,7 @@ import torch
 
 from cascore.data import ImageSet, PointSet
 from cascore.data.spectrum import principal_variances
-from cascore.errors import InputError
+from cascore.errors import EvaluationStopped, InputError
 from cascore.experiment import build
 from cascore.experiment.periodic import Measure, PeriodicEvaluation
 from cascore.experiment.run_folder import (
@@ -180,13 +180,20 @@ def _saved(
 ) -> Iterator[Metrics]:
     kept, lead, started = folder / CHECKPOINTS, workers.rank == 0, time.monotonic()
     device = next(state.denoiser.parameters()).device
-    if lead and state.step > 0 and evaluation.is_missing(state.step):
-        notify(_summary(evaluation.evaluate_newest()))
+
+    def agreed(here: bool) -> bool:
+        """Whether it is so for any process, so that all of them stop after the same step."""
+        return bool(workers.mean(torch.tensor(float(here), device=device)) > 0)
+
+    def stopped() -> bool:
+        """Measure the newest checkpoint, and whether that was asked to stop."""
+        return agreed(lead and not _measured(evaluation, state.step, notify))
+
+    if state.step > 0 and evaluation.is_due(state.step) and stopped():
+        return
     with (folder / METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
-            # All processes stop after the same step, whichever of them was asked to.
-            stop = torch.tensor(float(should_stop()), device=device)
-            stopping = bool(workers.mean(stop) > 0)
+            stopping = agreed(should_stop())
             if lead:
                 log.write(json_line(metrics._asdict()))
             due = evaluation.is_due(state.step)
@@ -201,12 +208,21 @@ def _saved(
                     prune_checkpoints(
                         kept, keep_last=settings.keep_last, keep_every=settings.keep_every
                     )
-            if due and lead:
-                notify(_summary(evaluation.evaluate_newest()))
+            stopping = (due and stopped()) or stopping
             yield metrics
             if stopping:
                 break
     workers.barrier()  # nobody looks for the last checkpoint before it is there
+
+
+def _measured(evaluation: PeriodicEvaluation, step: int, notify: Callable[[str], None]) -> bool:
+    """Make the evaluation of a step unless it was made; False if it is stopped, for a later run."""
+    try:
+        if evaluation.is_missing(step):
+            notify(_summary(evaluation.evaluate_newest()))
+    except EvaluationStopped:
+        return False
+    return True
 
 
 def _summary(record: Measurement) -> str:
