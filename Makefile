@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' | xargs grep -L subprocess)
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: quickstart paper test test-avx2 test-slow torture coverage check format mutants bench clean
+.PHONY: quickstart paper test test-avx2 test-slow torture fuzz coverage check format mutants bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/cascore quickstart
@@ -30,9 +30,13 @@ coverage: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
-# Kills, races and damages the commands at random; docs/reliability.md. BUDGET=36000 for a night.
-torture: $(STAMP)
+# Kills, races and damages the commands at random, after damaged bytes for whatever reads files;
+# docs/reliability.md. BUDGET=36000 for a night.
+torture: fuzz
 	$(BIN)/python tools/torture.py --seconds $(or $(BUDGET),600)
+
+fuzz: $(STAMP)
+	$(BIN)/python tools/fuzz.py --seconds 20
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

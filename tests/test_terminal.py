@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cascore.cli import __main__ as command_line
 from cascore.evaluation.compare import dot_chart
+from cascore.files import replaced_file, replaced_folder
 from cascore.measurement import write_measurements
 from cascore.plain import printable, whole_number
 from cascore.progress import Display
@@ -100,6 +101,16 @@ def test_what_ends_a_command_is_one_line(monkeypatch, capsys, raised, code, told
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert re.search(told, error.strip())
+
+
+@pytest.mark.parametrize("number", [28, 30])
+@pytest.mark.parametrize("replaced", [replaced_file, replaced_folder])
+def test_a_disk_that_is_full_or_read_only_names_what_was_to_be_written(tmp_path, replaced, number):
+    target = tmp_path / "kept"
+    with pytest.raises(OSError, match="kept") as caught, replaced(target):
+        raise OSError(number, os.strerror(number))  # as a write does, which knows no name
+    assert (caught.value.errno, caught.value.filename) == (number, str(target))
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_mistake_of_ours_is_a_traceback(monkeypatch):

@@ -23,14 +23,26 @@ def _temporary(path: Path) -> Path:
 
 
 @contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let a full or read-only disk name what was to be written, not its hidden name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+@contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to; it becomes `path` if the block ends without an error."""
     temporary = _temporary(path)
     try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
+        with _named(path):
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,8 +56,9 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     temporary.mkdir()
     try:
-        yield temporary
-        put_in_place(temporary, path)
+        with _named(path):
+            yield temporary
+            put_in_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
