@@ -27,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # of all that is forked from here
@@ -299,15 +300,20 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=None, help="of the moments (default: a new one)"
     )
+    parser.add_argument("--only", default="", help="attacks whose row has this word: damaged")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(2**31) if given.seed is None else given.seed
     print(f"seed {seed}", file=sys.stderr, flush=True)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         torture = Torture(Path(folder), seed=seed)
-        attacks: list[Callable[[], None]] = [torture.damage, torture.damage_set]
-        attacks += [lambda name=name: torture.kill(name) for name in COMMANDS]  # type: ignore[misc]
-        attacks += [lambda name=name: torture.race(name) for name in COMMANDS]  # type: ignore[misc]
+        every: dict[str, Callable[[], None]] = {
+            "newest checkpoint damaged": torture.damage,
+            "prepared set damaged": torture.damage_set,
+            **{f"`{name}` killed": partial(torture.kill, name) for name in COMMANDS},
+            **{f"`{name}` twice at once": partial(torture.race, name) for name in COMMANDS},
+        }
+        attacks = [attack for title, attack in every.items() if given.only in title]
         limit = time.monotonic() + given.seconds
         while time.monotonic() < limit:
             torture.random.shuffle(attacks)
