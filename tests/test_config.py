@@ -109,7 +109,7 @@ def test_what_is_too_small_is_refused_by_the_name_of_its_option(kind, below):
 GREATEST = {
     Network: {"width": 16_384, "blocks": 256, "unshuffle": 64, "depth": 256},
     Schedule: {"levels": 100_000, "first": 10**9},
-    Train: {"steps": 10**9, "batch_size": 10**6, "learning_rate": 10, "seed": 2**64 - 1},
+    Train: {"steps": 10**9, "batch_size": 16_384, "learning_rate": 10, "seed": 2**64 - 1},
     Adversarial: {"steps": 1000, "weight": 10**9},
     Sampler: {"calls": 10**6, "n_sigma": 10**6, "epsilon": 10**9},
     FolderOptions: {"size": 16_384},

@@ -40,6 +40,7 @@ RANGES: Mapping[str, Range] = {
     "steps": Range(1, _MANY),
     "adversarial.steps": Range(1, 1000),
     "batch_size": Range(1, 10**6),
+    "train.batch_size": Range(1, 16_384),  # activations fill the memory
     "learning_rate": Range(0, 10, open=True),
     "warmup": Range(0, _MANY),
     "decay_from": Range(0, _MANY),
