@@ -67,7 +67,8 @@ def test_the_command_draws_the_same_pictures(tmp_path, options, settings):
 
 
 def test_tuned_advice_is_the_default_of_python_too(run, tmp_path):
-    folder = convert_run(run, tmp_path / "model", weights="ema").folder
+    folder = tmp_path / "model"
+    convert_run(run, folder, weights="ema")
     model = cascore.load(folder)
     plain = model.sample([1, 2], calls=3)
     choice = Choice(
@@ -85,7 +86,7 @@ def test_tuned_advice_is_the_default_of_python_too(run, tmp_path):
 
 
 def test_what_is_no_model_or_no_seed_is_refused(run, tmp_path):
-    with pytest.raises(InputError, match="those are digits, fashion-mnist"):
+    with pytest.raises(InputError, match="those are digits, digits-aware, fashion-mnist"):
         cascore.load("fashion")
     with pytest.raises(InputError, match="neither a run nor a model folder"):
         cascore.load(tmp_path)

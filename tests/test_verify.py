@@ -18,10 +18,11 @@ from cascore.evaluation.verify import settings_of_measurement, verify
 from cascore.experiment.chain import resolved
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import EvaluationSettings, Sampler
+from cascore.files import file_digest
 from cascore.measurement import read_measurements, write_measurements
-from cascore.model import loading
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
+from cascore.training import checkpoint
 
 TWO = ("frechet", "precision-recall")
 
@@ -91,6 +92,9 @@ def test_other_weights_are_found_before_anything_is_computed(trained, monkeypatc
     name = next(x for x in tensors if x.startswith("ema.") and x.endswith("weight"))
     tensors[name] = tensors[name] + 1e-3
     save_file(tensors, path)
+    record = json.loads((path.parent / "state.json").read_text())
+    record["digest"] = file_digest(path)  # whole, but of another training
+    (path.parent / "state.json").write_text(json.dumps(record))
     monkeypatch.setattr("cascore.evaluation.verify.evaluate", None)
     for number in again(records):
         assert number.outcome == "not computed"
@@ -166,8 +170,8 @@ def test_a_record_of_a_later_cascore_is_told(trained):
 def test_the_commands_load_a_model_once_and_the_exit_code_says_what_was_found(
     trained, tmp_path, capsys, monkeypatch
 ):
-    true, hashed = loading.file_digest, []
-    monkeypatch.setattr(loading, "file_digest", lambda path: hashed.append(path) or true(path))
+    true, hashed = checkpoint.file_digest, []
+    monkeypatch.setattr(checkpoint, "file_digest", lambda path: hashed.append(path) or true(path))
     out = tmp_path / "a.json"
     asked = ("--calls", SAMPLER.calls, "--count", 30, "--metrics", "frechet", "memorisation")
     assert run("evaluate", trained, *asked, "--device", "cpu", "--out", out) == 0

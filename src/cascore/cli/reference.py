@@ -39,8 +39,6 @@ class MakeReference:
         from cascore.experiment.build import select_device
         from cascore.metrics import feature_moments
 
-        if self.out.exists():
-            raise InputError(f"{self.out} is there already: choose another name")
         device = select_device(self.device)
         data = named_data(self.data, root=self.root, folders=self.folder)
         if data.name.endswith(".npz"):
@@ -49,6 +47,8 @@ class MakeReference:
             )
         split = self.split or ("all" if is_folder(data.name) else "train")
         with one_writer(self.out, "a reference"):
+            if self.out.exists():
+                raise InputError(f"{self.out} is there already: choose another name")
             reference = load_reference(
                 data,
                 count=2,
