@@ -25,7 +25,7 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -42,6 +42,7 @@ from cascore.data.celeba import _read_partition
 from cascore.data.cifar import find_cifar10
 from cascore.data.decoding import Target, decode_one, read_header
 from cascore.data.idx import read_idx
+from cascore.data.listing import ListedImage
 from cascore.data.lsun import require_whole
 from cascore.data.originals import mapped_array
 from cascore.data.prepared import PreparedRecord
@@ -103,7 +104,7 @@ def from_json(kind: type) -> Callable[[Path], object]:
 
 def decoded(path: Path) -> object:
     """The pixels of an image."""
-    header = read_header(path.parent, Path(path.name))  # type: ignore[arg-type]
+    header = read_header(path.parent, ListedImage(Path(path.name), PurePosixPath(path.name)))
     return decode_one(path.parent, header, target=Target(3, 8, 8, "center", "box"))
 
 
