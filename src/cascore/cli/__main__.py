@@ -49,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a result is worth more than a letter of it
             stream.reconfigure(errors="replace")
     try:
-        code, told = parse(given).run(shlex.join(["cascore", *given])), ""
+        code, message = parse(given).run(shlex.join(["cascore", *given])), ""
     except (Exception, KeyboardInterrupt) as error:
-        code, told = _answer(error)
-        if not told:
+        code, message = _answer(error)
+        if not message:
             raise
-    if told:
-        sys.stderr.write(f"cascore: {printable(told)}\n")
+    if message:
+        sys.stderr.write(f"cascore: {printable(message)}\n")
     sys.exit(code)
 
 

@@ -56,10 +56,10 @@ def find_cifar10_jpeg(source: Path) -> Originals:
     """CIFAR-10 as JPEG has it: other pixels than the original, so a set of its own name."""
     if source.is_file() and source.suffix == ".parquet":
         source = source.parent
-    found = _from_pictures(source, JPEG_NAME)
-    if found is None:
+    originals = _from_pictures(source, JPEG_NAME)
+    if originals is None:
         raise InputError(f"{source} holds no form of {JPEG_NAME}; --source is {JPEG_SOURCE}")
-    return found
+    return originals
 
 
 def find_cifar10(source: Path) -> Originals:
@@ -79,10 +79,10 @@ def find_cifar10(source: Path) -> Originals:
                     raise InputError(f"{folder} holds batches larger than those of cifar-10")
                 contents = {path.name: path.read_bytes() for path in paths}
                 return _from_batches(folder, contents, file_facts(paths))
-    found = _from_pictures(source, _NAME)
-    if found is None:
+    originals = _from_pictures(source, _NAME)
+    if originals is None:
         raise InputError(f"{source} holds no form of cifar-10; --source is {SOURCE}")
-    return found
+    return originals
 
 
 def _from_pictures(source: Path, name: str) -> Originals | None:

@@ -267,12 +267,12 @@ class Statistics:
                 f"{self.path} holds statistics of images of shape {list(self.shape)}, and those"
                 f" judged are {list(shape)}: make a reference of that shape"
             )
-        own = self.facts.settings
-        if preprocessing is None or preprocessing.size is None or own.get("size") is None:
+        steps = self.facts.settings
+        if preprocessing is None or preprocessing.size is None or steps.get("size") is None:
             return
         given = asdict(preprocessing)
         for name, usual in _STEPS.items():
-            if (was := own.get(name, usual)) != given[name]:
+            if (was := steps.get(name, usual)) != given[name]:
                 raise InputError(
                     f"the images of {self.path} were brought to their shape with {name} {was}, and"
                     f" those judged with {name} {given[name]}: make both with the same"

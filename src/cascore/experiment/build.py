@@ -177,7 +177,7 @@ def build_batches(
     data: ImageSet | PointSet, experiment: Experiment, *, device: torch.device, workers: Workers
 ) -> Batches:
     """The training batches of a data set."""
-    settings, told = experiment.train, experiment.network.labels
+    settings, labelled = experiment.train, experiment.network.labels
     row = _COPIES * _BYTES * math.prod(data.shape)
     require_memory(settings.batch_size, row, "rows of a training batch")
     return KeyedBatches(
@@ -187,7 +187,7 @@ def build_batches(
         flip=experiment.data.flip and isinstance(data, ImageSet),
         workers=workers,
         device=device,
-        labels=data.labels if told and isinstance(data, ImageSet) else None,
+        labels=data.labels if labelled and isinstance(data, ImageSet) else None,
     )
 
 

@@ -275,7 +275,7 @@ def require_fitting(name: str, schedule: Schedule) -> None:
 def describe_preset(preset: Experiment) -> str:
     """A preset in one line."""
     hybrid, network = preset.train.objective == "hybrid", preset.network
-    told = [
+    inputs = [
         *(["the noise level"] if network.conditional else []),
         *(["the class"] if network.labels else []),
     ]
@@ -284,7 +284,7 @@ def describe_preset(preset: Experiment) -> str:
     levels = preset.schedule.levels
     return (
         f"{preset.data.name}, {network.kind} of width {network.width}"
-        f"{' told ' * bool(told)}{' and '.join(told)}{form}, {objective},"
+        f"{' told ' * bool(inputs)}{' and '.join(inputs)}{form}, {objective},"
         f" {levels} level{'s' if levels > 1 else ''}, {preset.train.steps} steps of"
         f" {preset.train.batch_size}"
     )

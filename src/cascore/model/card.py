@@ -73,7 +73,7 @@ is called as `denoiser(x, sigma)` and returns H(x, sigma).
 
 ## Limits
 
-It draws {what} and nothing else: no other size, {asked} can be asked for.
+It draws {what} and nothing else: no other size, {refused} can be asked for.
 It knows its training data and no more: it is no model of other {kind}, and its density is not to be
 taken for the probability of real ones.
 {foreign}
@@ -137,7 +137,7 @@ def model_card(
         objective="denoising score matching" + " and a discriminator" * hybrid,
         levels=_LEVELS[experiment.train.sigmas].format(schedule.levels),
         classes=_CLASSES.format(names=", ".join(record.data["classes"])) if network.labels else "",
-        asked="no other class or text" if network.labels else "no class, label or text",
+        refused="no other class or text" if network.labels else "no class, label or text",
         seen=record.step * experiment.train.batch_size,
         weights=_WEIGHTS[record.weights],
         kept=_training(record.source),

@@ -160,8 +160,8 @@ def _checked(loss: Tensor, dsm: Tensor, drawn: Corrupted, workers: Workers) -> T
 
 
 def _denoised(denoiser: nn.Module, drawn: Corrupted, precision: torch.dtype) -> Tensor:
-    told = () if drawn.label is None else (drawn.label,)
-    return _called(denoiser, drawn.noisy, drawn.sigma, *told, precision=precision)
+    labels = () if drawn.label is None else (drawn.label,)
+    return _called(denoiser, drawn.noisy, drawn.sigma, *labels, precision=precision)
 
 
 def _called(module: nn.Module, *inputs: Tensor, precision: torch.dtype) -> Tensor:
