@@ -114,6 +114,13 @@ def remove_leftovers(folder: Path, *, of: str | None = None) -> None:
                 path.unlink(missing_ok=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Delete a folder: first its name, so that a kill leaves a leftover and not half a folder."""
+    temporary = _temporary(path)
+    path.replace(temporary)
+    shutil.rmtree(temporary)
+
+
 def is_leftover(path: Path, *, of: str | None = None) -> bool:
     """Whether the name of a path is one under which things are written here before they are whole.
 

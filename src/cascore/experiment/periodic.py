@@ -13,7 +13,7 @@ from pathlib import Path
 from cascore.errors import InputError
 from cascore.experiment.run_folder import BEST, CHECKPOINTS, SELECTION
 from cascore.experiment.settings import Train
-from cascore.files import replaced_folder, write_text
+from cascore.files import remove_folder, replaced_folder, write_text
 from cascore.measurement import Measurement, Selection, measurement_from_plain, measurement_line
 from cascore.plain import read_json_lines, write_json
 from cascore.stats import independent_difference, verdict
@@ -56,8 +56,9 @@ class PeriodicEvaluation:
         assert self._measure is not None  # something is due
         measurement = self._measure(newest.step)
         known = [known for known in _read(self._folder) if _step(known) != newest.step]
-        _write(self._folder, [*known, measurement])
+        # Noted last: who was killed before measures again and comes to the same best.
         _keep_best(self._folder, [*known, measurement], newest)
+        _write(self._folder, [*known, measurement])
         return measurement
 
 
@@ -104,7 +105,7 @@ def _keep_best(folder: Path, measurements: list[Measurement], newest: Checkpoint
     write_json(folder / BEST / SELECTION, selection)
     for checkpoint in checkpoints(folder / BEST):
         if checkpoint.step != step:
-            shutil.rmtree(checkpoint.folder)
+            remove_folder(checkpoint.folder)
 
 
 def _best(candidates: list[Measurement]) -> Measurement:

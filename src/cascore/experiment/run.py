@@ -112,6 +112,13 @@ def training_run(
         workers.barrier()
         if workers.rank == 0:
             cut_back(folder, state.step, notify=notify)
+            saved, settings = checkpoints(folder / CHECKPOINTS), experiment.train
+            if saved and saved[-1].step == state.step:  # a kill may have come before it
+                prune_checkpoints(
+                    folder / CHECKPOINTS,
+                    keep_last=settings.keep_last,
+                    keep_every=settings.keep_every,
+                )
             write_json(folder / EXPERIMENT, experiment)  # which may be longer
             write_json(folder / DATA, described)
             if not (folder / VARIANCES).exists():

@@ -4,7 +4,6 @@ The record holds the digest of the tensors, and both are checked whenever a chec
 """
 
 import platform
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cascore.errors import InputError
-from cascore.files import file_digest, give_usual_mode, replaced_folder
+from cascore.files import file_digest, give_usual_mode, remove_folder, replaced_folder
 from cascore.foreign import parsing
 from cascore.plain import from_plain, read_json, whole_number, write_json
 from cascore.training.state import TrainState
@@ -240,7 +239,7 @@ def prune_checkpoints(folder: Path, *, keep_last: int, keep_every: int) -> None:
     """Delete all but the last `keep_last` and those at multiples of `keep_every` (0: none)."""
     for checkpoint in checkpoints(folder)[:-keep_last]:
         if not (keep_every and checkpoint.step % keep_every == 0):
-            shutil.rmtree(checkpoint.folder)
+            remove_folder(checkpoint.folder)
 
 
 def _surroundings() -> _Surroundings:
