@@ -133,10 +133,13 @@ def ended(process: int) -> int:
 
 
 def contents(folder: Path) -> Mapping[str, bytes]:
-    """All files below a folder, without what says how long something took."""
+    """All files below a folder, without what says how long something took.
+
+    The lock of who was killed when all was written may lie there, free, until the next writer.
+    """
     files = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and not re.fullmatch(r"\..+\.lock", path.name):
             content = path.read_bytes()
             if path.name == "state.json":
                 content = re.sub(rb'"seconds": [^,\n]*', b"", content)

@@ -21,7 +21,7 @@ from cascore.experiment.run_folder import (
     write_variances,
 )
 from cascore.experiment.settings import Experiment, Sampler, Schedule
-from cascore.files import file_digest, replaced_folder, write_text
+from cascore.files import file_digest, replaced_folder, require_new, write_text
 from cascore.locks import new_folder
 from cascore.measurement import Measurement
 from cascore.model.card import model_card
@@ -79,8 +79,7 @@ def convert_checkpoint(
     Raises:
         InputError: A file that cannot or must not be read, or is of another network.
     """
-    with new_folder(out, "converting"):
-        pass  # asked before any work; what killed writers left goes
+    require_new(out)
     file = read_checkpoint_file(checkpoint)
     chosen = file.score if weights == "raw" else file.ema
     if chosen is None:
@@ -144,8 +143,7 @@ def convert_run(
     Raises:
         InputError: No run, no checkpoint yet, one that is damaged, or records of other weights.
     """
-    with new_folder(out, "converting"):
-        pass  # asked before any work; what killed writers left goes
+    require_new(out)
     experiment, data = read_experiment(run), read_data(run)
     notices: list[str] = []
     newest, made, _ = read_checkpoint(run, "newest", verified_record, notices.append)
