@@ -15,49 +15,37 @@ import torch
 from torch import Tensor
 
 from cascore import load
-from cascore.calibration import calibrated_sigmas, natural_variances
 from cascore.data import load_images
-from cascore.denoiser import is_blind
 from cascore.evaluation.reference import load_reference
-from cascore.experiment.settings import Data
+from cascore.experiment.settings import Data, Sampler
 from cascore.metrics.features import extract_features
 from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
 from cascore.pixels import to_uint8
-from cascore.sampling import consistent_annealed, initial_noise
-from cascore.schedule import centred_sigmas, geometric_sigmas
+from cascore.sampling import initial_noise
+from cascore.schedule import geometric_sigmas
 from paper.schedulers import SCHEDULERS, run_scheduler
 
 BATCH = 250
 
 
-def levels(model: Model, spacing: str, calls: int, kappa: float) -> Tensor:
-    """Of a model's own range."""
-    ends = model.experiment.schedule.first, model.experiment.schedule.last
-    if spacing != "calibrated":
-        return {"centred": centred_sigmas, "geometric": geometric_sigmas}[spacing](*ends, calls)
-    variances = model.variances
-    if variances is None:
-        variances = natural_variances(model.shape, ends[0])
-    blind = is_blind(model.denoiser)
-    return calibrated_sigmas(*ends, calls, variances=variances, kappa=kappa, blind=blind)
-
-
-def annealed(
-    model: Model, x: Tensor, noise: KeyedNoise, calls: int, *, kappa: float, spacing: str
-) -> Tensor:
+def annealed(model: Model, calls: int, seeds: range, *, kappa: float, spacing: str) -> Tensor:
     """Denoised samples of order 2."""
-    sigmas = levels(model, spacing, calls, kappa)
-    how = {"kappa": kappa, "order": 2, "noise": noise}
-    return consistent_annealed(model.denoiser, x, sigmas, **how).denoised
+    sampler = Sampler(order=2, calls=calls, kappa=kappa, spacing=spacing)
+    return model.draw(seeds, sampler, batch_size=BATCH).denoised
 
 
-def unipc(model: Model, x: Tensor, noise: KeyedNoise, calls: int) -> Tensor:
+def unipc(model: Model, calls: int, seeds: range) -> Tensor:
     """Denoised samples of UniPC at geometric levels."""
-    sigmas, generator = levels(model, "geometric", calls, 1.0), torch.Generator()
-    return run_scheduler(
-        SCHEDULERS["unipc"], model.denoiser, x, sigmas, generator=generator
-    ).denoised
+    schedule, parts = model.experiment.schedule, []
+    sigmas = geometric_sigmas(schedule.first, schedule.last, calls)
+    for first in range(0, len(seeds), BATCH):
+        noise = KeyedNoise(seeds[first : first + BATCH])
+        x = initial_noise((noise.count, *model.shape), schedule.first, noise=noise)
+        solver, generator = SCHEDULERS["unipc"], torch.Generator()
+        drawn = run_scheduler(solver, model.denoiser, x, sigmas, generator=generator)
+        parts.append(drawn.denoised)
+    return torch.cat(parts)
 
 
 ROWS: dict[str, Callable[..., Tensor]] = {
@@ -69,16 +57,6 @@ ROWS: dict[str, Callable[..., Tensor]] = {
     "kappa 1, geometric: DPM-Solver++(2M)": partial(annealed, kappa=1.0, spacing="geometric"),
     "UniPC, geometric": unipc,
 }
-
-
-def drawn(row: Callable[..., Tensor], model: Model, calls: int, count: int, seed: int) -> Tensor:
-    """Samples [count, C, H, W] of consecutive seeds."""
-    parts = []
-    for first in range(seed, seed + count, BATCH):
-        noise = KeyedNoise(range(first, min(first + BATCH, seed + count)))
-        shape, start = (noise.count, *model.shape), model.experiment.schedule.first
-        parts.append(row(model, initial_noise(shape, start, noise=noise), noise, calls))
-    return torch.cat(parts)
 
 
 def main() -> None:
@@ -96,7 +74,7 @@ def main() -> None:
     real = load_images(data.name, "train").images[::6].flatten(1).float().var(dim=0).sum() / 255**2
     for calls in arguments.calls:
         for name, row in ROWS.items():
-            samples = drawn(row, model, calls, arguments.count, arguments.seed)
+            samples = row(model, calls, range(arguments.seed, arguments.seed + arguments.count))
             features = extract_features(reference.extractor, to_uint8(samples))
             distance = reference.frechet(features, "train")
             share = float(samples.flatten(1).var(dim=0).sum() / real)

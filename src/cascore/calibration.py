@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cascore.denoiser import EXACT_KAPPA
 from cascore.errors import InputError
+from cascore.sampling import order_and_kappa
 from cascore.schedule import check_sigmas, geometric_sigmas
 
 __all__ = ["calibrated_sigmas", "denoised_variances", "natural_variances"]
@@ -67,11 +68,10 @@ def calibrated_sigmas(
     """
     geometric = geometric_sigmas(first, last, count)
     values, many = _classes(variances, last)
-    kappa, order = EXACT_KAPPA if kappa is None else kappa, ORDER if order is None else order
+    order, _ = order_and_kappa(order=order, kappa=kappa)
+    kappa = EXACT_KAPPA if kappa is None else kappa
     if not kappa >= 1:
         raise InputError(f"kappa must be in [1, inf], not {kappa}")
-    if order not in (1, 2):
-        raise InputError(f"order must be 1 or 2, not {order}")
     if count < 3:
         return geometric
     searched = min(count, _SEARCHED)

@@ -6,6 +6,7 @@ the same to a sampler, a loss and a plot.
 """
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -47,7 +48,7 @@ def default_kappa(denoiser: Denoiser) -> float:
     The networks of cascore have 2.5. A blind one has to: below 2 no wrong noise level is ever
     mended (Proposition 4, `docs/blindness.md`). One that sees sigma was measured to want as much,
     because noise mends what a network gets wrong (`docs/which-sampler.md`). A denoiser of another's
-    making is taken to be right, where noise only costs. Wrappers forward all such attributes.
+    making is taken to be right, where noise only costs. `DenoiserWrapper` forwards it.
     """
     return float(getattr(denoiser, "kappa", EXACT_KAPPA))
 
@@ -134,14 +135,21 @@ class PreconditionedDenoiser(_NetworkDenoiser):
         return self.mean.to(x.dtype) + c_skip * away + c_out * estimate
 
 
-class _Rescaled(nn.Module):
-    """H of [0, 1] pixels by a denoiser of [low, high] pixels."""
+class DenoiserWrapper(nn.Module):
+    """A denoiser around another: what samplers ask of that one beside H holds of both."""
 
-    def __init__(self, denoiser: Denoiser, low: float, high: float) -> None:
+    def __init__(self, denoiser: Callable[..., Tensor]) -> None:
         super().__init__()
         self.denoiser = denoiser  # registered as a submodule when it is one
         self.blind, self.kappa = is_blind(denoiser), default_kappa(denoiser)
         self.evaluations = evaluations(denoiser)
+
+
+class _Rescaled(DenoiserWrapper):
+    """H of [0, 1] pixels by a denoiser of [low, high] pixels."""
+
+    def __init__(self, denoiser: Denoiser, low: float, high: float) -> None:
+        super().__init__(denoiser)
         self.low, self.span = low, high - low
 
     def forward(self, x: Tensor, sigma: Tensor | float, *label: Tensor) -> Tensor:

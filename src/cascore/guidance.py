@@ -7,16 +7,14 @@ above 1 pictures are more typical of their class, and less varied.
 
 from torch import Tensor, nn
 
-from cascore.denoiser import Denoiser, default_kappa, evaluations, is_blind
+from cascore.denoiser import Denoiser, DenoiserWrapper, evaluations
 from cascore.errors import InputError
 
 
-class _Labelled(nn.Module):
+class _Labelled(DenoiserWrapper):
     def __init__(self, denoiser: nn.Module, label: Tensor) -> None:
-        super().__init__()
-        self.denoiser, self.label = denoiser, label
-        self.blind, self.kappa = is_blind(denoiser), default_kappa(denoiser)
-        self.evaluations = evaluations(denoiser)
+        super().__init__(denoiser)
+        self.label = label
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         denoised: Tensor = self.denoiser(x, sigma, self.label.to(x.device))
@@ -33,16 +31,15 @@ def labelled(denoiser: nn.Module, label: Tensor) -> Denoiser:
     return _Labelled(denoiser, label)
 
 
-class _Guided(nn.Module):
+class _Guided(DenoiserWrapper):
     def __init__(self, conditional: Denoiser, unconditional: Denoiser, weight: float) -> None:
-        super().__init__()
-        self.conditional, self.unconditional, self.weight = conditional, unconditional, weight
-        self.blind, self.kappa = is_blind(conditional), default_kappa(conditional)
-        self.evaluations = evaluations(conditional) + evaluations(unconditional)
+        super().__init__(conditional)
+        self.unconditional, self.weight = unconditional, weight
+        self.evaluations += evaluations(unconditional)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         whole = self.unconditional(x, sigma)
-        return whole + self.weight * (self.conditional(x, sigma) - whole)
+        return whole + self.weight * (self.denoiser(x, sigma) - whole)
 
 
 def guided(conditional: Denoiser, unconditional: Denoiser, weight: float) -> Denoiser:

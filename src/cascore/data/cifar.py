@@ -54,12 +54,7 @@ JPEG_SOURCE = (
 
 def find_cifar10_jpeg(source: Path) -> Originals:
     """CIFAR-10 as JPEG has it: other pixels than the original, so a set of its own name."""
-    if source.is_file() and source.suffix == ".parquet":
-        source = source.parent
-    originals = _from_pictures(source, JPEG_NAME)
-    if originals is None:
-        raise InputError(f"{source} holds no form of {JPEG_NAME}; --source is {JPEG_SOURCE}")
-    return originals
+    return _from_pictures(_folder_of(source), JPEG_NAME, JPEG_SOURCE)
 
 
 def find_cifar10(source: Path) -> Originals:
@@ -67,8 +62,7 @@ def find_cifar10(source: Path) -> Originals:
     if source.is_file() and source.name.endswith((".tar.gz", ".tgz")):
         names = {name for form in _FORMS for name in form.names}
         return _from_batches(source, read_tar(source, names, limit=_LARGEST), file_facts([source]))
-    if source.is_file() and source.suffix == ".parquet":
-        source = source.parent
+    source = _folder_of(source)
     if not source.is_dir():
         raise InputError(f"cifar-10 cannot be read from {source}; --source is {SOURCE}")
     for form in _FORMS:
@@ -79,20 +73,22 @@ def find_cifar10(source: Path) -> Originals:
                     raise InputError(f"{folder} holds batches larger than those of cifar-10")
                 contents = {path.name: path.read_bytes() for path in paths}
                 return _from_batches(folder, contents, file_facts(paths))
-    originals = _from_pictures(source, _NAME)
-    if originals is None:
-        raise InputError(f"{source} holds no form of cifar-10; --source is {SOURCE}")
-    return originals
+    return _from_pictures(source, _NAME, SOURCE)
 
 
-def _from_pictures(source: Path, name: str) -> Originals | None:
-    """Both splits from parquet files or folders of image files; None if there are none."""
+def _folder_of(source: Path) -> Path:
+    """The folder itself, or that of a parquet file, whose other split lies beside it."""
+    return source.parent if source.is_file() and source.suffix == ".parquet" else source
+
+
+def _from_pictures(source: Path, name: str, expected: str) -> Originals:
+    """Both splits from parquet files or folders of image files; refused if there are none."""
     parquet = {split: sorted(source.rglob(f"{split}-*.parquet")) for split in SPLITS}
     if any(parquet.values()):
         return _from_parquet(source, parquet, name)
     if all((source / split).is_dir() for split in SPLITS):
         return _from_folders(source, name)
-    return None
+    raise InputError(f"{source} holds no form of {name}; --source is {expected}")
 
 
 def _originals(

@@ -211,8 +211,8 @@ def _empty(contents: Contents, split: str) -> InputError:
 
 def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals:
     """A folder as the originals of a prepared set, of the same images as `load_folder`."""
-    contents = read_folder(folder, skip_broken=options.skip_broken)
-    target, classes = _target(contents, options), contents.classes if options.labels else ()
+    contents, target = surveyed(folder, options)
+    classes = contents.classes if options.labels else ()
     chosen = {split: headers for split in SPLITS if (headers := contents.of_split(split))}
     if "train" not in chosen:
         raise _empty(contents, "train")

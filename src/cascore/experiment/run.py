@@ -112,13 +112,9 @@ def training_run(
         workers.barrier()
         if workers.rank == 0:
             cut_back(folder, state.step, notify=notify)
-            saved, settings = checkpoints(folder / CHECKPOINTS), experiment.train
+            saved = checkpoints(folder / CHECKPOINTS)
             if saved and saved[-1].step == state.step:  # a kill may have come before it
-                prune_checkpoints(
-                    folder / CHECKPOINTS,
-                    keep_last=settings.keep_last,
-                    keep_every=settings.keep_every,
-                )
+                _prune(folder, experiment.train)
             write_json(folder / EXPERIMENT, experiment)  # which may be longer
             write_json(folder / DATA, described)
             if not (folder / VARIANCES).exists():
@@ -185,7 +181,7 @@ def _saved(
     *,
     before: float | None,
 ) -> Iterator[Metrics]:
-    kept, lead, started = folder / CHECKPOINTS, workers.rank == 0, time.monotonic()
+    lead, started = workers.rank == 0, time.monotonic()
     device = next(state.denoiser.parameters()).device
 
     def agreed(here: bool) -> bool:
@@ -211,15 +207,21 @@ def _saved(
                     log.flush()
                     os.fsync(log.fileno())  # a checkpoint counts on the lines up to it
                     passed = None if before is None else before + time.monotonic() - started
-                    save_checkpoint(state, kept, processes=workers.count, seconds=passed)
-                    prune_checkpoints(
-                        kept, keep_last=settings.keep_last, keep_every=settings.keep_every
+                    save_checkpoint(
+                        state, folder / CHECKPOINTS, processes=workers.count, seconds=passed
                     )
+                    _prune(folder, settings)
             stopping = (due and stopped()) or stopping
             yield metrics
             if stopping:
                 break
     workers.barrier()  # nobody looks for the last checkpoint before it is there
+
+
+def _prune(folder: Path, settings: Train) -> None:
+    """Delete the checkpoints that the settings do not keep."""
+    kept = folder / CHECKPOINTS
+    prune_checkpoints(kept, keep_last=settings.keep_last, keep_every=settings.keep_every)
 
 
 def _measured(evaluation: PeriodicEvaluation, step: int, notify: Callable[[str], None]) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.experiment.settings import Experiment
 from cascore.files import replaced_file
+from cascore.foreign import parsing, read_npy
 from cascore.measurement import Selection
 from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import Checkpoint, checkpoints, read_newest
@@ -69,13 +70,11 @@ def read_variances(folder: Path) -> Tensor | None:
     path = folder / VARIANCES
     if not path.is_file():
         return None
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}): delete it") from None
-    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.ndim != 1:
+    with parsing(path, "variances", "delete it"), path.open("rb") as file:
+        values = read_npy(file, most=path.stat().st_size)
+    if values.dtype != np.float32 or values.ndim != 1:
         raise InputError(f"{path} holds no variances, which are float32 [D]: delete it")
-    return torch.from_numpy(values)
+    return torch.from_numpy(values.copy())  # which can be written to
 
 
 def read_checkpoint(
