@@ -152,6 +152,30 @@ def test_an_evaluation_that_was_cut_short_is_made_up_for(whole, tmp_path, monkey
     assert read_selection(tmp_path / "run") == read_selection(whole[0])
 
 
+@pytest.mark.parametrize("writer", ["write_json", "write_text"])
+def test_a_kill_after_either_file_of_an_evaluation_is_made_good(
+    whole, tmp_path, monkeypatch, writer
+):
+    """The choice of the best, and the note of the measurement: one is written before the other."""
+    folder, write = tmp_path / "run", getattr(periodic, writer)
+
+    def write_and_die(path, value):
+        write(path, value)
+        if checkpoints(folder / "checkpoints")[-1].step == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(periodic, writer, write_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            go(evaluated(), folder)
+    go(evaluated(), folder)
+    assert distances(folder) == distances(whole[0])
+    assert read_selection(folder) == read_selection(whole[0])
+    best, expected = (checkpoints(x / "best") for x in (folder, whole[0]))
+    assert [x.step for x in best] == [x.step for x in expected]
+    assert best[0].tensors.read_bytes() == expected[0].tensors.read_bytes()
+
+
 def test_evaluations_after_the_checkpoint_and_a_torn_one_are_dropped_and_made_again(
     whole, tmp_path
 ):

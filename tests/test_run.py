@@ -209,6 +209,25 @@ def test_a_run_goes_back_to_a_checkpoint_that_is_named(done):
         go(TINY, done, checkpoint="5")
 
 
+def test_a_kill_before_or_while_old_checkpoints_are_deleted_is_made_good(done, monkeypatch):
+    kept = done / "checkpoints"
+    shutil.copytree(kept / "step-00000004", kept / "step-00000002")
+    go(TINY, done)  # killed before: nothing is left to train
+    assert steps_in(done) == [4, 6]
+    (kept / "step-00000002").mkdir()
+
+    def die(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cascore.files.shutil.rmtree", die)
+    with pytest.raises(KeyboardInterrupt):
+        go(TINY, done)
+    monkeypatch.undo()
+    assert steps_in(done) == [4, 6]  # its name went first
+    go(TINY, done)
+    assert sorted(path.name for path in kept.iterdir()) == ["step-00000004", "step-00000006"]
+
+
 def test_a_log_with_a_hole_is_told_of(done):
     lines = (done / "metrics.jsonl").read_text().splitlines(keepends=True)
     (done / "metrics.jsonl").write_text("".join(lines[:2] + lines[3:]))
