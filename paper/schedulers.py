@@ -127,9 +127,7 @@ def _made(scheduler: Scheduler, rising: list[float]) -> Any:
     try:
         import diffusers
     except ImportError as error:
-        raise MissingExtraError(
-            what="The study", package="diffusers", extra="schedulers"
-        ) from error
+        raise MissingExtraError(what="The study", package="diffusers", extra="diffusers") from error
     alpha_bar = [1.0, *(1 / (1 + sigma**2) for sigma in rising)]
     made = getattr(diffusers, scheduler.kind)(
         num_train_timesteps=len(rising),

@@ -15,11 +15,11 @@ PACKAGE = ROOT / "src" / "cascore"
 LONGEST = 500
 
 ROOMS = (
-    "errors", "ranges", "files", "plain", "locks", "foreign", "fetching", "pixels",
-    "preprocessing",
+    "errors", "ranges", "files", "plain", "locks", "foreign", "fetching", "hub",
+    "pixels", "preprocessing",
     "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration", "guidance",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
-    "experiment", "model", "evaluation", "report",
+    "experiment", "model", "ecosystem", "diffusers", "evaluation", "report",
     "cli", "__main__",
 )  # fmt: skip
 """From the ground up: a room imports itself and what stands before it."""
@@ -31,7 +31,10 @@ ONLY_IN = {
     "argparse": {"cli"},
     "tyro": {"cli"},
     "rich": {"cli", "progress"},
-    "diffusers": {"model"},
+    "diffusers": {"ecosystem", "diffusers"},
+    "huggingface_hub": {"hub"},
+    "onnx": {"ecosystem"},
+    "onnxruntime": {"ecosystem"},
     "lmdb": {"data"},
     "pyarrow": {"data"},
     "urllib": {"fetching"},

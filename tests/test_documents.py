@@ -9,8 +9,10 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import diffusers
 import pytest
 import torch
+from diffusers_models import unet
 from running import run
 
 import cascore
@@ -67,13 +69,14 @@ def quoted(document):
 # --- commands and Python
 
 
-def make_pictures(folder):
-    """What a reader has at hand: photographs, other pictures, those of another program."""
+def make_belongings(folder):
+    """What a reader has at hand: photographs, other pictures, a pipeline of diffusers."""
     pixels = torch.randint(0, 256, (24, 3, 64, 64), generator=torch.Generator().manual_seed(0))
     for name in ("photos", "others", "Pictures"):
         (folder / name).mkdir()
         for i, image in enumerate(pixels.to(torch.uint8)):
             save_png(image, folder / name / f"{i}.png")
+    diffusers.DDPMPipeline(unet(), diffusers.DDPMScheduler()).save_pretrained(folder / "ddpm")
 
 
 def small(words):
@@ -110,7 +113,7 @@ def problem(line):
 
 def problems(document, folder):
     """Run a document's blocks in a folder; what went wrong, by line."""
-    make_pictures(folder)
+    make_belongings(folder)
     names, wrong = {}, {}
     with contextlib.chdir(folder):
         for language, text in blocks(document):

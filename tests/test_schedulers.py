@@ -168,5 +168,5 @@ def test_one_level_is_refused_and_without_diffusers_the_extra_is_named(monkeypat
     with pytest.raises(InputError, match="at least 2 levels"):
         by_scheduler("ddim", mixture(), geometric_sigmas(5.0, 5.0, 1), start())
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(MissingExtraError, match=r"cascore\[schedulers\]"):
+    with pytest.raises(MissingExtraError, match=r"cascore\[diffusers\]"):
         by_scheduler("ddim", mixture(), geometric_sigmas(5.0, 0.01, 4), start())

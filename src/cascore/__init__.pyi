@@ -4,6 +4,7 @@ from cascore.denoiser import PreconditionedDenoiser as PreconditionedDenoiser
 from cascore.denoiser import UnconditionalDenoiser as UnconditionalDenoiser
 from cascore.denoiser import rescaled as rescaled
 from cascore.denoiser import score as score
+from cascore.ecosystem.from_diffusers import from_diffusers as from_diffusers
 from cascore.errors import InputError as InputError
 from cascore.guidance import guided as guided
 from cascore.guidance import labelled as labelled

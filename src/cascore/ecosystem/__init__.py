@@ -1,0 +1,1 @@
+"""Other people's models in, ours out: diffusers, k-diffusion, azula, ONNX."""
