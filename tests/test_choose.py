@@ -9,7 +9,7 @@ import torch
 from running import run
 from scipy.spatial.distance import pdist
 
-from cascore.data.folder import read_folder
+from cascore.data.contents import read_folder
 from cascore.errors import InputError
 from cascore.experiment.build import Subject, build_denoiser
 from cascore.experiment.choose import (

@@ -46,7 +46,8 @@ class Prepare:
 
     def run(self) -> int:
         """Fetch if asked to, prepare, and print the folder of the set."""
-        from cascore.data.catalogue import DATA_ROOT, find_originals
+        from cascore.data import DATA_ROOT
+        from cascore.data.catalogue import find_originals
         from cascore.data.prepared import prepare
 
         name, source, root, display = self.name, self.source, self.root, Display()
@@ -111,12 +112,14 @@ class Show:
     def _sets(self) -> "Mapping[str, ImageSet]":
         """The splits of the set; a folder's images at the largest size that enlarges none."""
         from cascore.data import load_image_splits
-        from cascore.data.folder import load_contents, read_folder
+        from cascore.data.contents import read_folder
+        from cascore.data.folder import load_contents
         from cascore.experiment.choose import fitting_options, survey_folder
 
         if not is_folder(self.name):
             return load_image_splits(self.name, root=self.root, folder=self.images)
-        contents = read_folder(folder_path(self.name), skip_broken=self.images.skip_broken)
+        path, skip_broken = folder_path(self.name), self.images.skip_broken
+        contents = read_folder(path, skip_broken=skip_broken, root=self.root)
         fitting = fitting_options(survey_folder(contents), self.images)
         return load_contents(contents, options=fitting, root=self.root)
 

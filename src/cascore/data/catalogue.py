@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cascore.data import celeba, cifar, lsun
+from cascore.data.contents import read_folder
 from cascore.data.digits import load_digits
-from cascore.data.folder import find_folder, load_contents, load_folder, read_folder
+from cascore.data.folder import find_folder, load_contents, load_folder
 from cascore.data.idx import FASHION_MNIST, MNIST, find_files, load_idx
-from cascore.data.images import SPLITS, ImageSet, require_split
+from cascore.data.images import DATA_ROOT, SPLITS, ImageSet, require_split
 from cascore.data.originals import Originals, file_facts, from_array
 from cascore.data.points import POINT_SETS, PointSet, load_point_set
 from cascore.data.prepared import NAME, is_prepared, load_prepared, read_record
@@ -17,7 +18,6 @@ from cascore.data.stacked import STACKED, stack
 from cascore.errors import InputError, nearest
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
 
-DATA_ROOT = Path("data")  # where prepared sets are, unless the user says otherwise
 _ORIGINAL = FolderOptions()
 _IDX = {source.name: source for source in (MNIST, FASHION_MNIST)}
 _FINDERS = {
@@ -83,7 +83,7 @@ def load_image_splits(
     """
     root = None if root is None else Path(root)
     if is_folder(name):
-        contents = read_folder(folder_path(name), skip_broken=folder.skip_broken)
+        contents = read_folder(folder_path(name), skip_broken=folder.skip_broken, root=root)
         return load_contents(contents, options=folder, root=root)
     data_root = DATA_ROOT if root is None else root
     prepared = read_record(data_root / name).splits if is_prepared(name, data_root) else SPLITS

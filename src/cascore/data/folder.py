@@ -1,139 +1,33 @@
 """A folder of images as a data set: which split, which shape, which labels."""
 
-import hashlib
-import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from cascore.data.decoding import Header, Target, decode_one, fault, read_header
-from cascore.data.images import SPLITS, DataRecord, ImageSet, Pixels, require_split
-from cascore.data.listing import ListedImage, find_images, passed_over_words
-from cascore.data.originals import FileFacts, Original, Originals, file_facts, mapped_array
+from cascore.data.contents import TEST_SHARE, Contents, examine_folder, listed, read_folder, refusal
+from cascore.data.decoding import Header, Target, decode_one
+from cascore.data.images import (
+    SPLITS,
+    DataRecord,
+    ImageSet,
+    Pixels,
+    Recorded,
+    array_digest,
+    require_split,
+)
+from cascore.data.kept import Source, anew, kept_array, worth_keeping
+from cascore.data.listing import ListedImage, passed_over_words
+from cascore.data.originals import Original, Originals
 from cascore.errors import InputError
-from cascore.files import replaced_file
 from cascore.preprocessing import FolderOptions
 
-_TRAIN, _HELD_OUT = "train", ("test", "val", "valid", "validation")
-"""First-level folders that are splits, if there is one of each kind."""
-_TEST_SHARE = 10  # one image in ten
-_MAPPED_ABOVE = 256 * 2**20  # bytes
 _AHEAD = 256  # images that may be decoded before they are asked for
-_NAMED = 10  # images or classes in a message
 _MANY_CLASSES, _FEW_IMAGES = 1000, 10
-
-
-@dataclass(frozen=True, eq=False)
-class Contents:
-    """What a folder holds, as the names and headers of its images say; no pixel is decoded."""
-
-    folder: Path
-    headers: tuple[Header, ...]
-    """In the order of their names."""
-    passed_over: Mapping[str, int]
-    """How many files of what kind are no images of the set."""
-    broken: tuple[PurePosixPath, ...]
-    """Images that were left out because they cannot be read."""
-    held_out: frozenset[str]
-    """First-level folders whose images are held out; without any, a hash of the name decides."""
-    depth: int
-    """Folders above those of the classes: 1 below train and test, else 0."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The subfolders, if every image lies in one."""
-        if any(len(header.path.parts) <= self.depth + 1 for header in self.headers):
-            return ()
-        return tuple(sorted({self.class_of(header) for header in self.headers}))
-
-    def class_of(self, header: Header) -> str:
-        """The name of the subfolder that an image lies in."""
-        return header.path.parts[self.depth]
-
-    def of_split(self, split: str) -> list[Header]:
-        """The images of train or test, or all of them."""
-        return [h for h in self.headers if split in ("all", self._split(h.path))]
-
-    def _split(self, path: PurePosixPath) -> str:
-        if self.held_out:
-            return "test" if path.parts[0] in self.held_out else "train"
-        digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).digest()
-        return "test" if int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0 else "train"
-
-    @property
-    def rule(self) -> str:
-        """What decides the split, in words."""
-        if self.held_out:
-            return f"as found: the folders {_TRAIN} and {', '.join(sorted(self.held_out))}"
-        return f"test where SHA-256 of the relative path, first 8 bytes, mod {_TEST_SHARE} is 0"
-
-
-def read_folder(folder: Path, *, skip_broken: bool = False) -> Contents:
-    """The names and headers of all images below a folder.
-
-    Images that cannot be read raise one InputError that names them all; or, if they are to be
-    skipped, every image is decoded once to find them.
-    """
-    listing = find_images(folder)
-    inside, held_out, depth = _split_folders(listing.images)
-    broken: dict[ListedImage, InputError] = {}
-    if skip_broken:
-        broken = _faults(folder, inside)
-        if len(broken) == len(inside):
-            raise InputError(f"none of the {len(inside)} images in {folder} can be read")
-    try:
-        headers = [read_header(folder, image) for image in inside if image not in broken]
-    except InputError as error:
-        raise _refusal(folder, inside, error) from None
-    passed_over = Counter(listing.passed_over)
-    if beside := len(listing.images) - len(inside):
-        passed_over[f"beside {_TRAIN} and {', '.join(sorted(held_out))}"] = beside
-    names = tuple(image.name for image in broken)
-    return Contents(folder, tuple(headers), passed_over, names, held_out, depth)
-
-
-def _split_folders(
-    images: Sequence[ListedImage],
-) -> tuple[Sequence[ListedImage], frozenset[str], int]:
-    """The images of the set, the folders of what is held out, and how deep the classes lie."""
-    tops = {image.name.parts[0] for image in images if len(image.name.parts) > 1}
-    train = {top for top in tops if top.lower() == _TRAIN}
-    held_out = frozenset(top for top in tops if top.lower() in _HELD_OUT)
-    inside = [image for image in images if image.name.parts[0] in train | held_out]
-    if train and held_out:
-        return inside, held_out, 1
-    return images, frozenset(), int(bool(train) and len(inside) == len(images))
-
-
-def _faults(folder: Path, images: Sequence[ListedImage]) -> dict[ListedImage, InputError]:
-    """The images that cannot be read, and why, known by decoding all."""
-    with ThreadPoolExecutor() as pool:
-        faults = pool.map(partial(fault, folder), images)
-        return {image: error for image, error in zip(images, faults, strict=True) if error}
-
-
-def _refusal(folder: Path, images: Sequence[ListedImage], first: InputError) -> InputError:
-    """All images that cannot be read, where one has been found."""
-    names = [str(image.name) for image in _faults(folder, images)]
-    advice = "--skip-broken (of a training --data.skip-broken) leaves out what cannot be read"
-    if len(names) <= 1:
-        return InputError(f"{first}; {advice}")
-    return InputError(
-        f"{len(names):,} of {len(images):,} images in {folder} cannot be read: {_listed(names)};"
-        f" {advice}. Of one of them: {first}"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def load_folder(
@@ -150,14 +44,14 @@ def load_folder(
     Without them the split is fixed by each image's path relative to the folder, so adding an image
     moves no other; about one image in ten is for the test.
 
-    `split` is "train", "test", or "all": every image, for a folder that is to be judged. `root` is
-    the folder for the decoded pixels of a split above 256 MiB, which are then mapped from disk;
-    None keeps them in memory. Broken images, images that do not fit together, and a split without
-    any raise InputError.
+    `split` is "train", "test", or "all": every image, for a folder that is to be judged. What takes
+    a second or more to decode is kept in `root` (None: DATA_ROOT, if that can be written) until a
+    file changes, and mapped from there; otherwise images are in memory. Broken images, images that
+    do not fit together, and a split without any raise InputError.
     """
     if split != "all":
         require_split(split)
-    contents = read_folder(folder, skip_broken=options.skip_broken)
+    contents = read_folder(folder, skip_broken=options.skip_broken, root=root)
     loaded = load_contents(contents, splits=(split,), options=options, root=root)
     return loaded[split]
 
@@ -182,14 +76,7 @@ def load_contents(
         if not headers:
             raise _empty(contents, split)
         original = folder_original(contents, headers, target, classes)
-        shape = (original.count, *original.shape)
-        if root is not None and math.prod(shape) > _MAPPED_ABOVE:
-            facts = [target, _facts(contents.folder, headers)]
-            key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
-            pixels = _mapped(original, root / f"folder-{key}.npy")
-        else:
-            pixels = np.empty(shape, dtype=np.uint8)
-            _fill(pixels, original)
+        pixels, recorded = _pixels(contents, split, target, original, root)
         loaded[split] = ImageSet(
             name=f"folder:{contents.folder}",
             split=split,
@@ -197,15 +84,40 @@ def load_contents(
             labels=None if original.labels is None else torch.from_numpy(original.labels),
             record=_record(contents, headers, target, options, split=split),
             classes=classes,
+            recorded=recorded,
         )
     return loaded
+
+
+def _pixels(
+    contents: Contents, split: str, target: Target, original: Original, root: Path | None
+) -> tuple[Pixels, Recorded | None]:
+    """Pixels [N, C, H, W], kept in a file and mapped from it where they take long to decode."""
+    every, shape = contents.headers, (original.count, *original.shape)
+    side = target.height * target.width
+    work = sum(max(header.width * header.height, side) for header in every)
+    if worth_keeping(len(every), work):  # then of a small split too
+        facts = [contents.facts[header.file] for header in contents.of_split(split)]
+        kept = kept_array(
+            Source(contents.folder, [split, *target, original.labels is not None], facts),
+            *(root, lambda: original.items(0)),
+            dtype=np.uint8,
+            shape=shape,
+            digest=lambda pixels: array_digest(pixels, original.labels),
+        )
+        if kept is not None:
+            return kept.array, Recorded(kept.digest, anew(kept.path))
+    pixels = np.empty(shape, dtype=np.uint8)
+    for slot, image in zip(pixels, original.items(0), strict=True):
+        slot[:] = image
+    return pixels, None
 
 
 def _empty(contents: Contents, split: str) -> InputError:
     return InputError(
         f"none of the {len(contents.headers)} images in {contents.folder} falls into the {split}"
         " split, which is decided by a hash of each image's path and gives the test about one in"
-        f" {_TEST_SHARE}; use the other split, or add images"
+        f" {TEST_SHARE}; use the other split, or add images"
     )
 
 
@@ -224,13 +136,13 @@ def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals
         },
         record=_record(contents, contents.headers, target, options, split="train"),
         classes=classes,
-        files=_facts(folder, contents.headers),
+        files=tuple(contents.facts[header.file] for header in contents.headers),
     )
 
 
 def surveyed(folder: Path, options: FolderOptions) -> tuple[Contents, Target]:
     """The headers of a folder's images, and the one shape that they are brought to."""
-    contents = read_folder(folder, skip_broken=options.skip_broken)
+    contents = examine_folder(folder, skip_broken=options.skip_broken)
     return contents, _target(contents, options)
 
 
@@ -258,39 +170,10 @@ def folder_original(
                     yield from pool.map(decode, headers[first : first + _AHEAD])
         except InputError as error:
             listed = [ListedImage(header.file, header.path) for header in contents.headers]
-            raise _refusal(contents.folder, listed, error) from None
+            raise refusal(contents.folder, listed, error) from None
 
     labels = [classes.index(contents.class_of(header)) for header in headers] if classes else None
     return Original(len(headers), target[:3], items, None if labels is None else np.array(labels))
-
-
-def _mapped(original: Original, stored: Path) -> Pixels:
-    """Pixels [N, C, H, W] mapped from a file, into which they are decoded only when it is new.
-
-    The file's name holds a digest of each image's path, size and time of change, and of the
-    target. The map is private: a write to it does not reach the disk.
-    """
-    shape = (original.count, *original.shape)
-    if not stored.is_file():
-        try:
-            stored.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"root {stored.parent} cannot be a folder: {error}") from error
-        with replaced_file(stored) as temporary:
-            pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            _fill(pixels, original)
-            pixels.flush()
-            del pixels
-    return mapped_array(stored, dtype=np.uint8, shape=shape, advice="delete it and load again")
-
-
-def _fill(pixels: Pixels, original: Original) -> None:
-    for slot, image in zip(pixels, original.items(0), strict=True):
-        slot[:] = image
-
-
-def _facts(folder: Path, headers: Sequence[Header]) -> tuple[FileFacts, ...]:
-    return file_facts((folder / header.file for header in headers), below=folder)
 
 
 def _common_size(contents: Contents) -> tuple[int, int]:
@@ -348,7 +231,7 @@ def _record(
         done.append(f"{target.filter} to {target.height} x {target.width}")
     remarks = [passed_over_words(contents.passed_over)] if contents.passed_over else []
     if broken:
-        names = _listed([*map(str, contents.broken)])
+        names = listed([*map(str, contents.broken)])
         remarks.append(f"{broken} images cannot be read and are left out: {names}")
     loud = ("high byte", "enlarged")
     total = len(contents.headers)
@@ -381,5 +264,5 @@ def _remarks_of_classes(contents: Contents) -> Iterator[str]:
     if few:
         yield (
             f"{len(few):,} of {len(counts):,} classes have fewer than {_FEW_IMAGES} images:"
-            f" {_listed(few)}"
+            f" {listed(few)}"
         )

@@ -3,7 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 SPLITS = ("train", "test")
+DATA_ROOT = Path("data")  # where sets are kept, unless the user says otherwise
 _IMAGES = 1000  # counted at a time
 
 
@@ -34,13 +36,21 @@ class DataRecord:
     remarks: tuple[str, ...] = ()
 
 
+class Recorded(NamedTuple):
+    """The digest that a set was written with, and what to do if it has another one."""
+
+    digest: str
+    advice: str
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """One split of an image data set, as it was loaded by name.
 
     `images` are uint8 [N, C, H, W], C 1 or 3, a map of a file on disk where they are large;
     `labels` are int64 [N], each an index into `classes`, which say what it is called, or None.
-    `recorded` is the digest that a prepared set was written with; one that differs is refused.
+    `recorded` is the digest that a set mapped from a file was written with; one that differs is
+    refused.
     Other types and shapes raise InputError.
     """
 
@@ -50,7 +60,7 @@ class ImageSet:
     labels: Tensor | None
     record: DataRecord
     classes: tuple[str, ...] = ()
-    recorded: str | None = None
+    recorded: Recorded | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -97,14 +107,14 @@ class ImageSet:
     def digest(self) -> str:
         """SHA-256 of shape, pixels and labels: equal digests, equal sets. Reads all pixels once.
 
-        Of a prepared set whose pixels or labels are not those that were written: an InputError.
+        Of a set whose pixels or labels are not those that were written: an InputError.
         """
         digest = array_digest(*self.arrays)
-        if self.recorded not in (None, digest):
+        if self.recorded is not None and digest != self.recorded.digest:
             raise InputError(
                 f"the {self.split} images of {self.name} are not those that were prepared: their"
-                f" SHA-256 is {digest[:16]}..., not {str(self.recorded)[:16]}...; delete the folder"
-                " of the set and prepare it anew"
+                f" SHA-256 is {digest[:16]}..., not {self.recorded.digest[:16]}...;"
+                f" {self.recorded.advice}"
             )
         return digest
 

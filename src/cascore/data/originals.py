@@ -50,15 +50,14 @@ class Originals:
 
 
 def file_facts(paths: Iterable[Path], *, below: Path | None = None) -> tuple[FileFacts, ...]:
-    """The facts of files by which `prepare` knows them again; names relative to `below`."""
-    return tuple(
-        (
-            path.name if below is None else path.relative_to(below).as_posix(),
-            path.stat().st_size,
-            path.stat().st_mtime_ns,
-        )
-        for path in paths
-    )
+    """The facts of files by which they are known again; names relative to `below`."""
+
+    def facts(path: Path) -> FileFacts:
+        name = path.name if below is None else path.relative_to(below).as_posix()
+        status = path.stat()
+        return name, status.st_size, status.st_mtime_ns
+
+    return tuple(map(facts, paths))
 
 
 def from_array(pixels: Pixels, labels: Labels | None) -> Original:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from cascore import __version__
-from cascore.data.images import SPLITS, DataRecord, ImageSet, array_digest
+from cascore.data.images import SPLITS, DataRecord, ImageSet, Recorded, array_digest
 from cascore.data.originals import Original, Originals, mapped_array
 from cascore.errors import InputError
 from cascore.files import put_in_place, remove_leftovers, replaced_file
@@ -115,7 +115,7 @@ def load_prepared(name: str, split: str, *, root: Path) -> ImageSet:
         labels=None if labels is None else torch.from_numpy(labels),
         record=DataRecord(record.source, record.split, record.preparation, record.remarks),
         classes=record.classes,
-        recorded=part.digest,
+        recorded=Recorded(part.digest, advice),
     )
 
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 
 from cascore.data import ImageSet
+from cascore.data.contents import Contents, read_folder
 from cascore.data.diameter import image_diameter
-from cascore.data.folder import Contents, load_contents, read_folder
+from cascore.data.folder import load_contents
 from cascore.errors import InputError
 from cascore.experiment.cost import measured_step, step_cost, training_speed
 from cascore.experiment.settings import Data, Experiment, Network, Schedule, Train
@@ -114,10 +115,10 @@ def choose_experiment(
     """
     path = folder_path(given.data.name)
     _require_halving(given.data.size)  # before thousands of headers are read
-    contents = read_folder(path, skip_broken=given.data.skip_broken)
+    root = None if given.data.root is None else Path(given.data.root)
+    contents = read_folder(path, skip_broken=given.data.skip_broken, root=root)
     survey, speed = survey_folder(contents), training_speed(device)
     chosen, reasons = choose_network(given.data, survey, minutes=minutes, speed=speed)
-    root = None if given.data.root is None else Path(given.data.root)
     options = chosen.data.options
     images = load_contents(contents, splits=("train",), options=options, root=root)["train"]
     if images.count < 2:
