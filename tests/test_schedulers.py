@@ -1,4 +1,4 @@
-"""The schedulers of diffusers on our denoisers, and which of our settings each equals."""
+"""The schedulers of diffusers on our denoisers. Twins: tests/paper/test_named_samplers.py."""
 
 import sys
 from types import SimpleNamespace
@@ -8,8 +8,8 @@ import torch
 
 from cascore.errors import InputError, MissingExtraError
 from cascore.noise import KeyedNoise
-from cascore.sampling import consistent_annealed, initial_noise
-from cascore.schedule import geometric_sigmas, karras_sigmas
+from cascore.sampling import initial_noise
+from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
 from paper.schedulers import SCHEDULERS, generate_by_scheduler, run_scheduler
 
@@ -37,30 +37,6 @@ def model_of(denoiser):
 
 def by_scheduler(name, denoiser, sigmas, x):
     return run_scheduler(SCHEDULERS[name], denoiser, x, sigmas, generator=generator())
-
-
-@pytest.mark.parametrize("spaced", [geometric_sigmas, karras_sigmas])
-@pytest.mark.parametrize("levels", [5, 20])
-@pytest.mark.parametrize(
-    ("name", "order", "kappa"),
-    [
-        ("euler", 1, 1.0),
-        ("ddim", 1, 1.0),
-        ("euler-ancestral", 1, 2.0),
-        ("dpm-2m", 2, 1.0),
-        ("dpm-2m-sde", 2, 2.0),
-    ],
-)
-def test_consistent_sampling_equals_a_published_sampler(name, order, kappa, levels, spaced):
-    """To float32: sigma_1 = 5 is rounded to 5e-7, and products of betas err by 1e-7 each."""
-    sigmas, x, denoiser = spaced(5.0, 0.01, levels), start(), mixture()
-    theirs = by_scheduler(name, denoiser, sigmas, x)
-    ours = consistent_annealed(denoiser, x, sigmas, kappa=kappa, order=order, noise=generator())
-    assert theirs.nfe == ours.nfe == levels
-    assert (theirs.denoised - ours.denoised).abs().max() < 2e-5
-    other = consistent_annealed(denoiser, x, sigmas, kappa=kappa + 0.1, order=order,
-                                noise=generator())  # fmt: skip
-    assert (theirs.denoised - other.denoised).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)

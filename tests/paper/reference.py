@@ -7,6 +7,7 @@ the algorithms ask for it, so that a sampler and its transcription can be fed th
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,6 +94,75 @@ def multistep_sde(
             x = x + 0.5 * weight * (1 / r) * (denoised - old)
         x = x + sigmas[i + 1] * math.sqrt(-math.expm1(-2 * eta_h)) * noises[i]
         old, old_h = denoised, h
+        path.append(x)
+    return path
+
+
+def ddim(
+    expected: Expected, x: Tensor, sigmas: Sequence[float], *, eta: float, noises: Sequence[Tensor]
+) -> list[Tensor]:
+    """DDIM, Eq. 12 and 16 of 2010.02502, whose alpha is a here: x_t = sqrt(a) (x0 + sigma z)."""
+    a = [1 / (1 + sigma**2) for sigma in sigmas]
+    x_t, path = math.sqrt(a[0]) * x, [x]
+    for t in range(len(sigmas) - 1):
+        e = (path[-1] - expected(path[-1], sigmas[t])) / sigmas[t]
+        s = eta * math.sqrt((1 - a[t + 1]) / (1 - a[t])) * math.sqrt(1 - a[t] / a[t + 1])
+        predicted = (x_t - math.sqrt(1 - a[t]) * e) / math.sqrt(a[t])
+        direction = math.sqrt(1 - a[t + 1] - s**2) * e
+        x_t = math.sqrt(a[t + 1]) * predicted + direction + s * noises[t]
+        path.append(x_t / math.sqrt(a[t + 1]))
+    return path
+
+
+def ve_ancestral(
+    score: Score, x: Tensor, sigmas: Sequence[float], *, noises: Sequence[Tensor]
+) -> list[Tensor]:
+    """Ancestral sampling of the variance-exploding chain, Eq. 47 of 2011.13456."""
+    path = [x]
+    for i in range(len(sigmas) - 1):
+        fall = sigmas[i] ** 2 - sigmas[i + 1] ** 2
+        deviation = math.sqrt(sigmas[i + 1] ** 2 * fall / sigmas[i] ** 2)
+        x = x + fall * score(x, sigmas[i]) + deviation * noises[i]
+        path.append(x)
+    return path
+
+
+def sa_solver_1(
+    expected: Expected, x: Tensor, sigmas: Sequence[float], *, tau: float, noises: Sequence[Tensor]
+) -> list[Tensor]:
+    """SA-Predictor of one step, data prediction, constant tau (2309.05019), at alpha = 1.
+
+    Its coefficient, sigma times the integral of exp(-tau^2 (end - u)) (1 + tau^2) exp(u) over u
+    from lambda_i to lambda_{i+1}, lambda = -log sigma, is taken by quadrature.
+    """
+    path = [x]
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    for i in range(len(sigmas) - 1):
+        begin, end = -math.log(sigmas[i]), -math.log(sigmas[i + 1])
+        u = begin + (end - begin) * (nodes + 1) / 2
+        inside = np.exp(-(tau**2) * (end - u)) * (1 + tau**2) * np.exp(u)
+        b = sigmas[i + 1] * float(weights @ inside) * (end - begin) / 2
+        keep = sigmas[i + 1] / sigmas[i] * math.exp(-(tau**2) * (end - begin))
+        spread = sigmas[i + 1] * math.sqrt(1 - math.exp(-2 * tau**2 * (end - begin)))
+        x = keep * x + b * expected(x, sigmas[i]) + spread * noises[i]
+        path.append(x)
+    return path
+
+
+def er_sde_1(
+    expected: Expected,
+    x: Tensor,
+    sigmas: Sequence[float],
+    *,
+    phi: Callable[[float], float],
+    noises: Sequence[Tensor],
+) -> list[Tensor]:
+    """VE ER-SDE-Solver-1 of 2309.06169, its noise scale a function phi of sigma."""
+    path = [x]
+    for i in range(len(sigmas) - 1):
+        ratio = phi(sigmas[i + 1]) / phi(sigmas[i])
+        variance = sigmas[i + 1] ** 2 - sigmas[i] ** 2 * ratio**2
+        x = ratio * x + (1 - ratio) * expected(x, sigmas[i]) + math.sqrt(variance) * noises[i]
         path.append(x)
     return path
 
