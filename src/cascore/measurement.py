@@ -35,9 +35,10 @@ class Metric:
     label: str
     better: Better | None
     """None for a number that is best neither high nor low."""
-    needs: Literal["moments", "images", "splits", "classifier", "inception"]
+    needs: Literal["moments", "images", "splits", "classifier", "inception", "classes"]
     """A real set's features or their moments; images of a real set; training and held-out images; a
-    classifier of the images; or the logits of the extractor inception."""
+    classifier of the images; the logits of the extractor inception; or pictures asked for by class,
+    and real images with labels."""
     over: int = 0
     """More images than this are needed on both sides."""
     unit: int = 1
@@ -54,6 +55,9 @@ METRICS: Mapping[str, Metric] = {
     "modes": Metric("modes", "modes reached", "higher", "classifier"),
     "modes-kl": Metric("modes", "KL of modes", "lower", "classifier"),
     "modes-kl-as-published": Metric("modes", "KL as published", "lower", "classifier"),
+    "agreement": Metric("classes", "of the class asked for", "higher", "classes"),
+    "class-recall": Metric("classes", "recall within classes", "higher", "classes", over=3),
+    "class-coverage": Metric("classes", "coverage within classes", "higher", "classes", over=5),
     "memorisation": Metric("memorisation", "copying, training / held-out", None, "splits"),
     "inception-score": Metric("inception-score", "Inception score", "higher", "inception"),
 }
@@ -136,8 +140,10 @@ class SamplerFacts:
 
 def chain_words(settings: Mapping[str, Setting]) -> str:
     """A chain in a few words, from the settings in force; its levels where not the paper's."""
-    spacing = settings.get("spacing", "geometric")
+    spacing, guidance = settings.get("spacing", "geometric"), settings.get("guidance")
     spaced = "" if spacing == "geometric" else f", {spacing} levels"
+    if isinstance(guidance, int | float):
+        spaced += f", by class, guidance {guidance:g}"
     if settings.get("method") == "als":
         return f"ALS, n_sigma {settings.get('n_sigma')}{spaced}"
     sizes = {name: settings.get(name) for name in ("eta", "epsilon", "kappa")}

@@ -14,6 +14,7 @@ from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.locks import one_writer
 from cascore.measurement import METRICS, Measurement, chain_words, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
+from cascore.plain import printable
 from cascore.preprocessing import FolderOptions
 from cascore.progress import Display
 
@@ -78,7 +79,10 @@ class Evaluate(EvaluationSettings):
                 write_measurements(out, numbers)
         console = table_console()
         console.print(_title(settings, numbers[0]), style="bold")
-        console.print(_table(numbers))
+        by_class = [number for number in numbers if "class" in number.settings]
+        console.print(_table([number for number in numbers if "class" not in number.settings]))
+        if by_class:
+            console.print(_class_table(by_class))
         console.print(_explanation(numbers))
         for notice in evaluation.notices:
             console.print(notice)
@@ -110,6 +114,23 @@ def _table(records: Sequence[Measurement]) -> "Table":
     for name, by_form in rows.items():
         cells = [_cell(by_form[form]) if form in by_form else "" for form in forms]
         table.add_row(name, *cells, _floor(next(iter(by_form.values()))))
+    return table
+
+
+def _class_table(records: Sequence[Measurement]) -> "Table":
+    """A row for each class, a column for each of its numbers, of the denoised pictures."""
+    table = result_table()
+    rows: dict[str, dict[str, Measurement]] = {}
+    for record in records:
+        if record.images.form == "denoised":
+            rows.setdefault(record.settings["class"], {})[record.label] = record
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    table.add_column("denoised")
+    for name in names:
+        table.add_column(name, justify="right")
+    for class_name, row in rows.items():
+        cells = [_cell(row[name]) if name in row else "" for name in names]
+        table.add_row(printable(class_name), *cells)
     return table
 
 
@@ -159,6 +180,8 @@ def _explanation(records: Sequence[Measurement]) -> str:
             "Provenance unknown: the statistics do not say which images they are of, how many, or"
             " what made their features."
         )
+    if any(record.metric.startswith("class-") for record in records):
+        notes.append("Within classes: against as many real images of the class, the mean of all.")
     if (selection := records[0].selection) is not None:
         notes.append(
             f"The checkpoint is the best of {selection.candidates} by {selection.metric}, which is"
@@ -175,8 +198,9 @@ def _default_path(settings: EvaluationSettings, model: "Model | None") -> Path |
     from cascore.experiment.outputs import file_name
 
     chain = resolved(settings.sampler, model.experiment.schedule)
+    facts = {**asdict(chain), "guidance": settings.guidance}
     name = (
-        f"{chain_words(asdict(chain))} {chain.calls} calls"
+        f"{chain_words(facts)} {chain.calls} calls"
         f" seed {settings.seed} count {settings.count} step {model.step}"
     )
     return place_for(settings.path, "evaluations") / f"{file_name(name)}.json"

@@ -16,6 +16,7 @@ from cascore.data import ImageSet
 from cascore.data.folder import load_folder
 from cascore.data.images import array_digest
 from cascore.errors import InputError
+from cascore.evaluation.classes import proportional_labels
 from cascore.evaluation.metrics import few_images, measured, usable_metrics
 from cascore.evaluation.reference import Reference, load_reference, named_data
 from cascore.experiment.chain import require_room, resolved, seeds_from
@@ -68,15 +69,22 @@ def evaluate(
         require_room(settings.count, source.shape)
     reference = reference or reference_for(settings, source, device=device)
     usable, notices = usable_metrics(
-        settings.metrics, reference, as_published=settings.as_published
+        settings.metrics,
+        reference,
+        as_published=settings.as_published,
+        by_class=settings.guidance is not None,
     )
     sets = [*reference.sets.values(), *([source] if isinstance(source, ImageSet) else [])]
     notices += dict.fromkeys(f"{x.name}: {text}" for x in sets for text in x.record.remarks)
     if isinstance(source, ImageSet):
+        if settings.guidance is not None:
+            raise InputError(f"--guidance {settings.guidance:g} is for models, not for a folder")
         images: Mapping[Form, Tensor] = {"images": source.images}
+        labels: Tensor | None = None
         made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
     else:
-        images, made = _samples(settings, source, display, tuned)
+        labels = _asked_for(settings, source, reference)
+        images, made = _samples(settings, source, labels, display, tuned)
         notices += _other_data(source, reference)
     measurements: list[Measurement] = []
     for form, pixels in images.items():
@@ -97,7 +105,7 @@ def evaluate(
             command=command,
             **made,
         )
-        measurements += measured(usable, blank, pixels, reference)
+        measurements += measured(usable, blank, pixels, reference, labels=labels)
     notices += few_images(usable, reference)
     if not settings.as_published:
         measurements = [m for m in measurements if m.metric != "modes-kl-as-published"]
@@ -247,14 +255,36 @@ def _image_facts(settings: EvaluationSettings, form: Form, images: Tensor) -> Im
     )
 
 
+def _asked_for(settings: EvaluationSettings, model: Model, reference: Reference) -> Tensor | None:
+    """The class of each picture, where classes are asked for."""
+    if settings.guidance is None:
+        return None
+    if not model.classes:
+        raise InputError(f"--guidance {settings.guidance:g} is for models that know classes")
+    real = reference.sets.get(reference.split)
+    return proportional_labels(real, model.classes, settings.count)
+
+
 def _samples(
-    settings: EvaluationSettings, model: Model, display: Display | None, tuned: Choice | None
+    settings: EvaluationSettings,
+    model: Model,
+    labels: Tensor | None,
+    display: Display | None,
+    tuned: Choice | None,
 ) -> tuple[Mapping[Form, Tensor], dict[str, Any]]:
     """Samples of a model, raw and denoised, from the same chains, and what made them."""
-    seeds = seeds_from(settings.seed, settings.count)
-    samples = model.draw(seeds, settings.sampler, batch_size=settings.batch_size, display=display)
+    samples = model.draw(
+        seeds_from(settings.seed, settings.count),
+        settings.sampler,
+        labels=labels,
+        guidance=1.0 if settings.guidance is None else settings.guidance,
+        batch_size=settings.batch_size,
+        display=display,
+    )
     chain = asdict(resolved(settings.sampler, model.experiment.schedule))
-    chosen = {} if tuned is None else {"tuned": to_plain(tuned)}
+    chosen: dict[str, Any] = {} if tuned is None else {"tuned": to_plain(tuned)}
+    if settings.guidance is not None:
+        chosen["guidance"] = settings.guidance
     made = {
         "model": ModelFacts(
             name=model.experiment.name,

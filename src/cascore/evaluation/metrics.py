@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from cascore.errors import InputError
+from cascore.evaluation.classes import of_classes
 from cascore.evaluation.reference import Reference, drawn
 from cascore.measurement import METRIC_NAMES, METRICS, Measurement, Metric
 from cascore.metrics import (
@@ -36,7 +37,7 @@ _BY_NAME = {metric.group: metric for metric in METRICS.values()}
 
 
 def usable_metrics(
-    names: Sequence[str] | None, reference: Reference, *, as_published: bool
+    names: Sequence[str] | None, reference: Reference, *, as_published: bool, by_class: bool
 ) -> tuple[list[str], list[str]]:
     """The metrics to compute, and what to say of those that cannot be; None asks for the usual."""
     unknown = sorted(set(names or ()) - set(METRIC_NAMES))
@@ -45,8 +46,12 @@ def usable_metrics(
     default = ["frechet", "kernel", "precision-recall", "memorisation"]
     if reference.classifier is not None and any(s.shape[0] == 3 for s in reference.sets.values()):
         default.append("modes")
+    if by_class:
+        default.append("classes")
     names = default if names is None else names
     lacks = {name: _lack(_BY_NAME[name], reference) for name in METRIC_NAMES if name in names}
+    if not by_class and "classes" in lacks:
+        lacks["classes"] = "no class was asked for: --guidance 1 asks for each"
     usable = [name for name, lack in lacks.items() if lack is None]
     notices = [f"{name} left out: {lack}" for name, lack in lacks.items() if lack is not None]
     if as_published and "modes" not in usable:
@@ -111,12 +116,23 @@ def few_images(usable: Sequence[str], reference: Reference) -> list[str]:
 
 
 def measured(
-    usable: Sequence[str], blank: Measurement, images: Tensor, reference: Reference
+    usable: Sequence[str],
+    blank: Measurement,
+    images: Tensor,
+    reference: Reference,
+    *,
+    labels: Tensor | None = None,
 ) -> Iterator[Measurement]:
-    """The numbers of uint8 images [count, C, H, W]; `blank` is what they all share."""
+    """The numbers of uint8 images [count, C, H, W]; `blank` is what they all share.
+
+    Those of classes need the `labels` that the images were asked for by.
+    """
     seen: Tensor | None = None
     for name in usable:
-        if _BY_NAME[name].needs in ("splits", "classifier"):
+        if name == "classes":
+            assert labels is not None
+            yield from of_classes(blank, images, labels, reference)
+        elif _BY_NAME[name].needs in ("splits", "classifier"):
             yield from _MEASURES[name](blank, images, reference)
         else:
             seen = reference.see(images) if seen is None else seen

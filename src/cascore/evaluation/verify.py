@@ -1,6 +1,6 @@
 """Measurements computed again: equal, within uncertainty, or different and where."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -112,7 +112,7 @@ def _loaded(
 
 def _key(measurement: Measurement) -> tuple[Any, ...]:
     splits = tuple(reference.split for reference in measurement.references)
-    return measurement.metric, measurement.images.form, splits
+    return measurement.metric, measurement.images.form, splits, measurement.settings.get("class")
 
 
 def settings_of_measurement(
@@ -127,6 +127,8 @@ def settings_of_measurement(
     first = measurement.references[0].settings if measurement.references else {}
     folders = {name: value for name, value in first.items() if name != "root"}
     seen = None if metric.needs in ("classifier", "splits") else measurement.extractor
+    if measurement.metric == "agreement":  # its extractor is the classifier that judges
+        seen = None
     try:
         options = FolderOptions(**{**folders, **images.preprocessing})
     except TypeError as error:
@@ -144,11 +146,19 @@ def settings_of_measurement(
         metrics=(metric.group,),
         as_published=measurement.metric == "modes-kl-as-published",
         checkpoint=checkpoint,
+        guidance=None if chain is None else _guidance(chain.settings),
         sampler=Sampler() if chain is None else recorded(chain.settings, "the record's sampler"),
         seed=images.first_seed or 0,
         count=images.count,
         batch_size=measurement.computation.batch_size,
     )
+
+
+def _guidance(settings: Mapping[str, Any]) -> float | None:
+    weight = settings.get("guidance")
+    if weight is not None and type(weight) not in (int, float):
+        raise InputError(f"the record's guidance is {weight!r:.60}; expected a number")
+    return None if weight is None else float(weight)
 
 
 def _compared(was: Measurement, now: Measurement | None) -> Verified:

@@ -86,9 +86,10 @@ def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
 def recorded(settings: Mapping[str, Any], where: str) -> Sampler:
     """The sampler that draws again what a record's settings of a chain drew.
 
-    They are a `Chain`, or what cascore 0.3 wrote; `tuned` beside them is passed over.
+    They are a `Chain`, or what cascore 0.3 wrote; `tuned` and `guidance` beside them are no part.
     """
-    plain = {name: value for name, value in settings.items() if name != "tuned"}
+    beside = ("tuned", "guidance")
+    plain = {name: value for name, value in settings.items() if name not in beside}
     if "steps" in plain:  # of cascore 0.3
         return from_plain(Sampler, plain, where)
     return from_plain(Chain, plain, where).sampler

@@ -330,6 +330,9 @@ class EvaluationSettings:
     """Of the first picture."""
     batch_size: int = 256
     """Pictures at a time."""
+    guidance: float | None = None
+    """Ask a model for each class as often as the real images have it, this far towards it, and
+    judge by class too; by default no class is asked for."""
     sampler: Sampler = field(default_factory=Sampler)
 
 

@@ -63,7 +63,7 @@ def precision_recall(
     generated, reference = _checked(generated, reference, neighbours, chunk)
     real_balls, _ = _members(generated, reference, _radii(reference, neighbours, chunk), chunk)
     made_balls, _ = _members(reference, generated, _radii(generated, neighbours, chunk), chunk)
-    return PrecisionRecall(_share(real_balls > 0), _share(made_balls > 0))
+    return PrecisionRecall(share(real_balls > 0), share(made_balls > 0))
 
 
 def density_coverage(
@@ -82,7 +82,7 @@ def density_coverage(
     per_point, per_ball = _members(generated, reference, radii, chunk)
     balls = per_point.to(torch.float64) / neighbours
     density = Estimate(float(balls.mean()), float(balls.std()) / len(balls) ** 0.5)
-    return DensityCoverage(density, _share(per_ball > 0))
+    return DensityCoverage(density, share(per_ball > 0))
 
 
 def _checked(
@@ -128,7 +128,7 @@ def _members(points: Tensor, centres: Tensor, radii: Tensor, chunk: int) -> tupl
     return per_point, per_ball
 
 
-def _share(hits: Tensor) -> Estimate:
+def share(hits: Tensor) -> Estimate:
     """A share, with the standard error of a binomial one with two hits and two misses more."""
     count = len(hits) + 4
     careful = (float(hits.sum()) + 2) / count
