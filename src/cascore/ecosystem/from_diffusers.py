@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cascore.calibration import calibrated_sigmas, natural_variances
 from cascore.denoiser import broadcast_sigma
 from cascore.ecosystem.diffusers_folder import read_diffusers
+from cascore.ecosystem.levels import typical_levels
 from cascore.ecosystem.parametrization import Parametrization, parametrization_of
 from cascore.errors import InputError
 
@@ -21,7 +21,7 @@ CALLED_ALIKE = frozenset(
     ("UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel", "SD3Transformer2DModel")
 )
 """Networks of diffusers whose pipelines hand them the state and the timestep as they are."""
-_PIXEL_SHARE = 14  # of natural_variances: pixels in [0, 1] have variance 1 / 14, latents 1
+_OF_PIXELS = 1 / 14  # the variance of pixels in [0, 1], as in natural_variances; latents have 1
 
 
 class DiffusersDenoiser(nn.Module):
@@ -77,16 +77,14 @@ class DiffusersDenoiser(nn.Module):
         return ((denoised - self._low) / self._span).to(x.dtype)
 
     def levels(self, count: int, *, kappa: float | None = None, order: int | None = None) -> Tensor:
-        """Levels for a chain of so many calls over the whole range, by `calibrated_sigmas`.
-
-        The data's spectrum is that of `natural_variances`, for latents scaled to unit variance.
-        """
+        """Levels for a chain of so many calls over the whole range, by `typical_levels`."""
         if self.shape is None:
             raise InputError("the network does not say the size of its pictures: choose levels")
-        first, last = float(self.sigmas[0]), float(self.sigmas[-1])
-        share = 1.0 if self.autoencoder is None else float(_PIXEL_SHARE)
-        variances = share * natural_variances(self.shape, first)
-        return calibrated_sigmas(first, last, count, variances=variances, kappa=kappa, order=order)
+        ends = float(self.sigmas[0]), float(self.sigmas[-1])
+        variance = _OF_PIXELS if self.autoencoder is None else 1.0
+        return typical_levels(
+            ends, count, shape=self.shape, variance=variance, kappa=kappa, order=order
+        )
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from cascore.ecosystem.diffusers_folder import require_diffusers
 from cascore.errors import InputError
 
 Family = Literal["preserving", "flow", "edm", "exploding"]
@@ -150,7 +151,7 @@ class Parametrization:
 
 
 def parametrization_of(scheduler: Any) -> Parametrization:
-    """The parametrization that the configuration of a scheduler of diffusers states.
+    """The parametrization that a scheduler of diffusers, or ours for it, states.
 
     Raises:
         InputError: a scheduler of another process, or a setting that changes what the network is
@@ -158,41 +159,71 @@ def parametrization_of(scheduler: Any) -> Parametrization:
     """
     if isinstance(own := getattr(scheduler, "parametrization", None), Parametrization):
         return own
-    name, config = type(scheduler).__name__, dict(scheduler.config)
-    prediction = config.get("prediction_type", "epsilon")
-    steps = int(config.get("num_train_timesteps", 1000))
-    refused = [key for key, plain in _PLAIN.items() if config.get(key, plain) not in (plain, None)]
-    if refused:
-        raise InputError(f"{name} has {refused[0]} = {config[refused[0]]!r}, which is not known")
-    flow = prediction == "flow_prediction" or config.get("use_flow_sigmas")
-    if name.startswith("FlowMatch") or (name in _PRESERVING and flow):
-        shift = config.get("shift") or config.get("flow_shift") or 1.0
-        if config.get("use_dynamic_shifting"):
-            shift = 1.0  # it depends on the size of the picture
-        return flow_matching(steps, float(shift))
-    if name.startswith("EDM"):
-        ends = config["sigma_max"], config["sigma_min"]
-        return Parametrization(
-            family="edm",
-            prediction=prediction,
-            sigmas=torch.tensor(ends, dtype=torch.float64),
-            deviation=float(config["sigma_data"]),
-        )
-    if name == "ScoreSdeVeScheduler":
-        ends = config["sigma_max"], config["sigma_min"]
-        levels = torch.tensor(ends, dtype=torch.float64)
-        return Parametrization(family="exploding", prediction="score", sigmas=levels)
-    if name in _PRESERVING:
-        prediction = "sample" if prediction == "original_sample" else prediction
-        return variance_preserving(scheduler.alphas_cumprod, prediction)
+    name = type(scheduler).__name__
+    if name in _PRESERVING or name.startswith(("FlowMatch", "EDM", "ScoreSdeVe")):
+        return configured(dict(scheduler.config), name)
     raise InputError(
         f"{name} is of no process that is known here: variance-preserving ones (DDPM, DDIM, PNDM,"
         " Euler, Heun, DPM-Solver, DEIS, UniPC, SA), flow matching, EDM and ScoreSdeVe are"
     )
 
 
-_PLAIN = {"timestep_type": "discrete", "invert_sigmas": False}
+def configured(config: Mapping[str, Any], name: str) -> Parametrization:
+    """The parametrization of the configuration of a scheduler of that name.
+
+    Its keys tell the family: flow matching has a shift and no betas, EDM a sigma_data.
+
+    Raises:
+        InputError: a setting that changes what the network is told in a way that is not known.
+        MissingExtraError: diffusers is not installed.
+    """
+    for key, known in _KNOWN.items():
+        if config.get(key, known) not in (known, None):
+            raise InputError(f"{name} has {key} = {config[key]!r}; known is {known!r}")
+    prediction = str(config.get("prediction_type") or "epsilon")
+    steps = int(config.get("num_train_timesteps", 1000))
+    flow = prediction == "flow_prediction" or config.get("use_flow_sigmas")
+    if flow or ("shift" in config and "beta_start" not in config):
+        return flow_matching(steps, shift_of(config))
+    if "beta_start" in config:
+        alpha_bar = ddpm_scheduler(config).alphas_cumprod
+        return variance_preserving(alpha_bar, _ALSO_CALLED.get(prediction, prediction))
+    ends = torch.tensor((config["sigma_max"], config["sigma_min"]), dtype=torch.float64)
+    if "sigma_data" in config:
+        deviation = float(config["sigma_data"])
+        return Parametrization(
+            family="edm", prediction=prediction, sigmas=ends, deviation=deviation
+        )
+    prediction = str(config.get("prediction_type") or "score")
+    return Parametrization(family="exploding", prediction=prediction, sigmas=ends)
+
+
+_KNOWN: Mapping[str, object] = {
+    "timestep_type": "discrete",
+    "invert_sigmas": False,
+    "thresholding": False,
+}
 """Settings that are known at these values alone."""
+_ALSO_CALLED = {"original_sample": "sample"}
+_OF_BETAS = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    "rescale_betas_zero_snr",
+)
+
+
+def shift_of(config: Mapping[str, Any]) -> float:
+    """The shift of flow matching; a dynamic one depends on the size of the picture, and is 1."""
+    if config.get("use_dynamic_shifting"):
+        return 1.0
+    return float(config.get("shift") or config.get("flow_shift") or 1.0)
+
+
+def ddpm_scheduler(config: Mapping[str, Any]) -> Any:
+    """Diffusers' own scheduler of the betas of a configuration, so that alpha_bar is theirs."""
+    require_diffusers()
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(**{key: config[key] for key in _OF_BETAS if key in config})
 
 
 def variance_preserving(alpha_bar: Tensor, prediction: str) -> Parametrization:

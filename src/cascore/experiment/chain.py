@@ -36,7 +36,8 @@ from cascore.schedule import (
 
 _CALLS = 12  # of a chain, where neither calls nor levels are given; of als its levels
 _SAMPLE_BYTES = 2 * (4 + 1)  # of a pixel of a sample: raw and denoised, each float32 and uint8
-_SPACINGS = {"geometric": geometric_sigmas, "karras": karras_sigmas, "centred": centred_sigmas}
+SPACINGS = {"geometric": geometric_sigmas, "karras": karras_sigmas, "centred": centred_sigmas}
+"""Levels by the name of their spacing; calibrated ones need more than their ends."""
 
 
 def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
@@ -110,7 +111,7 @@ def chain_sigmas(
             *ends, variances=variances, kappa=chain.kappa, order=chain.order, blind=blind
         )
     else:
-        sigmas = _SPACINGS[chain.spacing](*ends)
+        sigmas = SPACINGS[chain.spacing](*ends)
     return stretch(sigmas, chain.n_sigma) if chain.method == "cas" else sigmas
 
 

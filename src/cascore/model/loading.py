@@ -52,6 +52,7 @@ class Model:
         data: what it was trained on, as far as that is known: name, count, digest, ...
         folder: where it was read from.
         variances: of its training data along their principal axes, [D]; None if they are not known.
+        pixel_range: of the network's own pixels, where they are not [0, 1].
         selection: how its checkpoint was chosen; None if no number chose it.
     """
 
@@ -63,6 +64,7 @@ class Model:
     data: Mapping[str, Any]
     folder: Path
     variances: Tensor | None = None
+    pixel_range: tuple[float, float] | None = None
     selection: Selection | None = None
 
     def __repr__(self) -> str:
@@ -213,6 +215,25 @@ class Model:
             )
 
 
+def built_denoiser(
+    experiment: Experiment,
+    shape: tuple[int, ...],
+    data: Mapping[str, Any],
+    pixels: tuple[float, float] | None,
+) -> nn.Module:
+    """The denoiser that settings describe, of [0, 1], its weights those before any training.
+
+    `data` is the record of the training set, `pixels` the network's own where they are others.
+    """
+    subject = build.Subject.recorded(shape, data)
+    denoiser = build.build_denoiser(experiment.network, subject, seed=0)
+    if pixels is None:
+        return denoiser
+    seen = rescaled(denoiser, *pixels)
+    assert isinstance(seen, nn.Module)
+    return seen
+
+
 def is_model(path: Path) -> bool:
     """Whether a path is the folder of a run or a model folder, whole or not."""
     return is_run(path) or is_model_folder(path)
@@ -306,16 +327,13 @@ def _of_folder(folder: Path) -> Model:
             f" {record.digest[:16]}...; convert or download it again"
         )
     try:
-        subject = build.Subject.recorded(record.shape, record.data)
-        denoiser = build.build_denoiser(record.experiment.network, subject, seed=0)
+        denoiser = built_denoiser(record.experiment, record.shape, record.data, record.other_pixels)
     except (InputError, RuntimeError) as error:  # PyTorch's word for a width beyond all memory
         raise InputError(f"{folder / MODEL} does not describe a model: {error}") from None
-    network = network_of(denoiser)
+    bare = denoiser if record.other_pixels is None else denoiser.denoiser
+    assert isinstance(bare, nn.Module)
+    network = network_of(bare)
     network.load_state_dict(fitting_tensors(network, path))
-    if record.other_pixels is not None:
-        seen = rescaled(denoiser, *record.other_pixels)
-        assert isinstance(seen, nn.Module)
-        denoiser = seen
     return Model(
         denoiser=denoiser,
         shape=record.shape,
@@ -325,4 +343,5 @@ def _of_folder(folder: Path) -> Model:
         data=record.data,
         folder=folder,
         variances=read_variances(folder),
+        pixel_range=record.other_pixels,
     )
