@@ -21,8 +21,9 @@ ModelName = Positional[
         str,
         arg(
             metavar="MODEL",
-            help="Folder of a run of `cascore train`, a model folder of `cascore convert`, or the"
-            " name of a model that comes with cascore: digits, ...",
+            help="Folder of a run of `cascore train`, a model folder of `cascore convert`,"
+            " hf://user/name on the hub, or the name of a model that comes with cascore: digits,"
+            " ...",
         ),
     ]
 ]

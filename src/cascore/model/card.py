@@ -8,6 +8,7 @@ from cascore.errors import InputError
 from cascore.experiment.settings import Sampler
 from cascore.measurement import Measurement, chain_words, in_words
 from cascore.model.folder import ModelRecord
+from cascore.model.front_matter import Result, front_matter
 
 _DATA = {
     "cifar-10": "CIFAR-10 (A. Krizhevsky, 2009)",
@@ -108,7 +109,7 @@ levels are those named here was not, where the checkpoint does not hold them.
 def model_card(
     record: ModelRecord, *, parameters: int, measured: Sequence[Measurement] = ()
 ) -> str:
-    """A model card in Markdown, with the evaluations of these weights.
+    """A model card in Markdown, with the evaluations of these weights, below the hub's YAML.
 
     Raises:
         InputError: An evaluation of other weights.
@@ -121,7 +122,12 @@ def model_card(
         f"cascore sample FOLDER {_options(sampler)}  # {name}"
         for name, sampler in record.samplers.items()
     )
-    return _CARD.format(
+    results = [
+        Result(number.metric, f"{number.label} against {_against(number)}", number.value)
+        for number in measured
+        if number.value is not None and number.images.form != "raw"
+    ]
+    return front_matter(record, results) + _CARD.format(
         record=record,
         experiment=experiment,
         schedule=schedule,
@@ -218,16 +224,20 @@ def _quality(record: ModelRecord, measured: Sequence[Measurement]) -> str:
 
 def _row(number: Measurement) -> tuple[str, ...]:
     sampler, floor = number.sampler, number.floor
-    against = ", ".join(
-        f"{'' if real.count is None else f'{real.count:,} '}{real.split or real.name}"
-        for real in number.references
-    )
     return (
         number.label,
         "" if sampler is None else chain_words(sampler.settings),
         "" if sampler is None else f"{sampler.nfe:,}",
         f"{number.images.count:,}",
-        against,
+        _against(number),
         in_words(number.value, number.error),
         "" if floor is None else "~" * floor.extrapolated + in_words(floor.mean, floor.spread),
+    )
+
+
+def _against(number: Measurement) -> str:
+    """How many real images of which split it was measured with."""
+    return ", ".join(
+        f"{'' if real.count is None else f'{real.count:,} '}{real.split or real.name}"
+        for real in number.references
     )

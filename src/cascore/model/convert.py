@@ -134,11 +134,13 @@ def convert_run(
     *,
     weights: Weights,
     half: bool = False,
+    checkpoint: str = "newest",
     measured: Sequence[Measurement] = (),
 ) -> Conversion:
-    """A model folder from the newest checkpoint of a run, with the evaluations of it in the card.
+    """A model folder from a checkpoint of a run, with the evaluations of it in the card.
 
-    `half` rounds the weights to float16, half the bytes; they are float32 again when loaded.
+    The checkpoint is the newest (that is whole), the best, or a step. `half` rounds the weights to
+    float16, half the bytes; they are float32 again when loaded.
 
     Raises:
         InputError: No run, no checkpoint yet, one that is damaged, or records of other weights.
@@ -146,7 +148,7 @@ def convert_run(
     require_new(out)
     experiment, data = read_experiment(run), read_data(run)
     notices: list[str] = []
-    newest, made, _ = read_checkpoint(run, "newest", verified_record, notices.append)
+    newest, made, _ = read_checkpoint(run, checkpoint, verified_record, notices.append)
     if made.digest is None:
         notices.append(unverified(newest))
     shape = tuple(data["shape"])

@@ -34,6 +34,7 @@ from cascore.model.folder import (
     read_model_record,
 )
 from cascore.model.pretrained import find_model, shipped_names, spoken_name
+from cascore.model.sharing import push_model, save_model
 from cascore.progress import Display
 from cascore.sampling import Callback, Samples
 from cascore.training.checkpoint import Checkpoint, unverified, verified_record
@@ -72,6 +73,31 @@ class Model:
         return (
             f"<Model {spoken_name(self.folder)}: {'×'.join(map(str, self.shape))},"
             f" {parameters:,} parameters, step {self.step:,}, on {self.device}>"
+        )
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the model folder that `cascore.load` reads, with the files it was loaded from.
+
+        Its card begins with the YAML that the hub of Hugging Face reads.
+
+        Raises:
+            InputError: something is there already, or other weights are where it was loaded from.
+        """
+        save_model(self.folder, Path(folder), step=self.step, digest=self.digest)
+
+    def push_to_hub(
+        self, name: str, *, private: bool = False, message: str = "A model of cascore"
+    ) -> str:
+        """Upload the model folder to the hub as "user/name", made if need be; its hf:// address.
+
+        The account is that of `hf auth login`, the client's own command.
+
+        Raises:
+            InputError: no access or no connection, with the client's own reason.
+            MissingExtraError: huggingface_hub is not installed.
+        """
+        return push_model(
+            self.folder, name, step=self.step, digest=self.digest, private=private, message=message
         )
 
     @property
@@ -268,8 +294,8 @@ def load(
     """The model of a model folder, or of a run's checkpoint, whose average of the weights it takes.
 
     Args:
-        name_or_path: a run's folder, a model folder, or, as text, the name of a model that comes
-            with cascore, unless there is such a path.
+        name_or_path: a run's folder, a model folder, or, as text, "hf://user/name" on the hub, or
+            the name of a model that comes with cascore, unless there is such a path.
         device: where it is to compute.
         checkpoint: for a run: newest (that is whole), best (by the evaluations during training), or
             a step.

@@ -1,0 +1,56 @@
+"""A model folder out of a model that was loaded, for a place of one's own or for the hub."""
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cascore.errors import InputError
+from cascore.files import file_digest, replaced_folder, require_new, write_text
+from cascore.hub import push_folder
+from cascore.locks import new_folder
+from cascore.model.convert import convert_run
+from cascore.model.folder import WEIGHTS, is_model_folder, read_model_record
+from cascore.model.front_matter import front_matter
+from cascore.model.pretrained import MODEL_FILES
+
+_CARD = "README.md"
+
+
+def save_model(source: Path, out: Path, *, step: int, digest: str) -> None:
+    """Write the model folder `out` of a model that was read from a run or a model folder.
+
+    What is written are the files that it was read from, by `digest` of the weights; a card that has
+    no front matter for the hub gets one.
+
+    Raises:
+        InputError: something is there already, or the source holds other weights by now.
+    """
+    if not is_model_folder(source):
+        convert_run(source, out, weights="ema", checkpoint=str(step))
+        return
+    require_new(out)
+    if file_digest(source / WEIGHTS) != digest:
+        raise InputError(f"{source} holds other weights than when it was loaded: load it again")
+    record = read_model_record(source)
+    with new_folder(out, "saving a model"), replaced_folder(out) as temporary:
+        for name in MODEL_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, temporary / name)
+        card = temporary / _CARD
+        text = card.read_text(encoding="utf-8") if card.is_file() else ""
+        if not text.startswith("---\n"):
+            write_text(card, front_matter(record, ()) + text)
+
+
+def push_model(
+    source: Path, name: str, *, step: int, digest: str, private: bool, message: str
+) -> str:
+    """Upload the model folder of `save_model` to the hub; its address.
+
+    Raises:
+        InputError: as `save_model` and `push_folder` raise it.
+    """
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        save_model(source, folder, step=step, digest=digest)
+        return push_folder(folder, name, private=private, message=message)
