@@ -5,7 +5,14 @@ from features import MADE_BY, observed
 from features import normal as of_dimension
 
 from cascore.errors import InputError
-from cascore.metrics import FeatureMoments, frechet_distance, frechet_estimate, frechet_extrapolated
+from cascore.metrics import (
+    FeatureMoments,
+    frechet_distance,
+    frechet_estimate,
+    frechet_extrapolated,
+    frechet_jackknife,
+)
+from cascore.stats import estimate, excess, within
 
 DIMENSION = 6
 
@@ -164,6 +171,75 @@ def test_sets_of_a_point_are_disjoint():
     result = frechet_extrapolated(features, standard_normal(1), counts=(4, 10), seed=0)
     # Nine sets of 4 zeros are at (0 - 1)²; one has mean 25 and deviation 50.
     assert result.points[0].value == pytest.approx((9 + 25**2 + 49**2) / 10, rel=1e-6)
+
+
+# --- the jackknife of blocks ---------------------------------------------------------------------
+
+
+def test_pseudo_values_leave_out_one_block_each_and_their_mean_is_the_line_through_two_sizes():
+    features, reference = 1.2 * normal(60, seed=5), observed(normal(300, seed=6))
+    values = frechet_jackknife(features, reference, blocks=5)
+    whole = frechet_distance(observed(features), reference)
+    left = [
+        frechet_distance(observed(torch.cat(part)), reference)
+        for part in ((features[: 12 * j], features[12 * j + 12 :]) for j in range(5))
+    ]
+    assert values.tolist() == pytest.approx([5 * whole - 4 * one for one in left], rel=1e-9)
+    line = np.polyfit([1 / 60, 1 / 48], [whole, sum(left) / 5], 1)
+    assert float(values.mean()) == pytest.approx(line[1], rel=1e-9)
+
+
+def test_of_a_linear_statistic_they_are_the_values_of_the_blocks():
+    # Far away, |m - m_r|² with one dimension of fixed spread is as good as linear in the mean.
+    features = normal(400, 1, seed=3) + 1e4
+    values = frechet_jackknife(features, standard_normal(1), blocks=8)
+    means = features.view(8, 50).mean(dim=1)
+    slope = np.polyfit(means.numpy(), values.numpy(), 1)[0]
+    assert slope == pytest.approx(2e4, rel=1e-2)
+    assert np.corrcoef(means.numpy(), values.numpy())[0, 1] > 0.999
+
+
+def test_their_mean_has_no_bias_and_their_scatter_is_its_error():
+    # As the limit of `frechet_extrapolated`: 6 (1.3 - 1)² + 0.6² = 0.9, over 200 sets.
+    means, errors = [], []
+    for seed in range(200):
+        features = 1.3 * normal(200, seed=seed)
+        features[:, 0] += 0.6
+        result = estimate(frechet_jackknife(features, standard_normal(), blocks=10).tolist())
+        means.append(result.mean)
+        errors.append(result.error)
+    assert sum(means) / 200 == pytest.approx(0.9, abs=4 * spread(means) / 200**0.5)
+    # 200 sets know the spread to 5 %, as well as 9 degrees of freedom of each; three of those.
+    assert rms(errors) == pytest.approx(spread(means), rel=0.15)
+
+
+def test_a_margin_that_is_just_met_is_shown_by_chance_in_one_of_twenty():
+    """Widths 1.3 and s with 6 (s - 1)² = 1.1 · 6 · 0.3²: the truth is the margin itself.
+
+    Of 150 comparisons, on two seeds of 400 pictures with common noise; 4.5 deviations of a count.
+    """
+    wider = 1 + 0.3 * 1.1**0.5
+    answers = []
+    for draw in range(150):
+        sides = []
+        for width in (wider, 1.3):
+            sets = [width * normal(400, seed=2 * draw + seed) for seed in (0, 1)]
+            sides.append(
+                [frechet_jackknife(s, standard_normal(), blocks=10).tolist() for s in sets]
+            )
+        answers.append(within(excess(*sides, 1.1, paired=True)))
+    for word in ("shown", "refuted"):
+        assert answers.count(word) / 150 < 0.05 + 4.5 * (0.05 * 0.95 / 150) ** 0.5
+    assert answers.count("open") > 100
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(60, 1), (60, 7), (8, 4)])
+def test_blocks_that_cannot_be_left_out(count, blocks):
+    with pytest.raises(InputError, match=rf"{count} images in {blocks} blocks"):
+        frechet_jackknife(normal(count, seed=7), standard_normal(), blocks=blocks)
+
+
+# --- what is refused -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("counts", [(), (20,), (20, 20), (6, 20), (20, 100), (20, 101)])

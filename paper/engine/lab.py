@@ -17,7 +17,7 @@ from cascore.errors import InputError
 from cascore.evaluation.reference import Reference, load_reference
 from cascore.experiment.chain import generate, seeds_from
 from cascore.experiment.settings import Data, Experiment
-from cascore.metrics import extract_features, real_floor
+from cascore.metrics import extract_features, frechet_jackknife, real_floor
 from cascore.model.loading import Model
 from cascore.pixels import encode_png, grid, to_uint8
 from cascore.sampling import Samples
@@ -31,6 +31,8 @@ OUTCOMES = ("raw", "denoised")
 OBJECTIVES = ("plain", "adversarial")
 BATCH = 250
 """Pictures at a time."""
+BLOCKS = 10
+"""Of the pictures of a sampling seed, for the jackknife."""
 SEED_APART = 10**6
 """Between the first pictures of two sampling seeds."""
 _NETWORKS = {"unet": "U-Net", "ncsnv2": "NCSNv2", "mlp": "perceptron"}
@@ -233,6 +235,31 @@ class Lab:
         digests = {name: of.extractor.identity.digest for name, of in references.items()}
         made = {"reference": self.images(data, "train").digest, "extractors": digests}
         return {"distances": distances}, made
+
+    def jackknifed(
+        self,
+        experiment: Experiment,
+        chain: Chain | Mapping[str, Any],
+        *,
+        extractor: str,
+        **settings: Any,
+    ) -> Rows:
+        """Denoised samples of a network against its training images, a row for each sampling seed.
+
+        The settings and the rows are those of `draws`; `values` are the pseudo-values of blocks of
+        pictures, whose mean is the distance without its bias (`frechet_jackknife`).
+        """
+
+        def judge(samples: Samples) -> Result:
+            reference = self._reference(experiment.data.name, extractor)
+            features = extract_features(reference.extractor, to_uint8(samples.denoised))
+            values = frechet_jackknife(features, reference.moments["train"], blocks=BLOCKS)
+            digest = {extractor: reference.extractor.identity.digest}
+            made = {"reference": self.images(experiment.data.name, "train").digest}
+            return {"values": values.tolist()}, {**made, "extractors": digest}
+
+        more = {"extractor": extractor, "outcome": "denoised", "blocks": BLOCKS}
+        return self.draws(experiment, chain, judge, kind="jackknife", more=more, **settings)
 
     def best_of(
         self, experiment: Experiment, chains: Sequence[Chain], *, count: int, extractor: str

@@ -8,13 +8,17 @@ from typing import Literal
 
 from cascore.errors import InputError
 
-_QUANTILE = 0.975
-"""Quantile of Student's t: chance alone passes in one of twenty, half of them each way."""
+_QUANTILE, _ONE_SIDED = 0.975, 0.95
+"""Quantiles of Student's t: chance alone passes in one of twenty, half of them each way; or all."""
+_FARTHEST = 1e6  # a ratio that has no bound
 
 Better = Literal["lower", "higher"]
 """Which way of a number is the better one."""
 
 Verdict = Literal["better", "worse", "tie"]
+
+Within = Literal["shown", "refuted", "open"]
+"""Of a statement that something is at most so much: the data show it, its contrary, or neither."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,19 @@ class Estimate:
     @property
     def margin(self) -> float:
         """Half the width of the 95 % interval around the mean (Student); nan if unknown."""
-        from scipy.special import stdtrit  # on demand, for programs that only print help
+        return _student(_QUANTILE, self.freedom) * self.error
 
-        return float(stdtrit(self.freedom, _QUANTILE)) * self.error
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """A lower and an upper bound, each by itself with 95 % confidence (one-sided, Student)."""
+        reach = _student(_ONE_SIDED, self.freedom) * self.error
+        return self.mean - reach, self.mean + reach
+
+
+def _student(quantile: float, freedom: float) -> float:
+    from scipy.special import stdtrit  # on demand, for programs that only print help
+
+    return float(stdtrit(freedom, quantile))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -46,6 +60,20 @@ def estimate(values: Sequence[float]) -> Estimate:
     count = len(values)
     error = statistics.stdev(values) / math.sqrt(count) if count > 1 else math.nan
     return Estimate(statistics.fmean(values), error, count - 1)
+
+
+def of_groups(groups: Sequence[Sequence[float]]) -> Estimate:
+    """The mean of values in groups, whose error is never below that of the scatter of the groups.
+
+    The error is that of all values, or of the means of the groups with their degrees of freedom
+    where these scatter by more: what one group has in common, such as a seed, is then in it. The
+    groups have as many values each.
+    """
+    if len({len(group) for group in groups}) != 1:
+        raise InputError(f"groups of {[len(group) for group in groups]} values are not alike")
+    single = estimate([value for group in groups for value in group])
+    means = estimate([statistics.fmean(group) for group in groups])
+    return means if means.error > single.error else single
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
@@ -77,3 +105,54 @@ def verdict(difference: Estimate, *, better: Better = "lower") -> Verdict:
     if not abs(difference.mean) > difference.margin:
         return "tie"
     return "better" if (difference.mean < 0) == (better == "lower") else "worse"
+
+
+Groups = Sequence[Sequence[float]]
+"""Values of blocks of pictures, a group for each seed."""
+
+
+def excess(a: Groups, b: Groups, ratio: float, *, paired: bool) -> Estimate:
+    """A - ratio B of two means over groups: below zero where A is less than that many times B.
+
+    Paired, where each value of one side has its partner, what both share drops out.
+    """
+    if paired:
+        return of_groups(
+            [[x - ratio * y for x, y in zip(p, q, strict=True)] for p, q in zip(a, b, strict=True)]
+        )
+    scaled = [[ratio * value for value in group] for group in b]
+    return independent_difference(of_groups(a), of_groups(scaled))
+
+
+def within(excess: Estimate) -> Within:
+    """Whether a mean below zero is shown or refuted by a one-sided 95 % bound (non-inferiority).
+
+    Nothing known of the error leaves it open.
+    """
+    low, high = excess.bounds
+    return "shown" if high < 0 else "refuted" if low > 0 else "open"
+
+
+def ratio_bounds(a: Groups, b: Groups, *, paired: bool) -> tuple[float, float]:
+    """A lower and an upper bound of A / B, for positive B, each with 95 % confidence.
+
+    They are where `within` of the excess turns, so that a ratio is shown to be below exactly those
+    margins that are above its upper bound (Fieller 1954): 0 or infinite where there is none.
+    """
+
+    def turn(side: Literal[0, 1]) -> float:
+        low, high = 0.0, _FARTHEST
+
+        def above(ratio: float) -> bool:
+            """Whether the bound of A / B on this side is above that ratio; nan bounds nothing."""
+            bound = excess(a, b, ratio, paired=paired).bounds[side]
+            return not bound <= 0 if side else bound > 0
+
+        if above(high):
+            return math.inf
+        for _ in range(80):
+            middle = (low + high) / 2
+            low, high = (middle, high) if above(middle) else (low, middle)
+        return high
+
+    return turn(0), turn(1)

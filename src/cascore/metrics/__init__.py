@@ -13,6 +13,7 @@ from cascore.metrics.extractors.inception import load_inception as load_inceptio
 from cascore.metrics.extractors.random_network import random_convolution as random_convolution
 from cascore.metrics.extractors.user_module import module_extractor as module_extractor
 from cascore.metrics.extrapolation import frechet_extrapolated as frechet_extrapolated
+from cascore.metrics.extrapolation import frechet_jackknife as frechet_jackknife
 from cascore.metrics.features import FeatureExtractor as FeatureExtractor
 from cascore.metrics.features import extract_features as extract_features
 from cascore.metrics.floor import real_floor as real_floor
