@@ -1,4 +1,4 @@
-"""`python -m paper NAME`: measure what is missing, and write the page of a study."""
+"""`python -m paper NAME`: measure what is missing and write the page of a study; verify rows."""
 
 import argparse
 import sys
@@ -13,7 +13,8 @@ from paper.engine.claims import Claim, by_statement
 from paper.engine.lab import Cost, Lab
 from paper.engine.models import Models
 from paper.engine.page import write_page, write_template
-from paper.engine.store import Store
+from paper.engine.store import Line, Store
+from paper.engine.verify import replay, rows_of
 from paper.studies import STUDIES
 
 RESULTS = Path("docs/results")
@@ -37,7 +38,16 @@ def _parser() -> argparse.ArgumentParser:
         " measurements.jsonl.gz has is not measured again, so the same command goes on after an"
         " interruption, and redraws the results that come with the source.",
     )
-    parser.add_argument("name", choices=[*STUDIES, "all"], help="of a study; all writes claims.md")
+    parser.add_argument(
+        "name",
+        choices=[*STUDIES, "all", "verify"],
+        help="of a study; all writes claims.md; verify measures rows again",
+    )
+    parser.add_argument(
+        "rows",
+        nargs="*",
+        help="of verify: their ids, or studies, whose rows are all measured again; none lists them",
+    )
     parser.add_argument(
         "--scale",
         choices=["tiny", "laptop", "paper"],
@@ -63,6 +73,10 @@ def _run(options: argparse.Namespace) -> int:
     runs = options.runs / options.scale
     out = options.out or (RESULTS if options.scale == "laptop" else runs / "results")
     store = Store(out / "measurements.jsonl.gz")
+    if options.name == "verify":
+        return _verify(options, store, runs)
+    if options.rows:
+        raise InputError(f"{' '.join(options.rows)}: rows are of `python -m paper verify`")
     names = list(STUDIES) if options.name == "all" else [options.name]
     if options.cost or options.scale == "paper":
         for name in names:
@@ -91,6 +105,36 @@ def _run(options: argparse.Namespace) -> int:
     for name, reason in left.items():
         _say(f"error: {name}: {reason}")
     return 2 if left else 0
+
+
+def _verify(options: argparse.Namespace, store: Store, runs: Path) -> int:
+    """List the rows, or measure some again; 1 where one is different."""
+    if not options.rows:
+        for row, line in rows_of(store).items():
+            _print(f"{row}  {line['made']['seconds']:8.1f} s  {line['kind']} {_words(line)}")
+        return 0
+    models = Models(runs, options.models, select_device(options.device), _say)
+    outcomes = []
+    for again in replay(store, models, options.rows, STUDIES, options.scale):
+        _print(f"{again.row}  {again.outcome}  {again.line['kind']} {_words(again.line)}")
+        for change in again.changes:
+            _print(f"          {change}")
+        outcomes.append(again.outcome)
+    different = outcomes.count("different")
+    _print(f"{len(outcomes)} rows measured again: {different} different")
+    return 1 if different else 0
+
+
+def _words(line: Line) -> str:
+    """The settings of a measurement in one line."""
+    settings = {**line["settings"], **line["settings"].get("sampler", {})}
+    settings.pop("sampler", None)
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _say(message: str) -> None:

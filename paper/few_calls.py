@@ -1,21 +1,29 @@
 """Few calls against the paper's best: what is shown, with bounds, and what is not."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from cascore.experiment.settings import Experiment
 from cascore.model.loading import Model
 from cascore.sampling import Samples
-from paper.engine.lab import BATCH, Lab, Subject
-from paper.engine.page import Plan
-from paper.engine.rows import Rows
-from paper.engine.settings import Chain
+from cascore.stats import Estimate, Groups, Within, excess, of_groups, ratio_bounds, within
+from paper.engine.charts import Picture, curves
+from paper.engine.claims import Claim, Comparison, Number
+from paper.engine.lab import BATCH, Lab, Measured, Subject
+from paper.engine.page import Page, Plan
+from paper.engine.rows import Row, Rows
+from paper.engine.settings import Chain, knob_text
 from paper.schedulers import SCHEDULERS, generate_by_scheduler
 
 PLAN = Plan("few-calls")
 FIRST = 10
 """Sampling seeds of what is reported are from here on: no choice has seen them."""
+MARGIN = 0.1
+"""By which part a distance may be above the one that it is compared with."""
 BEST, DEFAULT = "paper", "default"
 
 
@@ -55,6 +63,11 @@ class Headline(Subject):
     best: Cell
     plan: Mapping[str, Cell]
 
+    @property
+    def name(self) -> str:
+        """Of the network."""
+        return self.experiment().name
+
     def experiment(self, objective: str = "plain", training: int = 0) -> Experiment:
         """What is trained: the preset, or its twin that sees the noise level."""
         blind = super().experiment(objective, training)
@@ -67,42 +80,42 @@ class Headline(Subject):
 METHODS = PLAN.objects("methods", Method)
 
 
-def measure(lab: Lab, scale: Sequence[Headline]) -> Rows:
+def measure(lab: Lab, scale: Sequence[Headline]) -> Measured:
     """A row for each network, method, number of calls and seed, with values of its blocks.
 
-    What costs least comes first, and the paper's best last.
+    What costs least comes first, and the paper's best last; `tried` are those that it is one of,
+    and the floors what new real pictures have without the bias of their number.
     """
-    rows = Rows()
+    rows, tried, floors = Rows(), Rows(), {}
     for subject in scale:
         for name, cell in subject.plan.items():
             for calls in cell.calls:
                 rows += _method(lab, subject, name, calls, cell)
     for subject in scale:
-        chain = _chosen(lab, subject)
-        rows += _jackknifed(lab, subject, chain, subject.best, method=BEST)
-    return rows
+        chain = _chosen(lab, subject, tried)
+        label = f"{chain.method.upper()}, n_σ = {chain.n_sigma}, {knob_text(chain)}"
+        rows += _jackknifed(lab, subject, chain, subject.best, method=BEST, label=label)
+        (name,) = subject.extractors
+        floors[subject.name] = lab.unbiased_floor(subject.data, subject.chosen.count, name)
+    return Measured(rows, floors, tried=tried)
 
 
-def _chosen(lab: Lab, subject: Headline) -> Chain:
-    """The candidate of the lowest denoised distance, on seeds of the choice alone."""
-    means = []
+def _chosen(lab: Lab, subject: Headline, tried: Rows) -> Chain:
+    """The candidate of the lowest denoised distance on the seeds of the choice; `tried` grows."""
+    means, chosen = [], subject.chosen
+    how: dict[str, Any] = {"count": chosen.count, "extractors": subject.extractors}
     for chain in subject.candidates:
-        rows = lab.distances(
-            subject.experiment(),
-            chain,
-            seeds=range(subject.chosen.seeds),
-            count=subject.chosen.count,
-            extractors=subject.extractors,
-        )
+        rows = lab.distances(subject.experiment(), chain, seeds=range(chosen.seeds), **how)
         means.append(statistics.fmean(rows.where(outcome="denoised").values()))
+        tried.extend(rows.where(outcome="denoised"))
     return subject.candidates[means.index(min(means))]
 
 
 def _method(lab: Lab, subject: Headline, name: str, calls: int, cell: Cell) -> Rows:
     method, experiment = METHODS[name], subject.experiment()
+    tags = {"method": name, "label": method.label}
     if method.chain is not None:
-        chain = replace(method.chain, levels=calls)
-        return _jackknifed(lab, subject, chain, cell, method=name)
+        return _jackknifed(lab, subject, replace(method.chain, levels=calls), cell, **tags)
     assert method.scheduler is not None
     scheduler = SCHEDULERS[method.scheduler]
     levels = scheduler.within(calls)
@@ -112,12 +125,193 @@ def _method(lab: Lab, subject: Headline, name: str, calls: int, cell: Cell) -> R
     def draw(model: Model, seeds: range) -> tuple[Samples, Mapping[str, object]]:
         return generate_by_scheduler(scheduler, model, seeds, sigmas, BATCH), {}
 
-    return _jackknifed(lab, subject, settings, cell, method=name, draw=draw, calls=calls)
+    return _jackknifed(lab, subject, settings, cell, draw=draw, calls=calls, **tags)
 
 
 def _jackknifed(
-    lab: Lab, subject: Headline, chain: Chain | Mapping[str, object], cell: Cell, **tags: object
+    lab: Lab, subject: Headline, chain: Chain | Mapping[str, object], cell: Cell, **tags: Any
 ) -> Rows:
     seeds, (extractor,) = range(FIRST, FIRST + cell.seeds), subject.extractors
-    how = {"seeds": seeds, "count": cell.count, "extractor": extractor, "pictures": cell.count}
-    return lab.jackknifed(subject.experiment(), chain, **how, **tags)
+    how: dict[str, Any] = {"seeds": seeds, "count": cell.count, "extractor": extractor}
+    rows = lab.jackknifed(subject.experiment(), chain, **how, **tags)
+    pictures = {"pictures": cell.count, "aware": subject.aware, "budget": rows[0]["nfe"]}
+    return Rows({**row, "distance": _mean(row), **pictures} for row in rows)
+
+
+def _mean(row: Row) -> float:
+    values = row.get("values", ())
+    return statistics.fmean(values) if values else math.nan
+
+
+# --- what it says --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A distance without its bias, from rows of one method at one number of calls."""
+
+    rows: Rows
+
+    @property
+    def calls(self) -> int:
+        """Network calls of one picture."""
+        return int(self.rows[0]["nfe"])
+
+    @property
+    def pictures(self) -> str:
+        """How many, and on how many seeds."""
+        return f"{self.rows[0]['pictures']:,} × {len(self.rows)}"
+
+    @property
+    def groups(self) -> Groups:
+        """Values of blocks by seed."""
+        return self.rows.values("values")
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """With the error of blocks and seeds."""
+        return of_groups(self.groups)
+
+    @property
+    def number(self) -> Number:
+        """The same, ± its standard error."""
+        return Number(self.estimate.mean, self.estimate.error)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A distance over another; paired where both are of the same pictures' seeds."""
+
+    above: Distance
+    below: Distance
+
+    @property
+    def paired(self) -> bool:
+        """Whether each block has its partner, which starts from the same noise."""
+        a, b = (
+            [(row["seed"], row["pictures"]) for row in d.rows] for d in (self.above, self.below)
+        )
+        return a == b
+
+    def excess(self, ratio: float) -> Estimate:
+        """One distance less that many times the other."""
+        return excess(self.above.groups, self.below.groups, ratio, paired=self.paired)
+
+    @cached_property
+    def bounds(self) -> tuple[float, float]:
+        """At least and at most, each with 95 % confidence."""
+        return ratio_bounds(self.above.groups, self.below.groups, paired=self.paired)
+
+    @property
+    def verdict(self) -> Within:
+        """Whether it is at most 1 + MARGIN."""
+        return within(self.excess(1 + MARGIN))
+
+    @property
+    def text(self) -> str:
+        """The ratio with its bounds, bold where it is shown to be within the margin."""
+        bold = "**" * (self.verdict == "shown")
+        low, high = self.bounds
+        ratio = self.above.estimate.mean / self.below.estimate.mean
+        return f"{bold}{ratio:.2f} ({low:.2f} to {high:.2f}){bold}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of one network: distances by method and number of calls, and the paper's best."""
+
+    name: str
+    aware: bool
+    best: Distance
+    cells: Mapping[str, Mapping[int, Distance]]
+
+    @property
+    def kind(self) -> str:
+        """Which kind of network, in words."""
+        return "sees σ" if self.aware else "blind"
+
+    def ratios(self, method: str) -> dict[int, Ratio]:
+        """Those of a method to the paper's best, by number of calls."""
+        return {calls: Ratio(cell, self.best) for calls, cell in self.cells[method].items()}
+
+    def fewest(self, method: str) -> str:
+        """The fewest calls that are shown to be within the margin, tested from the most on.
+
+        The first that is not shown ends the sequence, so that one in twenty is wrong by chance
+        however many are tested (Maurer, Hothorn and Lehmacher 1995).
+        """
+        fewest, ratios = None, self.ratios(method)
+        for calls in sorted(ratios, reverse=True):
+            if ratios[calls].verdict != "shown":
+                break
+            fewest = calls
+        return f"> {max(ratios)}" if fewest is None else str(fewest)
+
+    def peer(self, calls: int) -> Ratio | None:
+        """The default over the lowest of the others at that number of calls, if there are any."""
+        others = [of[calls] for name, of in self.cells.items() if name != DEFAULT and calls in of]
+        if not others:
+            return None
+        return Ratio(self.cells[DEFAULT][calls], min(others, key=lambda of: of.estimate.mean))
+
+
+def found(results: Measured) -> list[Found]:
+    """The measurements, network by network."""
+    networks = []
+    for name, rows in results.rows.by("model").items():
+        methods = {
+            method: {calls: Distance(of) for calls, of in cells.by("budget").items()}
+            for method, cells in rows.by("method").items()
+        }
+        (best,) = methods.pop(BEST).values()
+        networks.append(Found(name, rows[0]["aware"], best, methods))
+    return networks
+
+
+def claims(results: Measured, scale: Sequence[Headline]) -> list[Claim]:
+    """The default against the paper's best, at as many pictures as there are."""
+    statements: dict[str, list[Comparison]] = {}
+    for network in found(results):
+        for calls, ratio in network.ratios(DEFAULT).items():
+            says = f"the default at {calls} calls has a lower distance than the paper's best"
+            above = ratio.excess(1)
+            lower = Estimate(-above.mean, above.error, above.freedom)
+            numbers = ratio.above.number, ratio.below.number
+            pair = Comparison(network.name, *numbers, lower, "pairs" if ratio.paired else "errors")
+            statements.setdefault(says, []).append(pair)
+    return [Claim(says, "without bias", pairs) for says, pairs in statements.items()]
+
+
+def page(results: Measured, scale: Sequence[Headline]) -> Page:
+    """Distances and ratios with their bounds, and the fewest calls that are shown to be enough."""
+    networks = found(results)
+    words = {"networks": networks, "methods": METHODS, "margin": MARGIN, "floors": results.floors}
+    pictures = {"distances": _picture(results, networks)}
+    return Page(words, pictures, PLAN.tables(measurements=results.rows, choices=results.tried))
+
+
+def _picture(results: Measured, networks: Sequence[Found]) -> Picture:
+    """Distance against calls, a panel for each network."""
+    best = {network.name: network.best.number for network in networks}
+    kinds = {network.name: network.kind for network in networks}
+    rows = Rows(
+        {**row, "title": f"{row['model']}: {kinds[row['model']]}", "style": _style(row)}
+        for row in results.rows
+        if row["method"] != BEST
+    )
+
+    def bands(row: Row) -> Mapping[str, Number]:
+        real = results.floors[row["model"]]
+        return {"new real pictures": real, "the paper's best": best[row["model"]]}
+
+    return curves(rows, lambda of: Distance(of).number, bands=bands, **PLAN.look("distances"))
+
+
+def _style(row: Row) -> dict[str, object]:
+    method = METHODS[row["method"]]
+    width = 2.2 if row["method"] == DEFAULT else 1.4
+    ink = {"color": method.colour, "markerfacecolor": method.colour, "fmt": method.form}
+    return {**ink, "label": method.label.replace("`", ""), "markersize": 5, "linewidth": width}
+
+
+STUDY = PLAN.study(Headline, measure, page, claims)

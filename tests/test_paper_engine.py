@@ -4,7 +4,11 @@ import csv
 import gzip
 import json
 import math
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,10 +28,11 @@ from paper.engine.claims import (
 )
 from paper.engine.lab import Cost, Lab
 from paper.engine.models import Models
-from paper.engine.page import write_page
+from paper.engine.page import Page, Study, write_page
 from paper.engine.rows import Rows, markdown_table, pivot, table
 from paper.engine.settings import als, cas, training_of
 from paper.engine.store import Store
+from paper.engine.verify import replay, rows_of
 from paper.studies import STUDIES
 
 RESULTS = Path(__file__).parents[1] / "docs/results"
@@ -193,14 +198,120 @@ def test_logarithms_borrow_the_deviation_of_those_trained_twice() -> None:
     assert pair.difference.margin == pytest.approx(4.302653 * 0.5 * math.sqrt(2))
 
 
+# --- rows measured again --------------------------------------------------------------------------
+
+
+def _measure(lab: Lab, scale: object) -> Rows:
+    """Distances and pseudo-values of one small network, five calls."""
+    experiment, chain = training_of("digits", steps=2, precision="float32"), cas(2.0, levels=5)
+    rows = lab.distances(experiment, chain, extractors=["digits"], seeds=[0], count=6)
+    return rows + lab.jackknifed(experiment, chain, extractor="pixels", seeds=[0], count=80)
+
+
+@pytest.fixture(scope="module")
+def measured_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of two rows and the network that they are of."""
+    folder = tmp_path_factory.mktemp("verify")
+    models = Models(folder / "runs", folder, torch.device("cpu"), lambda message: None)
+    _measure(Lab(Store(folder / "m.jsonl.gz"), models), None)
+    return folder
+
+
+def _replayed(folder: Path, names: list[str] | None = None) -> dict[str, tuple[str, int]]:
+    """Outcome and number of changes by kind."""
+    models = Models(folder / "runs", folder, torch.device("cpu"), lambda message: None)
+    studies = {"small": Study("", "", {"laptop": None}, _measure, lambda *of: Page())}
+    again = replay(Store(folder / "m.jsonl.gz"), models, names or ["small"], studies, "laptop")
+    return {one.line["kind"]: (one.outcome, len(one.changes)) for one in again}
+
+
+def _falsified(folder: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of the folder whose lines are changed."""
+    copied = shutil.copytree(folder, tmp_path / "copy")
+    path = copied / "m.jsonl.gz"
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    for line in lines:
+        change(line)
+    path.write_bytes(gzip.compress("".join(f"{json.dumps(line)}\n" for line in lines).encode()))
+    return copied
+
+
+def test_rows_that_are_measured_again_are_equal(measured_once: Path) -> None:
+    assert _replayed(measured_once) == {"distances": ("equal", 0), "jackknife": ("equal", 0)}
+
+
+def test_one_row_is_measured_again_by_its_id(measured_once: Path) -> None:
+    store = Store(measured_once / "m.jsonl.gz")
+    (row,) = (row for row, line in rows_of(store).items() if line["kind"] == "jackknife")
+    assert _replayed(measured_once, [row]) == {"jackknife": ("equal", 0)}
+    with pytest.raises(InputError, match="neither a study nor a row"):
+        _replayed(measured_once, ["00000000"])
+
+
+@pytest.mark.parametrize(
+    ("errors", "outcome"),
+    [(0.5, "within uncertainty"), (-0.9, "within uncertainty"), (1.1, "different")],
+)
+def test_a_falsified_number_is_found_beyond_its_error(
+    measured_once: Path, tmp_path: Path, errors: float, outcome: str
+) -> None:
+    def change(line: dict[str, Any]) -> None:
+        if line["kind"] == "distances":
+            number = line["result"]["distances"]["digits"]["denoised"]
+            number[0] += errors * number[1]
+        if line["kind"] == "jackknife":
+            values = line["result"]["values"]
+            error = scipy_stats.sem(values)
+            line["result"]["values"] = [value + errors * error for value in values]
+
+    found = _replayed(_falsified(measured_once, tmp_path, change))
+    assert found == {"distances": (outcome, 1), "jackknife": (outcome, 1)}
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "reference", "extractors"])
+def test_a_row_of_other_weights_or_images_is_different(
+    measured_once: Path, tmp_path: Path, name: str
+) -> None:
+    def change(line: dict[str, Any]) -> None:
+        if "made" in line:
+            line["made"][name] = "another"
+
+    found = _replayed(_falsified(measured_once, tmp_path, change))
+    assert found == {"distances": ("different", 1), "jackknife": ("different", 1)}
+
+
+def test_a_row_with_changed_settings_is_asked_for_by_nobody(
+    measured_once: Path, tmp_path: Path
+) -> None:
+    def change(line: dict[str, Any]) -> None:
+        if line["kind"] == "jackknife":
+            line["settings"]["count"] = 90
+
+    copied = _falsified(measured_once, tmp_path, change)
+    with pytest.raises(InputError, match="no measurement jackknife"):
+        _replayed(copied)
+
+
+def test_every_committed_row_is_asked_for_by_a_study(committed: Store) -> None:
+    asked = {id(line) for name in STUDIES for line in _golden(name, committed)[0].used.values()}
+    assert [row for row, line in rows_of(committed).items() if id(line) not in asked] == []
+
+
 # --- golden tables -------------------------------------------------------------------------------
+
+
+@cache
+def _golden(name: str, committed: Store) -> tuple[Lab, Any]:
+    """What a study reads of the committed measurements."""
+    lab, study = Lab(committed), STUDIES[name]
+    return lab, study.measure(lab, study.scales["laptop"])
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_committed_tables_follow_from_the_measurements(name: str, committed: Store) -> None:
     study = STUDIES[name]
     scale = study.scales["laptop"]
-    measured = study.measure(Lab(committed), scale)
+    _, measured = _golden(name, committed)
     claims, page = study.claims(measured, scale), study.page(measured, scale)
     tables = page.all_tables(claims)
     assert set(tables) == {path.stem for path in (RESULTS / name).glob("*.csv")}

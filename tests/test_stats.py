@@ -167,7 +167,7 @@ def test_excess_in_pairs_is_the_paired_test_and_otherwise_welchs():
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_bounds_of_a_ratio_are_fiellers(paired):
-    """The roots of (a - r b)² = t² (va - 2 r cab + r² vb); without pairs t moves with r a little."""
+    """Roots of (a - r b)² = t² (va - 2 r cab + r² vb); without pairs t moves with r a little."""
     a, b = groups(1, 40, mean=8, seed=1), groups(1, 40, mean=5, seed=2)
     (va, cab), (_, vb) = np.cov(a[0], b[0]) / 40
     freedom = 39 if paired else 70

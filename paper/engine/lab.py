@@ -25,7 +25,7 @@ from paper.engine.claims import Number
 from paper.engine.models import Models
 from paper.engine.rows import Rows
 from paper.engine.settings import VALIDATION_SEED, Chain, Precision, training_of
-from paper.engine.store import Line, Store, machine
+from paper.engine.store import Line, Store, machine, row_id
 
 OUTCOMES = ("raw", "denoised")
 OBJECTIVES = ("plain", "adversarial")
@@ -92,8 +92,7 @@ class Lab:
         Raises:
             InputError: there is none, and this lab only reads.
         """
-        if experiment is not None:
-            settings = {"experiment": self.store.id_of(experiment), **settings}
+        settings = self.named(settings, experiment)
         line = self.store.find(kind, settings)
         if line is None or not enough(line["result"]):
             if self.cost is not None:
@@ -113,6 +112,10 @@ class Lab:
             line = self.store.add(kind, settings, {**before, **result}, made)
         self.used[id(line)] = line
         return dict(line["result"])
+
+    def named(self, settings: Mapping[str, Any], experiment: Experiment | None) -> dict[str, Any]:
+        """The settings of a measurement with the id of the experiment whose network it is of."""
+        return {**({"experiment": self.store.id_of(experiment)} if experiment else {}), **settings}
 
     @property
     def made(self) -> str:
@@ -164,8 +167,9 @@ class Lab:
             tags: columns of the rows.
 
         Returns:
-            Rows with `model`, `network`, `training` (its seed), `seed`, `nfe`, the settings of the
-            sampler, of a chain also `sampler` and `knob`, the tags, and what the result holds.
+            Rows with `model`, `network`, `training` (its seed), `seed`, `nfe`, `row` (the id of the
+            measurement), the settings of the sampler, of a chain also `sampler` and `knob`, the
+            tags, and what the result holds.
         """
 
         def measure(seed: int) -> Result:
@@ -190,9 +194,11 @@ class Lab:
         keep = partial(self.keep, calls=count * calls, experiment=experiment, enough=enough)
         rows = Rows()
         for seed in seeds:
-            settings = {"sampler": sampler, "count": count, "first_seed": seed * SEED_APART}
-            result = keep(kind, {**(more or {}), **settings}, partial(measure, seed))
-            rows.append({**tags, "seed": seed, **result})
+            of = {"sampler": sampler, "count": count, "first_seed": seed * SEED_APART}
+            settings = {**(more or {}), **of}
+            result = keep(kind, settings, partial(measure, seed))
+            row = row_id(kind, self.named(settings, experiment))
+            rows.append({**tags, "seed": seed, "row": row, **result})
         return rows
 
     def distances(
@@ -275,10 +281,24 @@ class Lab:
         """What `count` real images score against as many as the training set has, one split."""
         numbers = {}
         for name in extractors:
-            settings = {"data": data, "count": count, "extractor": name, "repeats": _REPEATS}
-            result = self.keep("floor", settings, partial(self._floor, data, count, name))
+            result = self._kept_floor(data, count, name)
             numbers[name] = Number(result.get("mean", math.nan), result.get("spread", math.nan))
         return numbers
+
+    def unbiased_floor(self, data: str, count: int, extractor: str) -> Number:
+        """What new real images have without the bias of their number, known to ± its error.
+
+        The floor of N images against R is proportional to 1/N + 1/R (`real_floor`): what R leaves
+        of it is measured at `count`.
+        """
+        result = self._kept_floor(data, count, extractor)
+        share = count / (count + result.get("reference_count", math.nan))
+        error = result.get("spread", math.nan) / math.sqrt(_REPEATS)
+        return Number(share * result.get("mean", math.nan), share * error)
+
+    def _kept_floor(self, data: str, count: int, name: str) -> Mapping[str, Any]:
+        settings = {"data": data, "count": count, "extractor": name, "repeats": _REPEATS}
+        return self.keep("floor", settings, partial(self._floor, data, count, name))
 
     def _floor(self, data: str, count: int, name: str) -> Result:
         reference = self._reference(data, name)

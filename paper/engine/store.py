@@ -5,6 +5,7 @@ A line is an experiment (`kind: experiment`, once, under a readable id) or a mea
 """
 
 import gzip
+import hashlib
 import json
 import os
 import platform
@@ -92,6 +93,11 @@ class Store:
         else:
             line["result"], line["made"]
             self._lines[_key(line["kind"], line["settings"])] = line
+
+
+def row_id(kind: str, settings: Line) -> str:
+    """What `python -m paper verify` calls a measurement: eight digits of its settings' digest."""
+    return hashlib.sha256(_key(kind, settings).encode()).hexdigest()[:8]
 
 
 def _key(kind: str, settings: Line) -> str:
