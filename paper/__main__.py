@@ -9,6 +9,7 @@ import torch
 
 from cascore.errors import InputError
 from cascore.experiment.build import select_device
+from cascore.locks import one_writer
 from paper.engine.claims import Claim, by_statement
 from paper.engine.lab import Cost, Lab
 from paper.engine.models import Models
@@ -72,13 +73,14 @@ def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     runs = options.runs / options.scale
     out = options.out or (RESULTS if options.scale == "laptop" else runs / "results")
-    store = Store(out / "measurements.jsonl.gz")
+    path = out / "measurements.jsonl.gz"
     if options.name == "verify":
-        return _verify(options, store, runs)
+        return _verify(options, Store(path), runs)
     if options.rows:
         raise InputError(f"{' '.join(options.rows)}: rows are of `python -m paper verify`")
     names = list(STUDIES) if options.name == "all" else [options.name]
     if options.cost or options.scale == "paper":
+        store = Store(path)
         for name in names:
             cost, study = Cost(), STUDIES[name]
             study.measure(Lab(store, cost=cost), study.scales[options.scale])
@@ -89,18 +91,23 @@ def _run(options: argparse.Namespace) -> int:
             )
         return 0
     models = Models(runs, options.models, select_device(options.device), _say)
+    with one_writer(path, "measuring"):
+        return _measure(names, options.scale, Store(path), models, out)
+
+
+def _measure(names: Sequence[str], scale: str, store: Store, models: Models, out: Path) -> int:
+    """Measure what is missing of studies and write their pages; 2 where something was left."""
     claims, left = dict[str, list[Claim]](), dict[str, InputError]()
     try:
         for name in names:
-            _say(f"{name} at scale {options.scale}: {STUDIES[name].title}")
+            _say(f"{name} at scale {scale}: {STUDIES[name].title}")
             try:
-                lab = Lab(store, models)
-                claims[name] = write_page(name, STUDIES[name], options.scale, lab, out)
+                claims[name] = write_page(name, STUDIES[name], scale, Lab(store, models), out)
             except InputError as error:
                 left[name] = error
     finally:
         store.sort()
-    if options.name == "all":
+    if len(names) > 1:
         write_template("claims.md", {"claims": by_statement(claims)}, out / "claims.md")
     for name, reason in left.items():
         _say(f"error: {name}: {reason}")

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import math
+import random
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +17,8 @@ from scipy import stats as scipy_stats
 
 from cascore.errors import InputError
 from cascore.experiment.presets import PRESETS
+from cascore.locks import one_writer
+from paper.__main__ import main
 from paper.engine.claims import (
     Number,
     between_trainings,
@@ -72,6 +75,47 @@ def test_sorting_keeps_the_last_of_each_and_is_the_same_for_any_order(tmp_path: 
     assert first.path.read_bytes() == second.path.read_bytes()
     lines = gzip.decompress(first.path.read_bytes()).splitlines()
     assert [json.loads(line)["result"]["a"] for line in lines] == [1, 2, 3]
+
+
+def test_a_line_that_a_killed_process_left_unfinished_makes_room_for_the_next(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "m.jsonl.gz")
+    ends = [0]
+    for count in (1, 2):
+        store.add("x", {"count": count}, {"a": count}, MADE)
+        ends.append(store.path.stat().st_size)
+    whole = store.path.read_bytes()
+    for cut in range(ends[2]):
+        store.path.write_bytes(whole[:cut])
+        again = Store(store.path)
+        assert len(list(again)) == sum(end <= cut for end in ends[1:])
+        for count in (1, 2):
+            if again.find("x", {"count": count}) is None:
+                again.add("x", {"count": count}, {"a": count}, MADE)
+        assert store.path.read_bytes() == whole
+
+
+def test_a_sorted_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "m.jsonl.gz")
+    values = random.Random(0)
+    for count in range(300):
+        store.add("x", {"count": count}, {"a": values.random()}, MADE)
+    store.sort()
+    whole = store.path.read_bytes()
+    for cut in (len(whole) - 1, len(whole) // 2):
+        store.path.write_bytes(whole[:cut])
+        with pytest.raises(InputError, match="cut off"):
+            Store(store.path)
+
+
+def test_a_second_measuring_into_one_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with one_writer(tmp_path / "measurements.jsonl.gz", "measuring"):
+        assert main(["figure1", "--scale", "tiny", "--out", str(tmp_path)]) == 2
+    assert "is being written by measuring, process" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.md"))
 
 
 def test_two_experiments_of_one_name_have_two_ids(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ process that is forked from this one, at settings that take seconds, in a folder
 
 import argparse
 import contextlib
+import gzip
 import json
 import os
 import random
@@ -36,38 +37,43 @@ import numpy as np
 import torch
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where `paper` is
+
+import cascore.data.kept
 import cascore.evaluation.evaluate
+import cascore.evaluation.tune
 import cascore.experiment.run
-import cascore.model.convert  # noqa: F401 (what the commands import is here before they fork)
+import cascore.model.convert  # (what the commands import is here before they fork)
 from cascore.cli.__main__ import main as cascore_main
 from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.model.loading import load
+from paper.__main__ import main as paper_main
+from paper.studies import STUDIES
 
 TINY = ["--network.width", "8", "--adversarial.width", "4", "--train.batch-size", "4"]
 TINY += ["--train.steps", "6", "--train.save-every", "2", "--train.keep-last", "2"]
 MEASURED = ["--train.evaluate-every", "3", "--train.evaluate-count", "4"]
+FOLDER = ["--data.size", "8", "--data.root", "out", "--schedule.first", "9", "--network.labels"]
+PREPARE = ["--source", "photos", "--size", "8", "--root", "out"]
+JUDGED = ["--count", "8", "--calls", "2"]
+STUDY = ["--scale", "tiny", "--out", "out/results", "--runs", "out/runs"]
 COMMANDS = {
-    "train": ["train", "swiss-roll-adversarial", "--out", "out/run", *TINY],
+    "train, points": ["train", "swiss-roll-adversarial", "--out", "out/run", *TINY],
+    "train, adversarial": ["train", "digits-adversarial", "--out", "out/run", *TINY],
     "train, evaluated": ["train", "digits", "--out", "out/run", *TINY, *MEASURED],
-    "data prepare": [
-        "data",
-        "prepare",
-        "mine",
-        "--source",
-        "photos",
-        "--size",
-        "8",
-        "--root",
-        "out",
-    ],
+    "train folder:": ["train", "folder:photos", "--out", "out/run", *TINY, *FOLDER],
+    "data prepare": ["data", "prepare", "mine", *PREPARE],
     "sample": ["sample", "run", "--out", "out/pictures", "--count", "4", "--calls", "2"],
-    "evaluate": ["evaluate", "run", "--out", "out/record.json", "--count", "8", "--calls", "2"],
+    "evaluate": ["evaluate", "run", "--out", "out/record.json", "--metrics", "frechet", *JUDGED],
+    "tune": ["tune", "run", "--out", "out/tuning", "--orders", "2", "--blocks", "2", *JUDGED],
     "reference": ["reference", "digits", "out/real.npz", "--split", "test"],
     "convert": ["convert", "run", "out/model"],
+    "python -m paper figure1": ["figure1", *STUDY],
+    "python -m paper figure2": ["figure2", *STUDY],
 }
-COMMANDS["evaluate"] += ["--metrics", "frechet"]
 """By the words of the table; run where `photos` and `run` are, and writing below `out`."""
+SLOW = "python -m paper figure2"  # a study with trainings, for who asks for it by name
 
 KILLS = 5  # of one command at most, then it is left alone
 PATIENCE = 300.0  # seconds; what takes longer is stuck
@@ -107,9 +113,12 @@ def forked(arguments: list[str], folder: Path, *, die_before: int | None = None)
 
     sys.addaudithook(watch)
     code = 1
+    device = [] if arguments[0] in ("data", "convert") else ["--device", "cpu"]
     try:
-        device = [] if arguments[0] in ("data", "convert") else ["--device", "cpu"]
-        cascore_main([*arguments, *device])
+        if arguments[0] in STUDIES:
+            code = paper_main([*arguments, *device])
+        else:
+            cascore_main([*arguments, *device])
     except SystemExit as stopped:
         code = stopped.code if isinstance(stopped.code, int) else 1
     finally:
@@ -132,18 +141,25 @@ def ended(process: int) -> int:
     return -signal.SIGALRM
 
 
-def contents(folder: Path) -> Mapping[str, bytes]:
-    """All files below a folder, without what says how long something took.
+SECONDS = re.compile(rb'"seconds": [^,\n}]*|measurements, [^.]* s\. The seconds')
+
+
+def contents(place: Path) -> Mapping[str, bytes]:
+    """All files below `out` and `run`, without what says how long something took, or where.
 
     The lock of who was killed when all was written may lie there, free, until the next writer.
     """
     files = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted([*place.glob("out/**/*"), *place.glob("run/**/*")]):
         if path.is_file() and not re.fullmatch(r"\..+\.lock", path.name):
             content = path.read_bytes()
-            if path.name == "state.json":
-                content = re.sub(rb'"seconds": [^,\n]*', b"", content)
-            files[str(path.relative_to(folder))] = content
+            if path.suffix == ".gz":
+                content = gzip.decompress(content)
+            if path.suffix in (".json", ".gz", ".md"):
+                content = SECONDS.sub(b"", content)
+            # What is kept of a folder of images has its path in its name.
+            name = re.sub(r"folder-[0-9a-f]{16}-", "folder-", str(path.relative_to(place)))
+            files[name] = content
     return files
 
 
@@ -167,7 +183,9 @@ class Torture:
         generator = np.random.default_rng(seed)
         for number in range(40):
             pixels = generator.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(start / "photos" / f"{number:02d}.png")
+            path = start / "photos" / f"{number % 2}" / f"{number:02d}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
         assert ended(forked(["train", "digits", "--out", "run", *TINY], start)) == 0
 
     def know(self, name: str) -> None:
@@ -179,7 +197,7 @@ class Torture:
         assert code == 0, (place.parent / "printed").read_text()
         self.seconds[name] = time.monotonic() - began
         self.changes[name] = int((place.parent / "changes").read_text())
-        self.expected[name] = contents(place / "out")
+        self.expected[name] = contents(place)
         shutil.rmtree(place.parent)
 
     def place(self) -> Path:
@@ -215,7 +233,7 @@ class Torture:
                     os.kill(process, signal.SIGKILL)
                 code = ended(process)
                 row.counts["kills"] += code == -signal.SIGKILL
-                whole = not difference(contents(place / "out"), self.expected[name])
+                whole = not difference(contents(place), self.expected[name])
                 if code == 0 or (code == 2 and whole):  # killed when all was written: there already
                     break
                 assert code == -signal.SIGKILL, f"ended with {code} after a kill"
@@ -224,9 +242,9 @@ class Torture:
                 steps.append(max(kept, default=0))
             else:
                 code = ended(forked(arguments, place))
-                whole = not difference(contents(place / "out"), self.expected[name])
+                whole = not difference(contents(place), self.expected[name])
                 assert code == 0 or (code == 2 and whole), f"stuck: ended with {code}"
-            wrong = difference(contents(place / "out"), self.expected[name])
+            wrong = difference(contents(place), self.expected[name])
             assert not wrong, f"other files than without a kill: {wrong}"
 
     def race(self, name: str) -> None:
@@ -239,7 +257,7 @@ class Torture:
             codes = sorted((ended(first), ended(second)))
             assert codes in ([0, 0], [0, 2]), f"ended with {codes}"
             row.counts["refused"] += codes == [0, 2]
-            wrong = difference(contents(place / "out"), self.expected[name])
+            wrong = difference(contents(place), self.expected[name])
             assert not wrong, f"other files than of one: {wrong}"
 
     def damage(self) -> None:
@@ -262,7 +280,7 @@ class Torture:
         self.know("data prepare")
         with self.trial("prepared set damaged") as (place, row):
             for name, content in self.expected["data prepare"].items():
-                path = place / "out" / name
+                path = place / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             before = [load_images("mine", part, root=place / "out").digest for part in PARTS]
@@ -308,6 +326,7 @@ def main() -> None:
     seed = random.SystemRandom().randrange(2**31) if given.seed is None else given.seed
     print(f"seed {seed}", file=sys.stderr, flush=True)
     torch.set_num_threads(1)
+    cascore.data.kept._SECOND = 0  # of folders as small as these, too
     with tempfile.TemporaryDirectory() as folder:
         torture = Torture(Path(folder), seed=seed)
         every: dict[str, Callable[[], None]] = {
@@ -316,7 +335,11 @@ def main() -> None:
             **{f"`{name}` killed": partial(torture.kill, name) for name in COMMANDS},
             **{f"`{name}` twice at once": partial(torture.race, name) for name in COMMANDS},
         }
-        attacks = [attack for title, attack in every.items() if given.only in title]
+        attacks = [
+            attack
+            for title, attack in every.items()
+            if given.only in title and (SLOW not in title or given.only == SLOW)
+        ]
         limit = time.monotonic() + given.seconds
         while time.monotonic() < limit:
             torture.random.shuffle(attacks)

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cascore.files import replaced_file, write_text
+from cascore.files import remove_leftovers, replaced_file, write_text
 from cascore.plain import from_plain
 from paper.engine.charts import Picture
 from paper.engine.claims import Claim, claims_table, comparisons_table
@@ -105,6 +105,8 @@ def write_page(name: str, study: Study, scale: str, lab: Lab, out: Path) -> list
     claims = [claim for claim in study.claims(measured, settings) if claim.comparisons]
     page, folder = study.page(measured, settings), out / name
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    remove_leftovers(out, of=f"{name}.md")
     for picture, draw in page.pictures.items():
         _write_picture(folder / f"{picture}.png", draw())
     for name_of, content in page.all_tables(claims).items():

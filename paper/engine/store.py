@@ -1,5 +1,8 @@
 """Every measurement in one file of compressed JSON lines: append to it, and sort it at the end.
 
+A line is appended as a gzip member of its own; one that a killed process left unfinished does not
+count, and makes room for the next.
+
 A line is an experiment (`kind: experiment`, once, under a readable id) or a measurement: its
 `kind`, the `settings` that decide the result and are its key, the `result`, and how it was `made`.
 """
@@ -9,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,12 +36,13 @@ class Store:
         self._experiments: dict[str, Experiment] = {}
         self._unwritten: set[str] = set()
         self._lines: dict[str, Line] = {}
+        self._whole = 0  # bytes
         try:
             if path.is_file():
-                with gzip.open(path, "rt", encoding="utf-8") as file:
-                    for number, text in enumerate(file, start=1):
-                        self._keep(parse_json(text, f"line {number}"))
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+                self._whole, lines = _read(path.read_bytes())
+                for number, line in enumerate(lines, start=1):
+                    self._keep(parse_json(line, f"line {number}"))
+        except (OSError, zlib.error, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a file of measurements: {error}") from None
 
     def __iter__(self) -> Iterator[Line]:
@@ -74,8 +79,10 @@ class Store:
         names = sorted(self._experiments.keys() - self._unwritten)
         experiments = [_text(self._line_of(name)) for name in names]
         text = "".join([*experiments, *sorted(map(_text, self._lines.values()))])
+        content = gzip.compress(text.encode(), 9, mtime=0)
         with replaced_file(self.path) as path:
-            path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+            path.write_bytes(content)
+        self._whole = len(content)
 
     def _line_of(self, name: str) -> Line:
         return {"kind": "experiment", "id": name, "settings": self._experiments[name]}
@@ -83,7 +90,9 @@ class Store:
     def _append(self, line: Line) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
+            file.truncate(self._whole)
             file.write(gzip.compress(_text(line).encode(), mtime=0))
+            self._whole = file.tell()
         self._keep(parse_json(_text(line), "a measurement"))
 
     def _keep(self, line: Line) -> None:
@@ -98,6 +107,21 @@ class Store:
 def row_id(kind: str, settings: Line) -> str:
     """What `python -m paper verify` calls a measurement: eight digits of its settings' digest."""
     return hashlib.sha256(_key(kind, settings).encode()).hexdigest()[:8]
+
+
+def _read(content: bytes) -> tuple[int, list[bytes]]:
+    """How many bytes of a file are whole members, and their lines; damage raises ValueError."""
+    lines, rest = list[bytes](), content
+    while rest:
+        member = zlib.decompressobj(wbits=31)  # gzip
+        text = member.decompress(rest)
+        if not member.eof:
+            if b"\n" in text[:-1]:  # an append has one line
+                raise ValueError("it is cut off; restore it from a backup")
+            break
+        lines += text.splitlines()
+        rest = member.unused_data
+    return len(content) - len(rest), lines
 
 
 def _key(kind: str, settings: Line) -> str:
