@@ -91,8 +91,7 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.truncate(self._whole)
-            file.write(gzip.compress(_text(line).encode(), mtime=0))
-            self._whole = file.tell()
+            self._whole += file.write(gzip.compress(_text(line).encode(), mtime=0))
         self._keep(parse_json(_text(line), "a measurement"))
 
     def _keep(self, line: Line) -> None:
