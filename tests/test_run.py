@@ -52,6 +52,7 @@ def test_a_run_holds_its_settings_metrics_and_newest_checkpoints(tmp_path):
     folder = tmp_path / "a" / "run"
     assert sorted(path.name for path in folder.iterdir()) == [
         "checkpoints", "data.json", "experiment.json", "metrics.jsonl", "variances.npy",
+        "variances.npy.sha256",
     ]  # fmt: skip
     assert read_experiment(folder) == TINY
     assert steps_in(folder) == [4, 6]

@@ -1,5 +1,7 @@
 """The variances of a training set: their numbers, and their way into a model's levels."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -61,3 +63,23 @@ def test_a_file_that_holds_none_is_named(tmp_path, content):
     (tmp_path / "run" / "variances.npy").write_bytes(content)
     with pytest.raises(InputError, match=r"variances\.npy"):
         load(tmp_path / "run")
+
+
+def test_other_variances_than_were_written_are_refused_and_written_anew(tmp_path):
+    folder = tmp_path / "run"
+    list(training_run(POINTS, folder, device=CPU))
+    path = folder / "variances.npy"
+    whole, noted = path.read_bytes(), folder / "variances.npy.sha256"
+    assert noted.read_text() == f"{hashlib.sha256(whole).hexdigest()}  variances.npy\n"
+    for place in range(8 * (len(whole) - 8), 8 * len(whole), 7):  # in the two numbers
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"variances\.npy is not what was written"):
+            load(folder)
+    noted.unlink()  # as before 0.4
+    path.write_bytes(whole)
+    assert load(folder).variances is not None
+    path.unlink()
+    list(training_run(POINTS, folder, device=CPU))
+    assert (path.read_bytes(), noted.is_file()) == (whole, True)

@@ -4,8 +4,8 @@
 
 Whole files of every kind are made, then bytes of them flipped, cut, repeated, exchanged, or put in
 the place of numbers; JSON is also damaged where it stays JSON, pickles among their instructions.
-A reader must give a value or an InputError; anything else, more than ten seconds, and memory beyond
-the limit is a failure, whose input is kept. The seed is printed: the same seed tries the same.
+A reader must give a value or an InputError; anything else, more than ten seconds of work, and memory
+beyond the limit is a failure, whose input is kept. The seed is printed: the same seed tries the same.
 """
 
 import argparse
@@ -60,7 +60,8 @@ from cascore.model.pretrained import shipped_folders
 from cascore.plain import from_plain, json_text, read_json, read_json_lines
 from cascore.training.checkpoint import read_tensors
 
-PATIENCE = 10  # seconds for one input
+PATIENCE = 10.0  # seconds of the processor for one input
+STUCK = 600.0  # seconds by the clock, of which a busy machine may give little
 MEMORY = 2**32  # bytes beyond what is taken before the first input
 ODD = (0, 1, 0x7F, 0x80, 0xFF)
 NUMBERS = (-1, 0, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
@@ -309,6 +310,12 @@ def odd_line(rng: random.Random) -> list[str]:
     return words
 
 
+TIMERS = (
+    (signal.SIGPROF, signal.ITIMER_PROF, PATIENCE),
+    (signal.SIGALRM, signal.ITIMER_REAL, STUCK),
+)
+
+
 class TooLongError(BaseException):
     """An input took longer than the patience."""
 
@@ -319,8 +326,9 @@ def tried(act: Callable[[], object]) -> str:
     def late(number: int, frame: FrameType | None) -> None:
         raise TooLongError
 
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(PATIENCE)
+    for number, timer, seconds in TIMERS:
+        signal.signal(number, late)
+        signal.setitimer(timer, seconds)
     try:
         act()
     except (InputError, SystemExit):
@@ -328,7 +336,8 @@ def tried(act: Callable[[], object]) -> str:
     except BaseException:
         return traceback.format_exc()
     finally:
-        signal.alarm(0)
+        for _, timer, _ in TIMERS:
+            signal.setitimer(timer, 0.0)
     return "value"
 
 

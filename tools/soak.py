@@ -60,7 +60,8 @@ def watch(rows: list[float], ended: threading.Event, notes: dict[str, int]) -> N
     """Print and keep a row a minute until the end."""
     while not ended.wait(MINUTE):
         rows.append(resident())
-        print(f"{len(rows)} min: {rows[-1]:.0f} MB, {notes['rounds']} rounds", flush=True)
+        row = f"{len(rows)} min: {rows[-1]:.0f} MB, {notes['rounds']} rounds"
+        print(row, file=sys.__stdout__, flush=True)  # what commands print is dropped
 
 
 def growth(rows: list[float]) -> float:

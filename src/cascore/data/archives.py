@@ -34,7 +34,9 @@ def read_tar(path: Path, names: Collection[str], *, limit: int) -> dict[str, byt
                 raise InputError(f"{path} holds {name} twice; get it anew")
             if name in names and (stream := archive.extractfile(member)):
                 left = limit - sum(map(len, contents.values()))
-                contents[name] = _whole(stream.read(left + 1), member.size, left, path, name)
+                if member.size > left:
+                    raise _too_large(name, path, left)
+                contents[name] = _whole(stream.read(member.size), member.size, left, path, name)
     return contents
 
 
@@ -57,10 +59,14 @@ def read_zip_member(archive: zipfile.ZipFile, name: str, *, path: Path, limit: i
 
 def _whole(content: bytes, size: int, limit: int, path: Path, name: str) -> bytes:
     if len(content) > limit:
-        raise InputError(f"{name} in {path} has more than {limit} bytes; get the archive anew")
+        raise _too_large(name, path, limit)
     if len(content) != size:
         raise InputError(f"{path} ends inside {name}; it is truncated: get it anew")
     return content
+
+
+def _too_large(name: str, path: Path, limit: int) -> InputError:
+    return InputError(f"{name} in {path} has more than {limit} bytes; get the archive anew")
 
 
 def _safe_name(name: str, path: Path, *, ordinary: bool) -> str:

@@ -39,7 +39,7 @@ _SIZE = 3 * 32 * 32
 _LARGEST = 200_000_000  # bytes of all batches; those of CIFAR-10 have 31 MB each
 _OFFICIAL = (50_000, 10_000)
 _STEMS = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
-_ROWS = 256  # of a parquet file at a time
+_LABELS = 256  # of a parquet file at a time; images one, which a few bytes can repeat 60,000 times
 SOURCE = (
     "cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked, from"
     " www.cs.toronto.edu/~kriz/cifar.html (or with --download instead of --source), a folder with"
@@ -227,12 +227,14 @@ def _from_parquet(source: Path, paths: Mapping[str, Sequence[Path]], name: str) 
 
 
 def _parquet_split(paths: Sequence[Path], name: str) -> Original:
-    labels = np.concatenate([_checked_labels([*_column(path, "label")], path) for path in paths])
+    labels = np.concatenate(
+        [_checked_labels([*_column(path, "label", at_once=_LABELS)], path) for path in paths]
+    )
     if not len(labels):
         raise InputError(f"{paths[0]} holds no images; get it anew")
 
     def items(start: int) -> Iterator[Pixels]:
-        rows = ((path, row) for path in paths for row in _column(path, "img", "image"))
+        rows = ((path, row) for path in paths for row in _column(path, "img", "image", at_once=1))
         for number, (path, row) in enumerate(rows):
             if number >= start:
                 content = row.get("bytes") if isinstance(row, dict) else row
@@ -251,7 +253,7 @@ def _parquet_split(paths: Sequence[Path], name: str) -> Original:
     return Original(len(labels), _SHAPE, items, labels)
 
 
-def _column(path: Path, *names: str) -> Iterator[object]:
+def _column(path: Path, *names: str, at_once: int) -> Iterator[object]:
     """The values of the column of a parquet file that has one of these names, a few at a time."""
     try:
         from pyarrow import parquet
@@ -263,10 +265,12 @@ def _column(path: Path, *names: str) -> Iterator[object]:
         if not columns:
             columns_found = ", ".join(present)
             raise InputError(f"{path} has the columns {columns_found}; expected img and label")
+        if content.num_rows > sum(_OFFICIAL):
+            raise InputError(f"{path} claims {content.num_rows} images, more than there are")
         groups = (content.row_group(number) for number in range(content.num_row_groups))
         if sum(group.total_byte_size for group in groups) > 2 * _LARGEST:
             raise InputError(f"{path} unpacks to more than {2 * _LARGEST} bytes; get it anew")
-        for batch in file.iter_batches(batch_size=_ROWS, columns=columns[:1]):
+        for batch in file.iter_batches(batch_size=at_once, columns=columns[:1]):
             yield from batch.column(0).to_pylist()
 
 

@@ -21,7 +21,7 @@ from cascore.experiment.run_folder import (
     DATA,
     EXPERIMENT,
     METRICS,
-    VARIANCES,
+    VARIANCES_DIGEST,
     is_run,
     read_checkpoint,
     read_data,
@@ -117,10 +117,10 @@ def training_run(
                 _prune(folder, experiment.train)
             write_json(folder / EXPERIMENT, experiment)  # which may be longer
             write_json(folder / DATA, described)
-            if not (folder / VARIANCES).exists():
+            if not (folder / VARIANCES_DIGEST).exists():
                 variances = principal_variances(data)
                 if variances is not None:
-                    write_variances(variances, folder / VARIANCES)
+                    write_variances(variances, folder)
         whole = _saved(
             *(steps, state, experiment.train, folder, workers, should_stop, notify, evaluation),
             before=before,

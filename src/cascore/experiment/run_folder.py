@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.experiment.settings import Experiment
-from cascore.files import replaced_file
+from cascore.files import file_digest, replaced_file, write_text
 from cascore.foreign import parsing, read_npy
 from cascore.measurement import Selection
 from cascore.plain import from_plain, read_json
@@ -19,6 +19,8 @@ from cascore.training.checkpoint import Checkpoint, checkpoints, read_newest
 EXPERIMENT, DATA, METRICS = "experiment.json", "data.json", "metrics.jsonl"
 VARIANCES = "variances.npy"
 """Of the training data along their principal axes, in the folder of a run and in a model folder."""
+VARIANCES_DIGEST = f"{VARIANCES}.sha256"
+"""Of that file, as `sha256sum` writes and checks it."""
 CHECKPOINTS, BEST = "checkpoints", "best"
 """Folders within a run: of its checkpoints, and of the one that an evaluation chose."""
 SELECTION = "selection.json"
@@ -55,25 +57,38 @@ def read_data(folder: Path) -> Mapping[str, Any]:
     return checked
 
 
-def write_variances(variances: Tensor, path: Path) -> None:
-    """Write float32 [D], whole or not at all."""
+def write_variances(variances: Tensor, folder: Path) -> None:
+    """Write float32 [D] into a folder, whole or not at all, and then its digest beside it."""
+    path = folder / VARIANCES
     with replaced_file(path) as temporary, temporary.open("wb") as file:
         np.save(file, variances.float().numpy(), allow_pickle=False)
+    write_text(folder / VARIANCES_DIGEST, f"{file_digest(path)}  {VARIANCES}\n")
 
 
 def read_variances(folder: Path) -> Tensor | None:
     """The variances of what a model was trained on; None where its folder holds none.
 
+    Of cascore before 0.4 there is no digest beside them: they are read unverified.
+
     Raises:
-        InputError: a file that does not hold them.
+        InputError: a file that does not hold them, or not as they were written.
     """
-    path = folder / VARIANCES
+    path, noted = folder / VARIANCES, folder / VARIANCES_DIGEST
     if not path.is_file():
         return None
-    with parsing(path, "variances", "delete it"), path.open("rb") as file:
+    advice = f"delete {path} and {noted.name}: a training writes them anew"
+    with parsing(path, "variances", advice), path.open("rb") as file:
         values = read_npy(file, most=path.stat().st_size)
     if values.dtype != np.float32 or values.ndim != 1:
-        raise InputError(f"{path} holds no variances, which are float32 [D]: delete it")
+        raise InputError(f"{path} holds no variances, which are float32 [D]: {advice}")
+    if noted.is_file():
+        with parsing(noted, "a digest", advice):
+            written = noted.read_text(encoding="ascii").split()[0]
+        if (digest := file_digest(path)) != written:
+            raise InputError(
+                f"{path} is not what was written: its SHA-256 is {digest[:16]}..., not"
+                f" {written[:16]}...; {advice}"
+            )
     return torch.from_numpy(values.copy())  # which can be written to
 
 

@@ -16,6 +16,7 @@ from cascore.experiment.run_folder import (
     EXPERIMENT,
     METRICS,
     VARIANCES,
+    VARIANCES_DIGEST,
     is_run,
 )
 from cascore.experiment.settings import Experiment
@@ -25,7 +26,10 @@ from cascore.plain import json_line, read_json_lines, write_json
 from cascore.training import Workers
 from cascore.training.checkpoint import checkpoints
 
-_OF_A_START = {EXPERIMENT, DATA, METRICS, EVALUATIONS, VARIANCES, CHECKPOINTS}
+_OF_A_START = {
+    *(EXPERIMENT, DATA, METRICS, EVALUATIONS, CHECKPOINTS),
+    *(VARIANCES, VARIANCES_DIGEST),
+}
 
 
 @contextmanager

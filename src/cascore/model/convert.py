@@ -13,7 +13,6 @@ from cascore.experiment import build
 from cascore.experiment.outputs import software
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
 from cascore.experiment.run_folder import (
-    VARIANCES,
     read_checkpoint,
     read_data,
     read_experiment,
@@ -224,7 +223,7 @@ def write_model_folder(
         )
         write_json(temporary / MODEL, record)
         if variances is not None:
-            write_variances(variances, temporary / VARIANCES)
+            write_variances(variances, temporary)
         parameters = sum(tensor.numel() for tensor in weights.values())
         card = model_card(record, parameters=parameters, measured=measured)
         write_text(temporary / "README.md", card)
