@@ -4,8 +4,9 @@
 
 Whole files of every kind are made, then bytes of them flipped, cut, repeated, exchanged, or put in
 the place of numbers; JSON is also damaged where it stays JSON, pickles among their instructions.
-A reader must give a value or an InputError; anything else, more than ten seconds of work, and memory
-beyond the limit is a failure, whose input is kept. The seed is printed: the same seed tries the same.
+A reader must give a value or an InputError; anything else, more than ten seconds of the processor,
+and memory beyond the limit is a failure, whose input is kept. The seed is printed: the same seed
+tries the same.
 """
 
 import argparse
