@@ -40,6 +40,8 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
         lock = FileLock(path, timeout=wait, thread_local=False)
         lock.acquire()
     except Timeout:
+        if (reason := _refusal(path)) is not None:
+            raise InputError(f"{target} cannot be written: {reason}") from None
         raise InputError(
             f"{target} is being written by {_holder(path)}: wait for its end, or choose another"
             " place"
@@ -74,6 +76,17 @@ def _lock_path(target: Path) -> Path:
     if target.is_dir() and not os.access(target.parent, os.W_OK):
         return target / ".lock"
     return target.with_name(f".{target.name}.lock")
+
+
+def _refusal(path: Path) -> str | None:
+    """Why a lock cannot be made here; a missing folder looks to filelock as a lock given back."""
+    if path.exists():
+        return None
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT))
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _holder(path: Path) -> str:

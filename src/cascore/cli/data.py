@@ -11,6 +11,7 @@ import tyro
 from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import InputError
+from cascore.locks import one_writer
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
 from cascore.progress import Display
 
@@ -48,13 +49,16 @@ class Prepare:
         """Fetch if asked to, prepare, and print the folder of the set."""
         from cascore.data import DATA_ROOT
         from cascore.data.catalogue import find_originals
-        from cascore.data.prepared import prepare
+        from cascore.data.prepared import NAME, prepare
 
         name, source, root, display = self.name, self.source, self.root, Display()
         if self.download:
             if source is not None:
                 raise InputError("give --source or --download, not both")
             source = _download(name, root / "downloads", display)
+        if NAME.fullmatch(name):  # else it is refused below
+            with one_writer(root / name, "looking at its files"):
+                pass  # where nothing can be written, that is told before all files are read
         display.say(f"looking at the files of {name}")
         originals = find_originals(name, source, folder=self.folder)
         display.say(f"{name}: {originals.record.source}")
@@ -82,17 +86,23 @@ class Show:
 
     def run(self) -> int:
         """Write a contact sheet, and print the numbers."""
-        from cascore.data.diameter import image_diameter
         from cascore.experiment.outputs import file_name
+
+        folder = self.out or Path("data-sheets") / file_name(self.name)
+        with one_writer(folder, "drawing a sheet"):
+            self._show(folder / "sheet.png")
+        return 0
+
+    def _show(self, sheet: Path) -> None:
+        from cascore.data.diameter import image_diameter
         from cascore.pixels import save_png
 
         sets = self._sets()
         train = next(iter(sets.values()))
-        folder = self.out or Path("data-sheets") / file_name(self.name)
         with Display().counting("largest distance", train.count) as advance:
             diameter = image_diameter(train.images, progress=advance) if train.count > 1 else None
-        folder.mkdir(parents=True, exist_ok=True)
-        save_png(_sheet(train), folder / "sheet.png")
+        sheet.parent.mkdir(exist_ok=True)
+        save_png(_sheet(train), sheet)
         console = plain_console()
         for part in sets.values():
             shape = " x ".join(map(str, part.shape))
@@ -106,8 +116,7 @@ class Show:
         if diameter is not None:
             for line in _levels(train, diameter):
                 console.print(line)
-        console.print(f"sheet: {folder / 'sheet.png'}")
-        return 0
+        console.print(f"sheet: {sheet}")
 
     def _sets(self) -> "Mapping[str, ImageSet]":
         """The splits of the set; a folder's images at the largest size that enlarges none."""

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from cascore.cli.common import duration, given_options, parsed, plain_console
 from cascore.errors import EvaluationStopped, InputError, nearest
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment
+from cascore.locks import one_writer
 from cascore.measurement import Measurement
 from cascore.plain import json_text
 from cascore.preprocessing import folder_path, is_folder
@@ -61,10 +62,13 @@ class Train:
 
     def run(self, typed: str) -> int:
         """Train or continue the run, or describe it."""
-        from cascore.experiment.build import build_gan, use_threads
+        from cascore.data.points import POINT_SETS
+        from cascore.experiment.build import build_gan, require_kind, use_threads
 
         use_threads(self.threads)
-        build_gan(self.experiment.adversarial)  # refuses a name that is none
+        # Before any picture is read.
+        build_gan(self.experiment.adversarial)
+        require_kind(self.experiment.network, points=self.experiment.data.name in POINT_SETS)
         data = None
         if is_folder(self.start):
             name = folder_path(self.start).resolve().name
@@ -107,14 +111,16 @@ class Train:
                 f" this command once without torchrun (--out {out}), stop it, and let torchrun go"
                 " on with it"
             )
-        return choose_experiment(
-            experiment,
-            self.given,
-            minutes=MINUTES if self.minutes is None else self.minutes,
-            device=select_device(self.device),
-            notify=display.say,
-            counting=display.counting,
-        )
+        # Where nothing can be written, before thousands of pictures are read.
+        with nullcontext() if self.dry_run else one_writer(out, "choosing a training"):
+            return choose_experiment(
+                experiment,
+                self.given,
+                minutes=MINUTES if self.minutes is None else self.minutes,
+                device=select_device(self.device),
+                notify=display.say,
+                counting=display.counting,
+            )
 
 
 def parse_train(arguments: Sequence[str]) -> Train:

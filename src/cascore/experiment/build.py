@@ -83,6 +83,13 @@ def load_data_splits(data: Data) -> Mapping[str, ImageSet]:
     return load_image_splits(data.name, root=data.root, folder=data.options)
 
 
+def require_kind(network: Network, *, points: bool) -> None:
+    """Raise InputError for a network of another kind of data than points, or than images."""
+    what, fitting = ("points", "mlp") if points else ("images", "unet or ncsnv2")
+    if network.kind not in fitting.split(" or "):
+        raise InputError(f"--network.kind {network.kind} is not for {what} as here: use {fitting}")
+
+
 def build_denoiser(network: Network, subject: Subject, *, seed: int) -> nn.Module:
     """The score network behind the contract, its initial weights a function of the seed.
 
@@ -90,9 +97,7 @@ def build_denoiser(network: Network, subject: Subject, *, seed: int) -> nn.Modul
         InputError: a network of another kind of data, or one that is to be told classes where the
             data have none.
     """
-    what, fitting = ("points", "mlp") if len(subject.shape) == 1 else ("images", "unet or ncsnv2")
-    if network.kind not in fitting.split(" or "):
-        raise InputError(f"--network.kind {network.kind} is not for {what} as here: use {fitting}")
+    require_kind(network, points=len(subject.shape) == 1)
     if network.labels and not subject.classes:
         raise InputError("--network.labels needs data with classes, and these have none")
     with torch.device("meta"):  # which takes neither time nor memory

@@ -1,0 +1,66 @@
+"""What can be refused without reading pictures or drawing any is refused before that."""
+
+import pytest
+from running import run
+
+import cascore.data.contents
+import cascore.data.folder
+import cascore.evaluation.evaluate
+import cascore.experiment.chain
+from cascore.data.listing import find_images
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """Fails at the first picture that is listed, decoded or drawn; and so that it would be seen."""
+    monkeypatch.chdir(tmp_path)
+
+    def work(*arguments, **options):
+        pytest.fail("the work has begun")
+
+    monkeypatch.setattr(cascore.data.contents, "find_images", work)
+    monkeypatch.setattr(cascore.data.folder, "decode_one", work)
+    monkeypatch.setattr(cascore.experiment.chain, "consistent_annealed", work)
+    assert find_images is not cascore.data.contents.find_images
+
+
+UNWRITABLE = ("/proc/x", "/proc/x/y", "a-file/x")
+COMMANDS = {
+    "train": ("train", "folder:pictures", "--out"),
+    "train preset": ("train", "digits", "--out"),
+    "sample": ("sample", "digits", "--out"),
+    "evaluate": ("evaluate", "digits", "--out"),
+    "tune": ("tune", "digits", "--out"),
+    "data show": ("data", "show", "folder:pictures", "--out"),
+    "data prepare": ("data", "prepare", "mine", "--source", "pictures", "--root"),
+    "quickstart": ("quickstart", "--out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", UNWRITABLE)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_place_that_cannot_be_written_is_told_plainly(name, place, started, tmp_path, capsys):
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "pictures").mkdir()
+    assert run(*COMMANDS[name], place) == 2
+    told = capsys.readouterr().err
+    assert place in told
+    assert "cannot be written" in told
+    assert "Traceback" not in told
+    assert "being written" not in told
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("folder:pictures", "--network.kind", "mlp"),
+        ("folder:pictures", "--adversarial.loss", "none-such"),
+        ("folder:pictures", "--train.learning-rate", "1e300"),
+        ("folder:pictures", "--data.size", "7"),
+        ("fashion-mnist", "--network.kind", "mlp"),
+        ("swiss-roll", "--network.kind", "unet"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_before_pictures_are_read(given, started, capsys):
+    assert run("train", *given, "--out", "out") == 2
+    assert "Traceback" not in capsys.readouterr().err
