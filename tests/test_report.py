@@ -176,7 +176,7 @@ SECOND = {"order": 2, "kappa": 2.5, "spacing": "centred"}
             ("ties",),
         ),
         ((0.5, 0.401, 0.4), ("ties with",), ()),
-        ((0.5, 0.23, 0.15), ("cannot be told from real digits", "ties with"), ()),
+        ((0.5, 0.23, 0.15), ("score among themselves", "ties with"), ()),
         ((0.4, 0.6, 0.5), ("stays farther than",), ()),
         ((0.9, 0.8, 0.61), ("3.0 times", "none of them is called better"), ("closer",)),
     ],

@@ -245,7 +245,7 @@ class Measurement:
 
     @property
     def at_floor(self) -> bool:
-        """Whether it cannot be told from what real images score: at most mean + 2 spread.
+        """Whether other real images score as much: at most mean + 2 spread.
 
         One far *below* the floor passes too, but is no success: the samples are closer to the
         reference than new real images are. Look at `memorisation_ratio` then.

@@ -147,7 +147,7 @@ def headline(numbers: Sequence[Measurement]) -> tuple[str, str]:
     score = f"{distance:.2f} against {floor.mean:.2f} ± {floor.spread:.2f}"
     first = f"The closest samples score {distance / floor.mean:.1f} times what real digits score:"
     if best.at_floor:
-        first = "The closest samples cannot be told from real digits:"
+        first = "The closest samples score what real digits score among themselves:"
     if distance > _FAR * floor.mean:
         claim = "Every sampler is far from real digits, so none of them is called better."
         return f"{first} {score}.", claim

@@ -1,4 +1,4 @@
-"""Means with their errors, their differences, and the one rule of what can be told apart."""
+"""Means with their errors, their differences, the one rule of a tie, and bounds."""
 
 import math
 import statistics

@@ -171,7 +171,7 @@ def _explanation(records: Sequence[Measurement]) -> str:
     if any(record.floor for record in records):
         notes.append(
             "Real images: what they score at these counts (~: extrapolated); = marks a distance"
-            " that cannot be told from theirs, not to be ranked."
+            " that other real images score as well, not to be ranked."
         )
     if any(record.metric == "memorisation" for record in records):
         notes.append("Copying: distance to the nearest training image over that to held-out ones.")

@@ -29,7 +29,7 @@ class Row:
     """1 + how many others are better (`stats.verdict`); None before ranking, and for a metric that
     is best neither high nor low."""
     tied: bool = False
-    """Whether it cannot be told from the first."""
+    """Whether it is not shown to be worse than the first."""
 
 
 # --- finding --------------------------------------------------------------------------------------
