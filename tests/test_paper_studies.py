@@ -14,12 +14,12 @@ from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import Schedule
 from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser
-from paper import conditional, figure1, figure2, initialisation, table4
+from paper import conditional, few_calls, figure1, figure2, initialisation, table4
 from paper.authors import best_kappa, excess, published_curves
-from paper.engine.lab import Lab
+from paper.engine.lab import Lab, Measured
 from paper.engine.models import Models
 from paper.engine.rows import Rows
-from paper.engine.settings import Chain, als, cas
+from paper.engine.settings import VALIDATION_SEED, Chain, als, cas
 from paper.engine.store import Store
 from paper.figure2 import CENTRES, MODE_STD, directions, judged, sliced_wasserstein
 
@@ -199,6 +199,57 @@ def test_sight_of_the_level_is_worth_something_where_there_are_several(levels: i
     least, _ = conditional.optima(data, preset, 60)  # type: ignore[arg-type]
     seen, blind = sum(least["conditional"]), sum(least["unconditional"])
     assert blind == pytest.approx(seen, rel=1e-4) if levels == 1 else blind > 1.05 * seen
+
+
+# --- few calls -----------------------------------------------------------------------------------
+
+
+def _cells(distances: dict[tuple[str, int], float]) -> few_calls.Found:
+    """Two seeds of four blocks, ± 0.01 about each distance, alike in all cells."""
+    blocks = [[-0.01, 0.01, 0.0, 0.01], [0.0, -0.01, 0.01, -0.01]]
+    rows = Rows(
+        {"model": "m", "aware": False, "method": method, "budget": calls, "nfe": calls,
+         "label": method, "pictures": 80, "seed": seed, "values": [mean + x for x in values]}
+        for (method, calls), mean in distances.items()
+        for seed, values in enumerate(blocks)
+    )  # fmt: skip
+    (network,) = few_calls.found(Measured(rows))
+    return network
+
+
+def test_the_fewest_calls_are_tested_from_the_most_on_and_end_at_the_first_that_is_not_shown() -> (
+    None
+):
+    distances = {("paper", 140): 1.0, ("default", 20): 1.0, ("default", 12): 1.09}
+    assert _cells({**distances, ("default", 8): 1.3, ("default", 5): 0.5}).fewest("default") == "12"
+    assert _cells({**distances, ("default", 20): 1.2}).fewest("default") == "> 20"
+
+
+def test_ratios_are_paired_and_bounded_and_the_peer_is_the_lowest() -> None:
+    network = _cells(
+        {("paper", 140): 1.0, ("default", 8): 2.0, ("unipc", 8): 4.0, ("ddim", 8): 5.0}
+    )
+    ratio = network.ratios("default")[8]
+    low, high = ratio.bounds
+    assert ratio.paired
+    assert 1.98 < low < 2 < high < 2.02
+    assert ratio.verdict == "refuted"
+    peer = network.peer(8)
+    assert peer is not None
+    assert (peer.below.rows[0]["method"], peer.verdict) == ("unipc", "shown")
+
+
+def test_a_default_that_is_higher_does_not_hold_as_lower() -> None:
+    network = _cells({("paper", 140): 1.0, ("default", 8): 2.0, ("default", 12): 0.5})
+    rows = Rows(row for cells in network.cells.values() for d in cells.values() for row in d.rows)
+    of = few_calls.claims(Measured(Rows([*rows, *network.best.rows])), ())
+    assert [claim.comparisons[0].verdict for claim in of] == ["did not hold", "held"]
+
+
+def test_no_choice_has_seen_the_pictures_that_are_reported() -> None:
+    for subject in few_calls.STUDY.scales["laptop"]:
+        assert subject.chosen.seeds <= few_calls.FIRST
+        assert all(cell.seeds < VALIDATION_SEED for cell in subject.plan.values())
 
 
 # --- Table 4 -------------------------------------------------------------------------------------
