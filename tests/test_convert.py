@@ -281,6 +281,66 @@ def test_the_papers_settings_go_with_the_papers_models_in_their_units(tmp_path):
     assert "29,694,083 parameters" in card
 
 
+def unet_settings(width, **others):
+    given = {"multipliers": (1, 2, 2, 2), "attention": (False, True, False, False)} | others
+    return {"width": width, "blocks": 2, **given}
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "shape", "fields"),
+    [
+        ("cifar10-ncsnv2", lambda: NCSNv2(width=12), (3, 8, 8), {"width": 12}),
+        (
+            "song-ermon-ffhq",
+            lambda: NCSNv2(width=4, multipliers=(1, 2, 2, 2, 4, 4)), (3, 8, 8), {"width": 4},
+        ),
+        (
+            "cifar10-ncsnv2",  # no published network has five stages of one width
+            lambda: NCSNv2(width=4, multipliers=(1, 1, 1, 1, 1)), (3, 8, 8),
+            {"width": 4, "multipliers": (1, 1, 1, 1, 1)},
+        ),
+        ("cifar10-unet", lambda: UNet(**unet_settings(8)), (3, 8, 8), {"width": 8}),
+        (
+            "cifar10-unet",
+            lambda: UNet(**unet_settings(8, multipliers=(1, 3), attention=(True, False))),
+            (3, 8, 8), {"width": 8, "multipliers": (1, 3), "attention": (True, False)},
+        ),
+    ],
+)  # fmt: skip
+def test_width_and_multipliers_are_read_off_the_weights(tmp_path, name, make, shape, fields):
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        net = make().eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(7))
+    state = published(net, parallel=True)
+    path = save(tmp_path / "a.pth", [state, optimizer_of(network(9)), 0, 1, state])
+    experiment, _ = PUBLISHED[name]
+    done = convert(path, tmp_path / "out", experiment=experiment, shape=shape)
+    assert done.record.experiment.network == replace(experiment.network, **fields)
+    assert f"of width {fields['width']}" in done.notices[0]
+    assert_denoises_like(tmp_path / "out", net)
+
+
+def test_the_wrong_name_is_told_the_right_ones(tmp_path):
+    cases = [
+        (lambda: NCSNv2(width=4), "church-unet", "cifar10-ncsnv2 or "),
+        (lambda: NCSNv2(width=4), "church-ncsnv2", "song-ermon-celeba"),
+        (lambda: UNet(**unet_settings(8)), "cifar10-ncsnv2", "cifar10-unet or"),
+        (
+            lambda: UNet(**unet_settings(8, multipliers=(1, 3), attention=(True, False))),
+            "cifar10-ncsnv2", "none is like it",
+        ),
+    ]  # fmt: skip
+    for i, (make, name, words) in enumerate(cases):
+        state = published(make(), parallel=True)
+        path = save(tmp_path / f"{i}.pth", [state, optimizer_of(network(9)), 0, 1, state])
+        text = refused(tmp_path, path, experiment=PUBLISHED[name][0])
+        assert f"not the network of {name}" in text
+        assert words in text
+        assert "tensors differ" not in text
+
+
 def refused(tmp_path, path, **settings):
     """The message; nothing is left on the disk."""
     before = sorted(tmp_path.iterdir())
@@ -400,6 +460,10 @@ OTHERS = {
     "no average": (states, "--weights raw"),
     "a dictionary": (ema, "found a OrderedDict of begin_conv.weight, "),
     "a tensor": (lambda: torch.zeros(3), "found a Tensor"),
+    "of score_sde": (
+        lambda: {"optimizer": {}, "model": ema(), "ema": {"shadow_params": []}, "step": 3},
+        "NCSN++ or DDPM++",
+    ),
     "a short list": (lambda: [ema(), {}, 1], "found a list of 3"),
     "no optimizer": (lambda: [ema(), {"lr": 1}, 0, 1], "element 2 a dict of lr"),
     "a step of text": (lambda: states(ema(), step="7"), "element 4 '7'"),

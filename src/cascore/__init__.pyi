@@ -5,6 +5,8 @@ from cascore.denoiser import UnconditionalDenoiser as UnconditionalDenoiser
 from cascore.denoiser import rescaled as rescaled
 from cascore.denoiser import score as score
 from cascore.ecosystem.from_diffusers import from_diffusers as from_diffusers
+from cascore.ecosystem.peers import from_azula as from_azula
+from cascore.ecosystem.peers import from_k_diffusion as from_k_diffusion
 from cascore.errors import InputError as InputError
 from cascore.guidance import guided as guided
 from cascore.guidance import labelled as labelled

@@ -29,8 +29,9 @@ def broadcast_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
     It must be a scalar or one number per sample, else InputError.
     """
     level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-    if level.ndim > 1 or (level.ndim == 1 and len(level) not in (1, len(x))):
-        raise InputError(f"sigma must be a scalar or [{len(x)}], not {list(level.shape)}")
+    count = x.shape[0]  # len would fix the batch of an exported graph
+    if level.ndim > 1 or (level.ndim == 1 and level.shape[0] not in (1, count)):
+        raise InputError(f"sigma must be a scalar or [{count}], not {list(level.shape)}")
     return level.reshape(-1, *(1,) * (x.ndim - 1))
 
 
@@ -97,7 +98,7 @@ class ConditionalDenoiser(_NetworkDenoiser):
     def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
         """H(x, sigma); the network sees x and log sigma as [N], and the label if there is one."""
         level = broadcast_sigma(sigma, x)
-        log_sigma = level.reshape(-1).log().expand(len(x))
+        log_sigma = level.reshape(-1).log().expand(x.shape[0])
         return x + level * self._estimate(x, log_sigma, label=label)
 
 
@@ -129,7 +130,7 @@ class PreconditionedDenoiser(_NetworkDenoiser):
         level, s = broadcast_sigma(sigma, x), self.deviation.to(x.dtype)
         length = (level.square() + s.square()).sqrt()
         away = x - self.mean.to(x.dtype)
-        c_noise = (level.reshape(-1).log() / 4).expand(len(x))
+        c_noise = (level.reshape(-1).log() / 4).expand(x.shape[0])
         estimate = self._estimate(away / length, c_noise, label=label)
         c_skip, c_out = (s / length).square(), level * (s / length)
         return self.mean.to(x.dtype) + c_skip * away + c_out * estimate

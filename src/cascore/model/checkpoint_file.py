@@ -17,6 +17,7 @@ from cascore.errors import InputError
 from cascore.foreign import load_torch
 
 Named = Mapping[str, Tensor]
+_SCORE_SDE = {"optimizer", "model", "ema", "step"}
 _EMA, _DISCRIMINATOR = "an average of the weights", "a discriminator"
 
 
@@ -70,6 +71,12 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
 
 def _parts(path: Path, values: Any) -> tuple[Named, int, Sequence[Any]]:
     """The score network, its step, and what follows them in the list."""
+    if isinstance(values, Mapping) and values.keys() >= _SCORE_SDE:
+        raise InputError(
+            f"{path} is a checkpoint of score_sde (NCSN++ or DDPM++), whose networks cascore does"
+            " not build; diffusers does: convert it with diffusers' script for NCSN++, or take a"
+            ' published one, and load it with cascore.from_diffusers("FOLDER or hf://user/name")'
+        )
     if not isinstance(values, list | tuple):
         raise _unlike(path, f"a {type(values).__name__}{_names_in(values)}")
     if len(values) < 4:

@@ -19,7 +19,7 @@ from cascore.experiment.run_folder import (
     read_variances,
     write_variances,
 )
-from cascore.experiment.settings import Experiment, Sampler, Schedule
+from cascore.experiment.settings import Experiment, Network, Sampler, Schedule
 from cascore.files import file_digest, replaced_folder, require_new, write_text
 from cascore.locks import new_folder
 from cascore.measurement import Measurement
@@ -35,6 +35,7 @@ from cascore.model.folder import (
     network_of,
 )
 from cascore.networks.published import from_published
+from cascore.networks.recognised import recognised
 from cascore.plain import write_json
 from cascore.preprocessing import is_folder
 from cascore.schedule import geometric_sigmas
@@ -86,8 +87,10 @@ def convert_checkpoint(
             f"{checkpoint} holds no average of the weights: take those of the last step with"
             " --weights raw"
         )
+    network_settings, found = _network(chosen, experiment, checkpoint)
     schedule, notices = _levels(file.score.get("sigmas"), experiment.schedule, checkpoint)
-    experiment = replace(experiment, schedule=schedule)
+    notices = (*found, *notices)
+    experiment = replace(experiment, network=network_settings, schedule=schedule)
     samplers = _samplers(experiment, shape, pixel_range)
     low, high = pixel_range
     first, last = schedule.first / (high - low), schedule.last / (high - low)
@@ -259,6 +262,39 @@ def _published_state(
             f"  {shown}"
         )
     return state
+
+
+def _network(
+    tensors: Mapping[str, Tensor], expected: Experiment, path: Path
+) -> tuple[Network, tuple[str, ...]]:
+    """The settings of the network as the weights have them, if they are of the one that was named.
+
+    Another width is the checkpoint's own; multipliers are too, where no published network has them.
+    Weights of no known network are left to whoever compares them tensor by tensor.
+    """
+    named, found = expected.network, recognised(tensors)
+    if found is None:
+        return named, ()
+    own: dict[str, Any] = {"width": found.width, "multipliers": found.multipliers}
+    if found.kind == "unet":
+        own |= {"blocks": found.blocks, "attention": found.attention}
+    fitting = [
+        name
+        for name, (published, shape) in PUBLISHED.items()
+        if published.network.kind == found.kind
+        and published.network.multipliers == found.multipliers
+        and shape[0] == found.channels
+    ]
+    same = (named.kind, named.multipliers) == (found.kind, found.multipliers)
+    if named.kind != found.kind or (fitting and not same):
+        advice = f"name it with --network: {' or '.join(fitting)}" if fitting else "none is like it"
+        raise InputError(
+            f"{path} holds {found.words}, not the network of {expected.name}: {advice}"
+        )
+    network = replace(named, **own)
+    if network == named:
+        return named, ()
+    return network, (f"the network is {found.words}, as its weights have it",)
 
 
 def _levels(

@@ -84,7 +84,7 @@ class NCSNv2(nn.Module):
         for number, stage in enumerate(self.stages):
             h = stage(h)
             if self.labels is not None:
-                h = h + self.labels[number](label, len(x))[:, :, None, None]
+                h = h + self.labels[number](label, x.shape[0])[:, :, None, None]
             maps.append(h)
         h = self.refine[0]([maps.pop()])
         for refine in self.refine[1:]:

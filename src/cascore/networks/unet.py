@@ -83,7 +83,7 @@ class _DDPMUNet(nn.Module):
 
     def _run(self, x: Tensor, level: Tensor | None, label: Tensor | None) -> Tensor:
         self._check_images(x)
-        condition = self._condition(level, label, len(x))
+        condition = self._condition(level, label, x.shape[0])
         h = self.stem(F.pixel_unshuffle(x, self.unshuffle))
         skips = [h]
         for module in self.down:
