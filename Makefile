@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' | xargs grep -L subprocess)
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: quickstart paper test test-avx2 test-slow torture fuzz coverage check format mutants bench clean
+.PHONY: quickstart paper test test-avx2 test-slow torture fuzz soak audit coverage check format mutants bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/cascore quickstart
@@ -37,6 +37,14 @@ torture: fuzz
 
 fuzz: $(STAMP)
 	$(BIN)/python tools/fuzz.py --seconds 20
+
+# An hour in one process; docs/reliability.md.
+soak: $(STAMP)
+	$(BIN)/python tools/soak.py --minutes 60
+
+# Known vulnerabilities of what is pinned; without a connection it says that nothing was audited.
+audit: $(STAMP)
+	$(BIN)/python tools/audit.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
