@@ -3,6 +3,7 @@
 import io
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,3 +175,21 @@ def test_a_root_that_cannot_be_written_is_refused_and_the_default_done_without(
     (tmp_path / "data").unlink()
     assert load_images(f"folder:{animals}", "train").recorded is not None
     assert kept(tmp_path / "data")
+
+
+def test_more_than_fits_on_the_disk_or_in_memory_is_refused_before_it_is_read(
+    animals, tmp_path, large, monkeypatch
+):
+    name, root = f"folder:{animals}", tmp_path / "root"
+    load_images(name, "train", root=root)  # headers are kept from now on
+    before = kept(root)
+    sizes = FolderOptions(size=16_384)
+    monkeypatch.setattr(cascore.data.folder, "decode_one", None)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**9))
+    with pytest.raises(InputError, match=r"26\.6 GB, and 1\.0 GB are free"):
+        load_images(name, "train", root=root, folder=sizes)
+    assert kept(root) == before
+    monkeypatch.setattr("cascore.data.kept._SECOND", 2**80)
+    monkeypatch.setattr("os.sysconf", lambda word: 2**15)
+    with pytest.raises(InputError, match=r"GB of memory, and this machine has 1\.1 GB"):
+        load_images(name, "train", folder=sizes)

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import parallel_worker as worker
@@ -32,14 +34,18 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def launched(*arguments):
+    """The command that starts two processes."""
+    return [
+        sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}",
+        "--master-addr=127.0.0.1", f"--master-port={free_port()}", *map(str, arguments),
+    ]  # fmt: skip
+
+
 def torchrun(*arguments):
     """Start two processes and wait for their clean end."""
-    command = [
-        sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}",
-        "--master-addr=127.0.0.1", f"--master-port={free_port()}",
-    ]  # fmt: skip
     done = subprocess.run(
-        [*command, *map(str, arguments)],
+        launched(*arguments),
         env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -150,3 +156,29 @@ def test_the_command_trains_under_torchrun(tmp_path):
         assert found == pytest.approx(expected, rel=1e-3)
     (checkpoint,) = (tmp_path / "two" / "checkpoints").iterdir()
     assert json.loads((checkpoint / "state.json").read_text())["processes"] == 2
+
+
+def test_a_killed_worker_ends_both_and_the_run_goes_on(tmp_path):
+    settings = ("train", "digits", "--network.width", "8", "--train.batch-size", "8")
+    settings += ("--device", "cpu", "--threads", "1", "--out", tmp_path / "run")
+    endless = ("--train.steps", "1000000", "--train.save-every", "2")
+    process = subprocess.Popen(
+        launched("-m", "cascore", *settings, *endless),
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    limit = time.monotonic() + 240
+    while not checkpoints(tmp_path / "run" / "checkpoints"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit, "no checkpoint in four minutes"
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    workers = [int(number) for number in children.read_text().split()]
+    assert len(workers) == PROCESSES
+    os.kill(workers[1], signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not [number for number in workers if Path(f"/proc/{number}").exists()]
+    done = checkpoints(tmp_path / "run" / "checkpoints")[-1].step
+    again = [sys.executable, "-m", "cascore", *map(str, settings), "--train.steps", str(done + 2)]
+    subprocess.run(again, env=ENVIRONMENT, capture_output=True, check=True, timeout=240)
+    assert checkpoints(tmp_path / "run" / "checkpoints")[-1].step == done + 2

@@ -1,5 +1,6 @@
 """A folder of images as a data set: which split, which shape, which labels."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from cascore.data.listing import ListedImage, passed_over_words
 from cascore.data.originals import Original, Originals
 from cascore.errors import InputError
 from cascore.preprocessing import FolderOptions
+from cascore.ranges import require_memory
 
 _AHEAD = 256  # images that may be decoded before they are asked for
 _MANY_CLASSES, _FEW_IMAGES = 1000, 10
@@ -107,6 +109,7 @@ def _pixels(
         )
         if kept is not None:
             return kept.array, Recorded(kept.digest, anew(kept.path))
+    require_memory(original.count, math.prod(original.shape), "images")
     pixels = np.empty(shape, dtype=np.uint8)
     for slot, image in zip(pixels, original.items(0), strict=True):
         slot[:] = image

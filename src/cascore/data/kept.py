@@ -10,6 +10,7 @@ new key takes the place of the old one.
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def kept_array(
         The array, or None where the default root cannot be written.
 
     Raises:
-        InputError: a root that cannot be written, or a kept array that is damaged.
+        InputError: a root that cannot be written or has no room, or a kept array that is damaged.
     """
     place = hashlib.sha256(json.dumps([str(source.folder.resolve()), *source.how]).encode())
     key = hashlib.sha256(json.dumps([shape, *source.files]).encode()).hexdigest()[:16]
@@ -130,9 +131,15 @@ def _remove_older(name: Path) -> None:
 def _write(stored: Path, items: Iterable[Array], *, dtype: type, shape: tuple[int, ...]) -> None:
     """An .npy file; not by a map of it, which a full disk would end the process for."""
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    size, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(stored.parent).free
+    if size > free:
+        raise InputError(
+            f"{shape[0]:,} images read into {stored.parent} take {size / 1e9:,.1f} GB, and"
+            f" {free / 1e9:,.1f} GB are free there: choose a smaller size, or another root"
+        )
     with replaced_file(stored) as temporary, temporary.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         start = stream.tell()
         for item in items:
             stream.write(np.ascontiguousarray(item, dtype).data)
-        assert stream.tell() - start == math.prod(shape) * np.dtype(dtype).itemsize
+        assert stream.tell() - start == size
