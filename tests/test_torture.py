@@ -13,7 +13,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(cascore.__file__).parents[1]
 
 def test_commands_that_are_killed_raced_and_damaged_lose_nothing():
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "torture.py", "--seconds", "20"],
+        [sys.executable, ROOT / "tools" / "torture.py", "--seconds", "12"],
         env=ENVIRONMENT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

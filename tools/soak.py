@@ -2,8 +2,8 @@
 
     python tools/soak.py --minutes 60
 
-A network of digits trains with a checkpoint every 50 updates and an evaluation every 100; after
-500 updates pictures are drawn from it and judged, and it begins anew. Every minute the resident
+A network of digits trains with a checkpoint every 10 updates and an evaluation every 20; after
+100 updates pictures are drawn from it and judged, and it begins anew. Every minute the resident
 memory is printed. It fails if the second half of the rows rises by more than 5 % in all.
 """
 
@@ -23,9 +23,9 @@ import torch
 
 from cascore.cli.__main__ import main as cascore
 
-UPDATES = 500
-TRAIN = ["--train.steps", f"{UPDATES}", "--train.save-every", "50", "--train.keep-last", "2"]
-TRAIN += ["--train.evaluate-every", "100", "--train.evaluate-count", "16"]
+UPDATES = 100
+TRAIN = ["--train.steps", f"{UPDATES}", "--train.save-every", "10", "--train.keep-last", "2"]
+TRAIN += ["--train.evaluate-every", "20", "--train.evaluate-count", "16"]
 TRAIN += ["--network.width", "16", "--train.batch-size", "16"]
 GROWTH = 0.05
 MINUTE = 60.0  # seconds
