@@ -17,18 +17,20 @@ from cascore.experiment.choose import (
     FolderSurvey,
     choose_levels,
     choose_network,
+    choose_size,
     fitting_options,
-    fitting_sizes,
+    fitting_size,
     survey_folder,
 )
-from cascore.experiment.cost import step_cost
+from cascore.experiment.cost import Measured, step_cost
+from cascore.experiment.presets import FOLDER
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Data
 from cascore.pixels import save_png, to_float
 from cascore.preprocessing import FolderOptions
 from cascore.schedule import level_count
 
-COLOUR_32 = FolderSurvey(images=100, smallest=32, one_size=(32, 32), grey=0)
+COLOUR_32 = FolderSurvey(images=100, smallest=32, usual=32, one_size=(32, 32), grey=0)
 
 
 def draw(folder, sizes, *, channels=3, start=0):
@@ -43,10 +45,10 @@ def test_a_survey_reads_headers(tmp_path):
     draw(tmp_path, [(9, 20), (30, 12)])
     draw(tmp_path, [(10, 10)], channels=1, start=2)
     found = survey_folder(read_folder(tmp_path))
-    assert found == FolderSurvey(images=3, smallest=9, one_size=None, grey=1)
+    assert found == FolderSurvey(images=3, smallest=9, usual=9, one_size=None, grey=1)
     assert found.mixed
     assert found.grey < found.images
-    assert fitting_options(found, FolderOptions()) == FolderOptions(size=8, mode="rgb")
+    assert fitting_options(found, FolderOptions()) == FolderOptions(size=12, mode="rgb")
     given = FolderOptions(size=4, mode="grey", skip_broken=True)
     assert fitting_options(found, given) == given
     draw(tmp_path / "one", [(16, 16)] * 2, channels=1)
@@ -56,51 +58,107 @@ def test_a_survey_reads_headers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("one_size", "smallest", "sizes"),
+    ("one_size", "usual", "largest", "size"),
     [
-        ((32, 32), 32, (32, 16, 8)),
-        ((28, 28), 28, (28, 16, 8)),
-        ((30, 30), 30, (30, 16, 8)),
-        ((32, 40), 32, (32, 16, 8)),
-        ((256, 256), 256, (64, 32, 16, 8)),
-        (None, 63, (32, 16, 8)),
+        ((32, 32), 32, 64, 32),
+        ((28, 28), 28, 64, 28),
+        ((30, 30), 30, 64, 32),
+        ((32, 40), 32, 64, 32),
+        ((256, 256), 256, 64, 64),
+        ((256, 256), 256, 128, 128),
+        ((100, 100), 100, 128, 104),
+        (None, 45, 64, 48),
+        (None, 63, 64, 64),
     ],
 )
-def test_no_size_enlarges_an_image(one_size, smallest, sizes):
-    survey = FolderSurvey(images=9, smallest=smallest, one_size=one_size, grey=0)
-    assert fitting_sizes(survey) == sizes
+def test_pictures_keep_their_size_up_to_the_largest(one_size, usual, largest, size):
+    survey = FolderSurvey(images=9, smallest=8, usual=usual, one_size=one_size, grey=0)
+    assert fitting_size(survey, largest=largest) == size
+    assert size >= min(usual, largest)
 
 
-def test_more_time_or_speed_gives_a_wider_network_and_then_a_larger_image():
-    seen = []
-    for speed in (1e9, 3e10, 1e11, 1e13):
-        experiment, reasons = choose_network(Data(name="x"), COLOUR_32, minutes=30, speed=speed)
-        size = experiment.data.size or 32
-        seen.append((size, experiment.network.width))
+def test_one_small_picture_of_twenty_does_not_make_all_small(tmp_path):
+    draw(tmp_path, [(8, 8)] + [(32, 32)] * 19)
+    survey = survey_folder(read_folder(tmp_path))
+    assert (survey.smallest, survey.usual, fitting_size(survey)) == (8, 32, 32)
+    draw(tmp_path, [(8, 8)], start=100)
+    assert fitting_size(survey_folder(read_folder(tmp_path))) == 8
+
+
+def machine(speed, *, once=0.0, gain=None):
+    """The time of an update where so many operations a second are done, or more with a `gain`."""
+
+    def measure(experiment):
+        size = SIZES[id(experiment.data)]
         seconds = step_cost(experiment, (3, size, size)).seconds(speed)
-        assert experiment.train.steps == int(30 * 60 / seconds)
-        assert len(reasons) == 2
+        settings = experiment.train
+        for name, factor in (gain or {}).items():
+            seconds /= factor if getattr(settings, name) not in (False, "float32") else 1
+        return Measured(settings.batch_size, seconds, once if settings.compiled else 0.0)
+
+    return measure
+
+
+SIZES = {}
+
+
+def chosen_for(size, *, minutes, speed, gpu=False, **machine_settings):
+    """What is chosen for square pictures of a size, and why."""
+    SIZES[id(FOLDER.data)] = size
+    measure = machine(speed, **machine_settings)
+    return choose_network(FOLDER, (3, size, size), minutes=minutes, measure=measure, gpu=gpu)
+
+
+def test_more_time_or_speed_gives_a_wider_network_and_at_least_2000_updates():
+    seen = []
+    for speed in np.geomspace(1e10, 1e14, 30):
+        experiment, _ = chosen_for(32, minutes=10, speed=speed)
+        width, batch = experiment.network.width, experiment.train.batch_size
+        seen.append((width, batch))
+        fitting = 600 / step_cost(experiment, (3, 32, 32)).seconds(speed)
+        assert fitting >= LEAST_STEPS or (width, batch) == (32, 16)
+        assert experiment.data == FOLDER.data  # never fewer pixels
     assert seen == sorted(seen)
-    assert len(set(seen)) == len(seen)
-    assert seen[-1] == (32, 128)
+    assert len(set(seen)) > 5
+    assert (seen[0], seen[-1]) == ((32, 16), (128, 128))
 
 
-def test_at_least_3000_steps_fit_or_it_is_said():
-    enough, _ = choose_network(Data(name="x"), COLOUR_32, minutes=30, speed=1e11)
-    assert enough.train.steps >= LEAST_STEPS
-    few, reasons = choose_network(Data(name="x"), COLOUR_32, minutes=0.01, speed=1e9)
-    assert few.train.steps < LEAST_STEPS
-    assert "the smallest" in reasons[-1]
+def test_what_does_not_fit_is_said():
+    _, reason = chosen_for(32, minutes=0.1, speed=1e9)
+    assert "rough" in reason
+    _, reason = chosen_for(32, minutes=100, speed=1e12)
+    assert "rough" not in reason
 
 
-def test_a_large_image_gets_no_narrow_network():
-    survey = COLOUR_32._replace(smallest=64, one_size=(64, 64))
-    seen = set()
-    for speed in np.geomspace(1e9, 1e13, 30):
-        experiment, _ = choose_network(Data(name="x"), survey, minutes=30, speed=float(speed))
-        seen.add((experiment.data.size or 64, experiment.network.width))
-    assert {size for size, _ in seen} >= {8, 32, 64}
-    assert all(width >= size for size, width in seen)
+def test_a_network_that_was_measured_too_slow_gives_way_to_a_narrower_one():
+    """Small tensors compute slower than large ones, so what is left is measured again."""
+    tried = []
+
+    def measure(experiment):
+        tried.append((experiment.network.width, experiment.train.batch_size))
+        return Measured(experiment.train.batch_size, experiment.network.width / 128, 0.0)
+
+    experiment, _ = choose_network(FOLDER, (3, 32, 32), minutes=20, measure=measure)
+    assert tried[0] == (128, 128)
+    assert len(tried) <= 4
+    assert experiment.network.width < 128
+
+
+@pytest.mark.parametrize(
+    ("minutes", "gain", "expected"),
+    [
+        (30, {"precision": 2, "compiled": 1.5}, ("bfloat16", True, True)),
+        (1, {"precision": 2, "compiled": 1.5}, ("bfloat16", True, False)),
+        (30, {"precision": 0.5, "compiled": 0.9}, ("float32", False, False)),
+        (30, {"precision": 2, "compiled": 0.9}, ("bfloat16", True, False)),
+    ],
+)
+def test_a_gpu_computes_as_most_updates_fit(minutes, gain, expected):
+    """Compilation takes a minute here, which a short training does not earn back."""
+    experiment, reason = chosen_for(64, minutes=minutes, speed=1e13, gpu=True, once=60, gain=gain)
+    settings = experiment.train
+    assert (settings.precision, settings.channels_last, settings.compiled) == expected
+    assert ("bfloat16" in reason, "compiled" in reason) == (expected[0] == "bfloat16", expected[2])
 
 
 @pytest.mark.parametrize(
@@ -108,8 +166,7 @@ def test_a_large_image_gets_no_narrow_network():
 )
 def test_mixed_colours_become_rgb_unless_asked(grey, mode, chosen):
     survey = COLOUR_32._replace(grey=grey)
-    experiment, _ = choose_network(Data(name="x", mode=mode), survey, minutes=30, speed=1e11)
-    assert experiment.data.mode == chosen
+    assert choose_size(Data(name="x", mode=mode), survey, largest=64)[0].mode == chosen
 
 
 @pytest.fixture
@@ -138,7 +195,7 @@ def test_a_folder_trains_says_what_it_chose_and_goes_on(photos, tmp_path, capsys
     command = ("train", f"folder:{photos}", *TINY, "--train.steps")
     assert run(*command, "2") == 0
     told = capsys.readouterr().err
-    assert told.count("chosen: ") == 4
+    assert told.count("chosen: ") == 5
     experiment = read_experiment(tmp_path / "runs" / "folder-photos")
     assert experiment.name == "folder-photos"
     assert (experiment.network.width, experiment.train.steps) == (4, 2)
@@ -163,24 +220,22 @@ def test_a_run_of_another_folder_is_left_alone(photos, tmp_path, capsys, monkeyp
     assert "run: runs/folder-photos, new" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("size", range(8, 65))
-def test_every_square_size_has_a_network_that_takes_it(size):
-    survey = COLOUR_32._replace(smallest=size, one_size=(size, size))
-    experiment, _ = choose_network(Data(name="x"), survey, minutes=9e5, speed=1e11)
-    chosen = experiment.data.size or size
-    assert chosen <= size
-    with torch.device("meta"):
-        denoiser = build_denoiser(experiment.network, Subject(shape=(3, chosen, chosen)), seed=0)
-        denoiser(torch.zeros(1, 3, chosen, chosen), torch.ones(1))
+@pytest.mark.parametrize("size", [*range(8, 41, 4), *range(48, 129, 8)])
+def test_every_size_has_a_network_that_takes_it(size):
+    for speed in (1e9, 1e15):
+        experiment, _ = chosen_for(size, minutes=10, speed=speed)
+        with torch.device("meta"):
+            denoiser = build_denoiser(experiment.network, Subject(shape=(3, size, size)), seed=0)
+            denoiser(torch.zeros(1, 3, size, size), torch.ones(1))
 
 
 def test_images_too_small_no_time_and_several_processes_are_refused(photos, capsys, monkeypatch):
     with pytest.raises(InputError, match="smallest image is 7 pixels"):
-        fitting_sizes(COLOUR_32._replace(smallest=7, one_size=None))
-    for minutes in (0.0, -1.0, float("nan")):
-        with pytest.raises(InputError, match="minutes must be above 0"):
-            choose_network(Data(name="x"), COLOUR_32, minutes=minutes, speed=1e11)
+        fitting_size(COLOUR_32._replace(smallest=7, usual=7, one_size=None))
     for arguments, message in (
+        ((f"folder:{photos}", "--minutes", "0"), "minutes must be above 0"),
+        ((f"folder:{photos}", "--minutes", "-1"), "minutes must be above 0"),
+        ((f"folder:{photos}", "--minutes", "nan"), "minutes must be above 0"),
         ((f"folder:{photos}", "--data.size", "9"), "a multiple of 4 up to 40"),
         (("folder:nowhere",), "no folder nowhere"),
     ):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cascore.errors import InputError
 from cascore.experiment.build import Subject, build_denoiser
 from cascore.experiment.chain import require_room
-from cascore.experiment.presets import PRESETS
+from cascore.experiment.presets import FOLDER, PRESETS
 from cascore.experiment.settings import (
     Adversarial,
     Data,
@@ -36,7 +36,7 @@ EVERYTHING = Experiment(
                 ema_decay=0.0, ema_warmup=False, precision="bfloat16", seed=2**64 - 1, save_every=2,
                 keep_last=3, keep_every=4, evaluate_every=5, evaluate_count=6, sigmas="log-uniform",
                 log_mean=0.5, log_deviation=0.25, label_dropout=0.2, warmup=3, decay_from=4,
-                weight_decay=0.01, clip_norm=1.5),
+                weight_decay=0.01, clip_norm=1.5, channels_last=True, compiled=True),
     adversarial=Adversarial(gan="hinge", width=4, steps=2, learning_rate=3e-4, betas=(0.0, 0.5),
                             weight=0.25, clamp=False),
 )  # fmt: skip
@@ -59,8 +59,11 @@ def test_every_setting_survives_json():
     assert repr(again) == repr(EVERYTHING)  # kinds too: a tuple comes back as a tuple
     assert again.train.seed == 2**64 - 1
     default = dataclasses.asdict(Experiment())
-    for part, values in dataclasses.asdict(EVERYTHING).items():
-        same = {k for k, v in values.items() if default[part][k] == v} if part != "name" else set()
+    parts = dataclasses.asdict(EVERYTHING)
+    assert (parts.pop("name"), parts.pop("minutes")) == ("σ", 0)  # updates or minutes, not both
+    assert read(json_text(FOLDER)) == FOLDER
+    for part, values in parts.items():
+        same = {k for k, v in values.items() if default[part][k] == v}
         # The settings above are all other than the defaults; no hybrid run accumulates.
         assert same <= {"kind", "depth", "accumulation"}
 

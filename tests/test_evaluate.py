@@ -134,7 +134,7 @@ def test_a_record_says_everything(trained):
     assert (record.images.source, record.images.form, record.images.count) == ("run", "raw", 60)
     assert (record.images.first_seed, record.images.path) == (7, str(trained))
     assert record.model.digest == hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert (record.model.step, record.model.checkpoint) == (3, "newest")
+    assert (record.model.step, record.model.checkpoint) == (3, "auto")
     assert record.model.experiment["network"]["width"] == 8
     assert record.sampler.nfe == 4
     assert record.sampler.settings == {

@@ -123,7 +123,7 @@ class ModelFacts:
     step: int
     """Updates of the score network."""
     checkpoint: str
-    """Which checkpoint was asked for: newest, best, or a step."""
+    """Which checkpoint was asked for: auto, newest, best, or a step."""
     experiment: Mapping[str, Any]
     """Settings of its training; the chain's levels span those of the schedule."""
     data: Mapping[str, Any]

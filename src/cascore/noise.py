@@ -37,6 +37,7 @@ class Purpose(IntEnum):
     DATA = 6
     DROPOUT = 7
     LABEL = 8
+    HELD_OUT = 9
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,22 @@ class Display:
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def training(
-        self, metrics: "Iterable[Metrics]", *, total: int, batch_size: int
+        self,
+        metrics: "Iterable[Metrics]",
+        *,
+        total: int,
+        batch_size: int,
+        seconds: float | None = None,
     ) -> "Iterator[Metrics]":
-        """Pass the metrics on while showing step, images/s, losses and the time left."""
+        """Pass the metrics on while showing step, images/s, losses and the time left.
+
+        Where so many `seconds` end it, they are what the bar shows.
+        """
         smooth: dict[str, float] = {}
         first: int | None = None
         started = time.monotonic()
-        with self._bar("training", total) as show:
+        bar = total if seconds is None else max(1, round(seconds))
+        with self._bar("training", bar) as show:
             for update in metrics:
                 step = update.step
                 losses: dict[str, float | None] = update._asdict()
@@ -58,9 +67,14 @@ class Display:
                     if name not in ("step", "learning_rate") and value is not None:
                         old = smooth.get(name, value)
                         smooth[name] = SMOOTHING * old + (1 - SMOOTHING) * value
-                speed = (step - first) * batch_size / (time.monotonic() - started)
+                passed = time.monotonic() - started
+                speed = (step - first) * batch_size / passed
                 text = "  ".join(f"{name} {value:.4g}" for name, value in smooth.items())
-                show(step, f"{speed:,.0f} images/s  {text}")
+                text = f"{speed:,.0f} images/s  {text}"
+                if seconds is None:
+                    show(step, text)
+                else:
+                    show(min(int(passed), bar), f"update {step:,}  {text}")
                 yield update
 
     @contextmanager

@@ -6,7 +6,7 @@ Propositions 1, 2 and 4: recursions of the noise.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -215,6 +215,16 @@ def _returns(start: float, step: Step, gamma: float) -> bool:
             break
         spread = spread.after(step, 1 - step.sigma / tau)
     return tau < start
+
+
+def linear_errors(variances: Tensor, sigmas: Sequence[float]) -> list[float]:
+    """The root mean square error of the best linear denoiser (Wiener), for each level.
+
+    Along a principal axis of variance v it leaves sigma^2 v / (v + sigma^2) of it; the mean is over
+    the axes [D], so the error is that of a pixel.
+    """
+    v = variances.double()
+    return [float((sigma**2 * v / (v + sigma**2)).mean().sqrt()) for sigma in sigmas]
 
 
 class GaussianLaw(NamedTuple):

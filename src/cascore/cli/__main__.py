@@ -22,6 +22,7 @@ from cascore.cli.sample import Sample
 from cascore.cli.train import Train, parse_train
 from cascore.cli.tune import Tune
 from cascore.cli.verify import Verify
+from cascore.cli.watch import Watch
 from cascore.errors import InputError, nearest
 from cascore.experiment.settings import Sampler
 from cascore.plain import printable
@@ -29,6 +30,7 @@ from cascore.plain import printable
 COMMANDS: dict[str, type[Command]] = {
     "quickstart": Quickstart,
     "train": Train,
+    "watch": Watch,
     "convert": Convert,
     "sample": Sample,
     "tune": Tune,

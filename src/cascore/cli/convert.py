@@ -49,7 +49,7 @@ class Convert:
     data: str | None = None
     """Name of the data set, where it is another."""
     records: tuple[Path, ...] = ()
-    """Of a run: files that `cascore evaluate` wrote of its newest checkpoint, for the card."""
+    """Of a run: files that `cascore evaluate` wrote of that checkpoint, for the card."""
 
     def run(self, typed: str) -> int:
         """Write a model folder and say what is in it."""

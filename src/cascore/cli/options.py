@@ -28,6 +28,13 @@ ModelName = Positional[
     ]
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], arg(help="Where to compute.")]
+Checkpoint = Annotated[
+    str,
+    arg(
+        help="Of a run: newest, best (by the evaluations during training), a step, or auto: of a"
+        " training by the clock its best, else the newest."
+    ),
+]
 BatchSize = Annotated[int, arg(help="Pictures at a time.")]
 Root = Annotated[
     str | None, arg(help="Folder of the real images' files, where they need one, and of inception.")

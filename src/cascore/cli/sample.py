@@ -31,8 +31,7 @@ class Sample:
     evaluations of the network a call."""
     seed: int = 0
     """Of the first picture; picture i has seed + i, and looks the same in any batch."""
-    checkpoint: str = "newest"
-    """Of a run: newest, best (by the evaluations during training), or a step."""
+    checkpoint: options.Checkpoint = "auto"
     batch_size: options.BatchSize = 256
     like: options.Like = None
     sampler: options.Samplers = field(default_factory=Sampler)

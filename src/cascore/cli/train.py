@@ -1,6 +1,7 @@
 """`cascore train`: train or continue a run, or describe what would be trained."""
 
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from cascore.data import ImageSet, PointSet
     from cascore.experiment.periodic import Measure
 
-MINUTES = 30.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
@@ -38,8 +37,9 @@ class Train:
     cascore train digits --train.steps 5000 --out runs/long
     cascore train folder:photos --minutes 30
 
-    For a folder, image size, sigma_1 and levels, width of the network and steps are chosen for its
-    images, this machine and the minutes, and said; what is given by name holds.
+    For a folder, image size, sigma_1 and levels, the network and its batch are chosen for its
+    images, this machine and the minutes, and said; what is given by name holds. It ends when the
+    minutes are over, whatever the machine does, and goes on where more are given.
     """
 
     start: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = ""
@@ -49,8 +49,6 @@ class Train:
     out: Path | None = None
     """Folder of the run (default: runs/PRESET or runs/folder-NAME); one that holds the same run is
     continued."""
-    minutes: float | None = None
-    """Of a folder: how long to train here (default: 30)."""
     checkpoint: str = "newest"
     """Of a run that goes on: newest (that is whole), best, or a step; later ones are set aside."""
     dry_run: bool = False
@@ -65,16 +63,17 @@ class Train:
         from cascore.data.points import POINT_SETS
         from cascore.experiment.build import build_gan, require_kind, use_threads
 
+        started = time.monotonic()
         use_threads(self.threads)
         # Before any picture is read.
         build_gan(self.experiment.adversarial)
         require_kind(self.experiment.network, points=self.experiment.data.name in POINT_SETS)
-        data = None
+        data = held_out = None
         if is_folder(self.start):
             name = folder_path(self.start).resolve().name
             out = self.out or Path("runs") / f"folder-{name}"
-            experiment, data = self._for_folder(out)
-        elif self.minutes is not None:
+            experiment, data, held_out = self._for_folder(out)
+        elif self.experiment.minutes:
             raise InputError(
                 "--minutes is for folder:PATH; a preset has a number of steps: --train.steps"
             )
@@ -82,12 +81,20 @@ class Train:
             experiment, out = self.experiment, self.out or Path("runs") / self.experiment.name
         if self.dry_run:
             return _describe(experiment, out, device=self.device, data=data)
-        return _train(experiment, out, device=self.device, checkpoint=self.checkpoint, data=data)
+        return _train(
+            experiment,
+            out,
+            device=self.device,
+            checkpoint=self.checkpoint,
+            data=data,
+            held_out=held_out,
+            started=started,
+        )
 
-    def _for_folder(self, out: Path) -> "tuple[Experiment, ImageSet | None]":
+    def _for_folder(self, out: Path) -> "tuple[Experiment, ImageSet | None, ImageSet | None]":
         """The run's own settings if there is a run, else what is chosen; either with the given.
 
-        With the training images, where choosing needed them.
+        With the images to train on and those kept apart, where choosing needed them.
         """
         import torch.distributed as dist
 
@@ -99,12 +106,16 @@ class Train:
         experiment = replace(given, data=replace(given.data, name=self.start))
         if is_run(out):
             run = read_experiment(out)
+            length, more = f"{run.train.steps} steps", "--train.steps"
+            if run.minutes:
+                length, more = f"{run.minutes:g} minutes in all", "--minutes"
             display.say(
-                f"{out} holds a run: it goes on with its settings, {run.train.steps} steps;"
-                " --train.steps makes it longer"
+                f"{out} holds a run: it goes on with its settings, {length}; {more} makes it longer"
             )
             resumed = with_given(run, experiment, self.given)
-            return replace(resumed, data=replace(resumed.data, name=self.start)), None
+            if "minutes" in self.given:
+                resumed = replace(resumed, minutes=experiment.minutes)
+            return replace(resumed, data=replace(resumed.data, name=self.start)), None, None
         if dist.is_torchelastic_launched():
             raise InputError(
                 "several processes measure different speeds and would choose differently: start"
@@ -116,7 +127,6 @@ class Train:
             return choose_experiment(
                 experiment,
                 self.given,
-                minutes=MINUTES if self.minutes is None else self.minutes,
                 device=select_device(self.device),
                 notify=display.say,
                 counting=display.counting,
@@ -163,6 +173,8 @@ def _train(
     device: str,
     checkpoint: str,
     data: "ImageSet | None" = None,
+    held_out: "ImageSet | None" = None,
+    started: float,
 ) -> int:
     """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
     from cascore.evaluation.evaluate import checkpoint_measure
@@ -178,14 +190,21 @@ def _train(
             folder,
             device=target,
             data=data,
+            held_out=held_out,
             workers=workers,
             should_stop=lambda: bool(signals.came),
             notify=display.say,
             measure=signals.stopping(checkpoint_measure(experiment, folder, device=target)),
             checkpoint=checkpoint,
+            started=started,
         )
-        settings = experiment.train
-        shown = display.training(metrics, total=settings.steps, batch_size=settings.batch_size)
+        settings, minutes = experiment.train, experiment.minutes
+        shown = display.training(
+            metrics,
+            total=settings.steps,
+            batch_size=settings.batch_size,
+            seconds=60 * minutes - (time.monotonic() - started) if minutes else None,
+        )
         with signals.noted():
             for _ in shown:
                 pass
@@ -246,6 +265,7 @@ def _describe(
 
     from cascore.experiment import build
     from cascore.experiment.cost import measured_step, step_cost, training_speed
+    from cascore.experiment.timed import REPLAY
     from cascore.training.checkpoint import checkpoints
 
     target, settings = build.select_device(device), experiment.train
@@ -273,10 +293,13 @@ def _describe(
     saved = checkpoints(folder / "checkpoints")
     done = min(saved[-1].step if saved else 0, settings.steps)
     console.print(f"run: {folder}, {f'goes on from step {done}' if done else 'new'}")
+    if experiment.minutes:  # what fits into them was measured and said when it was chosen
+        console.print(f"time: {experiment.minutes:g} minutes in all; {REPLAY}")
+        return 0
     if data is None:
         how, seconds = ", from its operations", cost.seconds(training_speed(target))
     else:
-        rows, seconds = measured_step(experiment, data, target)
+        rows, seconds, _ = measured_step(experiment, data, target)
         how = f", measured on batches of {rows}" if rows < settings.batch_size else ""
     left = settings.steps - done
     console.print(

@@ -52,8 +52,7 @@ class Tune:
     """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
     root: options.Root = None
     extractor: options.Extractor = None
-    checkpoint: str = "newest"
-    """Of a run: newest, best (by the evaluations during training), or a step."""
+    checkpoint: options.Checkpoint = "auto"
     batch_size: options.BatchSize = 256
     out: Path | None = None
     """New folder for record and picture (default: in tuning/ of the model, or tuning/NAME)."""

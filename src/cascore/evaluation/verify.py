@@ -134,7 +134,7 @@ def settings_of_measurement(
     except TypeError as error:
         raise InputError(f"the record's preprocessing is unknown: {error}") from None
     model, chain = measurement.model, measurement.sampler
-    checkpoint = "newest"
+    checkpoint = "auto"
     if model is not None and images.source != "model":
         checkpoint = "best" if model.checkpoint == "best" else str(model.step)
     return EvaluationSettings(

@@ -25,7 +25,7 @@ from cascore.networks import (
 from cascore.ranges import require_in_range, require_memory
 from cascore.schedule import geometric_sigmas
 from cascore.training import Batches, KeyedBatches, Metrics, TrainState, Workers, adam, train
-from cascore.training.loop import warmed_and_decayed
+from cascore.training.loop import Rate, warmed_and_decayed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +160,8 @@ def build_state(experiment: Experiment, subject: Subject, *, device: torch.devic
     """The state of a run before its first step."""
     settings = experiment.train
     denoiser = build_denoiser(experiment.network, subject, seed=settings.seed).to(device)
+    if settings.channels_last:
+        denoiser = denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = adam(
         denoiser.parameters(),
         learning_rate=settings.learning_rate,
@@ -238,17 +240,22 @@ def training_loop(
     *,
     device: torch.device,
     workers: Workers,
+    rate: Rate | None = None,
 ) -> Iterator[Metrics]:
-    """The training loop of an experiment, from the state's step to the settings' last."""
+    """The training loop of an experiment, from the state's step to the settings' last.
+
+    The learning rate is that of the settings, unless a rate is given in its place.
+    """
     settings, opponent = experiment.train, experiment.adversarial
     in_pixels = isinstance(data, ImageSet)
-    rated = settings.warmup or settings.decay_from
+    if rate is None and (settings.warmup or settings.decay_from):
+        rate = warmed_and_decayed(settings.warmup, settings.decay_from)
     return train(
         state,
         build_batches(data, experiment, device=device, workers=workers),
         training_law(experiment),
         steps=settings.steps,
-        rate=warmed_and_decayed(settings.warmup, settings.decay_from) if rated else None,
+        rate=rate,
         clip_norm=settings.clip_norm,
         accumulation=settings.accumulation,
         deviation=(Subject.of(data).deviation if experiment.network.preconditioned else math.inf),
@@ -260,5 +267,6 @@ def training_loop(
         gan=build_gan(opponent),
         discriminator_steps=opponent.steps,
         clamp=(0.0, 1.0) if opponent.clamp and in_pixels else None,
+        compiled=settings.compiled,
         workers=workers,
     )

@@ -14,26 +14,40 @@ from cascore.data.contents import Contents, read_folder
 from cascore.data.diameter import image_diameter
 from cascore.data.folder import load_contents
 from cascore.errors import InputError
-from cascore.experiment.cost import measured_step, step_cost, training_speed
-from cascore.experiment.settings import Data, Experiment, Network, Schedule, Train
+from cascore.experiment.cost import Measured, measured_step, step_cost
+from cascore.experiment.presets import FOLDER
+from cascore.experiment.settings import Data, Experiment, Schedule
+from cascore.experiment.timed import REPLAY, remarks_of_size
 from cascore.preprocessing import FolderOptions, folder_path
 from cascore.ranges import require_in_range
 from cascore.schedule import level_count
 
-_SIZES = (64, 32, 16, 8)  # for images that are not all of one small size
+_LEAST_SIZE = 8
+LARGEST = 64
+LARGEST_ON_GPU = 128  # pixels a side
+_SMALL = 40  # pixels; larger images are multiples of 8, so that they may be folded by 4
+_TINY = 16  # smaller images are not folded
+_USUAL = 20  # of so many images one may be smaller than the size that is chosen: it is enlarged
 LAST = 0.01
-BATCH_SIZE = 64
-SMALL = 40  # pixels; larger images get one resolution more
-LEAST_STEPS = 3000
-WIDTHS = (128, 96, 64, 48, 32)
+LEAST_STEPS = 2000
+_LADDER = (128, 128), (128, 64), (96, 64), (64, 64), (64, 32), (48, 32), (32, 32), (32, 16)
+"""Widths and batches, from what needs the most time."""
+_FOLDED_AFTER = 4  # rungs, from which on a large image is folded by 4 in place of 2
+_TRIALS = 3  # of networks
+_ENDLESS = 10**9  # updates: the time ends it
+_PARTS = ("data", "network", "schedule", "train", "adversarial")
 LARGEST_WORK = 2e11  # products of pixels for Technique 1: some ten seconds on one core
 
 
 class FolderSurvey(NamedTuple):
-    """What the headers of a folder's images say: `smallest` is the shortest side of any."""
+    """What the headers of a folder's images say.
+
+    `smallest` is the shortest side of any, `usual` that which all but one in twenty have.
+    """
 
     images: int
     smallest: int
+    usual: int
     one_size: tuple[int, int] | None
     grey: int
 
@@ -44,37 +58,42 @@ class FolderSurvey(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """An experiment, and the training images that it was chosen for."""
+    """An experiment, and the images that it was chosen for: to train on, and kept apart."""
 
     experiment: Experiment
     images: ImageSet
+    held_out: ImageSet | None
 
 
 def survey_folder(contents: Contents) -> FolderSurvey:
     """What matters of the headers of a folder's images."""
     headers = contents.headers
     sizes = {(header.height, header.width) for header in headers}
+    sides = sorted(min(header.height, header.width) for header in headers)
     return FolderSurvey(
         images=len(headers),
-        smallest=min(min(size) for size in sizes),
+        smallest=sides[0],
+        usual=sides[len(sides) // _USUAL],
         one_size=next(iter(sizes)) if len(sizes) == 1 else None,
         grey=sum(header.grey for header in headers),
     )
 
 
-def fitting_sizes(survey: FolderSurvey) -> tuple[int, ...]:
-    """Heights and widths to bring the images to, largest first; none enlarges an image."""
-    if survey.one_size is not None:
-        height, width = survey.one_size
-        if height == width <= _SIZES[0]:
-            return (height, *(size for size in _SIZES if size < height))
-    sizes = tuple(size for size in _SIZES if size <= survey.smallest)
-    if not sizes:
+def fitting_size(survey: FolderSurvey, *, largest: int = LARGEST) -> int:
+    """The height and width to bring images to: their own, as far as a network can halve it.
+
+    What cannot be halved evenly is brought to the next size that can, and what is larger than
+    `largest` to that.
+
+    Raises:
+        InputError: Images of less than 8 pixels.
+    """
+    if survey.usual < _LEAST_SIZE:
         raise InputError(
             f"the smallest image is {survey.smallest} pixels wide or high; expected at least"
-            f" {_SIZES[-1]}: take it out, or enlarge it"
+            f" {_LEAST_SIZE}: take it out, or enlarge it"
         )
-    return sizes
+    return next(size for size in range(min(survey.usual, largest), largest + 1) if _halves(size))
 
 
 def fitting_options(survey: FolderSurvey, given: FolderOptions) -> FolderOptions:
@@ -84,7 +103,7 @@ def fitting_options(survey: FolderSurvey, given: FolderOptions) -> FolderOptions
     """
     size, mode = given.size, given.mode
     if size is None:
-        fitting = fitting_sizes(survey)[0]
+        fitting = fitting_size(survey)
         size = None if survey.one_size == (fitting, fitting) else fitting
     if mode == "auto" and survey.mixed:
         mode = "rgb"
@@ -95,7 +114,6 @@ def choose_experiment(
     given: Experiment,
     names: Collection[str],
     *,
-    minutes: float,
     device: torch.device,
     notify: Callable[[str], None],
     counting: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
@@ -103,9 +121,9 @@ def choose_experiment(
     """An experiment for a folder of images: what is not given is chosen, and what is given holds.
 
     Args:
-        given: Settings, with the folder as the name of the data.
-        names: Which of its settings are given, as "train.steps".
-        minutes: Of training on this device.
+        given: Settings, with the folder as the name of the data, and the minutes.
+        names: Which of its settings are given, as "train.steps". With steps and without minutes
+            it trains for so many updates, else by the clock.
         device: Where to train.
         notify: Told of each choice in words.
         counting: Shows the progress of a title and a total.
@@ -113,17 +131,26 @@ def choose_experiment(
     Raises:
         InputError: Minutes not positive, or a folder that cannot be trained on.
     """
-    path = folder_path(given.data.name)
+    path, minutes = folder_path(given.data.name), given.minutes
+    require_in_range({"minutes": minutes})
     _require_halving(given.data.size)  # before thousands of headers are read
     root = None if given.data.root is None else Path(given.data.root)
     contents = read_folder(path, skip_broken=given.data.skip_broken, root=root)
-    survey, speed = survey_folder(contents), training_speed(device)
-    chosen, reasons = choose_network(given.data, survey, minutes=minutes, speed=speed)
-    options = chosen.data.options
-    images = load_contents(contents, splits=("train",), options=options, root=root)["train"]
+    survey = survey_folder(contents)
+    largest = LARGEST_ON_GPU if device.type == "cuda" else LARGEST
+    data, reasons = choose_size(given.data, survey, largest=largest)
+    splits = load_contents(contents, options=data.options, root=root)
+    images = splits["train"]
     if images.count < 2:
         raise InputError(f"{path} has {images.count} image to train on; expected at least 2")
-    chosen = replace(chosen, name=f"folder-{path.resolve().name}")
+    by_clock = "minutes" in names or "train.steps" not in names
+    chosen = replace(
+        FOLDER,
+        name=f"folder-{path.resolve().name}",
+        data=data,
+        minutes=minutes if by_clock else 0.0,
+        train=replace(FOLDER.train, steps=_ENDLESS),
+    )
     if "schedule.first" not in names:
         with counting("largest distance", images.count) as advance:
             schedule, reason = choose_levels(images, progress=advance)
@@ -137,21 +164,21 @@ def choose_experiment(
     if "schedule.levels" not in names and schedule.first > schedule.last:
         levels = level_count(math.prod(images.shape), schedule.first, schedule.last)
         chosen = replace(chosen, schedule=replace(schedule, levels=levels))
-    settings = chosen.train
-    if "train.steps" not in names:
-        _, seconds = measured_step(chosen, images, device)
-        settings = replace(settings, steps=max(1, int(60 * minutes / seconds)))
-        short = settings.steps < LEAST_STEPS
-        reasons.append(
-            f"{settings.steps} steps of {settings.batch_size}: a step takes"
-            f" {1000 * seconds:,.0f} ms here"
-            + (", which is short: the pictures will be rough" if short else "")
-        )
-    if "train.save_every" not in names:
-        settings = replace(settings, save_every=max(1, min(500, settings.steps // 4)))
+
+    chosen, reason = choose_network(
+        chosen,
+        images.shape,
+        minutes=minutes,
+        measure=lambda tried: measured_step(tried, images, device),
+        kept=lambda tried: with_given(tried, given, names),
+        gpu=device.type == "cuda",
+    )
+    reasons += [reason, *remarks_of_size(images, splits.get("test"))]
+    if by_clock:
+        reasons.append(f"{minutes:g} minutes by the clock: {REPLAY}")
     for reason in (*reasons, "every choice can be given instead: --help lists them"):
         notify(f"chosen: {reason}")
-    return Chosen(replace(chosen, train=settings), images)
+    return Chosen(chosen, images, splits.get("test"))
 
 
 def with_given(chosen: Experiment, given: Experiment, names: Collection[str]) -> Experiment:
@@ -159,63 +186,130 @@ def with_given(chosen: Experiment, given: Experiment, names: Collection[str]) ->
     parts: dict[str, dict[str, object]] = {}
     for name in names:
         part, _, setting = name.partition(".")
-        if setting:
+        if setting and part in _PARTS:
             parts.setdefault(part, {})[setting] = getattr(getattr(given, part), setting)
     changed = {part: replace(getattr(chosen, part), **of) for part, of in parts.items()}
     return replace(chosen, **changed)
 
 
-def choose_network(
-    data: Data, survey: FolderSurvey, *, minutes: float, speed: float
-) -> tuple[Experiment, list[str]]:
-    """Size, network and steps for a folder, a machine's `training_speed` and a time, and why.
-
-    The largest size, and at that size the widest network, of which at least 3,000 steps fit; large
-    images are not given to narrow networks, whose width is at least the size. A size or mode of the
-    data that is set is kept.
+def choose_size(data: Data, survey: FolderSurvey, *, largest: int) -> tuple[Data, list[str]]:
+    """Size and mode of a folder's images, and why; what is set is kept.
 
     Raises:
-        InputError: Minutes not positive, or no size that fits.
+        InputError: No size that fits.
     """
-    require_in_range({"minutes": minutes})
-    chosen_mode = data.mode
-    mode = "rgb" if chosen_mode == "auto" and survey.mixed else chosen_mode
-    channels = 1 if mode == "grey" or (mode == "auto" and survey.grey == survey.images) else 3
-    sizes = (data.size,) if data.size else fitting_sizes(survey)
-    _require_halving(data.size)
-    fits = tuple(filter(_halves, sizes))
-    candidates = [
-        (size, width) for size in fits for width in WIDTHS if width >= min(size, WIDTHS[0])
-    ]
-
-    def steps(size: int, width: int) -> int:
-        tried = _experiment(data, size=size, width=width)
-        cost = step_cost(tried, (channels, size, size))
-        return int(60 * minutes / cost.seconds(speed))
-
-    fitting = ((size, width) for size, width in candidates if steps(size, width) >= LEAST_STEPS)
-    size, width = next(fitting, candidates[-1])
+    size = data.size or fitting_size(survey, largest=largest)
+    mode = "rgb" if data.mode == "auto" and survey.mixed else data.mode
     kept = survey.one_size == (size, size)
-    data = replace(data, mode=mode, size=None if kept else size)
-    chosen, count = _experiment(data, size=size, width=width), max(1, steps(size, width))
     reasons = (
         f"{survey.images} images, the smallest side is {survey.smallest} pixels: "
         + (f"kept at {size} x {size}" if kept else f"brought to {size} x {size}"),
         ("grey and colour are mixed: all become colour" if survey.mixed else "")
-        if chosen_mode == "auto"
-        else f"mode {chosen_mode}, as asked",
-        f"U-Net of width {width}: about the widest of which {LEAST_STEPS} steps of {BATCH_SIZE} fit"
-        f" into {minutes:g} minutes here"
-        if count >= LEAST_STEPS
-        else f"U-Net of width {width}, the smallest",
+        if data.mode == "auto"
+        else f"mode {data.mode}, as asked",
     )
-    chosen = replace(chosen, train=replace(chosen.train, steps=count))
-    return chosen, [*filter(None, reasons)]
+    return replace(data, mode=mode, size=None if kept else size), [*filter(None, reasons)]
+
+
+def choose_network(
+    experiment: Experiment,
+    shape: tuple[int, ...],
+    *,
+    minutes: float,
+    measure: Callable[[Experiment], Measured],
+    kept: Callable[[Experiment], Experiment] = lambda tried: tried,
+    gpu: bool = False,
+) -> tuple[Experiment, str]:
+    """The widest network and batch of which at least 2,000 updates fit into a time, and why.
+
+    A few are measured: each tells how many operations a second to expect of the next. The one that
+    is taken is then measured as others compute it, and computed as most updates fit.
+
+    Args:
+        experiment: What is known of it.
+        shape: Of an image.
+        minutes: Of training.
+        measure: The time of an update of an experiment, here.
+        kept: An experiment with the settings that are given.
+        gpu: Whether it computes on a GPU, for which bfloat16 and compilation are tried.
+    """
+    ladder = (kept(_rung(experiment, shape[-1], number)) for number in range(len(_LADDER)))
+    rungs = list(dict.fromkeys(ladder))  # where width and batch are given there is but one
+    speed, last = math.inf, len(rungs) - 1
+    for _ in range(_TRIALS):
+        costs = [step_cost(rung, shape) for rung in rungs]
+        number = next(
+            (n for n, cost in enumerate(costs) if _fits(cost.seconds(speed), minutes)), last
+        )
+        measured = measure(rungs[number])
+        if _fits(measured.seconds, minutes) or number == last:
+            break
+        # Small networks compute slower than large ones: what fitted not is not tried again.
+        speed = min(costs[number].flops / measured.seconds, 0.99 * speed)
+    variants = {rungs[number]: measured}
+    for variant in map(kept, _variants(rungs[number], gpu=gpu)):
+        if variant not in variants:
+            variants[variant] = measure(variant)
+    chosen = max(variants, key=lambda variant: _updates(variants[variant], minutes))
+    updates, settings = _updates(variants[chosen], minutes), chosen.train
+    width, batch = chosen.network.width, settings.batch_size
+    how = [
+        *(["bfloat16"] if settings.precision == "bfloat16" else []),
+        *(["channels last"] if settings.channels_last else []),
+        *(["compiled"] if settings.compiled else []),
+    ]
+    return chosen, (
+        f"U-Net of width {width} in EDM's form, batches of {batch}"
+        f"{', ' * bool(how)}{', '.join(how)}: an update takes"
+        f" {1000 * variants[chosen].seconds:,.0f} ms here, so about {updates:,} fit into"
+        f" {minutes:g} minutes"
+        + (
+            f", and fewer than {LEAST_STEPS:,} make rough pictures"
+            if updates < LEAST_STEPS
+            else f"; it is about the widest of which {LEAST_STEPS:,} do"
+        )
+    )
+
+
+def _fits(seconds: float, minutes: float) -> bool:
+    return 60 * minutes >= LEAST_STEPS * seconds
+
+
+def _updates(measured: Measured, minutes: float) -> int:
+    return max(1, int((60 * minutes - measured.once) / measured.seconds))
+
+
+def _variants(experiment: Experiment, *, gpu: bool) -> list[Experiment]:
+    """The same network, computed in other ways."""
+    last = replace(experiment.train, channels_last=True)
+    if not gpu:
+        return [replace(experiment, train=last)]
+    low = replace(last, precision="bfloat16")
+    return [replace(experiment, train=train) for train in (low, replace(low, compiled=True))]
+
+
+def _rung(experiment: Experiment, size: int, number: int) -> Experiment:
+    """The network and the batch of a rung of the ladder, for images of that size."""
+    width, batch = _LADDER[number]
+    folded = size > _SMALL and number > _FOLDED_AFTER
+    unshuffle = 1 if size < _TINY else 4 if folded else 2
+    grids = [size // unshuffle]
+    while grids[-1] % 2 == 0 and grids[-1] > 4 and len(grids) < (4 if size > LARGEST else 3):
+        grids.append(grids[-1] // 2)
+    coarse = next((n for n, grid in enumerate(grids) if grid <= 8), len(grids) - 1)
+    network = replace(
+        experiment.network,
+        width=2 * width if folded else width,
+        multipliers=(1, 2, 2, 2)[: len(grids)],
+        attention=tuple(n == coarse for n in range(len(grids))),
+        unshuffle=unshuffle,
+    )
+    return replace(experiment, network=network, train=replace(experiment.train, batch_size=batch))
 
 
 def _halves(size: int) -> bool:
     """Whether the chosen network halves images of that size evenly."""
-    return size >= 8 and size % (8 if size > SMALL else 4) == 0
+    return size >= 8 and size % (8 if size > _SMALL else 4) == 0
 
 
 def _require_halving(size: int | None) -> None:
@@ -224,18 +318,6 @@ def _require_halving(size: int | None) -> None:
             f"size {size} does not halve evenly in the network that would be chosen: take at"
             " least 8, a multiple of 4 up to 40 and of 8 above"
         )
-
-
-def _experiment(data: Data, *, size: int, width: int) -> Experiment:
-    large, tiny = size > SMALL, size < 16
-    network = Network(
-        width=width,
-        multipliers=(1, 2, 2) if large else (1, 2),
-        attention=(False, False, True) if large else (False, True),
-        unshuffle=1 if tiny else 2,
-    )
-    train = Train(batch_size=BATCH_SIZE, learning_rate=5e-4, ema_decay=0.999)
-    return Experiment(name="folder", data=data, network=network, train=train)
 
 
 def choose_levels(

@@ -86,16 +86,25 @@ def training_speed(device: torch.device) -> float:
     return float(counter.get_total_flops()) / min(times)
 
 
+class Measured(NamedTuple):
+    """Rows tried, seconds of a step, and what is needed once before (to compile)."""
+
+    rows: int
+    seconds: float
+    once: float
+
+
 def measured_step(
     experiment: Experiment, data: ImageSet | PointSet, device: torch.device
-) -> tuple[int, float]:
-    """Rows tried, and seconds of a step, scaled up from what can be tried in a few seconds."""
+) -> Measured:
+    """Seconds of a step, scaled up from what can be tried in a few seconds."""
     settings = experiment.train
     expected = step_cost(experiment, data.shape).seconds(training_speed(device))
     rows = max(1, min(settings.batch_size, int(settings.batch_size * _TRIAL_SECONDS / expected)))
     small = replace(experiment, train=replace(settings, batch_size=rows, steps=_TRIAL_STEPS))
     state = build.build_state(small, build.Subject.of(data), device=device)
     steps = build.training_loop(small, state, data, device=device, workers=Workers())
-    ends = [time.perf_counter() for _ in steps]
-    typical = statistics.median(b - a for a, b in pairwise(ends))
-    return rows, typical * settings.batch_size / rows
+    ends = [time.perf_counter(), *(time.perf_counter() for _ in steps)]
+    first, *others = (b - a for a, b in pairwise(ends))
+    typical = statistics.median(others)
+    return Measured(rows, typical * settings.batch_size / rows, max(0.0, first - typical))

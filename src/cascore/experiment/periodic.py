@@ -89,7 +89,6 @@ def _write(folder: Path, measurements: list[Measurement]) -> None:
 
 
 def _keep_best(folder: Path, measurements: list[Measurement], newest: Checkpoint) -> None:
-    """First the checkpoint, then the file that points to it, then the old one goes."""
     conditions = _conditions(measurements[-1])
     candidates = [known for known in measurements if _conditions(known) == conditions]
     here = {x.step: x.folder for x in (newest, *checkpoints(folder / BEST))}
@@ -97,14 +96,22 @@ def _keep_best(folder: Path, measurements: list[Measurement], newest: Checkpoint
     if _step(best) not in here:  # lost; a run may have gone on from an earlier checkpoint
         best = _best([known for known in candidates if _step(known) in here])
     value, step = best.estimate.mean, _step(best)
-    target = folder / BEST / here[step].name
+    selection = Selection(metric="frechet", value=value, step=step, candidates=len(candidates))
+    keep_best(folder, selection, here[step])
+
+
+def keep_best(folder: Path, selection: Selection, chosen: Path) -> None:
+    """Copy a chosen checkpoint's folder to `best/` of a run, point to it, and drop the one before.
+
+    In that order, so that a run that is killed in between has a best checkpoint that is whole.
+    """
+    target = folder / BEST / chosen.name
     if not target.is_dir():
         with replaced_folder(target) as temporary:
-            shutil.copytree(here[step], temporary, dirs_exist_ok=True)
-    selection = Selection(metric="frechet", value=value, step=step, candidates=len(candidates))
+            shutil.copytree(chosen, temporary, dirs_exist_ok=True)
     write_json(folder / BEST / SELECTION, selection)
     for checkpoint in checkpoints(folder / BEST):
-        if checkpoint.step != step:
+        if checkpoint.step != selection.step:
             remove_folder(checkpoint.folder)
 
 

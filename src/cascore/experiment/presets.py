@@ -169,8 +169,16 @@ _OURS: Mapping[str, Experiment] = {
 
 FOLDER = Experiment(
     name="folder",
-    network=replace(_UNET_8, unshuffle=2),
-    train=Train(batch_size=64, learning_rate=5e-4),
+    network=replace(_UNET_8, unshuffle=2, conditional=True, preconditioned=True),
+    train=Train(
+        batch_size=32,
+        sigmas="log-normal",
+        learning_rate=1e-3,
+        warmup=100,
+        betas=(0.9, 0.99),
+        ema_decay=0.9995,
+    ),
+    minutes=30.0,
 )
 """What a folder of images starts from; `experiment.choose` decides the rest."""
 

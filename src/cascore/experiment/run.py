@@ -1,10 +1,10 @@
 """A run: a folder with `experiment.json`, `metrics.jsonl` and `checkpoints/`; it resumes itself."""
 
+import math
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,11 @@ from cascore.experiment.run_folder import (
 )
 from cascore.experiment.run_start import cut_back, is_unfinished, one_training, start_run
 from cascore.experiment.settings import Experiment, Train
+from cascore.experiment.timed import Course, TimedRun, last_rate
 from cascore.measurement import Measurement
 from cascore.plain import json_line, write_json
 from cascore.preprocessing import is_folder
-from cascore.training import Metrics, TrainingDivergedError, TrainState, Workers
+from cascore.training import Metrics, Pace, TrainingDivergedError, TrainState, Workers
 from cascore.training.checkpoint import (
     checkpoints,
     load_checkpoint,
@@ -47,6 +48,7 @@ from cascore.training.checkpoint import (
 )
 
 ALONE = Workers()
+_AXES_IN_TIME = 1024  # numbers of a datum: the axes of more take a part of a short time
 
 
 def training_run(
@@ -55,11 +57,13 @@ def training_run(
     *,
     device: torch.device,
     data: ImageSet | PointSet | None = None,
+    held_out: ImageSet | None = None,
     workers: Workers = ALONE,
     should_stop: Callable[[], bool] = lambda: False,
     notify: Callable[[str], None] = lambda message: None,
     measure: Measure | None = None,
     checkpoint: str = "newest",
+    started: float | None = None,
 ) -> Iterator[Metrics]:
     """Prepare a run's folder or go on with it; then train, saving on the way, as it is iterated.
 
@@ -68,12 +72,15 @@ def training_run(
         folder: Folder of the run; made if absent.
         device: Where to train.
         data: The training data of the experiment, where they are loaded already.
+        held_out: Where they are: the images that are kept apart, for a training by the clock.
         workers: Who else trains; rank 0 alone writes.
         should_stop: Asked between steps; if true, the run is saved and left.
         notify: Told in words what a person should know: resumed from where, what differs.
         measure: Measures a checkpoint where `train.evaluate_every` asks for that.
         checkpoint: Which to go on from: newest (that is whole), best, or a step; later ones are set
             aside.
+        started: When the time of a training by the clock began, by `time.monotonic`; now by
+            default.
 
     Returns:
         An iterator that trains a step each time, and gives its metrics. No other training can have
@@ -85,13 +92,20 @@ def training_run(
     """
     with ExitStack() as held:
         held.enter_context(one_training(folder, workers, device=device))
+        pace = _pace(experiment, workers, started)
+        if data is None and pace is not None:
+            splits = build.load_data_splits(experiment.data)
+            data, held_out = splits["train"], splits.get("test")
         data = build.load_data(experiment.data, "train") if data is None else data
         if experiment.train.evaluate_every and not isinstance(data, ImageSet):
             raise InputError("--train.evaluate-every is for images; these data are points")
         evaluation = PeriodicEvaluation(experiment.train, folder, measure)
         subject = build.Subject.of(data)
         state = build.build_state(experiment, subject, device=device)
-        steps = build.training_loop(experiment, state, data, device=device, workers=workers)
+        rate = None if pace is None else pace.rate
+        steps = build.training_loop(
+            experiment, state, data, device=device, workers=workers, rate=rate
+        )
         # Every process looks for itself, so that all of them refuse together; then one writes.
         described = {
             "name": data.name,
@@ -118,14 +132,32 @@ def training_run(
             write_json(folder / EXPERIMENT, experiment)  # which may be longer
             write_json(folder / DATA, described)
             if not (folder / VARIANCES_DIGEST).exists():
-                variances = principal_variances(data)
+                large = pace is not None and math.prod(data.shape) > _AXES_IN_TIME
+                variances = None if large else principal_variances(data)
                 if variances is not None:
                     write_variances(variances, folder)
+        course = Course(experiment.train.steps, before)
+        if pace is not None and isinstance(data, ImageSet):
+            rate_before = last_rate(folder, experiment.train.learning_rate)
+            pace.go_on(seconds=before or 0.0, rate=rate_before)
+            course = TimedRun(
+                experiment, folder, pace=pace, train=data, held_out=held_out, notify=notify
+            )
         whole = _saved(
             *(steps, state, experiment.train, folder, workers, should_stop, notify, evaluation),
-            before=before,
+            course,
         )
         return _with_advice(whole, folder, held.pop_all())
+
+
+def _pace(experiment: Experiment, workers: Workers, started: float | None) -> Pace | None:
+    """The clock of a training by the clock."""
+    settings, seconds = experiment.train, 60 * experiment.minutes
+    if not seconds:
+        return None
+    return Pace(
+        seconds, steps=settings.steps, warmup=settings.warmup, workers=workers, started=started
+    )
 
 
 def _resume(
@@ -178,11 +210,9 @@ def _saved(
     should_stop: Callable[[], bool],
     notify: Callable[[str], None],
     evaluation: PeriodicEvaluation,
-    *,
-    before: float | None,
+    course: Course,
 ) -> Iterator[Metrics]:
-    lead, started = workers.rank == 0, time.monotonic()
-    device = next(state.denoiser.parameters()).device
+    lead, device = workers.rank == 0, next(state.denoiser.parameters()).device
 
     def agreed(here: bool) -> bool:
         """Whether it is so for any process, so that all of them stop after the same step."""
@@ -192,30 +222,39 @@ def _saved(
         """Measure the newest checkpoint, and whether that was asked to stop."""
         return agreed(lead and not _measured(evaluation, state.step, notify))
 
-    if state.step > 0 and evaluation.is_due(state.step) and stopped():
+    share = course.share(state.step)
+    left_off = state.step > 0 and evaluation.is_due(state.step) and stopped()
+    if left_off or agreed(lead and not course.begin(state, share=share)):
         return
+    stopping = risen = False
     with (folder / METRICS).open("a" if lead else "r", encoding="utf-8") as log:
         for metrics in steps:
-            stopping = agreed(should_stop())
+            stopping, share = agreed(should_stop()), course.share(state.step)
             if lead:
                 log.write(json_line(metrics._asdict()))
             due = evaluation.is_due(state.step)
-            last = stopping or state.step == settings.steps
-            if last or due or state.step % settings.save_every == 0:
+            looking = not stopping and agreed(lead and course.is_due(share))
+            if stopping or share >= 1 or due or looking or state.step % settings.save_every == 0:
                 require_finite(state)  # by every process, so that all of them stop
                 if lead:
                     log.flush()
                     os.fsync(log.fileno())  # a checkpoint counts on the lines up to it
-                    passed = None if before is None else before + time.monotonic() - started
-                    save_checkpoint(
-                        state, folder / CHECKPOINTS, processes=workers.count, seconds=passed
-                    )
-                    _prune(folder, settings)
+                    _save(state, folder, settings, workers, course.spent)
             stopping = (due and stopped()) or stopping
+            risen = looking and agreed(lead and course.look(state, share=share))
             yield metrics
-            if stopping:
+            if stopping or risen or share >= 1:
                 break
+    if lead and not stopping:
+        course.end()
     workers.barrier()  # nobody looks for the last checkpoint before it is there
+
+
+def _save(
+    state: TrainState, folder: Path, settings: Train, workers: Workers, seconds: float | None
+) -> None:
+    save_checkpoint(state, folder / CHECKPOINTS, processes=workers.count, seconds=seconds)
+    _prune(folder, settings)
 
 
 def _prune(folder: Path, settings: Train) -> None:
@@ -273,7 +312,8 @@ def freed(stored: Experiment, given: Experiment) -> Experiment:
     data = replace(stored.data, root=given.data.root)
     if is_folder(data.name) and is_folder(given.data.name):
         data = replace(data, name=given.data.name)
-    return replace(stored, data=data, train=replace(stored.train, **free))
+    train, minutes = replace(stored.train, **free), stored.minutes and given.minutes
+    return replace(stored, data=data, train=train, minutes=minutes or stored.minutes)
 
 
 def _require_same(stored: Experiment, given: Experiment, folder: Path) -> None:
@@ -283,9 +323,12 @@ def _require_same(stored: Experiment, given: Experiment, folder: Path) -> None:
         return
     changes = [
         f"{part.name}.{name} was {value} and is {getattr(getattr(given, part.name), name)}"
-        for part in fields(Experiment)[1:]
+        for part in fields(Experiment)
+        if is_dataclass(getattr(stored, part.name))
         for name, value in vars(getattr(stored, part.name)).items()
         if value != getattr(getattr(given, part.name), name)
     ]
+    if bool(stored.minutes) != bool(given.minutes):
+        changes.append(f"minutes was {stored.minutes:g} and is {given.minutes:g}")
     what = "; ".join(changes) or f"its name was {stored.name} and is {given.name}"
     raise InputError(f"{folder} holds another experiment ({what}): choose another folder")

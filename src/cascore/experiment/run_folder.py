@@ -23,6 +23,8 @@ VARIANCES_DIGEST = f"{VARIANCES}.sha256"
 """Of that file, as `sha256sum` writes and checks it."""
 CHECKPOINTS, BEST = "checkpoints", "best"
 """Folders within a run: of its checkpoints, and of the one that an evaluation chose."""
+HELD_OUT_LOSS = "held-out loss"
+"""The metric of a selection by the error on pictures kept apart."""
 SELECTION = "selection.json"
 """Within BEST: which checkpoint it is, and among how many it was chosen."""
 
@@ -99,13 +101,17 @@ def read_checkpoint(
 
     Args:
         folder: The run.
-        name: newest (that is whole), best, or a step.
+        name: newest (that is whole), best, a step, or auto: the best where it was chosen by the
+            error on held-out pictures, which favours none, else the newest.
         read: Reads a checkpoint, or refuses it (InputError).
         notify: Told of newer checkpoints that were passed over, and why.
 
     Raises:
         InputError: There is none, no such one, or none that is whole.
     """
+    if name == "auto":
+        chosen = read_selection(folder)
+        name = "best" if chosen is not None and chosen.metric == HELD_OUT_LOSS else "newest"
     if name == "newest":
         newest = read_newest(folder / CHECKPOINTS, read, notify)
         if newest is None:

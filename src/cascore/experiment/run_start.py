@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from cascore.errors import InputError
+from cascore.experiment.looks import LOOKS, SAMPLES, cut_looks
+from cascore.experiment.page import PAGE
 from cascore.experiment.periodic import EVALUATIONS, cut_evaluations
 from cascore.experiment.run_folder import (
     BEST,
@@ -20,7 +22,14 @@ from cascore.experiment.run_folder import (
     is_run,
 )
 from cascore.experiment.settings import Experiment
-from cascore.files import is_leftover, remove_leftovers, replaced_folder, set_aside, write_text
+from cascore.files import (
+    is_leftover,
+    remove_folder,
+    remove_leftovers,
+    replaced_folder,
+    set_aside,
+    write_text,
+)
 from cascore.locks import one_writer
 from cascore.plain import json_line, read_json_lines, write_json
 from cascore.training import Workers
@@ -29,6 +38,7 @@ from cascore.training.checkpoint import checkpoints
 _OF_A_START = {
     *(EXPERIMENT, DATA, METRICS, EVALUATIONS, CHECKPOINTS),
     *(VARIANCES, VARIANCES_DIGEST),
+    *(LOOKS, SAMPLES, PAGE),
 }
 
 
@@ -72,7 +82,10 @@ def start_run(
             remove_leftovers(inner)
         # Last the mark by which an interrupted removal is known for what it is.
         for name in sorted(_OF_A_START - {CHECKPOINTS}):
-            (folder / name).unlink(missing_ok=True)
+            if (folder / name).is_dir():
+                remove_folder(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
         (folder / CHECKPOINTS).rmdir()
     if is_run(folder):
         for inner in (folder, folder / CHECKPOINTS, folder / BEST):
@@ -107,3 +120,4 @@ def cut_back(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
         )
     write_text(path, "".join(map(json_line, kept)))
     cut_evaluations(folder, step)
+    cut_looks(folder, step)

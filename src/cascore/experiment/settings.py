@@ -178,6 +178,10 @@ class Train(_Part):
     """Let a young average forget the initial weights; off in the paper."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast of both networks, twice as fast where the processor computes in it."""
+    channels_last: bool = False
+    """unet, ncsnv2: keep the channels of a pixel together in memory, which may be faster."""
+    compiled: bool = False
+    """Compile the score network (torch.compile), which takes a minute and may be faster."""
     seed: int = 0
     """Seed of the initial weights and of every draw."""
     save_every: int = _free_on_resume(500)
@@ -233,6 +237,18 @@ class Experiment:
     schedule: Schedule = field(default_factory=Schedule)
     train: Train = field(default_factory=Train)
     adversarial: Adversarial = field(default_factory=Adversarial)
+    minutes: float = 0.0
+    """Of a folder: how long to train here, in all; the learning rate follows the time left. 0: as
+    many updates as the settings say."""
+
+    def __post_init__(self) -> None:
+        if self.minutes != 0:
+            require_in_range({"minutes": self.minutes}, prefix="--")
+        _require(
+            not (self.minutes and self.train.decay_from),
+            f"--train.decay-from {self.train.decay_from} is for a training of so many updates: with"
+            f" --minutes {self.minutes:g} the learning rate follows the time left",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,8 +338,9 @@ class EvaluationSettings:
     """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
     as_published: bool = False
     """Print the divergence of modes as the authors' program does, too."""
-    checkpoint: str = "newest"
-    """Of a run: newest, best (by the evaluations during training), or a step."""
+    checkpoint: str = "auto"
+    """Of a run: newest, best (by the evaluations during training), a step, or auto: of a training
+    by the clock its best, else the newest."""
     count: int = 1437
     """How many pictures to draw from a model."""
     seed: int = 0

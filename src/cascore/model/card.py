@@ -146,9 +146,9 @@ def model_card(
         refused="no other class or text" if network.labels else "no class, label or text",
         seen=record.step * experiment.train.batch_size,
         weights=_WEIGHTS[record.weights],
-        kept=_training(record.source),
+        kept=_training(record.source, experiment.minutes),
         samplers=_SAMPLERS.format(lines=samplers) if samplers else "",
-        quality=_quality(record, measured) or _UNMEASURED,
+        quality=_warning(record) + (_quality(record, measured) or _UNMEASURED),
         foreign="" if record.source["kind"] == _OWN else _FOREIGN,
     )
 
@@ -176,7 +176,7 @@ def _data(record: ModelRecord) -> str:
     return text + (f" The data are under {_LICENCES[name]}." if name in _LICENCES else "")
 
 
-def _training(source: Mapping[str, Any]) -> str:
+def _training(source: Mapping[str, Any], minutes: float) -> str:
     """Whose settings these are, and what the training took."""
     if source.get("kind") != _OWN:
         return (
@@ -184,6 +184,11 @@ def _training(source: Mapping[str, Any]) -> str:
             " this network."
         )
     text, spent = "These settings are those of the run.", dict(source.get("training") or {})
+    if minutes:
+        text = (
+            f"These settings are those of the run, which was for {minutes:g} minutes: its learning"
+            " rates followed the time left, so the settings alone do not replay it."
+        )
     if not spent:
         return text
     seconds = spent.pop("seconds", None)
@@ -200,6 +205,12 @@ def _options(sampler: Sampler) -> str:
         for name, value in asdict(sampler).items()
         if value != getattr(Sampler(), name)
     )
+
+
+def _warning(record: ModelRecord) -> str:
+    """What its training found wrong with it, before all numbers."""
+    warning = str(record.source.get("warning", ""))
+    return f"**{warning[:1].upper()}{warning[1:]}**\n\n" if warning else ""
 
 
 def _quality(record: ModelRecord, measured: Sequence[Measurement]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.experiment import build
+from cascore.experiment.learned import read_learned
 from cascore.experiment.outputs import software
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
 from cascore.experiment.run_folder import (
@@ -136,12 +137,12 @@ def convert_run(
     *,
     weights: Weights,
     half: bool = False,
-    checkpoint: str = "newest",
+    checkpoint: str = "auto",
     measured: Sequence[Measurement] = (),
 ) -> Conversion:
     """A model folder from a checkpoint of a run, with the evaluations of it in the card.
 
-    The checkpoint is the newest (that is whole), the best, or a step. `half` rounds the weights to
+    The checkpoint is one that `load` takes. `half` rounds the weights to
     float16, half the bytes; they are float32 again when loaded.
 
     Raises:
@@ -165,7 +166,7 @@ def convert_run(
         module = build.build_discriminator(experiment.adversarial, shape, seed=0)
         opponent = fitting_tensors(module, newest.tensors, prefix="discriminator.")
     pixel_range = (0.0, 1.0) if len(shape) == 3 else None
-    training = {name: getattr(made, name) for name in _OF_TRAINING}
+    training, learned = {name: getattr(made, name) for name in _OF_TRAINING}, read_learned(run)
     bare = replace(experiment.data, name=_without_path(experiment.data.name), root=None)
     record = ModelRecord(
         shape=shape,
@@ -180,6 +181,7 @@ def convert_run(
             "sha256": made.digest or file_digest(newest.tensors),
             "stored": str(stored).removeprefix("torch."),
             "training": {name: value for name, value in training.items() if value is not None},
+            **({} if learned is None or not learned.words else {"warning": learned.words}),
         },
         samplers=_samplers(experiment, shape, pixel_range),
         **_WRITTEN_LATER,

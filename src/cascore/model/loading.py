@@ -14,6 +14,7 @@ from cascore.denoiser import rescaled
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.chain import generate, resolved
+from cascore.experiment.learned import read_learned
 from cascore.experiment.run_folder import (
     is_run,
     read_checkpoint,
@@ -55,6 +56,7 @@ class Model:
         variances: of its training data along their principal axes, [D]; None if they are not known.
         pixel_range: of the network's own pixels, where they are not [0, 1].
         selection: how its checkpoint was chosen; None if no number chose it.
+        warning: that it has not learned its pictures yet, where its training found so.
     """
 
     denoiser: nn.Module
@@ -67,6 +69,7 @@ class Model:
     variances: Tensor | None = None
     pixel_range: tuple[float, float] | None = None
     selection: Selection | None = None
+    warning: str = ""
 
     def __repr__(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.denoiser.parameters())
@@ -288,7 +291,7 @@ def load(
     name_or_path: str | Path,
     *,
     device: torch.device | str = "cpu",
-    checkpoint: str = "newest",
+    checkpoint: str = "auto",
     notify: Callable[[str], None] = warnings.warn,
 ) -> Model:
     """The model of a model folder, or of a run's checkpoint, whose average of the weights it takes.
@@ -297,9 +300,10 @@ def load(
         name_or_path: a run's folder, a model folder, or, as text, "hf://user/name" on the hub, or
             the name of a model that comes with cascore, unless there is such a path.
         device: where it is to compute.
-        checkpoint: for a run: newest (that is whole), best (by the evaluations during training), or
-            a step.
-        notify: told of checkpoints that were passed over and why, and of one that is unverified.
+        checkpoint: for a run: newest (that is whole), best (by the evaluations during training), a
+            step, or auto: of a training by the clock its best, else the newest.
+        notify: told of checkpoints that were passed over and why, of one that is unverified, and
+            that a model has not learned its pictures yet, where its training found so.
 
     Raises:
         InputError: neither, no such checkpoint, or files that are damaged or do not fit together.
@@ -308,10 +312,12 @@ def load(
     require_model(folder)
     if not is_model_folder(folder):
         model = _of_run(folder, checkpoint, notify)
-    elif checkpoint == "newest":
+    elif checkpoint in ("auto", "newest"):
         model = _of_folder(folder)
     else:
         raise InputError(f"{folder} is a model folder: it has no checkpoints to choose from")
+    if model.warning:
+        notify(model.warning)
     model.denoiser.eval().requires_grad_(False)
     return model.to(device)
 
@@ -330,6 +336,7 @@ def _of_run(folder: Path, name: str, notify: Callable[[str], None]) -> Model:
     if digest is None:
         notify(unverified(checkpoint))
     denoiser.load_state_dict(tensors)
+    learned = read_learned(folder)
     return Model(
         denoiser=denoiser,
         shape=shape,
@@ -340,6 +347,7 @@ def _of_run(folder: Path, name: str, notify: Callable[[str], None]) -> Model:
         folder=folder,
         variances=read_variances(folder),
         selection=selection,
+        warning="" if learned is None else learned.words,
     )
 
 
@@ -370,4 +378,5 @@ def _of_folder(folder: Path) -> Model:
         folder=folder,
         variances=read_variances(folder),
         pixel_range=record.other_pixels,
+        warning=str(record.source.get("warning", "")),
     )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from cascore.errors import InputError
@@ -80,6 +80,7 @@ def train(
     gan: GanLoss = lsgan,
     discriminator_steps: int = 1,
     clamp: Clamp = None,
+    compiled: bool = False,
     workers: Workers = ALONE,
 ) -> Iterator[Metrics]:
     """Sec. 5: alternate updates of D (Eq. 4) and of the score network (Eq. 1 or 5) up to `steps`.
@@ -119,6 +120,7 @@ def train(
             fresh noise.
         clamp: The data range that H is clamped to before D sees it, (0, 1) for images as in the
             authors' code; None for data without a range.
+        compiled: Whether the score network is compiled, which takes a minute and may be faster.
         workers: The processes that train together; the iterable of each gives its equal share.
 
     Yields:
@@ -152,7 +154,11 @@ def train(
     decay = partial(warmed_decay, ema_decay) if ema_warmup else lambda step: ema_decay
     turns = 0 if state.discriminator is None else discriminator_steps
     draw = partial(_drawn, sigmas, label_dropout)
-    updates = _updates(state, batches, draw, objective, steps=steps, turns=turns, decay=decay)
+    module = torch.compile(state.denoiser) if compiled else state.denoiser
+    assert isinstance(module, nn.Module)
+    updates = _updates(
+        state, module, batches, draw, objective, steps=steps, turns=turns, decay=decay
+    )
     return updates if rate is None else _rated(updates, state, rate)
 
 
@@ -182,6 +188,7 @@ def _rated(updates: Iterator[Metrics], state: TrainState, rate: Rate) -> Iterato
 
 def _updates(
     state: TrainState,
+    module: nn.Module,
     batches: Batches,
     draw: Callable[[Tensor, Tensor | None, KeyedNoise], Corrupted],
     objective: Objective,
@@ -190,9 +197,9 @@ def _updates(
     turns: int,
     decay: Callable[[int], float],
 ) -> Iterator[Metrics]:
-    """The loop; `turns` updates of D precede each of the score network."""
+    """The loop, of the denoiser as a `module`; `turns` updates of D precede each of its own."""
     workers, discriminator = objective.workers, state.discriminator
-    denoiser_here = workers.wrap(state.denoiser)
+    denoiser_here = workers.wrap(module)
     discriminator_here = None if discriminator is None else workers.wrap(discriminator)
     state.denoiser.train()
     while state.step < steps:
