@@ -116,10 +116,11 @@ class Looks:
 
     def yardstick(self) -> "Yardstick":
         """The distances of as many training pictures, and of the mean of all of them."""
-        real = _spread(self.train, 2 * _COLUMNS**2 + 1)[0][1::2]
+        real = _spread(self.train, _COLUMNS**2)[0]
         blank = real.float().mean(dim=0).to(torch.uint8).expand_as(real)
         floor, far = (kernel_distance(self._features(x), self._real) for x in (real, blank))
-        return Yardstick(floor=floor.error, blank=far.mean, saturated=saturated(self.train.images))
+        white = saturated(_spread(self.train, _REFERENCE)[0])
+        return Yardstick(floor=floor.error, blank=far.mean, saturated=white)
 
     def _features(self, images: Tensor) -> Tensor:
         return extract_features(self._extractor, images)
