@@ -212,8 +212,9 @@ class Ratio:
         """The ratio with its bounds, bold where it is shown to be within the margin."""
         bold = "**" * (self.verdict == "shown")
         low, high = self.bounds
+        most = "∞" if math.isinf(high) else f"{high:.2f}"
         ratio = self.above.estimate.mean / self.below.estimate.mean
-        return f"{bold}{ratio:.2f} ({low:.2f} to {high:.2f}){bold}"
+        return f"{bold}{ratio:.2f} ({low:.2f} to {most}){bold}"
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,8 @@ def _measure(lab: Lab, scale: object) -> Rows:
     """Distances and pseudo-values of one small network, five calls."""
     experiment, chain = training_of("digits", steps=2, precision="float32"), cas(2.0, levels=5)
     rows = lab.distances(experiment, chain, extractors=["digits"], seeds=[0], count=6)
-    return rows + lab.jackknifed(experiment, chain, extractor="pixels", seeds=[0], count=80)
+    more = lab.jackknifed(experiment, chain, extractor="pixels", seeds=[0], count=80)
+    return Rows([*rows, *more])
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +335,31 @@ def test_a_row_with_changed_settings_is_asked_for_by_nobody(
     copied = _falsified(measured_once, tmp_path, change)
     with pytest.raises(InputError, match="no measurement jackknife"):
         _replayed(copied)
+
+
+def test_a_false_row_is_found_though_its_study_stops_for_it(
+    measured_once: Path, tmp_path: Path
+) -> None:
+    """As where a choice among measurements goes to a chain that was never measured."""
+
+    def change(line: dict[str, Any]) -> None:
+        if line["kind"] == "distances":
+            line["result"]["distances"]["digits"]["denoised"][0] -= 100
+
+    def measure(lab: Lab, scale: object) -> Rows:
+        if min(_measure(lab, scale).where(outcome="denoised").values()) < 0:
+            raise InputError("no measurement of the chosen one in the store")
+        return Rows()
+
+    folder = _falsified(measured_once, tmp_path, change)
+    store = Store(folder / "m.jsonl.gz")
+    (row,) = (row for row, line in rows_of(store).items() if line["kind"] == "distances")
+    studies = {"small": Study("", "", {"laptop": None}, measure, lambda *of: Page())}
+    models = Models(folder / "runs", folder, torch.device("cpu"), lambda message: None)
+    (again,) = replay(store, models, [row], studies, "laptop")
+    assert again.outcome == "different"
+    with pytest.raises(InputError, match="small stopped"):
+        list(replay(store, models, ["small"], studies, "laptop"))
 
 
 def test_every_committed_row_is_asked_for_by_a_study(committed: Store) -> None:

@@ -32,9 +32,9 @@ class Replayed:
 
 
 class Replay(Lab):
-    """A lab that reads, but measures the wanted rows again and notes how they compare."""
+    """A lab that reads, but measures wanted rows, or all, again, and notes how they compare."""
 
-    def __init__(self, store: Store, models: Models, wanted: Collection[str]) -> None:
+    def __init__(self, store: Store, models: Models, wanted: Collection[str] | None) -> None:
         super().__init__(store, models)
         self.wanted, self.replayed = wanted, dict[str, Replayed]()
 
@@ -53,7 +53,7 @@ class Replay(Lab):
         if line is None or not enough(line["result"]):
             raise InputError(f"no measurement {kind} of {dict(settings)} in the store")
         row = row_id(kind, line["settings"])
-        if row in self.wanted and row not in self.replayed:
+        if (self.wanted is None or row in self.wanted) and row not in self.replayed:
             self.replayed[row] = compared(row, line, *measure())
         return dict(line["result"])
 
@@ -114,8 +114,8 @@ def replay(
     """Measure rows again by the studies that ask for them; a name is an id, or a study's: all its.
 
     Raises:
-        InputError: a name that is neither, or a row that no study asks for, as after a change of
-            its settings.
+        InputError: a name that is neither; at the end, a row that no study asks for, as after a
+            change of its settings, or a study that stopped.
     """
     known = rows_of(store)
     unknown = [name for name in names if name not in known and name not in studies]
@@ -124,18 +124,19 @@ def replay(
             f"{', '.join(unknown)}: neither a study nor a row of {store.path};"
             " `python -m paper verify` lists them"
         )
-    left = set(names) - studies.keys()
+    left, reasons = set(names) - studies.keys(), list[str]()
     for name, study in studies.items():
-        if not left and name not in names:
+        whole = name in names
+        if not (whole or left):
             continue
-        lab = Lab(store)
-        study.measure(lab, study.scales[scale])
-        asked = {row_id(line["kind"], line["settings"]) for line in lab.used.values()}
-        wanted = asked if name in names else asked & left
-        left -= wanted
-        if wanted:
-            again = Replay(store, models, wanted)
-            study.measure(again, study.scales[scale])
-            yield from again.replayed.values()
+        lab = Replay(store, models, None if whole else left)
+        try:
+            study.measure(lab, study.scales[scale])
+        except InputError as error:  # a false number may have sent it to rows that are not there
+            reasons.append(f"{name} stopped: {error}")
+        left -= lab.replayed.keys()
+        yield from lab.replayed.values()
     if left:
-        raise InputError(f"no study asks for {', '.join(sorted(left))} with these settings")
+        reasons.append(f"no study asks for {', '.join(sorted(left))} with these settings")
+    if left or (reasons and set(names) & studies.keys()):
+        raise InputError("; ".join(reasons))
