@@ -1,6 +1,6 @@
 """What a network makes of a sampler: Fréchet distances of a model at few calls, with the peers'.
 
-    python benchmarks/network_samplers.py digits --count 1000 --calls 5 8 12 20
+    python -m benchmarks.network_samplers digits --count 1000 --calls 5 8 12 20
 
 Denoised samples against the training set, in the features of the data set's classifier, ± one
 standard error (jackknife); all rows have the same seeds. UniPC is that of diffusers. The last

@@ -198,7 +198,7 @@ class Mixture:
         for weight, mean, values, axes in zip(
             self.weights, self.means, self.values, self.axes, strict=True
         ):
-            y, total = (x - mean) @ axes, values + float(sigma) ** 2
+            y, total = (x - mean) @ axes, values + sigma**2
             logits.append(weight.log() - (y**2 / total).sum(1) / 2 - total.log().sum() / 2)
             answers.append((y * (values / total)) @ axes.T + mean)
         share = torch.stack(logits, 1).softmax(1)
@@ -210,13 +210,13 @@ class Mixture:
         z = torch.randn(count, self.means.shape[1], generator=generator)
         return self.means[which] + torch.einsum("nij,nj->ni", self.factors[which], z)
 
-    def distance(self, samples: Tensor) -> float:
+    def distance(self, samples: Tensor) -> Tensor:
         """Fréchet's, to the exact moments."""
         x = samples.double()
         covariance = torch.cov(x.T)
         common = torch.linalg.eigvalsh(self.root @ covariance @ self.root).clamp(min=0).sqrt().sum()
         shift = (x.mean(0) - self.mean).square().sum()
-        return float(shift + covariance.trace() + self.covariance.trace() - 2 * common)
+        return shift + covariance.trace() + self.covariance.trace() - 2 * common
 
     def bias(self) -> float:
         """The distance of as many exact samples, seen through the last call as chains are."""
@@ -225,7 +225,7 @@ class Mixture:
             generator = torch.Generator().manual_seed(seed)
             clean = self.sample(CHAINS, generator)
             noise = 0.01 * torch.randn(clean.shape, generator=generator)
-            parts.append(self.distance(self(clean + noise, torch.tensor(0.01))))
+            parts.append(float(self.distance(self(clean + noise, torch.tensor(0.01)))))
         return sum(parts) / len(parts)
 
     def measure(self, sampler: Sampler, sigmas: Tensor) -> list[float]:
@@ -234,7 +234,7 @@ class Mixture:
         for seed in SEEDS:
             generator = torch.Generator().manual_seed(seed)
             x = float(sigmas[0]) * torch.randn(CHAINS, len(self.mean), generator=generator)
-            values.append(self.distance(sampler(self, x, sigmas, generator)))
+            values.append(float(self.distance(sampler(self, x, sigmas, generator))))
         return values
 
 
