@@ -23,6 +23,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from benchmarks.network_samplers import known
 from cascore import load
 from cascore.calibration import _most_likely, calibrated_sigmas
 from cascore.evaluation.reference import load_reference
@@ -50,8 +51,10 @@ class Setting(NamedTuple):
         ends = model.experiment.schedule.first, model.experiment.schedule.last, self.calls
         if self.spacing == "calibrated":
             blind = bool(model.denoiser.blind)
-            return calibrated_sigmas(*ends, variances=variances, kappa=self.kappa, blind=blind)
-        return {"geometric": geometric_sigmas, "centred": centred_sigmas}[self.spacing](*ends)
+            of = {"variances": variances, "kappa": self.kappa, "blind": blind}
+            return known(model, calibrated_sigmas(*ends, **of))
+        spaced = {"geometric": geometric_sigmas, "centred": centred_sigmas}[self.spacing]
+        return known(model, spaced(*ends))
 
 
 SETTINGS = [Setting(n, k, s) for n in CALLS for k in KAPPAS for s in SPACINGS]
@@ -91,7 +94,7 @@ class Response:
     def of(cls, model: Model, clean: Tensor, components: Components) -> "Response":
         """Measured at levels from the last to the first."""
         schedule, generator = model.experiment.schedule, torch.Generator().manual_seed(77)
-        sigmas = geometric_sigmas(schedule.first, schedule.last, LEVELS).flip(0)
+        sigmas = known(model, geometric_sigmas(schedule.first, schedule.last, LEVELS)).flip(0)
         truth, rows = components(clean), []
         for sigma in sigmas.tolist():
             noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
@@ -240,6 +243,11 @@ def draw_scatter(tables: dict[str, list[dict[str, Any]]], prediction: str, out: 
                     axes.scatter(*at, s=[6 * r["calls"] for r in of], color=colour, marker=marker,
                                  alpha=0.75, label=f"kappa {kappa:g}, {spacing}")  # fmt: skip
             axes.set(xscale="log", yscale="log", title=name, xlabel="predicted, in pixels")
+            axes.set_yticks([0.3, 0.5, 1, 2], ["0.3", "0.5", "1", "2"])
+            axes.set_xticks(
+                [0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]
+            )
+            axes.minorticks_off()
         panels[0][0].set_ylabel("measured, in features")
         panels[0][-1].legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
         figure.savefig(out, dpi=110, metadata={"Software": None})
@@ -263,7 +271,7 @@ def main() -> None:
         for prediction in [*PREDICTIONS, OWN]:
             print(verdict(rows, prediction))
     if given.out is not None:
-        draw_scatter(tables, list(PREDICTIONS)[1], given.out)
+        draw_scatter(tables, list(PREDICTIONS)[-1], given.out)
 
 
 if __name__ == "__main__":

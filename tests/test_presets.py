@@ -19,7 +19,7 @@ from cascore.experiment.settings import Sampler
 from cascore.model.loading import load
 from cascore.plain import json_text, parse_json
 from cascore.sampling import consistent_steps, langevin_steps
-from cascore.schedule import centred_sigmas, geometric_sigmas, stretch
+from cascore.schedule import centred_sigmas, geometric_sigmas, nearest_sigmas, stretch
 from cascore.training.checkpoint import checkpoints
 
 CPU = torch.device("cpu")
@@ -193,6 +193,34 @@ def test_levels_are_the_papers_but_for_the_second_order_with_its_own():
             assert chain.label.endswith(", centred levels") == (levels is centred_sigmas)
     karras = Sampler(method="als", spacing="karras")
     assert resolved(karras, schedule).label == "ALS, n_sigma 1, karras levels"
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Sampler(), Sampler(calls=28), Sampler(order=1, calls=7), Sampler(eta=0.5),
+        Sampler(method="als", n_sigma=5), Sampler(calls=1), Sampler(levels="all"),
+    ],
+)  # fmt: skip
+def test_a_network_that_knows_its_training_levels_is_asked_at_no_other(sampler):
+    """They are the nearest to what a chain has otherwise, and a record gives them again."""
+    schedule = PRESETS["digits"].schedule
+    known, otherwise = resolved(sampler, schedule, at_levels=True), resolved(sampler, schedule)
+    assert known == replace(otherwise, spacing=known.spacing, eta=known.eta)
+    assert known.spacing == ("trained" if sampler.levels is None else "geometric")
+    trained, sigmas = build.training_sigmas(schedule), chain_sigmas(known, schedule)
+    expected = nearest_sigmas(chain_sigmas(otherwise, schedule), trained)
+    assert torch.equal(sigmas, expected)
+    assert resolved(known.sampler, schedule, at_levels=True) == known
+
+
+def test_more_levels_than_were_trained_and_named_ones_are_as_before():
+    schedule = PRESETS["digits"].schedule
+    for sampler in (Sampler(calls=29), Sampler(spacing="centred"), Sampler(spacing="karras")):
+        assert resolved(sampler, schedule, at_levels=True) == resolved(sampler, schedule)
+    trained = Sampler(calls=29, spacing="trained")
+    with pytest.raises(InputError, match="29 levels among the 28 of a training"):
+        chain_sigmas(resolved(trained, schedule), schedule)
 
 
 @pytest.mark.parametrize("blind", [True, False])

@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from running import CPU, run, tiny, trained_in
 
+from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.experiment.run import training_run
+from cascore.experiment.settings import Sampler
 from cascore.measurement import read_measurements
 from cascore.model import pretrained
 from cascore.model.card import model_card
@@ -49,6 +52,31 @@ def test_a_shipped_model_is_whole_and_says_what_a_user_must_know(name):
     assert "real images score" in card  # numbers, not the excuse for their absence
     for private in ("/work", "/home", "/tmp"):
         assert private not in card + (folder / "model.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "known"), [("digits-aware", True), ("digits", False)])
+@pytest.mark.parametrize("settings", [{}, {"order": 1}, {"method": "als"}], ids=str)
+def test_a_network_that_sees_sigma_is_asked_at_the_levels_of_its_training(name, known, settings):
+    """What lies between is not learned: see the next test."""
+    model, asked = load(name), []
+    model.draw(range(2), Sampler(calls=9, **settings),
+               callback=lambda step, sigma, x, h: asked.append(sigma))  # fmt: skip
+    assert len(asked) == 9
+    assert (set(asked) <= set(model.sigmas.tolist())) == known
+    other = replace(model.experiment, train=replace(model.experiment.train, sigmas="log-uniform"))
+    assert (model.experiment.at_levels, other.at_levels) == (known, False)
+
+
+def test_between_the_levels_of_its_training_a_network_does_not_know_what_it_is_asked():
+    """The square error of H on held-out digits, at the first two levels and between: 5, 164, 5."""
+    model, held_out = load("digits-aware"), load_images("digits", "test").images[:60] / 255
+    z = torch.randn(held_out.shape, generator=torch.Generator().manual_seed(0))
+    upper, lower = model.sigmas[:2].tolist()
+    errors = [
+        float((model.denoiser(held_out + s * z, torch.tensor(s)) - held_out).square().mean())
+        for s in (upper, (upper * lower) ** 0.5, lower)
+    ]
+    assert errors[1] > 10 * max(errors[0], errors[2])
 
 
 def test_a_path_wins_over_a_name_and_is_never_one(here):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import EDMEulerScheduler
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import optimize, stats
 from scipy.stats import norm
 
@@ -16,6 +18,7 @@ from cascore.schedule import (
     geometric_sigmas,
     karras_sigmas,
     level_count,
+    nearest_sigmas,
     stretch,
 )
 
@@ -66,6 +69,34 @@ def test_karras_levels_with_the_default_rho_are_those_of_diffusers():
     theirs.set_timesteps(12)
     # Theirs are float32, which loses digits in the 7th power, and end with a 0.
     np.testing.assert_allclose(karras_sigmas(80, 0.002, 12), theirs.sigmas[:-1], rtol=1e-5)
+
+
+@given(
+    steps=st.lists(st.floats(0.01, 2), min_size=1, max_size=8), spare=st.integers(0, 20),
+    last=st.floats(0.005, 2),
+)  # fmt: skip
+def test_nearest_levels_are_different_ones_of_those_offered(steps, spare, last):
+    """And each is the nearest, wherever the nearest ones differ: brute force."""
+    wanted = last * torch.tensor([0.0, *steps], dtype=torch.float64).cumsum(0).flip(0).exp()
+    offered = geometric_sigmas(20.0, 0.001, len(wanted) + spare)
+    found = nearest_sigmas(wanted, offered)
+    assert found.shape == wanted.shape
+    assert set(found.tolist()) <= set(offered.tolist())
+    assert bool((found[1:] < found[:-1]).all())
+    alone = [min(offered.tolist(), key=lambda s: abs(math.log(s / float(w)))) for w in wanted]
+    if len(set(alone)) == len(alone):
+        assert found.tolist() == alone
+
+
+def test_nearest_levels_by_hand_and_more_than_there_are():
+    offered = torch.tensor([8.0, 4.0, 2.0, 1.0])
+    for wanted, expected in (
+        ([8, 4, 1], [8, 4, 1]), ([5, 4.5], [4, 2]), ([1.2, 1.1], [2, 1]),
+        ([9, 8.5, 8.1, 0.9], [8, 4, 2, 1]),
+    ):  # fmt: skip
+        assert nearest_sigmas(torch.tensor(wanted), offered).tolist() == expected
+    with pytest.raises(InputError, match="5 levels among the 4"):
+        nearest_sigmas(geometric_sigmas(8, 1, 5), offered)
 
 
 @pytest.mark.parametrize(

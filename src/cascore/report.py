@@ -21,7 +21,6 @@ from cascore import pixels
 from cascore.errors import MissingExtraError
 from cascore.evaluation.evaluate import evaluate, reference_for
 from cascore.evaluation.reference import Reference
-from cascore.experiment.chain import resolved
 from cascore.experiment.outputs import file_name, software
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
@@ -107,7 +106,7 @@ def _row(
     display: Display,
 ) -> Row:
     """Samples of a sampler and their distances, by (form, split), which are also written."""
-    chain, started = resolved(sampler, model.experiment.schedule), time.monotonic()
+    chain, started = model.chain(sampler), time.monotonic()
     display.say(f"{chain.label}, {chain.calls} network calls")
     settings = EvaluationSettings(
         path=folder, sampler=sampler, count=reference.count, metrics=("frechet", "memorisation")

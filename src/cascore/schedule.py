@@ -79,6 +79,25 @@ def centred_sigmas(first: float, last: float, count: int) -> Tensor:
     return _with_ends(((low + high) / 2).exp(), first, last)
 
 
+def nearest_sigmas(sigmas: Tensor, among: Tensor) -> Tensor:
+    """For each level the nearest of `among` in log sigma, no two the same; float64, as many.
+
+    For a network that sees sigma and was trained at the levels `among` alone. Where two share a
+    nearest one, the lower of them gets the next below, or at the end the higher the next above.
+    More levels than `among` has raise InputError.
+    """
+    wanted, offered = check_sigmas(sigmas), check_sigmas(among)
+    spare = len(offered) - len(wanted)
+    if spare < 0:
+        raise InputError(
+            f"{len(wanted)} levels among the {len(offered)} of a training: ask for at most as many"
+        )
+    at: list[int] = []
+    for i, j in enumerate((wanted.log()[:, None] - offered.log()).abs().argmin(1).tolist()):
+        at.append(min(max(j, at[-1] + 1 if at else 0), spare + i))
+    return offered[at]
+
+
 def stretch(sigmas: Tensor, n_sigma: int) -> Tensor:
     """Sec. 3.2: the schedule dilated by n_sigma, (L - 1) n_sigma + 1 levels over the same range.
 

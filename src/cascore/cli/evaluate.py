@@ -194,10 +194,9 @@ def _default_path(settings: EvaluationSettings, model: "Model | None") -> Path |
     """In evaluations/ of a model; none for a folder of images, which is not ours."""
     if model is None:
         return None
-    from cascore.experiment.chain import resolved
     from cascore.experiment.outputs import file_name
 
-    chain = resolved(settings.sampler, model.experiment.schedule)
+    chain = model.chain(settings.sampler)
     facts = {**asdict(chain), "guidance": settings.guidance}
     name = (
         f"{chain_words(facts)} {chain.calls} calls"

@@ -40,7 +40,7 @@ class Sample:
     def run(self, typed: str) -> int:
         """Draw pictures and write them with their record."""
         from cascore.experiment import build
-        from cascore.experiment.chain import resolved, seeds_from
+        from cascore.experiment.chain import seeds_from
         from cascore.experiment.outputs import file_name, write_samples
         from cascore.locks import new_folder
         from cascore.model.loading import load
@@ -55,8 +55,8 @@ class Sample:
         seeds = seeds_from(self.seed, count)
         labels = model.labels(self.label or None, count)
         advice = model.advised(sampler)
-        sampler, schedule = advice.sampler, model.experiment.schedule
-        chain = resolved(sampler, schedule)
+        sampler = advice.sampler
+        chain = model.chain(sampler)
         name = f"{chain.label} {chain.calls} calls seed {self.seed} count {count}"
         if labels is not None:
             name += f" {' '.join(self.label)} guidance {self.guidance:g}"

@@ -63,7 +63,6 @@ class Tune:
         from cascore.evaluation.evaluate import reference_for
         from cascore.evaluation.tune import choice_of, tuning_chart
         from cascore.experiment.build import select_device
-        from cascore.experiment.chain import resolved
         from cascore.experiment.outputs import file_name, software
         from cascore.model.advice import ADVICE, write_choice
         from cascore.model.loading import load
@@ -74,7 +73,7 @@ class Tune:
             path=path, data=self.data, root=self.root, extractor=self.extractor, count=self.count
         )
         reference = reference_for(settings, model, device=device)
-        untuned = resolved(Sampler(calls=self.calls), model.experiment.schedule)
+        untuned = model.chain(Sampler(calls=self.calls))
         name, calls, extractor = spoken_name(path), self.calls, reference.extractor.identity.name
         words = (
             f"{calls} calls orders {' '.join(map(str, self.orders))} blocks {self.blocks} count"

@@ -19,7 +19,7 @@ from cascore.errors import InputError
 from cascore.evaluation.classes import proportional_labels
 from cascore.evaluation.metrics import few_images, measured, usable_metrics
 from cascore.evaluation.reference import Reference, load_reference, named_data
-from cascore.experiment.chain import require_room, resolved, seeds_from
+from cascore.experiment.chain import require_room, seeds_from
 from cascore.experiment.outputs import software
 from cascore.experiment.periodic import FIRST_SEED
 from cascore.experiment.settings import Data, EvaluationSettings, Experiment
@@ -281,7 +281,7 @@ def _samples(
         batch_size=settings.batch_size,
         display=display,
     )
-    chain = asdict(resolved(settings.sampler, model.experiment.schedule))
+    chain = asdict(model.chain(settings.sampler))
     chosen: dict[str, Any] = {} if tuned is None else {"tuned": to_plain(tuned)}
     if settings.guidance is not None:
         chosen["guidance"] = settings.guidance

@@ -29,7 +29,7 @@ def sampler_of(candidate: Candidate, *, calls: int) -> Sampler:
 def choice_of(result: SearchResult, model: Model, *, extractor: str, calls: int) -> Choice:
     """What a search chose, as `sampler.json` holds it."""
     tuned, gain = result.choice != result.default, result.difference
-    chain = resolved(sampler_of(result.choice, calls=calls), model.experiment.schedule)
+    chain = model.chain(sampler_of(result.choice, calls=calls))
     return Choice(
         order=chain.order,
         kappa=result.choice.kappa,

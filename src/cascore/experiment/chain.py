@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from cascore.calibration import calibrated_sigmas, natural_variances
 from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind
 from cascore.errors import InputError
-from cascore.experiment.settings import Chain, Sampler, Schedule
+from cascore.experiment import build
+from cascore.experiment.settings import Chain, Sampler, Schedule, Spacing
 from cascore.guidance import guided, labelled
 from cascore.noise import KeyedNoise
 from cascore.plain import from_plain
@@ -31,6 +32,7 @@ from cascore.schedule import (
     geometric_sigmas,
     karras_sigmas,
     langevin_step_size,
+    nearest_sigmas,
     stretch,
 )
 
@@ -40,11 +42,13 @@ SPACINGS = {"geometric": geometric_sigmas, "karras": karras_sigmas, "centred": c
 """Levels by the name of their spacing; calibrated ones need more than their ends."""
 
 
-def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
+def resolved(sampler: Sampler, schedule: Schedule, *, at_levels: bool = False) -> Chain:
     """The chain that settings come to for a model of these training levels: nothing left open.
 
     Levels are geometric, as in training; but centred in a chain of second order with levels of its
-    own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike.
+    own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike. Of
+    a network that sees sigma and knows it `at_levels` of its training alone, they are those of the
+    training that are nearest, as long as there are enough.
 
     Raises:
         InputError: More than one level of a model that was trained at one, or no step size by
@@ -65,6 +69,9 @@ def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
         size = {"kappa": sampler.kappa, "eta": eta, "epsilon": sampler.epsilon}
         order, kappa = order_and_kappa(order=sampler.order, default=NETWORK_KAPPA, **size)
     centred = sampler.levels is None and order == 2 and kappa is not None
+    spacing: Spacing = "centred" if centred else "geometric"
+    if at_levels and sampler.levels is None and levels <= schedule.levels:
+        spacing = "trained"
     chain = Chain(
         method=sampler.method,
         order=1 if order == 1 else 2,
@@ -74,7 +81,7 @@ def resolved(sampler: Sampler, schedule: Schedule) -> Chain:
         kappa=kappa,
         eta=eta,
         epsilon=sampler.epsilon,
-        spacing=sampler.spacing or ("centred" if centred else "geometric"),
+        spacing=sampler.spacing or spacing,
     )
     require_in_range({"calls": chain.calls})  # of all levels, stretched
     if langevin and eta is None and sampler.epsilon is None:
@@ -110,6 +117,10 @@ def chain_sigmas(
         sigmas = calibrated_sigmas(
             *ends, variances=variances, kappa=chain.kappa, order=chain.order, blind=blind
         )
+    elif chain.spacing == "trained":
+        even = chain.order == 1 or chain.kappa is None
+        wanted = (geometric_sigmas if even else centred_sigmas)(*ends)
+        sigmas = nearest_sigmas(wanted, build.training_sigmas(schedule))
     else:
         sigmas = SPACINGS[chain.spacing](*ends)
     return stretch(sigmas, chain.n_sigma) if chain.method == "cas" else sigmas

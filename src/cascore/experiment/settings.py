@@ -11,7 +11,7 @@ from cascore.measurement import chain_words
 from cascore.preprocessing import FolderOptions
 from cascore.ranges import require_in_range
 
-Spacing = Literal["geometric", "karras", "centred", "calibrated"]
+Spacing = Literal["geometric", "karras", "centred", "calibrated", "trained"]
 """How the levels of a chain are spaced."""
 
 LOG_MEAN = -1.2 - math.log(2)
@@ -250,6 +250,11 @@ class Experiment:
             f" --minutes {self.minutes:g} the learning rate follows the time left",
         )
 
+    @property
+    def at_levels(self) -> bool:
+        """Whether its network sees sigma, and was shown the training levels and none between."""
+        return self.network.conditional and self.train.sigmas == "levels"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
@@ -274,7 +279,9 @@ class Sampler:
     """The paper's step size in squared pixels; als: Technique 4 by default."""
     spacing: Spacing | None = None
     """Of the levels; by default centred for cas of order 2 with kappa and a number of calls, else
-    geometric, as in training. calibrated: by the exact law on the training set's variances."""
+    geometric, as in training. trained: the levels of the training that are nearest to these, the
+    default for a network that sees sigma and was trained at them alone. calibrated: by the exact
+    law on the training set's variances."""
 
     def __post_init__(self) -> None:
         require_in_range(vars(self), prefix="--")

@@ -22,7 +22,7 @@ from cascore.experiment.run_folder import (
     read_experiment,
     read_variances,
 )
-from cascore.experiment.settings import Experiment, Sampler, Spacing
+from cascore.experiment.settings import Chain, Experiment, Sampler, Spacing
 from cascore.files import file_digest
 from cascore.measurement import Selection
 from cascore.model.advice import Advised, advised
@@ -204,6 +204,11 @@ class Model:
         which = torch.tensor([self.classes.index(name) for name in names])
         return which.repeat_interleave(count // len(names))
 
+    def chain(self, sampler: Sampler) -> Chain:
+        """The chain that settings come to for this model."""
+        experiment = self.experiment
+        return resolved(sampler, experiment.schedule, at_levels=experiment.at_levels)
+
     def advised(self, sampler: Sampler) -> Advised:
         """The sampler with what was tuned for this model, where nothing else was asked for."""
         schedule = self.experiment.schedule
@@ -224,16 +229,16 @@ class Model:
 
         The labels are of `Model.labels`, one for each seed.
         """
-        schedule = self.experiment.schedule
-        calls = resolved(sampler, schedule).calls * len(seeds)
+        chain = self.chain(sampler)
+        calls = chain.calls * len(seeds)
         nobody = nullcontext(lambda calls: None)
         with display.counting("sampling", calls) if display else nobody as advance:
             return generate(
                 self.denoiser,
                 shape=self.shape,
                 seeds=seeds,
-                sampler=sampler,
-                schedule=schedule,
+                sampler=chain.sampler,
+                schedule=self.experiment.schedule,
                 variances=self.variances,
                 device=self.device,
                 labels=labels,
