@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser
+from cascore.denoiser import (
+    ConditionalDenoiser,
+    PreconditionedDenoiser,
+    UnconditionalDenoiser,
+    rescaled,
+)
 from cascore.errors import InputError
 from cascore.losses import GAN_LOSSES, GanLoss, corrupt, dsm_loss, lsgan
 from cascore.networks import MLP, BigGANDiscriminator, ConditionalMLP, MLPDiscriminator
@@ -205,6 +210,42 @@ def test_the_state_names_everything_that_training_changes():
     for module, prefix in (("denoiser", "optimizer"), ("discriminator", "discriminator_optimizer")):
         for name, _ in getattr(state, module).named_parameters():
             assert {f"{prefix}.{name}.{slot}" for slot in slots} <= after.keys()
+
+
+def test_a_training_starts_from_the_weights_of_another_where_they_fit():
+    torch.manual_seed(5)
+    other = PreconditionedDenoiser(ConditionalMLP(width=6, depth=2), mean=0.2, deviation=3.0)
+    mine = PreconditionedDenoiser(ConditionalMLP(width=6, depth=2), mean=0.5, deviation=0.25)
+    state = TrainState(mine)
+    assert state.start_from(other) == []
+    for module in (state.denoiser, state.average):
+        assert float(module.mean) == 0.5  # which was measured on these data
+        for name, weight in module.network.state_dict().items():
+            assert torch.equal(weight, other.network.state_dict()[name])
+    wrapped = TrainState(
+        PreconditionedDenoiser(ConditionalMLP(width=6, depth=2), mean=0, deviation=1)
+    )
+    assert wrapped.start_from(rescaled(other, -1, 1)) == []
+    next(train(state, POINTS.float(), SIGMAS.float(), steps=1, batch_size=4))
+    with pytest.raises(InputError, match="step 1"):
+        state.start_from(other)
+
+
+def test_what_does_not_fit_another_network_stays_and_is_named():
+    torch.manual_seed(5)
+    deeper, mine = MLP(width=6, depth=3), new_state()
+    before = copied(mine.denoiser)
+    kept = mine.start_from(UnconditionalDenoiser(deeper).double())
+    named = {line.partition(" ")[0] for line in kept}
+    theirs, ours = dict(deeper.named_parameters()), dict(mine.denoiser.network.named_parameters())
+    fitting = {n for n in ours if n in theirs and theirs[n].shape == ours[n].shape}
+    assert fitting
+    assert named == {f"network.{n}" for n in ours.keys() - fitting} | (theirs.keys() - ours.keys())
+    assert changed(mine.denoiser, before) <= {f"network.{name}" for name in fitting}
+    with pytest.raises(InputError, match="nothing of the other model fits"):
+        new_state().start_from(
+            UnconditionalDenoiser(BigGANDiscriminator(channels=1, size=8, width=4))
+        )
 
 
 def test_training_draws_nothing_from_the_global_stream():

@@ -77,6 +77,46 @@ class TrainState:
         self.seed, self.step = seed, 0
         self.average = copy.deepcopy(denoiser).requires_grad_(False)
 
+    def start_from(self, other: nn.Module) -> list[str]:
+        """Take over the weights of another denoiser, where name and shape are the same.
+
+        For a training that begins where another one ended, on other data perhaps. What is measured
+        on the data, such as the mean of EDM's form, stays this one's.
+
+        Returns:
+            What does not fit, in words: weights that stay as they were made, and those of the other
+            that have no place here.
+
+        Raises:
+            InputError: a state that was trained already, or nothing that fits.
+        """
+        if self.step:
+            raise InputError(
+                f"this state is at step {self.step}: only a new one starts from others"
+            )
+        theirs = {_bare(name): weight for name, weight in other.named_parameters()}
+        fitting, unlike = {}, []
+        for name, weight in self.denoiser.named_parameters():
+            given = theirs.pop(_bare(name), None)
+            if given is None:
+                unlike.append(f"{name} stays new: the other has none")
+            elif given.shape != weight.shape:
+                shapes = f"{list(weight.shape)} here, {list(given.shape)} there"
+                unlike.append(f"{name} stays new: it is {shapes}")
+            else:
+                fitting[name] = given
+        if not fitting:
+            raise InputError(
+                "nothing of the other model fits this network: give this one its settings"
+                f" ({'; '.join(unlike[:3])}; ...)"
+            )
+        with torch.no_grad():
+            for module in (self.denoiser, self.average):
+                for name, weight in module.named_parameters():
+                    if name in fitting:
+                        weight.copy_(fitting[name])
+        return unlike + [f"{name} of the other has no place here" for name in theirs]
+
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, sharing memory with it."""
         named = self._weights()
@@ -130,6 +170,11 @@ class TrainState:
         yield "optimizer", self.denoiser, self.optimizer
         if self.discriminator is not None and self.discriminator_optimizer is not None:
             yield "discriminator_optimizer", self.discriminator, self.discriminator_optimizer
+
+
+def _bare(name: str) -> str:
+    """The name of a weight within the network, whatever wraps that."""
+    return name.rpartition("network.")[2]
 
 
 def _require_adam(optimizer: torch.optim.Optimizer | None) -> None:
