@@ -100,9 +100,7 @@ _CIFAR_10_SMALL = Experiment(
     data=Data(name="cifar-10-jpeg", flip=True),
     network=_UNET_32,
     schedule=_CIFAR_10.schedule,
-    train=Train(
-        steps=60_000, batch_size=64, learning_rate=5e-4, ema_decay=0.9995, precision="bfloat16"
-    ),
+    train=Train(steps=60_000, batch_size=64, learning_rate=5e-4, ema_decay=0.9995),
     adversarial=Adversarial(width=16),
 )
 

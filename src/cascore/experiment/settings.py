@@ -177,7 +177,8 @@ class Train(_Part):
     ema_warmup: bool = True
     """Let a young average forget the initial weights; off in the paper."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: autocast of both networks, twice as fast where the processor computes in it."""
+    """bfloat16: autocast of both networks, twice as fast where the processor computes in it, and
+    ten times as slow where it does not."""
     channels_last: bool = False
     """unet, ncsnv2: keep the channels of a pixel together in memory, which may be faster."""
     compiled: bool = False
