@@ -1,0 +1,143 @@
+"""Restoration: the denoiser of pictures of which something was seen, y = A clean + noise z.
+
+A denoiser E[clean | x] becomes one of E[clean | x, y]; any sampler with it draws pictures that are
+likely and agree with y, one for each seed, and what they do not share is not in y.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cascore.denoiser import Denoiser, DenoiserWrapper, broadcast_sigma
+from cascore.errors import InputError
+from cascore.operators import Operator
+
+
+class _Projected(DenoiserWrapper):
+    def __init__(self, denoiser: Denoiser, seen: Tensor, operator: Operator, steps: int) -> None:
+        super().__init__(denoiser)
+        self.seen, self.operator, self.steps = seen, operator, steps
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        H = self.denoiser(x, sigma)
+        missing, adjoint = _missing(self.seen, self.operator, H)
+        inverse = _solved(lambda u: self.operator(adjoint(u)), missing, self.steps)
+        return H + adjoint(inverse)
+
+
+def projected(
+    denoiser: Denoiser, seen: Tensor, operator: Operator, *, iterations: int = 20
+) -> Denoiser:
+    """H + A^+ (y - A H): what y says is taken from y, the rest from the denoiser.
+
+    The projection of Kadkhodaie & Simoncelli (2007.13640): their step along
+    (1 - A^+ A)(H - x) + A^+ (y - A x) is one towards this H; also DDNM (2212.00490). For y without
+    noise. Where A keeps pixels, it replaces those. That y says something of the rest too, given x,
+    it leaves out, and `restored` does not.
+
+    Args:
+        denoiser: H(x, sigma).
+        seen: y, [1, ...] for all rows of x, or a row for each.
+        operator: A, of `cascore.operators` or any linear function of x.
+        iterations: at most, of the conjugate gradients that apply the pseudo-inverse; one is exact
+            where A A^T is a multiple of the identity, as it is for all but a blur.
+
+    Raises:
+        InputError: y is not of the shape of A x (when it is called).
+    """
+    return _Projected(denoiser, seen, operator, iterations)
+
+
+class _Restored(DenoiserWrapper):
+    def __init__(
+        self, denoiser: Denoiser, seen: Tensor, operator: Operator, noise: float, steps: int
+    ) -> None:
+        super().__init__(denoiser)
+        self.seen, self.operator, self.noise, self.steps = seen, operator, noise, steps
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        with torch.enable_grad():
+            variable = x.detach().requires_grad_()
+            H = self.denoiser(variable, sigma)
+        square = broadcast_sigma(sigma, x).square()
+        missing, adjoint = _missing(self.seen, self.operator, H.detach())
+
+        def spread(u: Tensor) -> Tensor:
+            """V A^T u, with V = sigma^2 dH/dx."""
+            (along,) = torch.autograd.grad(H, variable, adjoint(u), retain_graph=True)
+            return square * along
+
+        def covariance(u: Tensor) -> Tensor:
+            return self.noise**2 * u + self.operator(spread(u))
+
+        return H.detach() + spread(_solved(covariance, missing, self.steps))
+
+
+def restored(
+    denoiser: Denoiser, seen: Tensor, operator: Operator, *, noise: float = 0.0, iterations: int = 3
+) -> Denoiser:
+    """E[clean | x, y] by moments: H + V A^T (A V A^T + noise^2)^-1 (y - A H), V = sigma^2 dH/dx.
+
+    V is the covariance of the clean picture given x, so that the formula is exact where clean given
+    x is Gaussian, as it is for Gaussian data (MMPS of Rozet et al., 2405.13712; also 2310.06721). A
+    call evaluates the network once and goes back through it iterations + 1 times.
+
+    Args:
+        denoiser: H(x, sigma), differentiable in x.
+        seen: y, [1, ...] for all rows of x, or a row for each.
+        operator: A, of `cascore.operators` or any linear function of x.
+        noise: deviation of what was added to A clean; at least 0.
+        iterations: of the conjugate gradients that apply the inverse.
+
+    Raises:
+        InputError: a negative noise; y is not of the shape of A x, or a denoiser without a
+            derivative (when it is called).
+    """
+    if not noise >= 0:
+        raise InputError(f"the deviation of the noise must be at least 0, not {noise}")
+    return _Restored(denoiser, seen, operator, noise, iterations)
+
+
+def _missing(
+    seen: Tensor, operator: Operator, H: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Y - A H, and the adjoint u -> A^T u."""
+    with torch.enable_grad():
+        probe = torch.zeros_like(H, requires_grad=True)
+        image = operator(probe)
+
+    def adjoint(u: Tensor) -> Tensor:
+        return torch.autograd.grad(image, probe, u, retain_graph=True)[0]
+
+    if seen.shape[1:] != image.shape[1:] or len(seen) not in (1, len(H)):
+        raise InputError(
+            f"what was seen has shape {list(seen.shape)}; of x {list(H.shape)} the operator sees"
+            f" {list(image.shape)}"
+        )
+    return seen.to(H) - operator(H), adjoint
+
+
+def _solved(matrix: Callable[[Tensor], Tensor], right: Tensor, iterations: int) -> Tensor:
+    """Conjugate gradients (Hestenes & Stiefel 1952) from 0 for each row of [N, ...] by itself.
+
+    A row whose residual is at rounding, or along which the matrix is not positive, stays.
+    """
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).flatten(1).sum(dim=1).reshape(-1, *(1,) * (a.ndim - 1))
+
+    solution, residual = torch.zeros_like(right), right
+    direction, square = residual, dot(residual, residual)
+    least = square * torch.finfo(right.dtype).eps ** 2
+    for _ in range(iterations):
+        image = matrix(direction)
+        curvature = dot(direction, image)
+        going = (square > least) & (curvature > 0)
+        step = torch.where(going, square / curvature, 0.0)
+        solution = solution + step * direction
+        residual = residual - step * image
+        after = dot(residual, residual)
+        direction = residual + torch.where(going, after / square, 0.0) * direction
+        square = torch.where(going, after, square)
+    return solution
