@@ -115,6 +115,20 @@ def test_projection_agrees_with_what_was_seen_and_leaves_the_rest():
     torch.testing.assert_close(once.flatten(1), replaced)
 
 
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("sigma", [3.0, 0.2])
+def test_with_noise_the_projection_is_exact_on_white_gaussian_data(name, sigma):
+    operator, noise, variance = OPERATORS[name], 0.1, 0.3
+    prior = Gaussian()
+    prior.covariance = variance * torch.eye(DIMENSION, dtype=torch.float64)
+    x = torch.randn(2, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    y = operator(torch.rand(1, *SHAPE, dtype=torch.float64))
+    denoiser = projected(prior, y, operator, noise=noise, variance=variance, iterations=60)
+    exact = restored(prior, y, operator, noise=noise, iterations=60)  # held to Bayes above
+    level = torch.tensor(sigma).double()
+    torch.testing.assert_close(denoiser(x, level), exact(x, level), rtol=0, atol=1e-9)
+
+
 def test_the_step_of_kadkhodaie_and_simoncelli_is_one_towards_this_denoiser():
     prior, operator = Gaussian(), OPERATORS["few numbers"]  # orthonormal rows, as theirs
     matrix = matrix_of(operator)
@@ -152,7 +166,7 @@ def test_modes_of_a_mixture_come_as_often_as_the_posterior_says():
 def test_a_call_of_the_network_is_one_evaluation_and_parts_do_not_depend_on_the_batch():
     prior, operator = Gaussian(), OPERATORS["grey"]
     y = torch.rand(1, 1, 4, 4, dtype=torch.float64)
-    denoiser = restored(prior, y, operator, noise=0.05)
+    denoiser = restored(prior, y, operator, noise=0.05, iterations=3)
     x = torch.randn(3, *SHAPE, dtype=torch.float64)
     whole = denoiser(x, torch.tensor(0.4).double())
     torch.testing.assert_close(denoiser(x[1:2], torch.tensor(0.4).double())[0], whole[1])

@@ -17,6 +17,8 @@ from cascore.metrics import frechet_distance as frechet_distance
 from cascore.model.loading import Model as Model
 from cascore.model.loading import load as load
 from cascore.noise import KeyedNoise as KeyedNoise
+from cascore.restoration import projected as projected
+from cascore.restoration import restored as restored
 from cascore.sampling import Samples as Samples
 from cascore.sampling import annealed_langevin as annealed_langevin
 from cascore.sampling import consistent_annealed as consistent_annealed

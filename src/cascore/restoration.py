@@ -15,38 +15,66 @@ from cascore.operators import Operator
 
 
 class _Projected(DenoiserWrapper):
-    def __init__(self, denoiser: Denoiser, seen: Tensor, operator: Operator, steps: int) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        seen: Tensor,
+        operator: Operator,
+        noise: float,
+        variance: float,
+        steps: int,
+    ) -> None:
         super().__init__(denoiser)
-        self.seen, self.operator, self.steps = seen, operator, steps
+        self.seen, self.operator, self.noise = seen, operator, noise
+        self.variance, self.steps = variance, steps
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         H = self.denoiser(x, sigma)
         missing, adjoint = _missing(self.seen, self.operator, H)
-        inverse = _solved(lambda u: self.operator(adjoint(u)), missing, self.steps)
-        return H + adjoint(inverse)
+        square = broadcast_sigma(sigma, missing).square()
+        doubt = self.noise**2 * (1 / square + 1 / self.variance)  # noise^2 / r^2
+
+        def gram(u: Tensor) -> Tensor:
+            return doubt * u + self.operator(adjoint(u))
+
+        return H + adjoint(_solved(gram, missing, self.steps))
 
 
 def projected(
-    denoiser: Denoiser, seen: Tensor, operator: Operator, *, iterations: int = 20
+    denoiser: Denoiser,
+    seen: Tensor,
+    operator: Operator,
+    *,
+    noise: float = 0.0,
+    variance: float = 1 / 14,
+    iterations: int = 20,
 ) -> Denoiser:
-    """H + A^+ (y - A H): what y says is taken from y, the rest from the denoiser.
+    """H + A^T (A A^T + noise^2 / r^2)^-1 (y - A H): what y says is taken from y, the rest from H.
 
-    The projection of Kadkhodaie & Simoncelli (2007.13640): their step along
-    (1 - A^+ A)(H - x) + A^+ (y - A x) is one towards this H; also DDNM (2212.00490). For y without
-    noise. Where A keeps pixels, it replaces those. That y says something of the rest too, given x,
-    it leaves out, and `restored` does not.
+    r^2 = 1 / (1 / sigma^2 + 1 / variance) is the variance of a clean pixel given x, as if all were
+    independent: exact for white Gaussian data, and the proximal step of DiffPIR (2305.08995). That
+    y says something of other pixels too, given x, it leaves out, and `restored` does not. Without
+    noise it is H + A^+ (y - A H), the projection of Kadkhodaie & Simoncelli (2007.13640), whose
+    step along (1 - A^+ A)(H - x) + A^+ (y - A x) is one towards it, and DDNM (2212.00490); where A
+    keeps pixels, it replaces those. A call costs one evaluation and no derivative.
 
     Args:
         denoiser: H(x, sigma).
         seen: y, [1, ...] for all rows of x, or a row for each.
         operator: A, of `cascore.operators` or any linear function of x.
-        iterations: at most, of the conjugate gradients that apply the pseudo-inverse; one is exact
-            where A A^T is a multiple of the identity, as it is for all but a blur.
+        noise: deviation of what was added to A clean; at least 0.
+        variance: of a clean pixel; that of photographs in [0, 1] by default.
+        iterations: at most, of the conjugate gradients that apply the inverse; one is exact where
+            A A^T is a multiple of the identity, as it is for all but a blur.
 
     Raises:
-        InputError: y is not of the shape of A x (when it is called).
+        InputError: a negative noise, a variance that is not positive; y is not of the shape of A x
+            (when it is called).
     """
-    return _Projected(denoiser, seen, operator, iterations)
+    _require_noise(noise)
+    if not variance > 0:
+        raise InputError(f"the variance of a pixel must be positive, not {variance}")
+    return _Projected(denoiser, seen, operator, noise, variance, iterations)
 
 
 class _Restored(DenoiserWrapper):
@@ -75,7 +103,7 @@ class _Restored(DenoiserWrapper):
 
 
 def restored(
-    denoiser: Denoiser, seen: Tensor, operator: Operator, *, noise: float = 0.0, iterations: int = 3
+    denoiser: Denoiser, seen: Tensor, operator: Operator, *, noise: float = 0.0, iterations: int = 1
 ) -> Denoiser:
     """E[clean | x, y] by moments: H + V A^T (A V A^T + noise^2)^-1 (y - A H), V = sigma^2 dH/dx.
 
@@ -94,9 +122,13 @@ def restored(
         InputError: a negative noise; y is not of the shape of A x, or a denoiser without a
             derivative (when it is called).
     """
+    _require_noise(noise)
+    return _Restored(denoiser, seen, operator, noise, iterations)
+
+
+def _require_noise(noise: float) -> None:
     if not noise >= 0:
         raise InputError(f"the deviation of the noise must be at least 0, not {noise}")
-    return _Restored(denoiser, seen, operator, noise, iterations)
 
 
 def _missing(

@@ -18,6 +18,7 @@ from cascore.cli.info import Info
 from cascore.cli.presets import Presets
 from cascore.cli.quickstart import Quickstart
 from cascore.cli.reference import MakeReference
+from cascore.cli.restore import Restore
 from cascore.cli.sample import Sample
 from cascore.cli.train import Train, parse_train
 from cascore.cli.tune import Tune
@@ -33,6 +34,7 @@ COMMANDS: dict[str, type[Command]] = {
     "watch": Watch,
     "convert": Convert,
     "sample": Sample,
+    "restore": Restore,
     "tune": Tune,
     "evaluate": Evaluate,
     "compare": Compare,

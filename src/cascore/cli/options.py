@@ -27,6 +27,7 @@ ModelName = Positional[
         ),
     ]
 ]
+Task = Literal["inpaint", "colorize", "super-resolve", "deblur", "compressed"]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], arg(help="Where to compute.")]
 Checkpoint = Annotated[
     str,

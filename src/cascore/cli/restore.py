@@ -1,0 +1,130 @@
+"""`cascore restore`: pictures that agree with what is left of one."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from cascore.cli import options
+from cascore.cli.common import chosen_sampler, plain_console
+from cascore.errors import InputError
+from cascore.experiment.settings import Sampler
+from cascore.model.pretrained import find_model, place_for, spoken_name
+from cascore.progress import Display
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore:
+    """Restore a picture: draw pictures of a model that agree with what is seen of it.
+
+    Examples:
+    cascore restore fashion-mnist shirt.png --task inpaint --mask hole.png
+    cascore restore runs/photos old.png --task colorize
+    cascore restore fashion-mnist shirt.png --task super-resolve --factor 4 --degrade
+
+    Each picture that is drawn is one answer; their mean and their spread say what is sure and what
+    is invented. With --degrade the picture is whole: it is degraded first, and the answers are
+    compared with it.
+    """
+
+    path: options.ModelName
+    picture: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="PICTURE")]]
+    """What is seen: an image file."""
+    task: options.Task
+    """What is missing: some pixels, the colour, resolution, sharpness, or all but a few numbers."""
+    mask: Path | None = None
+    """inpaint: an image that is white where pixels are missing."""
+    factor: int = 4
+    """super-resolve: how many pixels become one, in each direction."""
+    blur: float = 1.0
+    """deblur: deviation of the Gaussian blur, in pixels."""
+    numbers: int | None = None
+    """compressed: how many random projections are seen (default: a tenth of the pixels)."""
+    noise: float = 0.02
+    """Deviation of the noise in what is seen, in pixels of [0, 1]."""
+    degrade: bool = False
+    """The picture is whole: degrade it first, as the task says; compressed always does."""
+    count: int = 8
+    """How many pictures to draw."""
+    seed: int = 0
+    """Of the first picture."""
+    out: Path | None = None
+    """New folder (default: within that of the model, or samples/NAME)."""
+    checkpoint: str = "newest"
+    """Of a run: newest, best (by the evaluations during training), or a step."""
+    batch_size: options.BatchSize = 64
+    like: options.Like = None
+    sampler: options.Samplers = field(default_factory=Sampler)
+    device: options.Device = "auto"
+
+    def run(self, typed: str) -> int:
+        """Draw the pictures, and write them with their mean, their spread and a record."""
+        from cascore.experiment import build
+        from cascore.experiment.chain import resolved, seeds_from
+        from cascore.experiment.outputs import file_name, write_restoration
+        from cascore.locks import new_folder
+        from cascore.model.loading import load
+        from cascore.model.restore import observe, operator_of, psnr, restore
+
+        path, display = find_model(self.path), Display()
+        sampler = chosen_sampler(self.sampler, self.like, path)
+        device = build.select_device(self.device)
+        model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
+        if len(model.shape) != 3:
+            raise InputError(f"{self.path} makes points, and restoration is of pictures")
+        operator = operator_of(
+            self.task,
+            model.shape,
+            mask=self.mask,
+            factor=self.factor,
+            blur=self.blur,
+            numbers=self.numbers,
+        )
+        degrade = self.degrade or self.task == "compressed"
+        observation = observe(
+            self.picture, operator, model.shape, noise=self.noise, degrade=degrade
+        )
+        for remark in observation.remarks:
+            display.say(remark)
+        sampler = model.advised(sampler).sampler
+        chain = resolved(sampler, model.experiment.schedule)
+        name = f"{self.task} {self.picture.stem} {chain.label} {chain.calls} calls seed {self.seed}"
+        folder = self.out or place_for(path, "samples") / file_name(f"{name} count {self.count}")
+        seeds = seeds_from(self.seed, self.count)
+        with new_folder(folder, "restoring"):
+            samples = restore(
+                model,
+                observation,
+                seeds,
+                sampler,
+                task=self.task,
+                batch_size=self.batch_size,
+                display=display,
+            )
+            record = {
+                "run": spoken_name(path),
+                "checkpoint": model.digest,
+                "picture": str(self.picture),
+                "task": self.task,
+                "noise": self.noise,
+                "sampler": asdict(chain),
+                "nfe": samples.nfe,
+                "first_seed": self.seed,
+                "count": self.count,
+                "command": typed,
+            }
+            drawn, whole = samples.denoised, observation.whole
+            if whole is not None:
+                mean = drawn.clamp(0, 1).mean(dim=0, keepdim=True)
+                decibels = {"draws": psnr(drawn, whole), "mean": psnr(mean, whole)}
+                record["psnr"] = decibels
+                display.say(
+                    f"against the whole picture: {decibels['draws']:.1f} dB for one drawn,"
+                    f" {decibels['mean']:.1f} dB for their mean"
+                )
+            seen = observation.shown(model.shape)
+            write_restoration(samples, folder, seeds=seeds, record=record, seen=seen, whole=whole)
+        display.say(f"all on one sheet: {folder / 'restored.png'}")
+        plain_console().print(folder)
+        return 0

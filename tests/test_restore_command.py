@@ -1,0 +1,125 @@
+"""`cascore restore`: each task on a digit, what it writes, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from running import run
+
+from cascore.data import load_images
+from cascore.model.restore import observe, operator_of, psnr, read_picture
+from cascore.operators import few_numbers
+from cascore.pixels import save_png
+
+SHAPE = (1, 8, 8)
+ASKED = ("--calls", "3", "--count", "3", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    digit = load_images("digits", "test").images[3]
+    save_png(digit, folder / "digit.png")
+    hole = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    hole[:, 2:5, 3:6] = 255
+    save_png(hole, folder / "hole.png")
+    save_png(digit[:, ::4, ::4].contiguous(), folder / "small.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("inpaint", ("--mask", "hole.png")),
+        ("super-resolve", ("--factor", "2")),
+        ("deblur", ("--blur", "0.6")),
+        ("compressed", ("--numbers", "20")),
+    ],
+)
+def test_each_task_draws_pictures_and_compares_them_with_the_whole_one(
+    task, options, files, tmp_path
+):
+    given = [files / option if option.endswith(".png") else option for option in options]
+    out = tmp_path / "out"
+    command = ("restore", "digits", files / "digit.png", "--task", task, *given, "--degrade")
+    assert run(*command, *ASKED, "--out", out) == 0
+    names = {path.name for path in out.iterdir()}
+    sheets = {"denoised", "raw", "seen", "mean", "spread", "restored"}
+    assert names == {"denoised", "raw", "record.json", *(f"{name}.png" for name in sheets)}
+    drawn = [np.asarray(Image.open(path)) for path in sorted((out / "denoised").iterdir())]
+    assert [picture.shape for picture in drawn] == [(8, 8)] * 3
+    record = json.loads((out / "record.json").read_text())
+    assert (record["task"], record["count"], record["nfe"]) == (task, 3, 3)
+    whole = np.asarray(Image.open(files / "digit.png")) / 255
+    errors = [((picture / 255 - whole) ** 2).mean() for picture in drawn]
+    expected = float(np.mean([-10 * np.log10(error) for error in errors]))
+    assert record["psnr"]["draws"] == pytest.approx(expected, abs=0.3)  # of 8-bit pictures
+
+
+def test_known_pixels_stay_and_the_hole_is_filled_where_the_picture_is_as_it_is_seen(
+    files, tmp_path
+):
+    out = tmp_path / "out"
+    command = ("restore", "digits", files / "digit.png", "--task", "inpaint")
+    mask = ("--mask", files / "hole.png", "--noise", "0.001")
+    assert run(*command, *mask, *ASKED, "--calls", "12", "--out", out) == 0
+    picture = np.asarray(Image.open(files / "digit.png")).astype(float)
+    known = np.asarray(Image.open(files / "hole.png")) == 0
+    for path in (out / "denoised").iterdir():
+        drawn = np.asarray(Image.open(path)).astype(float)
+        assert np.abs(drawn - picture)[known].max() <= 13  # a twentieth of the range
+    assert "psnr" not in json.loads((out / "record.json").read_text())
+
+
+def test_a_small_picture_is_what_is_seen_of_a_large_one(files):
+    operator = operator_of("super-resolve", SHAPE, mask=None, factor=4, blur=1, numbers=None)
+    observation = observe(files / "small.png", operator, SHAPE, noise=0.0, degrade=False)
+    pixels = np.asarray(Image.open(files / "small.png")) / 255
+    assert observation.seen.shape == (1, 1, 2, 2)
+    assert observation.seen[0, 0].numpy() == pytest.approx(pixels, abs=1e-6)
+    assert observation.remarks == ()
+    shown = observation.shown(SHAPE)
+    assert torch.equal(shown[0, 0, :4, :4], observation.seen[0, 0, 0, 0].expand(4, 4))
+    larger = observe(files / "digit.png", operator, SHAPE, noise=0.0, degrade=False)
+    assert len(larger.remarks) == 1
+
+
+def test_few_numbers_are_shown_as_the_picture_of_least_norm_around_grey(files):
+    operator = few_numbers(20, 64)
+    observation = observe(files / "digit.png", operator, SHAPE, noise=0.0, degrade=True)
+    shown = observation.shown(SHAPE)
+    torch.testing.assert_close(operator(shown), observation.seen)
+    away = (shown - 0.5).flatten()
+    again = few_numbers(64, 64)  # any rotation keeps the length
+    whole = (read_picture(files / "digit.png", SHAPE)[0] - 0.5).flatten()
+    assert float(away.norm()) < float(whole.norm())
+    assert float(again(away[None]).norm()) == pytest.approx(float(away.norm()), rel=1e-5)
+
+
+def test_psnr_of_a_known_error():
+    whole = torch.full((1, 1, 8, 8), 0.5)
+    assert psnr(whole + 0.1, whole) == pytest.approx(20, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--task", "inpaint"),
+        ("--task", "colorize"),
+        ("--task", "super-resolve", "--factor", "3"),
+        ("--task", "deblur", "--mask", "hole.png"),
+        ("--task", "compressed", "--numbers", "65"),
+        ("--task", "deblur", "--noise", "-1"),
+        ("--task", "inpaint", "--mask", "absent.png"),
+        ("--task", "deblur", "--count", "0"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused_in_a_line(options, files, tmp_path, capsys):
+    given = [files / option if option.endswith(".png") else option for option in options]
+    out = tmp_path / "out"
+    assert run("restore", "digits", files / "digit.png", *given, *ASKED[:2], "--out", out) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) <= 3
+    assert not out.exists()
+    assert run("restore", "digits", files / "none.png", "--task", "deblur", "--out", out) == 2
