@@ -29,6 +29,7 @@ DOCUMENTS = sorted(
 SMALL = {
     "train": {"--train.steps": 3, "--train.batch-size": 8, "--network.width": 8},
     "sample": {"--count": 4},
+    "restore": {"--count": 2, "--calls": 2},
     "evaluate": {"--count": 12},
     "tune": {"--count": 8, "--blocks": 2},
 }
@@ -76,6 +77,9 @@ def make_belongings(folder):
         (folder / name).mkdir()
         for i, image in enumerate(pixels.to(torch.uint8)):
             save_png(image, folder / name / f"{i}.png")
+    grey = pixels[:2, :1, :28, :28].to(torch.uint8)
+    save_png(grey[0].contiguous(), folder / "shoe.png")
+    save_png((grey[1] > 127).to(torch.uint8) * 255, folder / "hole.png")
     diffusers.DDPMPipeline(unet(), diffusers.DDPMScheduler()).save_pretrained(folder / "ddpm")
 
 
