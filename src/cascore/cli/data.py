@@ -88,6 +88,8 @@ class Show:
         """Write a contact sheet, and print the numbers."""
         from cascore.experiment.outputs import file_name
 
+        if is_folder(self.name):
+            folder_path(self.name)  # refuses what names none, before a place is made
         folder = self.out or Path("data-sheets") / file_name(self.name)
         with one_writer(folder, "drawing a sheet"):
             self._show(folder / "sheet.png")
