@@ -36,6 +36,7 @@ ONLY_IN = {
     "huggingface_hub": {"hub"},
     "onnx": {"ecosystem"},
     "onnxruntime": {"ecosystem"},
+    "onnxscript": {"ecosystem"},
     "lmdb": {"data"},
     "pyarrow": {"data"},
     "urllib": {"fetching"},

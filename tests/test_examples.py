@@ -22,6 +22,7 @@ def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "exact_denoiser",
         "judge_samples",
+        "onnx_sampling",  # tests/test_onnx.py
         "restored_modes",
         "swiss_roll",
     }

@@ -14,6 +14,7 @@ from cascore.cli.compare import Compare
 from cascore.cli.convert import Convert
 from cascore.cli.data import DataSets
 from cascore.cli.evaluate import Evaluate
+from cascore.cli.export import Export
 from cascore.cli.info import Info
 from cascore.cli.presets import Presets
 from cascore.cli.quickstart import Quickstart
@@ -33,6 +34,7 @@ COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "watch": Watch,
     "convert": Convert,
+    "export": Export,
     "sample": Sample,
     "restore": Restore,
     "tune": Tune,
