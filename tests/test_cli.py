@@ -188,7 +188,7 @@ def mistakes(trained, tmp_path):
         (("train",), "cascore train digits"),
         (("train", empty), f"cascore train folder:{empty}"),
         (("train", "./photos"), "folder:./photos"),
-        (("train", "digits", "--minutes", "3"), "--minutes is for folder:PATH"),
+        (("train", "swiss-roll", "--minutes", "3"), "--minutes is for images"),
         (("train", "digits", "--data.size", "16"), "one fixed form"),
         (("sample", trained, "--like", "figure-2", "--calls=3"), "leave out --calls"),
         (("sample", trained, "--like", "figure-2", "--n-sigma", "1"), "leave out --n-sigma"),

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from running import CPU, run
 
+from cascore.cli.train import parse_train
 from cascore.cli.watch import _Handler
 from cascore.data import ImageSet
 from cascore.data.images import DataRecord
@@ -24,9 +25,10 @@ from cascore.experiment import run as run_module
 from cascore.experiment.learned import LEARNED, judged, read_learned
 from cascore.experiment.looks import SIGMAS, Look, Looks, Yardstick, has_risen, read_looks
 from cascore.experiment.page import PAGE
-from cascore.experiment.presets import FOLDER
+from cascore.experiment.presets import FOLDER, PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.run_folder import read_checkpoint, read_experiment, read_selection
+from cascore.experiment.settings import ENDLESS
 from cascore.experiment.timed import remarks_of_size
 from cascore.model.convert import convert_run
 from cascore.model.loading import load
@@ -223,6 +225,24 @@ def test_a_run_that_is_killed_goes_on_and_is_judged(whole, tmp_path, monkeypatch
     (tmp_path / "run" / LEARNED).unlink()  # killed before the end
     assert trained(tmp_path / "run", TINY, monkeypatch)[0] == []
     assert read_learned(tmp_path / "run") is not None
+
+
+def test_a_preset_takes_minutes_and_goes_on_without_being_told_again(tmp_path, capsys):
+    """In place of its updates and of the rate that follows them, which a given number bounds."""
+    preset = PRESETS["cifar-10-classes"]
+    assert preset.train.decay_from > 0
+    timed = parse_train(["cifar-10-classes", "--minutes", "5"]).experiment
+    train = replace(preset.train, steps=ENDLESS, decay_from=0)
+    assert timed == replace(preset, minutes=5.0, train=train)
+    small = ("--network.width", "8", "--train.batch-size", "4", "--train.steps", "6")
+    command = ("train", "digits", *small, "--out", str(tmp_path / "run"), "--threads", "1")
+    assert run(*command, "--minutes", "5") == 0
+    assert read_learned(tmp_path / "run") is not None
+    assert read_experiment(tmp_path / "run").minutes == 5
+    assert run(*command) == 0
+    assert "--minutes 10" in capsys.readouterr().err  # which would go on
+    again = parse_train(["digits", *small, "--out", str(tmp_path / "run")])
+    assert again._by_clock(tmp_path / "run") == read_experiment(tmp_path / "run")
 
 
 # --- held-out loss

@@ -17,7 +17,7 @@ from cascore.cli import options
 from cascore.cli.common import duration, given_options, parsed, plain_console
 from cascore.errors import EvaluationStopped, InputError, nearest
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
-from cascore.experiment.settings import Experiment
+from cascore.experiment.settings import Experiment, by_clock
 from cascore.locks import one_writer
 from cascore.measurement import Measurement
 from cascore.plain import json_text
@@ -38,8 +38,8 @@ class Train:
     cascore train folder:photos --minutes 30
 
     For a folder, image size, sigma_1 and levels, the network and its batch are chosen for its
-    images, this machine and the minutes, and said; what is given by name holds. It ends when the
-    minutes are over, whatever the machine does, and goes on where more are given.
+    images, this machine and the minutes, and said; what is given by name holds. With minutes it
+    ends when they are over, whatever the machine does, and goes on where more are given.
     """
 
     start: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = ""
@@ -73,12 +73,9 @@ class Train:
             name = folder_path(self.start).resolve().name
             out = self.out or Path("runs") / f"folder-{name}"
             experiment, data, held_out = self._for_folder(out)
-        elif self.experiment.minutes:
-            raise InputError(
-                "--minutes is for folder:PATH; a preset has a number of steps: --train.steps"
-            )
         else:
-            experiment, out = self.experiment, self.out or Path("runs") / self.experiment.name
+            out = self.out or Path("runs") / self.experiment.name
+            experiment = self._by_clock(out)
         if self.dry_run:
             return _describe(experiment, out, device=self.device, data=data)
         return _train(
@@ -90,6 +87,22 @@ class Train:
             held_out=held_out,
             started=started,
         )
+
+    def _by_clock(self, out: Path) -> Experiment:
+        """The preset, with the minutes of a run that was for some, where none are given."""
+        from cascore.data.points import POINT_SETS
+        from cascore.experiment.run_folder import is_run, read_experiment
+
+        experiment = self.experiment
+        if experiment.minutes and experiment.data.name in POINT_SETS:
+            raise InputError(
+                f"--minutes is for images; {experiment.data.name} takes a number of updates:"
+                " --train.steps"
+            )
+        minutes = read_experiment(out).minutes if is_run(out) else 0.0
+        if experiment.minutes or not minutes:
+            return experiment
+        return replace(by_clock(experiment, self.given), minutes=minutes)
 
     def _for_folder(self, out: Path) -> "tuple[Experiment, ImageSet | None, ImageSet | None]":
         """The run's own settings if there is a run, else what is chosen; either with the given.
@@ -150,8 +163,10 @@ def parse_train(arguments: Sequence[str]) -> Train:
         raise InputError(_unknown(words[0] if words else ""))
     rest = list(arguments)
     rest.remove(start)
-    experiment = FOLDER if is_folder(start) else PRESETS[start]
-    default = Train(start=start, given=given_options(rest), experiment=experiment)
+    given, experiment = given_options(rest), FOLDER if is_folder(start) else PRESETS[start]
+    if "minutes" in given:
+        experiment = by_clock(experiment, given)
+    default = Train(start=start, given=given, experiment=experiment)
     return parsed(Train, rest, prog=f"cascore train {start}", default=default)
 
 

@@ -16,7 +16,7 @@ from cascore.data.folder import load_contents
 from cascore.errors import InputError
 from cascore.experiment.cost import Measured, measured_step, step_cost
 from cascore.experiment.presets import FOLDER
-from cascore.experiment.settings import Data, Experiment, Schedule
+from cascore.experiment.settings import ENDLESS, Data, Experiment, Schedule
 from cascore.experiment.timed import REPLAY, remarks_of_size
 from cascore.preprocessing import FolderOptions, folder_path
 from cascore.ranges import require_in_range
@@ -34,7 +34,6 @@ _LADDER = (128, 128), (128, 64), (96, 64), (64, 64), (64, 32), (48, 32), (32, 32
 """Widths and batches, from what needs the most time."""
 _FOLDED_AFTER = 4  # rungs, from which on a large image is folded by 4 in place of 2
 _TRIALS = 3  # of networks
-_ENDLESS = 10**9  # updates: the time ends it
 _PARTS = ("data", "network", "schedule", "train", "adversarial")
 LARGEST_WORK = 2e11  # products of pixels for Technique 1: some ten seconds on one core
 
@@ -149,7 +148,7 @@ def choose_experiment(
         name=f"folder-{path.resolve().name}",
         data=data,
         minutes=minutes if by_clock else 0.0,
-        train=replace(FOLDER.train, steps=_ENDLESS),
+        train=replace(FOLDER.train, steps=ENDLESS),
     )
     if "schedule.first" not in names:
         with counting("largest distance", images.count) as advance:

@@ -1,8 +1,8 @@
 """Settings of experiments, samplers and evaluations; contradictions are refused here. No torch."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,7 +239,7 @@ class Experiment:
     train: Train = field(default_factory=Train)
     adversarial: Adversarial = field(default_factory=Adversarial)
     minutes: float = 0.0
-    """Of a folder: how long to train here, in all; the learning rate follows the time left. 0: as
+    """Of images: how long to train here, in all; the learning rate follows the time left. 0: as
     many updates as the settings say."""
 
     def __post_init__(self) -> None:
@@ -255,6 +255,22 @@ class Experiment:
     def at_levels(self) -> bool:
         """Whether its network sees sigma, and was shown the training levels and none between."""
         return self.network.conditional and self.train.sigmas == "levels"
+
+
+ENDLESS = 10**9
+"""Updates of a training that its time ends."""
+
+
+def by_clock(experiment: Experiment, given: Collection[str]) -> Experiment:
+    """An experiment that its minutes can end; a number of updates that is given ends it sooner.
+
+    Args:
+        experiment: Settings, such as a preset's.
+        given: Which of them a person gave, as "train.steps": these hold.
+    """
+    free = {"steps": ENDLESS, "decay_from": 0}
+    changed = {name: value for name, value in free.items() if f"train.{name}" not in given}
+    return replace(experiment, train=replace(experiment.train, **changed))
 
 
 @dataclass(frozen=True, kw_only=True)
