@@ -268,9 +268,12 @@ def by_clock(experiment: Experiment, given: Collection[str]) -> Experiment:
         experiment: Settings, such as a preset's.
         given: Which of them a person gave, as "train.steps": these hold.
     """
-    free = {"steps": ENDLESS, "decay_from": 0}
-    changed = {name: value for name, value in free.items() if f"train.{name}" not in given}
-    return replace(experiment, train=replace(experiment.train, **changed))
+    train = experiment.train
+    if "train.steps" not in given:
+        train = replace(train, steps=ENDLESS)
+    if "train.decay_from" not in given:
+        train = replace(train, decay_from=0)
+    return replace(experiment, train=train)
 
 
 @dataclass(frozen=True, kw_only=True)
