@@ -173,6 +173,14 @@ def test_two_folders_are_compared_whole(tmp_path):
     assert ask(a, data=f"folder:{a}", metrics=("frechet",)).measurements[0].value < 1e-6
 
 
+def test_images_are_named_by_their_folder_as_data_are(tmp_path):
+    folder = f"folder:{write_images(load_images('digits', 'test').images[:20], tmp_path / 'a')}"
+    records = tmp_path / "records.json"
+    judged = ("evaluate", folder, "--data", folder, "--metrics", "frechet", "--out", records)
+    assert run(*judged) == 0
+    assert read_measurements(records)[0].value < 1e-6
+
+
 def test_another_size_is_refused_or_resized_and_said(tmp_path):
     images = load_images("digits", "test").images[:30]
     small = write_images(images, tmp_path / "small")

@@ -77,6 +77,16 @@ def test_where_nothing_can_be_written_is_said_before_any_work(tmp_path):
             pytest.fail("written")
 
 
+def test_folders_that_were_made_for_nothing_are_removed_again(tmp_path):
+    target = tmp_path / "a" / "b" / "run"
+    with pytest.raises(InputError, match="no such set"), one_writer(target, "it"):
+        raise InputError("no such set")
+    assert list(tmp_path.iterdir()) == []
+    with one_writer(target, "it"):
+        target.mkdir()
+    assert target.is_dir()
+
+
 def test_a_new_folder_is_new_and_can_get_its_name_in_one_step(tmp_path, monkeypatch):
     (tmp_path / "old").mkdir()
     with new_folder(tmp_path / "old", "sampling"):

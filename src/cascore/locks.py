@@ -22,7 +22,8 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
     """Hold the lock of a folder or file that is going to be written, there already or not.
 
     The kernel gives back the lock of a process that ends, however it ends. What killed writers left
-    of `target` is removed. The folder that `target` is to lie in is made.
+    of `target` is removed. The folder that `target` is to lie in is made, and removed again where
+    nothing came of it.
 
     Args:
         target: What is written.
@@ -34,6 +35,7 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
             nothing can be written there.
     """
     place = target.absolute()  # of "." too, which has no name
+    made = [folder for folder in place.parents if not folder.exists()]  # the lowest first
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         path = _lock_path(place)
@@ -61,6 +63,9 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
         if sys.platform != "win32":
             path.unlink(missing_ok=True)
         lock.release()
+        with suppress(OSError):  # not empty: the usual case
+            for folder in made:
+                folder.rmdir()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from cascore.locks import one_writer
 from cascore.measurement import METRICS, Measurement, chain_words, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
 from cascore.plain import printable
-from cascore.preprocessing import FolderOptions
+from cascore.preprocessing import FolderOptions, folder_path, is_folder
 from cascore.progress import Display
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Evaluate(EvaluationSettings):
 
     path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="MODEL")]]
     """Folder of a run, a model folder, the name of a model that comes with cascore, or a folder
-    of images."""
+    of images, as PATH or folder:PATH."""
     folder: options.Folders = field(default_factory=FolderOptions)
     metrics: tuple[options.Metric, ...] | None = None
     sampler: options.Samplers = field(default_factory=Sampler)
@@ -53,7 +53,8 @@ class Evaluate(EvaluationSettings):
         from cascore.model.advice import Advised
         from cascore.model.loading import is_model, load
 
-        display, path = Display(), find_model(str(self.path))
+        given = str(self.path)
+        display, path = Display(), folder_path(given) if is_folder(given) else find_model(given)
         sampler, device = chosen_sampler(self.sampler, self.like, path), select_device(self.device)
         model, advice = None, Advised(sampler)
         if is_model(path):
