@@ -240,11 +240,15 @@ def test_a_full_disk_is_one_clear_message_and_leaves_nothing_half_written(
 ):
     def full(tensors, path):
         path.write_bytes(b"half")
-        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+        told = "No space left on device (os error 28)"  # its words of a disk that was full
+        raise SafetensorError(f"Error while serializing: I/O error: {told}")
 
     monkeypatch.setattr("cascore.training.checkpoint.save_file", full)
     assert run("train", "digits", *TINY, "--out", tmp_path / "run") == 2
-    assert "No space left on device" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert str(tmp_path / "run" / "checkpoints" / "step-") in told
+    assert "the same command goes on" in told
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
     monkeypatch.undo()  # with room again, the same command goes on
     assert run("train", "digits", *TINY, "--out", tmp_path / "run") == 0

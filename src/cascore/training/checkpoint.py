@@ -3,7 +3,9 @@
 The record holds the digest of the tensors, and both are checked whenever a checkpoint is read.
 """
 
+import os
 import platform
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from cascore.training.state import TrainState
 
 _PREFIX = "step-"
 _TENSORS, _RECORD = "state.safetensors", "state.json"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors tells it
 
 _Kind = TypeVar("_Kind")
 
@@ -205,7 +208,10 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, target: Path) ->
     try:
         save_file(plain, path)
     except SafetensorError as error:  # its word for a full disk and the like
-        raise OSError(f"cannot write {target}: {error}") from None
+        if (number := _OS_ERROR.search(str(error))) is None:
+            raise OSError(f"cannot write {target}: {error}") from None
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(target)) from None
     give_usual_mode(path)  # safetensors leaves its files to their owner alone
 
 
