@@ -18,7 +18,7 @@ ROOMS = (
     "errors", "ranges", "files", "plain", "locks", "foreign", "fetching", "hub",
     "pixels", "preprocessing",
     "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration", "guidance",
-    "operators", "restoration",
+    "operators", "restoration", "flow",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "ecosystem", "diffusers", "evaluation", "report",
     "cli", "__main__",

@@ -80,7 +80,8 @@ def test_the_layout_of_a_draw_is_seed_block_index_step_purpose():
 def test_purposes_are_frozen():
     assert {p.name: p.value for p in Purpose} == {
         "INITIAL": 0, "CHAIN": 1, "ORDER": 2, "LEVEL": 3, "CORRUPTION": 4, "FLIP": 5, "DATA": 6,
-        "DROPOUT": 7, "LABEL": 8, "HELD_OUT": 9,
+        "DROPOUT": 7, "LABEL": 8, "HELD_OUT": 9, "PROBE": 10,
+        "DEQUANTISATION": 11,
     }  # fmt: skip
 
 

@@ -8,6 +8,11 @@ from cascore.ecosystem.from_diffusers import from_diffusers as from_diffusers
 from cascore.ecosystem.peers import from_azula as from_azula
 from cascore.ecosystem.peers import from_k_diffusion as from_k_diffusion
 from cascore.errors import InputError as InputError
+from cascore.flow import decode as decode
+from cascore.flow import dequantised as dequantised
+from cascore.flow import encode as encode
+from cascore.flow import interpolated as interpolated
+from cascore.flow import log_likelihood as log_likelihood
 from cascore.guidance import guided as guided
 from cascore.guidance import labelled as labelled
 from cascore.losses import corrupt as corrupt

@@ -6,7 +6,8 @@ the same to a sampler, a loss and a plot.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -57,6 +58,20 @@ def default_kappa(denoiser: Denoiser) -> float:
 def evaluations(denoiser: Denoiser) -> int:
     """How often a call evaluates the network: the denoiser's own `evaluations`; without one, 1."""
     return int(getattr(denoiser, "evaluations", 1))
+
+
+@contextmanager
+def evaluation_mode(denoiser: Denoiser) -> Iterator[None]:
+    """Dropout off and statistics frozen within; every submodule's own mode afterwards."""
+    modules = list(denoiser.modules()) if isinstance(denoiser, nn.Module) else []
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
 
 
 class _NetworkDenoiser(nn.Module):

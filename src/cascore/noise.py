@@ -38,6 +38,8 @@ class Purpose(IntEnum):
     DROPOUT = 7
     LABEL = 8
     HELD_OUT = 9
+    PROBE = 10
+    DEQUANTISATION = 11
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,15 @@ al., 2211.01095).
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cascore.denoiser import EXACT_KAPPA, Denoiser, default_kappa, evaluations
+from cascore.denoiser import EXACT_KAPPA, Denoiser, default_kappa, evaluation_mode, evaluations
 from cascore.errors import InputError
 from cascore.noise import Device, Noise, Purpose, as_source
 from cascore.pixels import encode_png, save_png, sheet, to_uint8
@@ -314,7 +313,7 @@ def _walk(
     x = start.to(torch.promote_types(start.dtype, torch.float32), copy=True)
     H = H_previous = start
     remember = any(step.lead for step in steps)
-    with _evaluation_mode(denoiser):
+    with evaluation_mode(denoiser):
         for i, (sigma, eta, lead, noise) in enumerate(steps):
             H = denoiser(x, torch.tensor(sigma, dtype=x.dtype, device=x.device))
             if H.shape != x.shape:
@@ -339,17 +338,3 @@ def _walk(
     # An identity denoiser returns the caller's own tensor: the result must not share it.
     nfe = len(steps) * evaluations(denoiser)
     return Samples(raw=x.to(start.dtype), denoised=H.to(start.dtype, copy=True), nfe=nfe)
-
-
-@contextmanager
-def _evaluation_mode(denoiser: Denoiser) -> Iterator[None]:
-    """Dropout off and statistics frozen during a chain; every submodule's own mode afterwards."""
-    modules = list(denoiser.modules()) if isinstance(denoiser, nn.Module) else []
-    modes = [module.training for module in modules]
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
