@@ -20,7 +20,7 @@ ROOMS = (
     "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration", "guidance",
     "operators", "restoration", "flow",
     "stats", "measurement", "networks", "training", "progress", "data", "metrics",
-    "experiment", "model", "ecosystem", "diffusers", "evaluation", "report",
+    "experiment", "model", "ecosystem", "diffusers", "evaluation", "report", "playground",
     "cli", "__main__",
 )  # fmt: skip
 """From the ground up: a room imports itself and what stands before it."""

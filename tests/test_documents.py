@@ -48,6 +48,7 @@ NOT_RUN = {
     "cascore info models/cifar10": "a published checkpoint",
     "cascore sample models/cifar10": "a published checkpoint",
     "cascore evaluate others --data fid_stats.npz": "Inception's weights",
+    "cascore play": "a server; tests/test_play.py",
     "torchrun": "tests/test_parallel.py",
 }
 """How lines begin that are read and not run, and why."""

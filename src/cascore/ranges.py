@@ -74,6 +74,9 @@ RANGES: Mapping[str, Range] = {
     "tune.count": Range(2, _MANY),
     "tune.calls": Range(2, 10**6),
     "tune.blocks": Range(2, 1000),
+    "play.count": Range(1, 256),  # one batch, on one page
+    "play.calls": Range(1, 1000),
+    "port": Range(0, 65_535),
     "size": Range(1, 16_384),
     "threads": Range(1, 1024),
     "minutes": Range(0, 10**6, open=True),

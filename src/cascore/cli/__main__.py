@@ -16,6 +16,7 @@ from cascore.cli.data import DataSets
 from cascore.cli.evaluate import Evaluate
 from cascore.cli.export import Export
 from cascore.cli.info import Info
+from cascore.cli.play import Play
 from cascore.cli.presets import Presets
 from cascore.cli.quickstart import Quickstart
 from cascore.cli.reference import MakeReference
@@ -36,6 +37,7 @@ COMMANDS: dict[str, type[Command]] = {
     "convert": Convert,
     "export": Export,
     "sample": Sample,
+    "play": Play,
     "restore": Restore,
     "tune": Tune,
     "evaluate": Evaluate,

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from cascore.cli.common import plain_console
+from cascore.cli.common import local_server, plain_console
 from cascore.errors import InputError
 from cascore.progress import Display
 
@@ -63,12 +63,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 def _serve(folder: Path, port: int, page: str) -> None:
     handler = partial(_Handler, page=page, directory=str(folder.resolve()))
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError as error:
-        raise InputError(
-            f"port {port} cannot be had ({error.strerror}): give another one"
-        ) from None
+    server = local_server(handler, port)
     Display().say(f"http://127.0.0.1:{port} shows {folder}; interrupt to stop")
     with server:
         try:
