@@ -72,12 +72,13 @@ def quoted(document):
 
 
 def make_belongings(folder):
-    """What a reader has at hand: photographs, other pictures, a pipeline of diffusers."""
+    """What a reader has at hand: photographs, their archive, other pictures, a pipeline."""
     pixels = torch.randint(0, 256, (24, 3, 64, 64), generator=torch.Generator().manual_seed(0))
     for name in ("photos", "others", "Pictures"):
         (folder / name).mkdir()
         for i, image in enumerate(pixels.to(torch.uint8)):
             save_png(image, folder / name / f"{i}.png")
+    shutil.make_archive(str(folder / "pictures"), "zip", folder / "photos")
     grey = pixels[:2, :1, :28, :28].to(torch.uint8)
     save_png(grey[0].contiguous(), folder / "shoe.png")
     save_png((grey[1] > 127).to(torch.uint8) * 255, folder / "hole.png")

@@ -46,6 +46,7 @@ from cascore.data.idx import read_idx
 from cascore.data.listing import ListedImage
 from cascore.data.lsun import require_whole
 from cascore.data.originals import mapped_array
+from cascore.data.packed import find_packed
 from cascore.data.prepared import PreparedRecord
 from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError
@@ -116,6 +117,30 @@ def zipped(path: Path) -> object:
         return [read_zip_member(archive, x, path=path, limit=10_000) for x in archive.namelist()]
 
 
+def unpacked(path: Path) -> object:
+    """All images of a packed set."""
+    return list(find_packed(path).images)
+
+
+def packed_files(rng: np.random.Generator) -> Iterator[Kind]:
+    """Sets of pictures in one file, to be unpacked."""
+    stream, picture = io.BytesIO(), image("PNG")
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.png", picture)
+        archive.writestr("dataset.json", json.dumps({"labels": [["a/1.png", 3]]}))
+    yield Kind("set.zip", stream.getvalue(), unpacked)
+    stream, pixels = io.BytesIO(), rng.integers(0, 256, (4, 5, 5, 3), dtype=np.uint8)
+    np.savez_compressed(stream, arr_0=pixels, arr_1=np.arange(4))
+    yield Kind("set.npz", stream.getvalue(), unpacked)
+    features = {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}
+    known = json.dumps({"info": {"features": features}}).encode()
+    rows = {"image": [{"bytes": picture}] * 3, "label": [0, 1, 1]}
+    table = pyarrow.table(rows).replace_schema_metadata({b"huggingface": known})
+    stream = io.BytesIO()
+    parquet.write_table(table, stream)
+    yield Kind("set.parquet", stream.getvalue(), unpacked)
+
+
 def columns(path: Path) -> object:
     """CIFAR-10 from a parquet file that serves as both splits."""
     (path.parent / "test-0.parquet").write_bytes(path.read_bytes())
@@ -181,6 +206,7 @@ def kinds(folder: Path) -> Iterator[Kind]:
         lambda path: mapped_array(path, dtype=np.uint8, shape=shape, advice="make it anew"),
     )
     yield from data_files(rng)
+    yield from packed_files(rng)
 
 
 def data_files(rng: np.random.Generator) -> Iterator[Kind]:

@@ -11,7 +11,8 @@ import tyro
 from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import InputError
-from cascore.locks import one_writer
+from cascore.files import replaced_folder
+from cascore.locks import new_folder, one_writer
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
 from cascore.progress import Display
 
@@ -164,14 +165,47 @@ class Verify:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSets:
-    """Prepare data sets, look at them, and verify them."""
+class Unpack:
+    """Write the pictures of an archive, an array or a table out as a folder of image files.
 
-    action: Prepare | Show | Verify
+    Example: cascore data unpack pictures.zip photos
+    """
+
+    source: tyro.conf.Positional[Path]
+    """A .zip of images (with the labels of EDM's dataset.json), an .npy or .npz of pixels, or a
+    .parquet file of a data set of the hub, or the folder of such files."""
+    out: tyro.conf.Positional[Path]
+    """New folder; classes become subfolders of it."""
+
+    def run(self) -> int:
+        """Write the folder, whole or not at all, and say what it is good for."""
+        from cascore.data.packed import find_packed
+
+        display = Display()
+        with new_folder(self.out, "unpacking"), replaced_folder(self.out) as folder:
+            packed = find_packed(self.source)
+            with display.counting(f"unpacking {self.source}", packed.total) as advance:
+                for name, content in packed.images:
+                    path = folder / name
+                    if path.exists():
+                        raise InputError(f"{self.source} holds {name} twice")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                    advance(1)
+        display.say(f"look at it: cascore data show folder:{self.out}")
+        plain_console().print(self.out)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSets:
+    """Prepare data sets, unpack, look at and verify them."""
+
+    action: Prepare | Unpack | Show | Verify
     """What to do."""
 
     def run(self, typed: str) -> int:
-        """Do one of the three."""
+        """Do one of them."""
         return self.action.run()
 
 

@@ -82,6 +82,12 @@ def _other_kind(path: Path) -> str | None:
     return None if suffix in _SUFFIXES else suffix or "without a suffix"
 
 
+def is_image_name(path: PurePosixPath) -> bool:
+    """Whether a name within an archive says that the file is an image, and is not hidden."""
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return not hidden and path.suffix.lower() in _SUFFIXES
+
+
 def passed_over_words(passed_over: Mapping[str, int]) -> str:
     """What was passed over, in words: "passed over 33 other files: 30 .heic, 3 .txt"."""
     kinds = Counter(passed_over).most_common()

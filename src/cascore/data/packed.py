@@ -1,0 +1,279 @@
+"""Pictures in one file, an archive, an array or a table, written out as a folder of images.
+
+What reads images reads folders (`cascore.data.folder`); so what others hand on in one file is
+unpacked once. Image files keep their bytes; classes become subfolders, and the splits that files
+are named by become the folders train and test.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from cascore.data.archives import opened_zip, read_zip_member
+from cascore.data.decoding import opened_image
+from cascore.data.listing import is_image_name
+from cascore.errors import InputError, MissingExtraError
+from cascore.foreign import parsing, read_npz
+from cascore.pixels import encode_png
+from cascore.plain import parse_json
+
+_LARGEST = 2**28  # bytes of one image file
+_LABELS = "dataset.json"  # of EDM's and StyleGAN's archives
+_HELD_OUT = ("test", "val", "valid", "validation")
+_AT_ONCE = 16  # rows of a table
+_LARGEST_GROUP = 2**32  # bytes of rows that a parquet file holds together
+_LABEL_COLUMNS = ("label", "labels", "fine_label")
+_ARRAYS = ("arr_0", "arr_1", "images", "labels")
+_DENSEST = 100  # times smaller than its arrays a file of pictures may be
+
+
+class PackedImage(NamedTuple):
+    """One picture: where it goes below the folder, and the bytes of its file."""
+
+    name: PurePosixPath
+    content: bytes
+
+
+class Packed(NamedTuple):
+    """What a file holds: how many pictures, and one after the other."""
+
+    total: int
+    images: Iterator[PackedImage]
+
+
+def find_packed(source: Path) -> Packed:
+    """The pictures of a file, or of a folder of tables.
+
+    A .zip of image files, whose folders are kept, or are classes by number where it has EDM's
+    dataset.json; an .npy of pixels, uint8 [N, H, W], [N, H, W, C] or [N, C, H, W]; an .npz with
+    such an array as arr_0 or images, and labels [N] as arr_1 or labels; .parquet files of the hub,
+    with a column of image files and one of labels. Anything else, and what is damaged, raises
+    InputError, here or while the images are taken. (The hub's .arrow files are not read: their
+    reader believes damaged lengths.)
+    """
+    if not source.exists():
+        raise InputError(f"there is no {source}; give the path of what is to be unpacked")
+    if source.is_dir():  # of tables
+        tables = sorted(source.rglob("*.parquet"))
+        if not tables:
+            raise InputError(
+                f"{source} is a folder without .parquet files; a folder of images needs no"
+                " unpacking: folder:PATH"
+            )
+        return _from_tables(tables)
+    kinds: Mapping[str, Callable[[Path], Packed]] = {
+        ".zip": _from_zip, ".npy": _from_npy, ".npz": _from_npz,
+        ".parquet": lambda path: _from_tables([path]),
+    }  # fmt: skip
+    if source.suffix not in kinds:
+        raise InputError(f"{source} is none of {', '.join(kinds)}: unpack it with what made it")
+    return kinds[source.suffix](source)
+
+
+# --- archives of images ---------------------------------------------------------------------------
+
+
+def _from_zip(path: Path) -> Packed:
+    with opened_zip(path) as archive:
+        names = [name for name in archive.namelist() if is_image_name(PurePosixPath(name))]
+        if not names:
+            raise InputError(f"{path} holds no image file")
+        labels: Mapping[str, int] = {}
+        if _LABELS in archive.namelist():
+            content = read_zip_member(archive, _LABELS, path=path, limit=_LARGEST)
+            labels = _labels(parse_json(content, f"{_LABELS} in {path}"), path)
+    missing = [name for name in names if name not in labels]
+    if labels and missing:
+        raise InputError(f"{_LABELS} in {path} has no label for {missing[0]}")
+
+    def images() -> Iterator[PackedImage]:
+        with opened_zip(path) as archive:
+            for name in names:
+                content = read_zip_member(archive, name, path=path, limit=_LARGEST)
+                with opened_image(content, name=f"{name} in {path}"):
+                    pass  # it is one
+                place = PurePosixPath(name)
+                if labels:
+                    place = PurePosixPath(_number(labels[name], labels.values()), *place.parts)
+                yield PackedImage(place, content)
+
+    return Packed(len(names), images())
+
+
+def _labels(value: Any, path: Path) -> Mapping[str, int]:
+    """The class of each image by EDM's `{"labels": [[name, number], ...]}`; null of none."""
+    rows = value.get("labels") if isinstance(value, dict) else ()
+    match rows:
+        case None:
+            return {}
+        case [*pairs] if all(map(_is_pair, pairs)):
+            return dict(pairs)
+    raise InputError(f"{_LABELS} in {path} holds no list of [name, number] as labels")
+
+
+def _is_pair(value: Any) -> bool:
+    match value:
+        case [str(), int(number)]:
+            return number >= 0
+    return False
+
+
+def _number(label: int, labels: Any) -> str:
+    """A class by its number, as wide as the largest, so that names are in the order of numbers."""
+    return f"{label:0{len(str(max(labels)))}d}"
+
+
+# --- arrays of pixels -----------------------------------------------------------------------------
+
+
+def _from_npy(path: Path) -> Packed:
+    with parsing(path, "an array (.npy)"):
+        pixels = np.lib.format.open_memmap(path, mode="r")
+    return _from_pixels(pixels, None, path)
+
+
+def _from_npz(path: Path) -> Packed:
+    most = _DENSEST * path.stat().st_size
+    with parsing(path, "arrays (.npz)"):
+        arrays = read_npz(path, dict.fromkeys(_ARRAYS, most))
+    pixels, labels = (
+        next((arrays[name] for name in names if name in arrays), None)
+        for names in (("arr_0", "images"), ("arr_1", "labels"))
+    )
+    if pixels is None:
+        raise InputError(f"{path} holds no array arr_0 or images")
+    return _from_pixels(pixels, labels, path)
+
+
+def _from_pixels(pixels: Any, labels: Any, path: Path) -> Packed:
+    shape, channels_last = pixels.shape, pixels.ndim == 4 and pixels.shape[3] in (1, 3)
+    fits = pixels.ndim == 3 or channels_last or (pixels.ndim == 4 and shape[1] in (1, 3))
+    if pixels.dtype != np.uint8 or not fits or 0 in shape:
+        raise InputError(
+            f"{path} holds {pixels.dtype} of shape {list(shape)}; expected uint8 [N, H, W],"
+            " [N, H, W, C] or [N, C, H, W] of 1 or 3 channels"
+        )
+    names = [""] * len(pixels)
+    if labels is not None:
+        if labels.shape != (len(pixels),) or labels.dtype.kind not in "iu" or labels.min() < 0:
+            raise InputError(f"{path} holds {len(pixels)} images and as labels no class for each")
+        numbers = labels.tolist()
+        names = [_number(number, numbers) for number in numbers]
+
+    def images() -> Iterator[PackedImage]:
+        for number, (name, image) in enumerate(zip(names, pixels, strict=True)):
+            array = torch.from_numpy(np.array(image))
+            array = array[None] if array.ndim == 2 else array
+            content = encode_png(array.movedim(-1, 0) if channels_last else array)
+            yield PackedImage(PurePosixPath(name, f"{number:08d}.png"), content)
+
+    return Packed(len(pixels), images())
+
+
+# --- tables of the hub ----------------------------------------------------------------------------
+
+
+class _Table(NamedTuple):
+    """A file of rows with image files, and the classes that its labels number, if it has any."""
+
+    path: Path
+    split: str
+    rows: int
+    image: str
+    label: str | None
+    classes: Sequence[str]
+
+
+def _from_tables(paths: Sequence[Path]) -> Packed:
+    splits = {path: re.split(r"[-_.]", path.name.lower())[0] for path in paths}
+    named = {"train"} < {*splits.values()} <= {"train", *_HELD_OUT}
+    tables = [_table(path, splits[path] if named else "") for path in paths]
+    images = (image for table in tables for image in _table_images(table))
+    return Packed(sum(table.rows for table in tables), images)
+
+
+def _table(path: Path, split: str) -> _Table:
+    with _opened(path) as (schema, rows, batches):
+        files = [name for name in schema.names if _holds_files(schema.field(name).type)]
+        if not files:
+            raise InputError(
+                f"{path} has the columns {', '.join(schema.names)}; expected one with image files"
+            )
+        label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
+        classes = _class_names(schema.metadata or {}, label, path)
+        if label is not None and not classes:
+            values = {x for batch in batches([label]) for x in batch.column(0).to_pylist()}
+            if all(isinstance(value, int) and value >= 0 for value in values):
+                classes = [_number(number, values) for number in range(max(values, default=0) + 1)]
+    return _Table(path, split, rows, files[0], label, classes)
+
+
+def _table_images(table: _Table) -> Iterator[PackedImage]:
+    number, columns = 0, [table.image, *([table.label] if table.label else [])]
+    with _opened(table.path) as (_, _, batches):
+        for batch in batches(columns):
+            values = [batch.column(name).to_pylist() for name in columns]
+            for file, *label in zip(*values, strict=True):
+                place = PurePosixPath(table.split, *(_class(table, value) for value in label))
+                yield _table_image(table, file, place, number)
+                number += 1
+
+
+def _table_image(table: _Table, value: Any, place: PurePosixPath, number: int) -> PackedImage:
+    content = value.get("bytes") if isinstance(value, dict) else value
+    where = f"row {number} of {table.path}"
+    if not isinstance(content, bytes):
+        raise InputError(f"{where} holds no bytes of an image file")
+    with opened_image(content, name=where) as image:
+        kind = str(image.format).lower()
+    suffix = {"jpeg": "jpg", "tiff": "tif"}.get(kind, kind)
+    return PackedImage(place / f"{table.path.stem}-{number:08d}.{suffix}", content)
+
+
+def _class(table: _Table, label: Any) -> str:
+    """The name of a subfolder for a label."""
+    if isinstance(label, int) and 0 <= label < len(table.classes):
+        label = table.classes[label]
+    name = re.sub(r"[/\\\x00-\x1f]+", "-", str(label)).strip()
+    return f"_{name}" if not name or name.startswith(".") else name
+
+
+def _class_names(metadata: Mapping[bytes, bytes], label: str | None, path: Path) -> Sequence[str]:
+    """The names of the classes as the library `datasets` writes them into the schema."""
+    content = metadata.get(b"huggingface")
+    known = None if content is None else parse_json(content, f"the schema of {path}")
+    for key in ("info", "features", label, "names"):
+        known = known.get(key) if isinstance(known, dict) else None
+    return [str(name) for name in known] if isinstance(known, list) else []
+
+
+def _holds_files(kind: Any) -> bool:
+    """Whether a column's type is bytes, or a structure with bytes among its fields."""
+    import pyarrow
+
+    of = pyarrow.types
+    inside = of.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    return bool(of.is_binary(kind) or of.is_large_binary(kind) or inside)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, int, Callable[[list[str]], Iterator[Any]]]]:
+    """The schema of a table, its rows, and what reads columns of it a few rows at a time."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError(what="a parquet file", package="pyarrow", extra="data") from None
+    with parsing(path, "parquet"), parquet.ParquetFile(path) as file:
+        groups = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
+        if any(group.total_byte_size > _LARGEST_GROUP for group in groups):
+            raise InputError(f"{path} has a row group of more than {_LARGEST_GROUP} bytes")
+
+        def batches(names: list[str]) -> Iterator[Any]:
+            yield from file.iter_batches(batch_size=_AT_ONCE, columns=names)
+
+        yield file.schema_arrow, file.metadata.num_rows, batches

@@ -1,0 +1,171 @@
+"""Archives, arrays and tables of pictures, unpacked: the same pixels, classes and splits."""
+
+import io
+import json
+import zipfile
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow
+import pytest
+from PIL import Image
+from pyarrow import parquet
+from running import run
+
+from cascore.data.catalogue import load_image_splits
+from cascore.data.packed import find_packed
+from cascore.errors import InputError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, size=(24, 8, 8, 3), dtype=np.uint8)
+LABELS = [number % 12 for number in range(24)]
+
+
+def encoded(pixels, kind="PNG"):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format=kind)
+    return stream.getvalue()
+
+
+def unpacked(source, tmp_path, name="out"):
+    """The images of a folder by name, once the command has written it."""
+    out = tmp_path / name
+    assert run("data", "unpack", source, out) == 0
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+
+
+def pixels_of(content):
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def write_zip(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_an_archive_keeps_its_folders_and_its_bytes(tmp_path):
+    images = {f"{'ab'[i % 2]}/{i}.png": encoded(pixels) for i, pixels in enumerate(PIXELS[:6])}
+    others = {"readme.txt": b"x", ".hidden.png": b"x", "__MACOSX/a/._0.png": b"x"}
+    path = write_zip(tmp_path / "x.zip", images | others)
+    assert unpacked(path, tmp_path) == images
+    loaded = load_image_splits(f"folder:{tmp_path / 'out'}")["train"]
+    assert loaded.classes == ("a", "b")
+
+
+def test_the_labels_of_edm_become_classes_in_the_order_of_their_numbers(tmp_path):
+    names = [f"{i // 10:05d}/img{i:08d}.png" for i in range(24)]
+    images = dict(zip(names, map(encoded, PIXELS), strict=True))
+    labels = json.dumps({"labels": [[n, k] for n, k in zip(names, LABELS, strict=True)]})
+    found = unpacked(write_zip(tmp_path / "x.zip", images | {"dataset.json": labels}), tmp_path)
+    assert found == {f"{k:02d}/{name}": images[name] for name, k in zip(names, LABELS, strict=True)}
+    sets = load_image_splits(f"folder:{tmp_path / 'out'}").values()
+    assert {part.classes for part in sets} == {tuple(f"{k:02d}" for k in range(12))}
+    none = write_zip(tmp_path / "y.zip", images | {"dataset.json": '{"labels": null}'})
+    assert unpacked(none, tmp_path, "none") == images
+
+
+@pytest.mark.parametrize("form", ["NHWC", "NCHW", "NHW", "NHW1"])
+def test_arrays_become_pictures(tmp_path, form):
+    grey = PIXELS[..., 0]
+    array = {
+        "NHWC": PIXELS, "NCHW": PIXELS.transpose(0, 3, 1, 2), "NHW": grey, "NHW1": grey[..., None]
+    }[form]  # fmt: skip
+    np.save(tmp_path / "x.npy", array)
+    found = unpacked(tmp_path / "x.npy", tmp_path)
+    assert list(found) == [f"{i:08d}.png" for i in range(24)]
+    for pixels, content in zip(PIXELS if "C" in form else grey, found.values(), strict=True):
+        assert np.array_equal(pixels_of(content), pixels)
+
+
+@pytest.mark.parametrize("names", [("arr_0", "arr_1"), ("images", "labels")])
+def test_arrays_with_labels_become_classes(tmp_path, names):
+    np.savez(tmp_path / "x.npz", **dict(zip(names, (PIXELS, np.array(LABELS)), strict=True)))
+    found = unpacked(tmp_path / "x.npz", tmp_path)
+    for number, (pixels, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
+        assert np.array_equal(pixels_of(found[f"{label:02d}/{number:08d}.png"]), pixels)
+
+
+def table(labels=True, *, names=None, kind="PNG"):
+    """As the library `datasets` writes a column of images and one of classes."""
+    files = [{"bytes": encoded(pixels, kind), "path": None} for pixels in PIXELS]
+    columns = {"image": files} | ({"label": LABELS} if labels else {})
+    made = pyarrow.table(columns)
+    if names is not None:
+        label = {"names": names, "_type": "ClassLabel"}
+        features = {"image": {"_type": "Image"}, "label": label}
+        known = json.dumps({"info": {"features": features}})
+        made = made.replace_schema_metadata({b"huggingface": known.encode()})
+    return made
+
+
+def test_tables_of_the_hub_keep_bytes_classes_and_splits(tmp_path):
+    names, folder = [f"kind {k}/{k}" for k in range(12)], tmp_path / "data"
+    folder.mkdir()
+    for split in ("train", "test"):
+        parquet.write_table(
+            table(names=names), folder / f"{split}-00000-of-00001.parquet", row_group_size=5
+        )
+    found = unpacked(folder, tmp_path)
+    assert len(found) == 48
+    for number, (pixels, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
+        for split in ("train", "test"):
+            stem = f"{split}-00000-of-00001-{number:08d}.png"
+            assert found[f"{split}/kind {label}-{label}/{stem}"] == encoded(pixels)
+    sets = load_image_splits(f"folder:{tmp_path / 'out'}")
+    assert [part.count for part in sets.values()] == [24, 24]
+
+
+def test_a_table_without_names_has_numbers_and_one_without_labels_no_classes(tmp_path):
+    parquet.write_table(table(), tmp_path / "a.parquet")
+    parquet.write_table(table(labels=False, kind="JPEG"), tmp_path / "b.parquet")
+    numbered = unpacked(tmp_path / "a.parquet", tmp_path, "one")
+    assert {PurePosixPath(name).parts[0] for name in numbered} == {f"{k:02d}" for k in range(12)}
+    plain = unpacked(tmp_path / "b.parquet", tmp_path, "two")
+    assert list(plain) == [f"b-{i:08d}.jpg" for i in range(24)]
+    assert [*plain.values()] == [encoded(pixels, "JPEG") for pixels in PIXELS]
+
+
+def write_foreign(folder):
+    """Files that cannot be unpacked, with a word of what is said."""
+    good = {"a.png": encoded(PIXELS[0])}
+    pair = {"dataset.json": '{"labels": [["b.png", 1]]}'}
+    np.save(folder / "float.npy", np.zeros((2, 8, 8)))
+    np.savez(folder / "few.npz", images=PIXELS, labels=np.zeros(3, dtype=int))
+    parquet.write_table(pyarrow.table({"text": ["a"]}), folder / "text.parquet")
+    parquet.write_table(pyarrow.table({"image": [b"text"]}), folder / "junk.parquet")
+    (folder / "cut.parquet").write_bytes(b"PAR1")
+    (folder / "x.rar").touch()
+    (folder / "empty").mkdir()
+    return {
+        write_zip(folder / "out.zip", {"../a.png": good["a.png"]}): "leads out",
+        write_zip(folder / "none.zip", {"a.txt": b"x"}): "no image file",
+        write_zip(folder / "junk.zip", {"a.png": b"junk"}): "a.png",
+        write_zip(folder / "label.zip", good | pair): "no label for a.png",
+        write_zip(folder / "words.zip", good | {"dataset.json": '{"labels": [1]}'}): "no list",
+        folder / "float.npy": "float64",
+        folder / "few.npz": "no class for each",
+        folder / "text.parquet": "columns text",
+        folder / "junk.parquet": "row 0",
+        folder / "cut.parquet": "parquet",
+        folder / "x.rar": "none of",
+        folder / "empty": "needs no unpacking",
+        folder / "absent.zip": "there is no",
+    }
+
+
+def test_what_cannot_be_unpacked_is_refused_and_leaves_nothing(tmp_path):
+    (tmp_path / "in").mkdir()
+    for source, word in write_foreign(tmp_path / "in").items():
+        with pytest.raises(InputError, match=word):
+            list(find_packed(source).images)
+        assert run("data", "unpack", source, tmp_path / "out") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_set_that_is_unpacked_trains(tmp_path):
+    np.save(tmp_path / "x.npy", PIXELS)
+    unpacked(tmp_path / "x.npy", tmp_path)
+    small = ("--train.steps", "1", "--train.batch-size", "2", "--network.width", "8")
+    assert run("train", f"folder:{tmp_path / 'out'}", "--out", tmp_path / "run", *small) == 0
