@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' | xargs grep -L subprocess)
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: quickstart paper test test-avx2 test-slow torture fuzz soak audit coverage check format mutants bench clean
+.PHONY: quickstart paper test test-avx2 test-slow torture fuzz soak audit coverage check docs format mutants bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/cascore quickstart
@@ -50,6 +50,11 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The site, whole each time: a page names what others define.
+docs: $(STAMP)
+	rm -rf build/docs
+	$(BIN)/sphinx-build -c docs -d build/doctrees -E -W --keep-going -q . build/docs
 
 format: $(STAMP)
 	$(BIN)/ruff format .

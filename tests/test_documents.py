@@ -224,6 +224,13 @@ def test_every_link_inside_the_project_leads_somewhere(document):
             assert ((ROOT / document).parent / target).exists(), target
 
 
+def test_every_public_name_is_in_the_reference():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("docs/api/*.rst"))
+    described = tuple(f"{name}." for name in re.findall(r"automodule:: (\S+)", text))
+    homes = {name: getattr(cascore, name).__module__ for name in set(cascore.__all__[1:])}
+    assert [name for name in homes if not f"{homes[name]}.".startswith(described)] == []
+
+
 def test_every_item_of_the_paper_has_a_row():
     items = [f"Eq. {i}" for i in range(1, 6)]
     items += ["Algorithm 1", "Algorithm 2"]

@@ -56,7 +56,8 @@ def calibrated_sigmas(
     Least squares by Levenberg and Marquardt from geometric levels with exact derivatives: no
     random numbers, no network call, the same levels on every machine.
 
-    Args, beside those of `geometric_sigmas`:
+    Args:
+        first: sigma_1; last and count as in `geometric_sigmas`.
         variances: of the data along its principal components, in squared pixels, any order.
         kappa: of the sampler, by default 1.5. Levels belong to a kappa.
         order: of the sampler, 1 or 2, by default 2.

@@ -1,6 +1,6 @@
 """Our samplers and our networks for diffusers: a scheduler for its pipelines, and a pipeline.
 
-pipe.scheduler = CASScheduler.from_config(pipe.scheduler.config)
+`pipe.scheduler = CASScheduler.from_config(pipe.scheduler.config)` is all that a pipeline needs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,12 +60,12 @@ class CASScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     and ancestral sampling at kappa 2; order 2 DPM-Solver++(2M) and SDE-DPM-Solver++(2M).
 
     Args:
-        num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas,
-            rescale_betas_zero_snr, prediction_type, clip_sample, clip_sample_range: as in
-            `diffusers.DDIMScheduler`; prediction_type may be flow_prediction too.
+        num_train_timesteps: as in `diffusers.DDIMScheduler`, and so are beta_start, beta_end,
+            beta_schedule, trained_betas, rescale_betas_zero_snr, clip_sample, clip_sample_range.
+        prediction_type: as there, or flow_prediction.
         family: preserving, flow, edm or exploding; see `cascore.ecosystem.parametrization`.
         shift: of flow matching.
-        sigma_min, sigma_max, sigma_data: of EDM and of exploding variance.
+        sigma_min: of EDM and of exploding variance, as are sigma_max and sigma_data.
         kappa: in [1, inf]: how much noise a step adds.
         order: 1, or 2, the multistep rule; not to be taken for the attribute `order` of diffusers'
             schedulers, the calls that a step makes, which is 1.

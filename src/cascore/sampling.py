@@ -211,7 +211,7 @@ class Samples:
 
 
 Callback = Callable[[int, float, Tensor, Tensor], None]
-"""callback(step, sigma, x, H): x is where H was evaluated and is not changed afterwards.
+"""Called with (step, sigma, x, H): x is where H was evaluated and is not changed afterwards.
 
 H is what the denoiser returned: copy it to keep it, if the denoiser reuses its output buffer.
 """
@@ -268,7 +268,8 @@ def consistent_annealed(
     kappa = 1 is the probability-flow ODE (Euler, DDIM), 2 is ancestral sampling, inf re-noises H.
     The last step has gamma_L = gamma_{L-1}, first order and no noise; with L = 1, raw = H.
 
-    Args, beside those of `annealed_langevin`:
+    Args:
+        denoiser: as in `annealed_langevin`, and so are x, noise and callback.
         sigmas: [L], strictly decreasing and positive; `schedule.stretch` gives n_sigma > 1.
         kappa: in [1, inf], one number or one per step [L]; at most one of kappa, eta, epsilon.
             Without any, the denoiser's own (`cascore.denoiser.default_kappa`).

@@ -30,7 +30,7 @@ def export_onnx(
 ) -> float:
     """Write a denoiser as an ONNX graph, once onnxruntime gives what PyTorch gives.
 
-    Inputs are x, float32 [batch, *shape], and sigma, float32 [batch]; the output is denoised. The
+    Inputs are x, float32 `[batch, *shape]`, and sigma, float32 [batch]; the output is denoised. The
     graph's metadata hold shape, sigma_first, sigma_last, kappa, and the description.
 
     Args:

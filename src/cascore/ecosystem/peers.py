@@ -40,8 +40,8 @@ def from_k_diffusion(
 ) -> Denoiser:
     """The denoiser of k-diffusion's models and wrappers, and of EDM's networks.
 
-    They are called as model(x, sigma, **conditioning), sigma [N], and return H(x, sigma) already. A
-    sigma beyond the model's sigma_min and sigma_max, where it has them, is an InputError.
+    They are called as `model(x, sigma, **conditioning)`, sigma [N], and return H(x, sigma) already.
+    A sigma beyond the model's sigma_min and sigma_max, where it has them, is an InputError.
 
     Args:
         model: such as k_diffusion.external.CompVisDenoiser, or what EDM's code has loaded.

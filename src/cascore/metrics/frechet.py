@@ -92,10 +92,10 @@ def feature_moments(
 def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     """Squared Fréchet distance of two Gaussians (Dowson & Landau 1982), the FID's formula.
 
-    |m_a - m_b|² + tr(A) + tr(B) - 2 tr((A^½ B A^½)^½), with unbiased covariances A and B. The last
-    trace is the sum of the singular values of F_aᵀ F_b for any factors A = F_a F_aᵀ, B = F_b F_bᵀ:
-    no square root is taken of a product's rounding error, so singular covariances (fewer images
-    than dimensions, constant features) cost no digits.
+    `|m_a - m_b|² + tr(A) + tr(B) - 2 tr((A^½ B A^½)^½)`, with unbiased covariances A and B. The
+    last trace is the sum of the singular values of F_aᵀ F_b for any factors A = F_a F_aᵀ and
+    B = F_b F_bᵀ: no square root is taken of a product's rounding error, so singular covariances
+    (fewer images than dimensions, constant features) cost no digits.
 
     The distance of finite sets is biased upwards, by about a constant over the number of images:
     two distances of different counts do not compare. `frechet_estimate` adds the standard error,
@@ -188,7 +188,7 @@ def _pivoted_factor(covariance: Tensor, tolerance: float) -> Tensor:
 def frechet_estimate(features: Tensor, reference: FeatureMoments) -> Estimate:
     """Fréchet distance with its standard error by the infinitesimal jackknife (Jaeckel 1972).
 
-    The distance's derivative with respect to the weight of image x is its influence
+    The distance's derivative with respect to the weight of image x is its influence::
 
         2 (m - m_r)·(x - m) + N / (N - 1) (q(x) - mean of q),  q(x) = |x - m|² - (x - m)ᵀ T (x - m)
 

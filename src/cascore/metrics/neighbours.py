@@ -27,8 +27,8 @@ def nearest_neighbours(
 ) -> Neighbours:
     """The k nearest references of each query by Euclidean distance over all values.
 
-    Candidates are ranked by |q|² + |r|² - 2 q·r in float64, chunk by chunk; the distances that are
-    returned are then recomputed from the differences, so that a copy has distance exactly 0.
+    Candidates are ranked by `|q|² + |r|² - 2 q·r` in float64, chunk by chunk; the distances that
+    are returned are then recomputed from the differences, so that a copy has distance exactly 0.
 
     Queries [Q, ...] and references [R, ...], R >= k, are floating point and finite, for example
     pixels in [0, 1], of the same trailing shape; any others raise InputError.

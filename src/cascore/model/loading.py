@@ -152,7 +152,7 @@ class Model:
             progress: whether to show a bar, in a terminal or a notebook; elsewhere there is none.
 
         Returns:
-            `Samples` on the CPU, float32 [len(seeds), *shape].
+            `Samples` on the CPU, float32 `[len(seeds), *shape]`.
 
         Raises:
             InputError: no seed, or settings that contradict each other or do not fit the model.

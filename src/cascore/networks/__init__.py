@@ -1,4 +1,4 @@
-"""Networks: plain `torch.nn.Module`s that know nothing of schedules or losses.
+"""Networks: modules of PyTorch that know nothing of schedules or losses.
 
 A score network is the f of the denoiser H(x, σ) = x + σ f: its output has the shape of its input.
 `MLP`, `NCSNv2` and `UNet` see x alone; `ConditionalMLP` and `ConditionalUNet` receive log σ as

@@ -115,8 +115,8 @@ def load_checkpoint(state: TrainState, checkpoint: Checkpoint, *, processes: int
     """Fill the state from a checkpoint.
 
     Returns:
-        What differs from when it was written, in words: then the continued run is not bit for bit
-        the uninterrupted one. Empty when nothing does.
+        What differs from when it was written, in words, and empty when nothing does. With a
+        difference the continued run is not bit for bit the uninterrupted one.
 
     Raises:
         InputError: a checkpoint that is damaged, of another model or of another seed.

@@ -85,6 +85,8 @@ def train(
 ) -> Iterator[Metrics]:
     """Sec. 5: alternate updates of D (Eq. 4) and of the score network (Eq. 1 or 5) up to `steps`.
 
+    In a program of one's own::
+
         state = TrainState(denoiser)
         for metrics in train(state, images, sigmas, steps=2000):
             print(metrics.step, metrics.dsm)

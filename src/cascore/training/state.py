@@ -84,8 +84,8 @@ class TrainState:
         on the data, such as the mean of EDM's form, stays this one's.
 
         Returns:
-            What does not fit, in words: weights that stay as they were made, and those of the other
-            that have no place here.
+            What does not fit in words, that is weights that stay as they were made, and those of
+            the other that have no place here.
 
         Raises:
             InputError: a state that was trained already, or nothing that fits.

@@ -31,7 +31,7 @@ def module_extractor(
     and become (x / 255 - mean) / deviation.
 
     DINOv2, for example, of which cascore ships nothing; torch.hub downloads *and runs* the code of
-    that repository, so decide whether you trust it:
+    that repository, so decide whether you trust it::
 
         model = torch.hub.load("facebookresearch/dinov2", "dinov2_vitl14").eval()
         extractor = module_extractor(
