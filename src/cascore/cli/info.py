@@ -18,6 +18,7 @@ class Info:
 
     def run(self, typed: str) -> int:
         """Print settings, checkpoints, sizes and the last metrics."""
+        from cascore.experiment.fine_tuning import read_base
         from cascore.experiment.run_folder import CHECKPOINTS, METRICS, read_experiment
         from cascore.model.folder import is_model_folder, read_model_record
         from cascore.model.loading import load, require_model
@@ -33,6 +34,9 @@ class Info:
         if not alone:
             steps = ", ".join(str(checkpoint.step) for checkpoint in saved)
             console.print(f"checkpoints: {steps or 'none yet'}")
+        base = None if alone else read_base(path)
+        if base is not None:
+            console.print(f"began with the weights of {base.words}")
         if model is not None:
             parameters = sum(weights.numel() for weights in model.denoiser.parameters())
             console.print(f"score network: {parameters:,} parameters")

@@ -26,6 +26,7 @@ from cascore.progress import Display
 
 if TYPE_CHECKING:
     from cascore.data import ImageSet, PointSet
+    from cascore.experiment.fine_tuning import Base
     from cascore.experiment.periodic import Measure
 
 
@@ -36,6 +37,7 @@ class Train:
     Examples:
     cascore train digits --train.steps 5000 --out runs/long
     cascore train folder:photos --minutes 30
+    cascore train folder:photos --minutes 10 --from runs/folder-others
 
     For a folder, image size, sigma_1 and levels, the network and its batch are chosen for its
     images, this machine and the minutes, and said; what is given by name holds. With minutes it
@@ -51,6 +53,9 @@ class Train:
     continued."""
     checkpoint: str = "newest"
     """Of a run that goes on: newest (that is whole), best, or a step; later ones are set aside."""
+    base: Annotated[str | None, tyro.conf.arg(name="from", metavar="MODEL")] = None
+    """Fine-tune: begin with the weights of a run, a model folder, hf://user/name or a model that
+    comes with cascore, where they fit; what does not is said. A folder takes its network too."""
     dry_run: bool = False
     """Print the resolved experiment, parameter counts and a time estimate; train nothing."""
     device: options.Device = "auto"
@@ -68,16 +73,17 @@ class Train:
         # Before any picture is read.
         build_gan(self.experiment.adversarial)
         require_kind(self.experiment.network, points=self.experiment.data.name in POINT_SETS)
+        base = None if self.base is None else _base(self.base)
         data = held_out = None
         if is_folder(self.start):
             name = folder_path(self.start).resolve().name
             out = self.out or Path("runs") / f"folder-{name}"
-            experiment, data, held_out = self._for_folder(out)
+            experiment, data, held_out = self._for_folder(out, base)
         else:
             out = self.out or Path("runs") / self.experiment.name
             experiment = self._by_clock(out)
         if self.dry_run:
-            return _describe(experiment, out, device=self.device, data=data)
+            return _describe(experiment, out, device=self.device, data=data, base=base)
         return _train(
             experiment,
             out,
@@ -85,6 +91,7 @@ class Train:
             checkpoint=self.checkpoint,
             data=data,
             held_out=held_out,
+            base=base,
             started=started,
         )
 
@@ -104,7 +111,9 @@ class Train:
             return experiment
         return replace(by_clock(experiment, self.given), minutes=minutes)
 
-    def _for_folder(self, out: Path) -> "tuple[Experiment, ImageSet | None, ImageSet | None]":
+    def _for_folder(
+        self, out: Path, base: "Base | None"
+    ) -> "tuple[Experiment, ImageSet | None, ImageSet | None]":
         """The run's own settings if there is a run, else what is chosen; either with the given.
 
         With the images to train on and those kept apart, where choosing needed them.
@@ -143,6 +152,7 @@ class Train:
                 device=select_device(self.device),
                 notify=display.say,
                 counting=display.counting,
+                base=base,
             )
 
 
@@ -181,6 +191,25 @@ def _unknown(word: str) -> str:
     return f"there is no preset {word!r}{nearest(word, PRESETS)}; cascore train --help lists them"
 
 
+def _base(name: str) -> "Base":
+    """The model of that name, as one whose weights a training begins with."""
+    from cascore.experiment.fine_tuning import Base
+    from cascore.model.loading import load
+    from cascore.model.pretrained import spoken_name
+
+    model = load(name, notify=Display().say)
+    return Base(
+        name=spoken_name(model.folder),
+        step=model.step,
+        digest=model.digest,
+        denoiser=model.denoiser,
+        experiment=model.experiment,
+        shape=model.shape,
+        classes=model.classes,
+        pixels=model.pixel_range,
+    )
+
+
 def _train(
     experiment: Experiment,
     folder: Path,
@@ -189,6 +218,7 @@ def _train(
     checkpoint: str,
     data: "ImageSet | None" = None,
     held_out: "ImageSet | None" = None,
+    base: "Base | None" = None,
     started: float,
 ) -> int:
     """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
@@ -211,6 +241,7 @@ def _train(
             notify=display.say,
             measure=signals.stopping(checkpoint_measure(experiment, folder, device=target)),
             checkpoint=checkpoint,
+            base=base,
             started=started,
         )
         settings, minutes = experiment.train, experiment.minutes
@@ -273,13 +304,19 @@ class _Signals:
 
 
 def _describe(
-    experiment: Experiment, folder: Path, *, device: str, data: "ImageSet | PointSet | None" = None
+    experiment: Experiment,
+    folder: Path,
+    *,
+    device: str,
+    data: "ImageSet | PointSet | None" = None,
+    base: "Base | None" = None,
 ) -> int:
     """Print the resolved experiment, parameter counts and a time estimate measured here."""
     import torch
 
     from cascore.experiment import build
     from cascore.experiment.cost import measured_step, step_cost, training_speed
+    from cascore.experiment.fine_tuning import foretold
     from cascore.experiment.timed import REPLAY
     from cascore.training.checkpoint import checkpoints
 
@@ -305,6 +342,10 @@ def _describe(
         console.print(f"discriminator: {cost.discriminator_parameters:,} parameters")
     if len(shape) == 3:
         console.print(f"sigma_1 and levels by Techniques 1 and 2: cascore data show {name}")
+    for remark in (
+        () if data is None else foretold(base, experiment, build.Subject.of(data), folder)
+    ):
+        console.print(f"from: {remark}")
     saved = checkpoints(folder / "checkpoints")
     done = min(saved[-1].step if saved else 0, settings.steps)
     console.print(f"run: {folder}, {f'goes on from step {done}' if done else 'new'}")

@@ -15,8 +15,9 @@ from cascore.data.diameter import image_diameter
 from cascore.data.folder import load_contents
 from cascore.errors import InputError
 from cascore.experiment.cost import Measured, measured_step, step_cost
+from cascore.experiment.fine_tuning import Base, require_channels
 from cascore.experiment.presets import FOLDER
-from cascore.experiment.settings import ENDLESS, Data, Experiment, Schedule
+from cascore.experiment.settings import ENDLESS, Data, Experiment, Network, Schedule
 from cascore.experiment.timed import REPLAY, remarks_of_size
 from cascore.preprocessing import FolderOptions, folder_path
 from cascore.ranges import require_in_range
@@ -116,6 +117,7 @@ def choose_experiment(
     device: torch.device,
     notify: Callable[[str], None],
     counting: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
+    base: Base | None = None,
 ) -> Chosen:
     """An experiment for a folder of images: what is not given is chosen, and what is given holds.
 
@@ -126,18 +128,24 @@ def choose_experiment(
         device: Where to train.
         notify: Told of each choice in words.
         counting: Shows the progress of a title and a total.
+        base: The model whose weights it begins with: its network is taken, with the law of noise
+            levels that this was trained on, and the size of its pictures where these have as much.
 
     Raises:
-        InputError: Minutes not positive, or a folder that cannot be trained on.
+        InputError: Minutes not positive, or a folder that cannot be trained on, or not from there.
     """
     path, minutes = folder_path(given.data.name), given.minutes
     require_in_range({"minutes": minutes})
-    _require_halving(given.data.size)  # before thousands of headers are read
+    if base is None:
+        _require_halving(given.data.size)  # before thousands of headers are read
     root = None if given.data.root is None else Path(given.data.root)
     contents = read_folder(path, skip_broken=given.data.skip_broken, root=root)
     survey = survey_folder(contents)
     largest = LARGEST_ON_GPU if device.type == "cuda" else LARGEST
-    data, reasons = choose_size(given.data, survey, largest=largest)
+    wanted = given.data
+    if base is not None:
+        wanted = _of_base(wanted, survey, base)
+    data, reasons = choose_size(wanted, survey, largest=largest)
     splits = load_contents(contents, options=data.options, root=root)
     images = splits["train"]
     if images.count < 2:
@@ -150,6 +158,9 @@ def choose_experiment(
         minutes=minutes if by_clock else 0.0,
         train=replace(FOLDER.train, steps=ENDLESS),
     )
+    if base is not None:
+        chosen = _like_base(chosen, base)
+        reasons.append(f"the network of {base.name}, and the noise levels that it was trained on")
     if "schedule.first" not in names:
         with counting("largest distance", images.count) as advance:
             schedule, reason = choose_levels(images, progress=advance)
@@ -159,6 +170,7 @@ def choose_experiment(
         chosen = replace(chosen, network=replace(chosen.network, labels=True))
         reasons.append(f"told the class: {len(images.classes):,} subfolders; `sample --label NAME`")
     chosen = with_given(chosen, given, names)
+    network = chosen.network
     schedule = chosen.schedule
     if "schedule.levels" not in names and schedule.first > schedule.last:
         levels = level_count(math.prod(images.shape), schedule.first, schedule.last)
@@ -169,7 +181,9 @@ def choose_experiment(
         images.shape,
         minutes=minutes,
         measure=lambda tried: measured_step(tried, images, device),
-        kept=lambda tried: with_given(tried, given, names),
+        kept=lambda tried: with_given(
+            tried if base is None else replace(tried, network=network), given, names
+        ),
         gpu=device.type == "cuda",
     )
     reasons += [reason, *remarks_of_size(images, splits.get("test"))]
@@ -208,6 +222,27 @@ def choose_size(data: Data, survey: FolderSurvey, *, largest: int) -> tuple[Data
         else f"mode {data.mode}, as asked",
     )
     return replace(data, mode=mode, size=None if kept else size), [*filter(None, reasons)]
+
+
+def _of_base(data: Data, survey: FolderSurvey, base: Base) -> Data:
+    """The data with the size of a base's pictures, where these have as much and none is given."""
+    grey = data.mode == "grey" or (data.mode == "auto" and survey.grey == survey.images)
+    require_channels(base, (1 if grey else 3, 0, 0))
+    side = base.shape[1]
+    return data if data.size or survey.usual < side else replace(data, size=side)
+
+
+def _like_base(experiment: Experiment, base: Base) -> Experiment:
+    """The experiment with a base's network, and with the law of noise levels that it learned."""
+    theirs = base.experiment.train
+    law = replace(
+        experiment.train,
+        sigmas=theirs.sigmas,
+        log_mean=theirs.log_mean,
+        log_deviation=theirs.log_deviation,
+    )
+    network = replace(base.experiment.network, labels=experiment.network.labels)
+    return replace(experiment, network=network, train=law)
 
 
 def choose_network(
@@ -251,23 +286,29 @@ def choose_network(
             variants[variant] = measure(variant)
     chosen = max(variants, key=lambda variant: _updates(variants[variant], minutes))
     updates, settings = _updates(variants[chosen], minutes), chosen.train
-    width, batch = chosen.network.width, settings.batch_size
+    batch = settings.batch_size
     how = [
         *(["bfloat16"] if settings.precision == "bfloat16" else []),
         *(["channels last"] if settings.channels_last else []),
         *(["compiled"] if settings.compiled else []),
     ]
     return chosen, (
-        f"U-Net of width {width} in EDM's form, batches of {batch}"
+        f"{_words(chosen.network)}, batches of {batch}"
         f"{', ' * bool(how)}{', '.join(how)}: an update takes"
         f" {1000 * variants[chosen].seconds:,.0f} ms here, so about {updates:,} fit into"
         f" {minutes:g} minutes"
         + (
             f", and fewer than {LEAST_STEPS:,} make rough pictures"
             if updates < LEAST_STEPS
-            else f"; it is about the widest of which {LEAST_STEPS:,} do"
+            else f"; it is about the largest of which {LEAST_STEPS:,} do"
         )
     )
+
+
+def _words(network: Network) -> str:
+    kind = {"unet": "U-Net", "ncsnv2": "NCSNv2"}.get(network.kind, network.kind)
+    form = " in EDM's form" if network.preconditioned else ""
+    return f"{kind} of width {network.width}{form}"
 
 
 def _fits(seconds: float, minutes: float) -> bool:

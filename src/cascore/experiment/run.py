@@ -15,6 +15,7 @@ from cascore.data import ImageSet, PointSet
 from cascore.data.spectrum import principal_variances
 from cascore.errors import EvaluationStopped, InputError
 from cascore.experiment import build
+from cascore.experiment.fine_tuning import BASE, Base, begin_from, read_base, require_same_base
 from cascore.experiment.periodic import Measure, PeriodicEvaluation
 from cascore.experiment.run_folder import (
     CHECKPOINTS,
@@ -63,6 +64,7 @@ def training_run(
     notify: Callable[[str], None] = lambda message: None,
     measure: Measure | None = None,
     checkpoint: str = "newest",
+    base: Base | None = None,
     started: float | None = None,
 ) -> Iterator[Metrics]:
     """Prepare a run's folder or go on with it; then train, saving on the way, as it is iterated.
@@ -79,6 +81,8 @@ def training_run(
         measure: Measures a checkpoint where `train.evaluate_every` asks for that.
         checkpoint: Which to go on from: newest (that is whole), best, or a step; later ones are set
             aside.
+        base: The model whose weights a new run begins with, which its folder then holds; of a run
+            that goes on it must be the same, or None.
         started: When the time of a training by the clock began, by `time.monotonic`; now by
             default.
 
@@ -87,8 +91,8 @@ def training_run(
         the folder until it ends.
 
     Raises:
-        InputError: settings that cannot be, another experiment or another training in the folder,
-            no checkpoint that is whole, or a loss that is not finite.
+        InputError: settings that cannot be, another experiment, base or training in the folder, no
+            checkpoint that is whole, or a loss that is not finite.
     """
     with ExitStack() as held:
         held.enter_context(one_training(folder, workers, device=device))
@@ -107,35 +111,22 @@ def training_run(
             experiment, state, data, device=device, workers=workers, rate=rate
         )
         # Every process looks for itself, so that all of them refuse together; then one writes.
-        described = {
-            "name": data.name,
-            **asdict(subject),
-            "shape": list(data.shape),
-            "count": data.count,
-            "digest": data.digest,
-            "record": asdict(data.record),
-        }
-        _require_fitting(folder, experiment, described)
+        described = _described(data, subject)
+        new = _require_fitting(folder, experiment, described, base)
+        begun = None
+        if new and base is not None:
+            begun = begin_from(base, state, subject, experiment.network)
         workers.barrier()
         if workers.rank == 0:
-            start_run(folder, experiment, described, notify=notify)
+            count = workers.count
+            start_run(folder, experiment, described, begun=begun, processes=count, notify=notify)
         workers.barrier()
-        for remark in data.record.remarks:
+        for remark in (*(begun.record.remarks if begun else ()), *data.record.remarks):
             notify(remark)
         before = _resume(state, folder, checkpoint, workers, notify)
         workers.barrier()
         if workers.rank == 0:
-            cut_back(folder, state.step, notify=notify)
-            saved = checkpoints(folder / CHECKPOINTS)
-            if saved and saved[-1].step == state.step:  # a kill may have come before it
-                _prune(folder, experiment.train)
-            write_json(folder / EXPERIMENT, experiment)  # which may be longer
-            write_json(folder / DATA, described)
-            if not (folder / VARIANCES_DIGEST).exists():
-                large = pace is not None and math.prod(data.shape) > _AXES_IN_TIME
-                variances = None if large else principal_variances(data)
-                if variances is not None:
-                    write_variances(variances, folder)
+            _bring_up_to_date(folder, experiment, data, described, state.step, notify)
         course = Course(experiment.train.steps, before)
         if pace is not None and isinstance(data, ImageSet):
             rate_before = last_rate(folder, experiment.train.learning_rate)
@@ -148,6 +139,40 @@ def training_run(
             course,
         )
         return _with_advice(whole, folder, held.pop_all())
+
+
+def _described(data: ImageSet | PointSet, subject: build.Subject) -> dict[str, Any]:
+    """What a run says of its training data."""
+    return {
+        "name": data.name,
+        **asdict(subject),
+        "shape": list(data.shape),
+        "count": data.count,
+        "digest": data.digest,
+        "record": asdict(data.record),
+    }
+
+
+def _bring_up_to_date(
+    folder: Path,
+    experiment: Experiment,
+    data: ImageSet | PointSet,
+    described: Mapping[str, Any],
+    step: int,
+    notify: Callable[[str], None],
+) -> None:
+    """Write what a run's folder holds beside its updates, and drop what is later than its step."""
+    cut_back(folder, step, notify=notify)
+    saved = checkpoints(folder / CHECKPOINTS)
+    if saved and saved[-1].step == step:  # a kill may have come before it
+        _prune(folder, experiment.train)
+    write_json(folder / EXPERIMENT, experiment)  # which may be longer
+    write_json(folder / DATA, described)
+    if not (folder / VARIANCES_DIGEST).exists():
+        large = experiment.minutes > 0 and math.prod(data.shape) > _AXES_IN_TIME
+        variances = None if large else principal_variances(data)
+        if variances is not None:
+            write_variances(variances, folder)
 
 
 def _pace(experiment: Experiment, workers: Workers, started: float | None) -> Pace | None:
@@ -165,12 +190,18 @@ def _resume(
 ) -> float | None:
     """Bring the state to a checkpoint, if there is one; the seconds trained before, where known."""
     if name == "newest" and not checkpoints(folder / CHECKPOINTS):
+        if (base := read_base(folder)) is not None:
+            raise InputError(
+                f"{folder} began with the weights of {base.words}, which no checkpoint holds any"
+                f" more: restore one, or delete {folder / BASE} and give --from again"
+            )
         return 0.0
     checkpoint, differences, _ = read_checkpoint(
         folder, name, partial(load_checkpoint, state, processes=workers.count), notify
     )
-    notify(f"resumed from {checkpoint.folder}")
-    if differences:
+    if checkpoint.step:
+        notify(f"resumed from {checkpoint.folder}")
+    if checkpoint.step and differences:
         notify(f"not bit for bit the uninterrupted run: {'; '.join(differences)}")
     record = read_record(checkpoint)
     if record.digest is None:
@@ -278,12 +309,15 @@ def _summary(record: Measurement) -> str:
     return f"step {step}: Fréchet distance {record.value:.4g} ± {record.error:.2g}"
 
 
-def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, Any]) -> None:
-    """Refuse a folder of another experiment, of other data, or further than is asked for."""
+def _require_fitting(
+    folder: Path, experiment: Experiment, data: Mapping[str, Any], base: Base | None
+) -> bool:
+    """Whether a run is new; one of another experiment, data or base, or further, is refused."""
     if is_unfinished(folder):
-        return
+        return True
     if is_run(folder):
         _require_same(read_experiment(folder), experiment, folder)
+        require_same_base(folder, base)
         stored = read_data(folder)
         if stored.get("digest") != data["digest"]:
             raise InputError(
@@ -298,8 +332,10 @@ def _require_fitting(folder: Path, experiment: Experiment, data: Mapping[str, An
                 f"{folder} is at step {saved[-1].step} already, beyond the {steps} steps asked for:"
                 " ask for more, or choose another folder"
             )
-    elif folder.exists() and any(folder.iterdir()):
+        return False
+    if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no run: choose another folder")
+    return True
 
 
 def freed(stored: Experiment, given: Experiment) -> Experiment:

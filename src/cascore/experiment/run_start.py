@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from cascore.errors import InputError
+from cascore.experiment.fine_tuning import Begun, write_base
 from cascore.experiment.looks import LOOKS, SAMPLES, cut_looks
 from cascore.experiment.page import PAGE
 from cascore.experiment.periodic import EVALUATIONS, cut_evaluations
@@ -69,12 +70,19 @@ def is_unfinished(folder: Path) -> bool:
 
 
 def start_run(
-    folder: Path, experiment: Experiment, data: Mapping[str, Any], *, notify: Callable[[str], None]
+    folder: Path,
+    experiment: Experiment,
+    data: Mapping[str, Any],
+    *,
+    begun: Begun | None,
+    processes: int,
+    notify: Callable[[str], None],
 ) -> None:
     """Make a run's folder, whole, where there is none that goes on.
 
-    The start of a run without a checkpoint is taken over, and what killed writers left is removed:
-    only for who holds the lock.
+    One that has begun with the weights of another model holds them as the checkpoint of step 0. The
+    start of a run without a checkpoint is taken over, and what killed writers left is removed: only
+    for who holds the lock.
     """
     if is_unfinished(folder):
         notify(f"{folder} holds the start of a run without a checkpoint: it is taken over")
@@ -96,6 +104,8 @@ def start_run(
         write_json(temporary / EXPERIMENT, experiment)
         write_json(temporary / DATA, data)
         (temporary / METRICS).touch()
+        if begun is not None:
+            write_base(temporary, begun, processes=processes)
 
 
 def cut_back(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:

@@ -51,7 +51,7 @@ sigma from {schedule.first:g} to {schedule.last:g}.{pixels}
 {record.step:,} updates of {objective}, batches of {train.batch_size}, Adam with learning rate
 {train.learning_rate:g}, {levels},
 computed in {train.precision}: {seen:,} images were seen, repetitions counted.
-The file holds {weights} (decay {train.ema_decay:g}), in {stored}. {kept}
+The file holds {weights} (decay {train.ema_decay:g}), in {stored}. {base}{kept}
 
 Made from {record.source[name]} ({record.source[kind]}, SHA-256 {record.source[sha256]}).
 
@@ -146,6 +146,7 @@ def model_card(
         refused="no other class or text" if network.labels else "no class, label or text",
         seen=record.step * experiment.train.batch_size,
         weights=_WEIGHTS[record.weights],
+        base=_base(record.source.get("base")),
         kept=_training(record.source, experiment.minutes),
         samplers=_SAMPLERS.format(lines=samplers) if samplers else "",
         quality=_warning(record) + (_quality(record, measured) or _UNMEASURED),
@@ -174,6 +175,16 @@ def _data(record: ModelRecord) -> str:
     else:
         text += " The checkpoint holds no count or digest of the data that it was trained on."
     return text + (f" The data are under {_LICENCES[name]}." if name in _LICENCES else "")
+
+
+def _base(base: Mapping[str, Any] | None) -> str:
+    """Whose weights the training began with."""
+    if base is None:
+        return ""
+    return (
+        f"It is fine-tuned: it began with the weights of {base['name']} (step {base['step']:,},"
+        f" SHA-256 {base['digest']}), so what that was trained on may show in it. "
+    )
 
 
 def _training(source: Mapping[str, Any], minutes: float) -> str:

@@ -1,7 +1,7 @@
 """Model folders out of published checkpoints, and out of runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.experiment import build
+from cascore.experiment.fine_tuning import read_base
 from cascore.experiment.learned import read_learned
 from cascore.experiment.outputs import software
 from cascore.experiment.presets import PUBLISHED, SAMPLERS
@@ -22,6 +23,7 @@ from cascore.experiment.run_folder import (
 )
 from cascore.experiment.settings import Experiment, Network, Sampler, Schedule
 from cascore.files import file_digest, replaced_folder, require_new, write_text
+from cascore.hub import is_on_hub
 from cascore.locks import new_folder
 from cascore.measurement import Measurement
 from cascore.model.card import model_card
@@ -167,6 +169,7 @@ def convert_run(
         opponent = fitting_tensors(module, newest.tensors, prefix="discriminator.")
     pixel_range = (0.0, 1.0) if len(shape) == 3 else None
     training, learned = {name: getattr(made, name) for name in _OF_TRAINING}, read_learned(run)
+    base = read_base(run)
     bare = replace(experiment.data, name=_without_path(experiment.data.name), root=None)
     record = ModelRecord(
         shape=shape,
@@ -182,6 +185,7 @@ def convert_run(
             "stored": str(stored).removeprefix("torch."),
             "training": {name: value for name, value in training.items() if value is not None},
             **({} if learned is None or not learned.words else {"warning": learned.words}),
+            **({} if base is None else {"base": asdict(replace(base, name=_bare_name(base.name)))}),
         },
         samplers=_samplers(experiment, shape, pixel_range),
         **_WRITTEN_LATER,
@@ -238,6 +242,10 @@ def write_model_folder(
 def _without_path(name: str) -> str:
     """A path of the machine that trained means nothing where the model goes, and may be private."""
     return f"folder:{Path(name.removeprefix('folder:')).name}" if is_folder(name) else name
+
+
+def _bare_name(model: str) -> str:
+    return model if is_on_hub(model) else Path(model).name
 
 
 def _without_paths(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The YAML at the head of a model card, by which the hub of Hugging Face finds and shows it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from cascore.hub import is_on_hub
 from cascore.model.folder import ModelRecord
 
 _LICENCES = {
@@ -36,6 +37,11 @@ def front_matter(record: ModelRecord, results: Sequence[Result]) -> str:
         f"pipeline_tag: {kind}",
         "tags: [cascore, score-matching, diffusion]",
     ]
+    base = record.source.get("base")
+    origin = base.get("name") if isinstance(base, Mapping) else None
+    if is_on_hub(origin):
+        repository = str(origin).removeprefix("hf://").partition("@")[0]
+        lines += [f"base_model: {_text(repository)}", "base_model_relation: finetune"]
     if data in _ON_HUB:
         lines.append(f"datasets: [{_ON_HUB[data]}]")
     if results:

@@ -1,5 +1,7 @@
 """What the score networks share about classes: one vector for each, and one for no class."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,11 @@ class LabelEmbedding(nn.Module):
             label = torch.tensor(none, device=self.table.weight.device)
         vectors: Tensor = self.table(torch.where(label < 0, none, label).expand(count))
         return vectors
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Have the vectors of these rows, in this order, of which the last is that of no class."""
+        vectors = self.table.weight.detach()[list(rows)]
+        self.table = nn.Embedding(len(rows), vectors.shape[1], _weight=vectors)
 
 
 def require_no_label(label: Tensor | None) -> None:
