@@ -37,6 +37,7 @@ ONLY_IN = {
     "onnx": {"ecosystem"},
     "onnxruntime": {"ecosystem"},
     "onnxscript": {"ecosystem"},
+    "wandb": {"training"},
     "lmdb": {"data"},
     "pyarrow": {"data"},
     "urllib": {"fetching"},

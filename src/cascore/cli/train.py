@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -20,7 +20,7 @@ from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment, by_clock
 from cascore.locks import one_writer
 from cascore.measurement import Measurement
-from cascore.plain import json_text
+from cascore.plain import json_text, to_plain
 from cascore.preprocessing import folder_path, is_folder
 from cascore.progress import Display
 
@@ -59,6 +59,8 @@ class Train:
     dry_run: bool = False
     """Print the resolved experiment, parameter counts and a time estimate; train nothing."""
     device: options.Device = "auto"
+    log: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Also log to TensorBoard (in the run's folder), to Weights & Biases, or both."""
     threads: int | None = None
     """CPU threads (default: PyTorch's choice); 1 is the fastest where the machine is shared."""
     experiment: Annotated[Experiment, tyro.conf.arg(name="")] = PRESETS["digits"]
@@ -89,6 +91,7 @@ class Train:
             out,
             device=self.device,
             checkpoint=self.checkpoint,
+            log=self.log,
             data=data,
             held_out=held_out,
             base=base,
@@ -216,6 +219,7 @@ def _train(
     *,
     device: str,
     checkpoint: str,
+    log: tuple[Literal["tensorboard", "wandb"], ...],
     data: "ImageSet | None" = None,
     held_out: "ImageSet | None" = None,
     base: "Base | None" = None,
@@ -227,6 +231,7 @@ def _train(
     from cascore.experiment.run import training_run
     from cascore.training import joined_processes
     from cascore.training.checkpoint import checkpoints
+    from cascore.training.logs import logged
 
     with joined_processes(build.select_device(device)) as (target, workers):
         display, signals = Display(None if workers.rank == 0 else Console(quiet=True)), _Signals()
@@ -245,6 +250,8 @@ def _train(
             started=started,
         )
         settings, minutes = experiment.train, experiment.minutes
+        if workers.rank == 0:
+            metrics = logged(metrics, log, folder, settings=to_plain(experiment))
         shown = display.training(
             metrics,
             total=settings.steps,
