@@ -34,18 +34,18 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def launched(*arguments):
-    """The command that starts two processes."""
+def launched(*arguments, processes=PROCESSES):
+    """The command that starts so many processes."""
     return [
-        sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}",
+        sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
         "--master-addr=127.0.0.1", f"--master-port={free_port()}", *map(str, arguments),
     ]  # fmt: skip
 
 
-def torchrun(*arguments):
-    """Start two processes and wait for their clean end."""
+def torchrun(*arguments, processes=PROCESSES):
+    """Start so many processes and wait for their clean end."""
     done = subprocess.run(
-        launched(*arguments),
+        launched(*arguments, processes=processes),
         env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]

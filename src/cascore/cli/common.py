@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import tyro
 from rich.console import Console
@@ -16,8 +16,11 @@ from rich.table import Table
 from cascore.errors import InputError, nearest
 from cascore.experiment.presets import SAMPLERS, require_fitting
 from cascore.experiment.settings import Sampler
-from cascore.progress import TextConsole
+from cascore.progress import Display, TextConsole
 from cascore.ranges import require_in_range
+
+if TYPE_CHECKING:
+    from cascore.training import Workers
 
 _Kind = TypeVar("_Kind")
 
@@ -105,6 +108,11 @@ def local_server(handler: Callable[..., BaseHTTPRequestHandler], port: int) -> T
         raise InputError(
             f"port {port} cannot be had ({error.strerror}): give another one"
         ) from None
+
+
+def display_of(workers: "Workers") -> Display:
+    """Progress and messages, of the first of several processes alone."""
+    return Display(None if workers.rank == 0 else Console(quiet=True))
 
 
 def plain_console() -> Console:

@@ -1,7 +1,7 @@
 """`cascore evaluate`: a model's samples, or a folder of images, against real images."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from cascore.cli import options
-from cascore.cli.common import chosen_sampler, result_table, table_console
+from cascore.cli.common import chosen_sampler, display_of, result_table, table_console
 from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.locks import one_writer
 from cascore.measurement import METRICS, Measurement, chain_words, write_measurements
 from cascore.model.pretrained import find_model, place_for, spoken_name
 from cascore.plain import printable
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
-from cascore.progress import Display
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cascore.evaluation.evaluate import Evaluation
     from cascore.model.loading import Model
 
 
@@ -52,44 +52,57 @@ class Evaluate(EvaluationSettings):
         from cascore.experiment.build import select_device
         from cascore.model.advice import Advised
         from cascore.model.loading import is_model, load
+        from cascore.model.wide import ShareDrawn, parts_beside
+        from cascore.training import held_by_first, joined_processes
 
         given = str(self.path)
-        display, path = Display(), folder_path(given) if is_folder(given) else find_model(given)
-        sampler, device = chosen_sampler(self.sampler, self.like, path), select_device(self.device)
-        model, advice = None, Advised(sampler)
-        if is_model(path):
-            model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
-            advice = model.advised(sampler)
-        if advice.notice is not None:
-            display.say(advice.notice)
-        settings = replace(self, path=path, sampler=advice.sampler)
-        out = self.out or _default_path(settings, model)
-        with ExitStack() as held:
-            if out is not None:
-                held.enter_context(one_writer(out, "an evaluation"))
-            evaluation = evaluate(
-                settings,
-                device=device,
-                model=model,
-                display=display,
-                command=typed,
-                tuned=advice.choice,
-            )
-            numbers = evaluation.measurements
-            if out is not None:
-                write_measurements(out, numbers)
-        console = table_console()
-        console.print(_title(settings, numbers[0]), style="bold")
-        by_class = [number for number in numbers if "class" in number.settings]
-        console.print(_table([number for number in numbers if "class" not in number.settings]))
-        if by_class:
-            console.print(_class_table(by_class))
-        console.print(_explanation(numbers))
-        for notice in evaluation.notices:
-            console.print(notice)
-        if out is not None:
-            display.say(f"records: {out}")
+        path = folder_path(given) if is_folder(given) else find_model(given)
+        sampler = chosen_sampler(self.sampler, self.like, path)
+        with joined_processes(select_device(self.device)) as (device, workers):
+            display, model, advice = display_of(workers), None, Advised(sampler)
+            if is_model(path):
+                model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
+                advice = model.advised(sampler)
+            if advice.notice is not None:
+                display.say(advice.notice)
+            settings = replace(self, path=path, sampler=advice.sampler)
+            out = self.out or _default_path(settings, model)
+            with suppress(ShareDrawn), ExitStack() as held:
+                parts = None
+                if out is not None:
+                    lock = one_writer(out, "an evaluation")
+                    held.enter_context(held_by_first(lock, workers, what=out, device=device))
+                    parts = held.enter_context(parts_beside(out))
+                evaluation = evaluate(
+                    settings,
+                    device=device,
+                    model=model,
+                    display=display,
+                    command=typed,
+                    tuned=advice.choice,
+                    parts=parts,
+                    workers=workers,
+                )
+                if out is not None:
+                    write_measurements(out, evaluation.measurements)
+                _show(evaluation, settings)
+                if out is not None:
+                    display.say(f"records: {out}")
         return 0
+
+
+def _show(evaluation: "Evaluation", settings: EvaluationSettings) -> None:
+    """Print the tables, and what a person should know beside them."""
+    numbers = evaluation.measurements
+    console = table_console()
+    console.print(_title(settings, numbers[0]), style="bold")
+    by_class = [number for number in numbers if "class" in number.settings]
+    console.print(_table([number for number in numbers if "class" not in number.settings]))
+    if by_class:
+        console.print(_class_table(by_class))
+    console.print(_explanation(numbers))
+    for notice in evaluation.notices:
+        console.print(notice)
 
 
 def _title(settings: EvaluationSettings, first: Measurement) -> str:

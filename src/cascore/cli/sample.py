@@ -1,18 +1,21 @@
 """`cascore sample`: pictures from a run, a model folder or a model that comes with cascore."""
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from cascore.cli import options
-from cascore.cli.common import chosen_sampler, plain_console
+from cascore.cli.common import chosen_sampler, display_of, plain_console
 from cascore.errors import InputError
 from cascore.experiment.settings import Sampler
 from cascore.model.pretrained import find_model, place_for, spoken_name
-from cascore.progress import Display
+
+if TYPE_CHECKING:
+    from cascore.training import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,64 +45,82 @@ class Sample:
         from cascore.experiment import build
         from cascore.experiment.chain import seeds_from
         from cascore.experiment.outputs import file_name, write_samples
-        from cascore.locks import new_folder
+        from cascore.locks import one_writer
         from cascore.model.loading import load
+        from cascore.model.wide import ShareDrawn, draw_widely, parts_beside
+        from cascore.training import held_by_first, joined_processes
 
-        path, display = find_model(self.path), Display()
+        path = find_model(self.path)
         sampler = chosen_sampler(self.sampler, self.like, path)
-        device = build.select_device(self.device)
-        model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
-        named = model.classes if self.label == ("all",) else self.label
-        rows = max(1, len(named))
-        count = (8 * rows if rows > 1 else 64) if self.count is None else self.count
-        seeds = seeds_from(self.seed, count)
-        labels = model.labels(self.label or None, count)
-        advice = model.advised(sampler)
-        sampler = advice.sampler
-        chain = model.chain(sampler)
-        name = f"{chain.label} {chain.calls} calls seed {self.seed} count {count}"
-        if labels is not None:
-            name += f" {' '.join(self.label)} guidance {self.guidance:g}"
-        folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
-        if self.out is None and (folder / "record.json").is_file():
+        with joined_processes(build.select_device(self.device)) as (device, workers):
+            display = display_of(workers)
+            model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
+            named = model.classes if self.label == ("all",) else self.label
+            rows = max(1, len(named))
+            count = (8 * rows if rows > 1 else 64) if self.count is None else self.count
+            seeds = seeds_from(self.seed, count)
+            labels = model.labels(self.label or None, count)
+            advice = model.advised(sampler)
+            chain = model.chain(advice.sampler)
+            name = f"{chain.label} {chain.calls} calls seed {self.seed} count {count}"
+            if labels is not None:
+                name += f" {' '.join(self.label)} guidance {self.guidance:g}"
+            folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
+            lock = one_writer(folder, "sampling")
+            with suppress(ShareDrawn), held_by_first(lock, workers, what=folder, device=device):
+                self._require_new(folder, workers)
+                if advice.notice is not None:
+                    display.say(advice.notice)
+                started = time.monotonic()
+                with parts_beside(folder) as parts:
+                    samples = draw_widely(
+                        model,
+                        seeds,
+                        advice.sampler,
+                        parts,
+                        labels=labels,
+                        guidance=self.guidance,
+                        batch_size=self.batch_size,
+                        workers=workers,
+                        display=display,
+                    )
+                    record = {
+                        "run": spoken_name(path),
+                        "experiment": asdict(model.experiment),
+                        "step": model.step,
+                        "checkpoint": model.digest,
+                        "data": dict(model.data),
+                        "sampler": asdict(chain),
+                        "nfe": samples.nfe,
+                        "tuned": None if advice.choice is None else asdict(advice.choice),
+                        "first_seed": self.seed,
+                        "count": count,
+                        "labels": list(named),
+                        "guidance": self.guidance if named else None,
+                    }
+                    columns = count // rows if rows > 1 else None
+                    write_samples(samples, folder, seeds=seeds, record=record, columns=columns)
+                display.say(
+                    f"{count} samples of {spoken_name(path)} at {samples.nfe} network calls each"
+                    f" ({chain.label}) in {time.monotonic() - started:.1f} s"
+                )
+                if len(model.shape) == 3:
+                    sheet = folder / "denoised.png"
+                    display.say(f"all on one sheet: {sheet}; the record: record.json")
+                plain_console().print(folder)
+        return 0
+
+    def _require_new(self, folder: Path, workers: "Workers") -> None:
+        """Refuse a folder that is there; then nothing is left of how it was made."""
+        from cascore.files import require_new
+        from cascore.model.wide import discard_parts
+
+        drawn = (folder / "record.json").is_file()
+        if drawn and workers.rank == 0:
+            discard_parts(folder)
+        if drawn and self.out is None:
             raise InputError(
                 f"{folder} holds these pictures already, sheet denoised.png: others with --seed, or"
                 " the same elsewhere with --out"
             )
-        with new_folder(folder, "sampling"):
-            if advice.notice is not None:
-                display.say(advice.notice)
-            started = time.monotonic()
-            samples = model.draw(
-                seeds,
-                sampler,
-                labels=labels,
-                guidance=self.guidance,
-                batch_size=self.batch_size,
-                display=display,
-            )
-            seconds = time.monotonic() - started
-            record = {
-                "run": spoken_name(path),
-                "experiment": asdict(model.experiment),
-                "step": model.step,
-                "checkpoint": model.digest,
-                "data": dict(model.data),
-                "sampler": asdict(chain),
-                "nfe": samples.nfe,
-                "tuned": None if advice.choice is None else asdict(advice.choice),
-                "first_seed": self.seed,
-                "count": count,
-                "labels": list(named),
-                "guidance": self.guidance if named else None,
-            }
-            columns = count // rows if rows > 1 else None
-            write_samples(samples, folder, seeds=seeds, record=record, columns=columns)
-        display.say(
-            f"{count} samples of {spoken_name(path)} at {samples.nfe} network calls each"
-            f" ({chain.label}) in {seconds:.1f} s"
-        )
-        if len(model.shape) == 3:
-            display.say(f"all on one sheet: {folder / 'denoised.png'}; the record: record.json")
-        plain_console().print(folder)
-        return 0
+        require_new(folder)

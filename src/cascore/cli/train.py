@@ -11,10 +11,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.console import Console
 
 from cascore.cli import options
-from cascore.cli.common import duration, given_options, parsed, plain_console
+from cascore.cli.common import display_of, duration, given_options, parsed, plain_console
 from cascore.errors import EvaluationStopped, InputError, nearest
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment, by_clock
@@ -234,7 +233,7 @@ def _train(
     from cascore.training.logs import logged
 
     with joined_processes(build.select_device(device)) as (target, workers):
-        display, signals = Display(None if workers.rank == 0 else Console(quiet=True)), _Signals()
+        display, signals = display_of(workers), _Signals()
         metrics = training_run(
             experiment,
             folder,

@@ -28,10 +28,12 @@ from cascore.model.advice import Choice
 from cascore.model.folder import is_model_folder
 from cascore.model.loading import Model, absent, is_model, load
 from cascore.model.pretrained import spoken_name
+from cascore.model.wide import Drawn, draw_widely
 from cascore.pixels import to_uint8
 from cascore.plain import to_plain
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
 from cascore.progress import Display
+from cascore.training import ALONE, Workers
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,16 @@ def evaluate(
     display: Display | None = None,
     command: str = "",
     tuned: Choice | None = None,
+    parts: Path | None = None,
+    workers: Workers = ALONE,
 ) -> Evaluation:
     """Measure a model's samples, raw and denoised, or the images of a folder.
 
     The model of `settings.path`, and the real side, can be given where they are there already, as
     from another checkpoint. `command` is what was typed, and `tuned` what chose the sampler, if
-    tuning did: for the records. What cannot be found, does not fit together, or is of another shape
-    raises InputError.
+    tuning did: for the records. In a folder of `parts` the samples are kept on the way, and drawn
+    by all `workers`; the others end there with ShareDrawn, and the first one measures. What cannot
+    be found, does not fit together, or is of another shape raises InputError.
     """
     if model is None and is_model(settings.path):
         model = load(settings.path, device=device, checkpoint=settings.checkpoint)
@@ -84,7 +89,9 @@ def evaluate(
         made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
     else:
         labels = _asked_for(settings, source, reference)
-        images, made = _samples(settings, source, labels, display, tuned)
+        drawn = _drawn(settings, source, labels, display, parts, workers)
+        images = {"raw": drawn.raw, "denoised": drawn.denoised}
+        made = _made(settings, source, tuned, drawn.nfe)
         notices += _other_data(source, reference)
     measurements: list[Measurement] = []
     for form, pixels in images.items():
@@ -265,27 +272,37 @@ def _asked_for(settings: EvaluationSettings, model: Model, reference: Reference)
     return proportional_labels(real, model.classes, settings.count)
 
 
-def _samples(
+def _drawn(
     settings: EvaluationSettings,
     model: Model,
     labels: Tensor | None,
     display: Display | None,
-    tuned: Choice | None,
-) -> tuple[Mapping[Form, Tensor], dict[str, Any]]:
-    """Samples of a model, raw and denoised, from the same chains, and what made them."""
-    samples = model.draw(
-        seeds_from(settings.seed, settings.count),
-        settings.sampler,
-        labels=labels,
-        guidance=1.0 if settings.guidance is None else settings.guidance,
-        batch_size=settings.batch_size,
-        display=display,
-    )
+    parts: Path | None,
+    workers: Workers,
+) -> Drawn:
+    """Samples of a model, raw and denoised, from the same chains."""
+    seeds = seeds_from(settings.seed, settings.count)
+    how: dict[str, Any] = {
+        "labels": labels,
+        "guidance": 1.0 if settings.guidance is None else settings.guidance,
+        "batch_size": settings.batch_size,
+        "display": display,
+    }
+    if parts is not None:
+        return draw_widely(model, seeds, settings.sampler, parts, workers=workers, **how)
+    samples = model.draw(seeds, settings.sampler, **how)
+    return Drawn(to_uint8(samples.raw), to_uint8(samples.denoised), samples.nfe)
+
+
+def _made(
+    settings: EvaluationSettings, model: Model, tuned: Choice | None, nfe: int
+) -> dict[str, Any]:
+    """What made the samples of a model, for its measurements."""
     chain = asdict(model.chain(settings.sampler))
     chosen: dict[str, Any] = {} if tuned is None else {"tuned": to_plain(tuned)}
     if settings.guidance is not None:
         chosen["guidance"] = settings.guidance
-    made = {
+    return {
         "model": ModelFacts(
             name=model.experiment.name,
             digest=model.digest,
@@ -294,7 +311,6 @@ def _samples(
             experiment=to_plain(model.experiment),
             data=to_plain(model.data),
         ),
-        "sampler": SamplerFacts(settings={**chain, **chosen}, nfe=samples.nfe),
+        "sampler": SamplerFacts(settings={**chain, **chosen}, nfe=nfe),
         "selection": model.selection,
     }
-    return {"raw": to_uint8(samples.raw), "denoised": to_uint8(samples.denoised)}, made

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,13 +19,25 @@ from cascore.sampling import Samples
 SHEET = 256  # pictures on a sheet at most
 
 
+class Outcomes(Protocol):
+    """Samples of both kinds: floats, or the uint8 pictures that they make."""
+
+    @property
+    def raw(self) -> Tensor:
+        """[N, ...]."""
+
+    @property
+    def denoised(self) -> Tensor:
+        """[N, ...]."""
+
+
 def file_name(words: str) -> str:
     """Words as a name of a file: small letters, digits and dots, all else a hyphen."""
     return re.sub(r"[^a-z0-9.]+", "-", words.lower())
 
 
 def write_samples(
-    samples: Samples,
+    samples: Outcomes,
     folder: Path,
     *,
     seeds: Sequence[int],
@@ -71,7 +83,7 @@ def write_restoration(
 
 
 def _write_pictures(
-    samples: Samples, folder: Path, *, seeds: Sequence[int], columns: int | None
+    samples: Outcomes, folder: Path, *, seeds: Sequence[int], columns: int | None
 ) -> None:
     """A PNG for each seed and a sheet, denoised and raw; of points two arrays."""
     for name, values in (("denoised", samples.denoised), ("raw", samples.raw)):
@@ -79,7 +91,7 @@ def _write_pictures(
             np.save(folder / f"{name}.npy", values.numpy(), allow_pickle=False)
         else:
             (folder / name).mkdir()
-            images = to_uint8(values)
+            images = values if values.dtype == torch.uint8 else to_uint8(values)
             for image, seed in zip(images, seeds, strict=True):
                 save_png(image, folder / name / f"seed-{seed:08d}.png")
             save_png(sheet(images[:SHEET], columns=columns), folder / f"{name}.png")

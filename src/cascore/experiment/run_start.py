@@ -1,13 +1,12 @@
 """The start of a run: its folder is made whole or gone on with, by one training at a time."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cascore.errors import InputError
 from cascore.experiment.fine_tuning import Begun, write_base
 from cascore.experiment.looks import LOOKS, SAMPLES, cut_looks
 from cascore.experiment.page import PAGE
@@ -33,7 +32,7 @@ from cascore.files import (
 )
 from cascore.locks import one_writer
 from cascore.plain import json_line, read_json_lines, write_json
-from cascore.training import Workers
+from cascore.training import Workers, held_by_first
 from cascore.training.checkpoint import checkpoints
 
 _OF_A_START = {
@@ -43,22 +42,12 @@ _OF_A_START = {
 }
 
 
-@contextmanager
-def one_training(folder: Path, workers: Workers, *, device: torch.device) -> Iterator[None]:
+def one_training(
+    folder: Path, workers: Workers, *, device: torch.device
+) -> AbstractContextManager[None]:
     """Hold the lock of a run: the first process does so for all, and if it cannot, all refuse."""
-    with ExitStack() as held:
-        refusal = None
-        if workers.rank == 0:
-            try:
-                held.enter_context(one_writer(folder, "training"))
-            except InputError as error:
-                refusal = error
-        refused = workers.mean(torch.tensor(float(refusal is not None), device=device))
-        if refusal is not None:
-            raise refusal
-        if bool(refused > 0):
-            raise InputError(f"{folder} could not be locked by the first process")
-        yield
+    lock = one_writer(folder, "training")
+    return held_by_first(lock, workers, what=folder, device=device)
 
 
 def is_unfinished(folder: Path) -> bool:

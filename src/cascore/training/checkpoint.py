@@ -202,11 +202,17 @@ def read_newest(
     return None
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, target: Path) -> None:
+def write_tensors(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    *,
+    target: Path,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write a safetensors file, on the way to `target`, which a failure names (OSError)."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     try:
-        save_file(plain, path)
+        save_file(plain, path, metadata=None if metadata is None else dict(metadata))
     except SafetensorError as error:  # its word for a full disk and the like
         if (number := _OS_ERROR.search(str(error))) is None:
             raise OSError(f"cannot write {target}: {error}") from None

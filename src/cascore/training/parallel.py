@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,26 @@ def joined_processes(device: torch.device) -> Iterator[tuple[torch.device, Worke
         # process that ends with one of them running aborts.
         gc.collect()
         dist.destroy_process_group()
+
+
+@contextmanager
+def held_by_first(
+    lock: AbstractContextManager[object], workers: Workers, *, what: object, device: torch.device
+) -> Iterator[None]:
+    """Hold a lock in the first process for all of them; if it cannot be had, all refuse."""
+    with ExitStack() as held:
+        refusal = None
+        if workers.rank == 0:
+            try:
+                held.enter_context(lock)
+            except InputError as error:
+                refusal = error
+        refused = workers.mean(torch.tensor(float(refusal is not None), device=device))
+        if refusal is not None:
+            raise refusal
+        if bool(refused > 0):
+            raise InputError(f"{what} could not be locked by the first process")
+        yield
 
 
 class _Gather(torch.autograd.Function):
