@@ -159,6 +159,44 @@ def test_annealed_langevin_returns_to_sigma_1_plus_half_eta(eta):
     assert float(near[1] / near[0]) == pytest.approx((1 - eta / 2) / (1 + eta / 2), rel=1e-4)
 
 
+def fixed_points(eta, gamma):
+    """Of r -> sqrt((r - eta)^2 + 2 eta) / gamma, a level of Algorithm 1 in units of its sigma."""
+    root = math.sqrt(eta**2 - (1 - gamma**2) * (eta**2 + 2 * eta))
+    return (eta - root) / (1 - gamma**2), (eta + root) / (1 - gamma**2)
+
+
+@pytest.mark.parametrize("eta", [0.18, 0.3, 0.5, 1.5])
+def test_annealed_langevin_on_falling_levels_has_a_fixed_point_and_an_edge(eta):
+    """232 levels from 50 to 0.01; beyond the larger fixed point the noise never comes back."""
+    levels = geometric_sigmas(50, 0.01, 232)
+    inner, outer = fixed_points(eta, float(levels[1] / levels[0]))
+    steps = langevin_steps(levels, eta=eta)
+
+    def left(start):
+        return float(blind_noise_std(steps, start=50 * start).after[-1] / levels[-1])
+
+    settled = inner * float(levels[1] / levels[0])
+    assert left(inner) == pytest.approx(settled, rel=1e-9)
+    assert left(inner + 0.9 * (outer - inner)) == pytest.approx(settled, rel=0.01)
+    assert left(1.2 * outer) > outer
+
+
+def test_annealed_langevin_on_falling_levels_needs_a_large_enough_step():
+    """eta >= 2 (1 - gamma^2) / gamma^2, which is 0.153 here: in the limit 4 log(1 / gamma)."""
+    levels = geometric_sigmas(50, 0.01, 232)
+    gamma = float(levels[1] / levels[0])
+    least = 2 * (1 - gamma**2) / gamma**2
+    assert least == pytest.approx(0.153, abs=5e-4)
+    inner, outer = fixed_points(least + 1e-12, gamma)
+    assert inner == pytest.approx(outer, rel=1e-4)
+    found = {
+        eta: float(blind_noise_std(langevin_steps(levels, eta=eta), start=50).after[-1] / 0.01)
+        for eta in (0.1, 0.18, 0.3, 0.5, 1.0)
+    }
+    printed = {0.1: 364, 0.18: 1.53, 0.3: 1.32, 0.5: 1.34, 1.0: 1.53}
+    assert found == pytest.approx(printed, rel=5e-3)
+
+
 def test_annealed_langevin_by_chains():
     levels = noise_at_calls(
         unit_noise(100_000),

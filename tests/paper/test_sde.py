@@ -116,3 +116,4 @@ def test_the_noise_that_the_authors_langevin_chains_leave(epsilon, n_sigma, exce
     assert float(noise_std(steps, start=50.0).after[-1]) / 0.01 == pytest.approx(excess, abs=0.005)
     c = epsilon / 0.01**2 / (math.log(5000) / (231 * n_sigma))
     assert (c, math.sqrt(c / (c - 1))) == pytest.approx((4.88, 1.12), abs=0.005)
+    assert (c - math.sqrt(c**2 - 4 * c)) / 2 == pytest.approx(1.40, abs=0.005)  # blind networks
