@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' | xargs grep -L subprocess)
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: quickstart paper test test-avx2 test-slow torture fuzz soak audit coverage check docs format mutants bench clean
+.PHONY: quickstart paper test test-avx2 test-slow torture fuzz soak audit coverage check dist docs format mutants bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/cascore quickstart
@@ -56,6 +56,13 @@ docs: $(STAMP)
 	rm -rf build/docs
 	$(BIN)/sphinx-build -c docs -d build/doctrees -E -W --keep-going -q . build/docs
 
+# The packages of a release, checked. ADDRESS, of the repository, makes the README's links absolute.
+dist: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	rm -rf dist
+	$(BIN)/python tools/package.py $(if $(ADDRESS),--address $(ADDRESS))
+	$(BIN)/twine check --strict dist/*
+
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -84,4 +91,4 @@ mutants: $(STAMP)
 	cd build/mutants && ../../$(BIN)/cr-report --show-diff --surviving-only session.sqlite
 
 clean:
-	rm -rf $(VENV) build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,6 +17,7 @@ import cascore  # noqa: E402
 
 project = "cascore"
 author = "The cascore authors"
+copyright = author
 release = version = cascore.__version__
 language = "en"
 
