@@ -347,7 +347,7 @@ SHOWN = """(() => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return [canvas.height, canvas.width, ...data.filter((_, i) => i %% 4 === 0)];
 })()"""
-DONE = "document.body.dataset.state === 'done'"
+DONE = "document.body?.dataset.state === 'done' && location.hash.includes('%s')"
 
 
 def canvas(images):
@@ -375,24 +375,23 @@ def test_moved_sliders_show_what_model_sample_draws(address, digits, tmp_path):
 
     with Browser(tmp_path) as browser:
         browser.open(f"http://127.0.0.1:{address[1]}/#calls=4&count=9&kappa=20")
-        browser.wait(DONE)
-        for key, kappa in (("ArrowRight", 50.0), ("End", float("inf")), ("Home", 1.0)):
+        browser.wait(DONE % "kappa=20&")
+        for key, kappa in (("ArrowRight", "50"), ("End", "inf"), ("Home", "1")):
             press("[name=kappa]", key)
-            browser.wait(DONE)
-            samples = digits.sample(range(9), calls=4, kappa=kappa)
+            browser.wait(DONE % f"kappa={kappa}&")
+            samples = digits.sample(range(9), calls=4, kappa=float(kappa))
             shows(0, samples.raw)
             shows(1, samples.denoised)
-        press("[name=calls]", "ArrowLeft")
-        browser.evaluate("document.querySelector('[name=order]').click()")
+        browser.evaluate("document.querySelector('[name=order]').value = 1")
         browser.evaluate("document.getElementById('others').click()")
-        browser.wait(DONE)
-        samples = digits.sample(range(9, 18), calls=3, kappa=1, order=1)
-        shows(0, samples.raw)
+        press("[name=calls]", "ArrowLeft")
+        browser.wait(DONE % "order=1&calls=3&spacing=&count=9&seed=9&")
+        shows(0, digits.sample(range(9, 18), calls=3, kappa=1, order=1).raw)
         press("#step", "Home")
         shows(0, initial_noise((9, 1, 8, 8), 5.0, noise=KeyedNoise(range(9, 18))))
         browser.evaluate("document.querySelector('[name=beside]').value = 'digits-aware'")
         press("[name=calls]", "Home")
-        browser.wait(DONE)
+        browser.wait(DONE % "calls=1&")
         press("#step", "End")
         shows(3, load("digits-aware").sample(range(9, 18), calls=1, kappa=1, order=1).denoised)
         for width in (400, 800, 1280):
