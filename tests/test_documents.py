@@ -18,6 +18,7 @@ from running import run
 import cascore
 from cascore.pixels import save_png
 from paper import __main__ as paper
+from tools.package import absolute
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -222,6 +223,15 @@ def test_every_link_inside_the_project_leads_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)", read(document)):
         if "://" not in target:
             assert ((ROOT / document).parent / target).exists(), target
+
+
+def test_links_of_a_released_readme_lead_to_its_tag():
+    text = absolute(read("README.md"), "https://forge.example/user/cascore", "v1.2.3")
+    targets = re.findall(r"\]\(([^)]+)", text)
+    assert [target for target in targets if not target.startswith("https://")] == []
+    assert "https://forge.example/user/cascore/blob/v1.2.3/CONTRIBUTING.md" in targets
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)", text)
+    assert {"/raw/v1.2.3/docs/images/" in picture for picture in pictures} == {True}
 
 
 def test_every_public_name_is_in_the_reference():
