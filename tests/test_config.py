@@ -27,8 +27,8 @@ from cascore.ranges import require_memory
 EVERYTHING = Experiment(
     name="σ",
     data=Data(name="folder:a b", root="r", size=16, crop="none", filter="box", mode="grey",
-              flip=True, labels=False, skip_broken=True),
-    network=Network(conditional=True, preconditioned=True, labels=True, width=8,
+              flip=True, labels=False, skip_broken=True, shift=2),
+    network=Network(conditional=True, preconditioned=True, labels=True, augmented=True, width=8,
                     multipliers=(1, 2, 3), blocks=2, attention=(False, True, True), dropout=0.1,
                     unshuffle=2),
     schedule=Schedule(first=50.0, last=0.02, levels=232),

@@ -78,7 +78,8 @@ class _NetworkDenoiser(nn.Module):
     """What every form around a network shares: the network, and its classes.
 
     A label, int64 [N] or a scalar, is passed on to a network of classes: the index of a class, or
-    negative for none, as no label is for all. `cascore.guidance.labelled` binds one.
+    negative for none, as no label is for all. `cascore.guidance.labelled` binds one. In training a
+    network may also be told how the data were augmented, [N, 3]; samples are drawn without.
     """
 
     blind, kappa = False, NETWORK_KAPPA
@@ -92,8 +93,10 @@ class _NetworkDenoiser(nn.Module):
         """How many classes the network can be told, 0 for none."""
         return int(getattr(self.network, "classes", 0))
 
-    def _estimate(self, *seen: Tensor, label: Tensor | None) -> Tensor:
-        estimate: Tensor = self.network(*seen) if label is None else self.network(*seen, label)
+    def _estimate(self, *seen: Tensor, label: Tensor | None, augmentation: Tensor | None) -> Tensor:
+        told = () if label is None else (label,)
+        given = told if augmentation is None else (label, augmentation)
+        estimate: Tensor = self.network(*seen, *given)
         return estimate
 
 
@@ -102,19 +105,33 @@ class UnconditionalDenoiser(_NetworkDenoiser):
 
     blind = True
 
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        augmentation: Tensor | None = None,
+    ) -> Tensor:
         """H(x, sigma); the network sees x only, or x and the label."""
-        return x + broadcast_sigma(sigma, x) * self._estimate(x, label=label)
+        return x + broadcast_sigma(sigma, x) * self._estimate(
+            x, label=label, augmentation=augmentation
+        )
 
 
 class ConditionalDenoiser(_NetworkDenoiser):
     """s(x, sigma) = f(x, log sigma) / sigma, so H(x, sigma) = x + sigma f(x, log sigma)."""
 
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        augmentation: Tensor | None = None,
+    ) -> Tensor:
         """H(x, sigma); the network sees x and log sigma as [N], and the label if there is one."""
         level = broadcast_sigma(sigma, x)
         log_sigma = level.reshape(-1).log().expand(x.shape[0])
-        return x + level * self._estimate(x, log_sigma, label=label)
+        return x + level * self._estimate(x, log_sigma, label=label, augmentation=augmentation)
 
 
 class PreconditionedDenoiser(_NetworkDenoiser):
@@ -140,13 +157,19 @@ class PreconditionedDenoiser(_NetworkDenoiser):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
 
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        augmentation: Tensor | None = None,
+    ) -> Tensor:
         """H(x, sigma); the network sees c_in (x - m), log(sigma) / 4 as [N], and any label."""
         level, s = broadcast_sigma(sigma, x), self.deviation.to(x.dtype)
         length = (level.square() + s.square()).sqrt()
         away = x - self.mean.to(x.dtype)
         c_noise = (level.reshape(-1).log() / 4).expand(x.shape[0])
-        estimate = self._estimate(away / length, c_noise, label=label)
+        estimate = self._estimate(away / length, c_noise, label=label, augmentation=augmentation)
         c_skip, c_out = (s / length).square(), level * (s / length)
         return self.mean.to(x.dtype) + c_skip * away + c_out * estimate
 

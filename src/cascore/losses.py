@@ -75,13 +75,15 @@ class LogNormal:
 class Corrupted(NamedTuple):
     """One draw of p(x, x~, sigma): clean [N, ...], noisy = clean + sigma z, sigma [N].
 
-    Beside it stand the labels that the denoiser is told, int64 [N], if there are any.
+    Beside it stands what the denoiser is told, if there is any: labels, int64 [N], and how the
+    data were augmented, float [N, 3].
     """
 
     clean: Tensor
     noisy: Tensor
     sigma: Tensor
     label: Tensor | None = None
+    augmentation: Tensor | None = None
 
 
 def corrupt(clean: Tensor, sigmas: Tensor | SigmaLaw, *, noise: Noise) -> Corrupted:

@@ -40,6 +40,7 @@ class Purpose(IntEnum):
     HELD_OUT = 9
     PROBE = 10
     DEQUANTISATION = 11
+    SHIFT = 12
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ RANGES: Mapping[str, Range] = {
     "play.calls": Range(1, 1000),
     "port": Range(0, 65_535),
     "size": Range(1, 16_384),
+    "shift": Range(0, 64),
     "threads": Range(1, 1024),
     "minutes": Range(0, 10**6, open=True),
 }

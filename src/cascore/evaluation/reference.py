@@ -215,7 +215,7 @@ def _default_extractor(data: Data, statistics: "Statistics | None") -> str:
 
 
 def _facts(images: ImageSet, data: Data) -> ReferenceFacts:
-    defaults = asdict(Data(name=data.name, flip=data.flip))
+    defaults = asdict(Data(name=data.name, flip=data.flip, shift=data.shift))
     return ReferenceFacts(
         kind="data",
         name=data.name,

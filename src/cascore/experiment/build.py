@@ -130,6 +130,7 @@ def _build_network(network: Network, subject: Subject) -> nn.Module:
         dropout=network.dropout,
         unshuffle=network.unshuffle,
         classes=classes,
+        augmented=network.augmented,
     )
 
 
@@ -192,6 +193,8 @@ def build_batches(
         settings.batch_size,
         settings.seed,
         flip=experiment.data.flip and isinstance(data, ImageSet),
+        shift=experiment.data.shift,
+        told=experiment.network.augmented,
         workers=workers,
         device=device,
         labels=data.labels if labelled and isinstance(data, ImageSet) else None,

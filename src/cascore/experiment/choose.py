@@ -155,6 +155,7 @@ def choose_experiment(
         FOLDER,
         name=f"folder-{path.resolve().name}",
         data=data,
+        network=replace(FOLDER.network, augmented=given.network.augmented),
         minutes=minutes if by_clock else 0.0,
         train=replace(FOLDER.train, steps=ENDLESS),
     )
@@ -241,7 +242,9 @@ def _like_base(experiment: Experiment, base: Base) -> Experiment:
         log_mean=theirs.log_mean,
         log_deviation=theirs.log_deviation,
     )
-    network = replace(base.experiment.network, labels=experiment.network.labels)
+    network, fresh = base.experiment.network, experiment.network
+    augmented = network.augmented or fresh.augmented
+    network = replace(network, labels=fresh.labels, augmented=augmented)
     return replace(experiment, network=network, train=law)
 
 

@@ -51,6 +51,12 @@ class Data(FolderOptions):
     """Folder of prepared sets (default: data), of the IDX files, or for a large folder's pixels."""
     flip: bool = False
     """Mirror training images at random (not for digits)."""
+    shift: int = 0
+    """Move every other training image by up to so many pixels, with --network.augmented."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_in_range({"shift": self.shift}, prefix="--data.")
 
     @property
     def options(self) -> FolderOptions:
@@ -72,6 +78,9 @@ class Network(_Part):
     H = x + sigma f."""
     labels: bool = False
     """unet, ncsnv2: whether the network is told the class, so that it can be asked for one."""
+    augmented: bool = False
+    """unet: whether the network is told how a training image was mirrored and moved, so that it
+    learns from such images and draws none (EDM)."""
     width: int = 32
     """Channels of the first level (unet, ncsnv2), or hidden units (mlp)."""
     multipliers: tuple[int, ...] = (1, 2)
@@ -112,6 +121,10 @@ class Network(_Part):
         _require(
             self.kind != "mlp" or not self.labels,
             "--network.labels is for --network.kind unet or ncsnv2: points have no classes",
+        )
+        _require(
+            self.kind == "unet" or not self.augmented,
+            "--network.augmented is for --network.kind unet",
         )
 
 
@@ -243,6 +256,11 @@ class Experiment:
     many updates as the settings say."""
 
     def __post_init__(self) -> None:
+        _require(
+            self.network.augmented or not self.data.shift,
+            f"a network that learns from moved images draws moved ones, unless it is told: with"
+            f" --data.shift {self.data.shift} give --network.augmented",
+        )
         if self.minutes != 0:
             require_in_range({"minutes": self.minutes}, prefix="--")
         _require(

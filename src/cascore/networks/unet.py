@@ -20,6 +20,7 @@ from cascore.networks.labels import LabelEmbedding, require_no_label
 _TIMESTEPS_PER_LOG_SIGMA = 100.0
 _LONGEST_PERIOD = 10_000.0
 _EPS = 1e-6
+_AUGMENTATIONS = 3  # numbers that say how an image was mirrored and moved
 
 
 class _DDPMUNet(nn.Module):
@@ -38,6 +39,7 @@ class _DDPMUNet(nn.Module):
         dropout: float = 0.0,
         unshuffle: int = 1,
         classes: int = 0,
+        augmented: bool = False,
     ) -> None:
         super().__init__()
         _check_settings(channels, multipliers, blocks, attention, dropout, unshuffle)
@@ -45,7 +47,7 @@ class _DDPMUNet(nn.Module):
         self.unshuffle = unshuffle
         self.divisor = unshuffle * 2 ** (len(multipliers) - 1)
         self.width, self.classes = width, classes
-        embedding = 4 * width if self._sees_noise or classes else 0
+        embedding = 4 * width if self._sees_noise or classes or augmented else 0
         self.embed = None
         if self._sees_noise:
             layers = nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
@@ -80,10 +82,15 @@ class _DDPMUNet(nn.Module):
         self.out = nn.Conv2d(width, channels * unshuffle**2, 3, padding=1)
         self.labels = LabelEmbedding(classes, embedding) if classes else None
         _initialize(self)
+        self.augmentation = nn.Linear(_AUGMENTATIONS, embedding, bias=False) if augmented else None
+        if self.augmentation is not None:
+            nn.init.zeros_(self.augmentation.weight)
 
-    def _run(self, x: Tensor, level: Tensor | None, label: Tensor | None) -> Tensor:
+    def _run(
+        self, x: Tensor, level: Tensor | None, label: Tensor | None, augmentation: Tensor | None
+    ) -> Tensor:
         self._check_images(x)
-        condition = self._condition(level, label, x.shape[0])
+        condition = self._condition(level, label, augmentation, x.shape[0])
         h = self.stem(F.pixel_unshuffle(x, self.unshuffle))
         skips = [h]
         for module in self.down:
@@ -99,13 +106,28 @@ class _DDPMUNet(nn.Module):
         h = self.out(F.silu(self.norm(h), inplace=True))
         return F.pixel_shuffle(h, self.unshuffle)
 
-    def _condition(self, level: Tensor | None, label: Tensor | None, count: int) -> Tensor | None:
-        """What the blocks are told: the noise level and the class, as far as they see them."""
+    def _condition(
+        self, level: Tensor | None, label: Tensor | None, augmentation: Tensor | None, count: int
+    ) -> Tensor | None:
+        """What the blocks are told: noise level, class and augmentation, as far as they see them.
+
+        No augmentation is one of zeros, which adds nothing.
+        """
+        told = [] if level is None else [level]
         if self.labels is None:
             require_no_label(label)
-            return None if level is None else F.silu(level)
-        known: Tensor = self.labels(label, count)
-        return F.silu(known if level is None else level + known)
+        else:
+            told.append(self.labels(label, count))
+        if self.augmentation is not None:
+            if augmentation is None:
+                augmentation = self.augmentation.weight.new_zeros(count, _AUGMENTATIONS)
+            told.append(self.augmentation(augmentation))
+        elif augmentation is not None:
+            raise InputError(
+                "the network was built without augmentation, so it is told none: build it with"
+                " `augmented`, or leave it out"
+            )
+        return F.silu(sum(told[1:], start=told[0])) if told else None
 
     def _check_images(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels:
@@ -145,6 +167,8 @@ class UNet(_DDPMUNet):
             makes it cheaper by nearly k²; 1 does nothing.
         classes: how many classes it can be told, which its residual blocks get as an embedding;
             0 for a network that sees x alone.
+        augmented: whether it is told, in training, how its images were augmented (EDM, Appendix
+            F.2): an embedding of three numbers, all 0 for images that are as they were.
 
     Raises:
         InputError: settings that do not fit together, images of another number of channels or of a
@@ -153,12 +177,15 @@ class UNet(_DDPMUNet):
 
     _sees_noise = False
 
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, label: Tensor | None = None, augmentation: Tensor | None = None
+    ) -> Tensor:
         """Return f(x), [N, C, H, W], for pixels in [0, 1] plus noise of any size.
 
         Labels are int64 [N], from 0 to classes - 1, or negative for no class, as None is for all.
+        The augmentation is [N, 3]: mirrored or not, and moved how far; None is not at all.
         """
-        return self._run(x, None, label)
+        return self._run(x, None, label, augmentation)
 
 
 class ConditionalUNet(_DDPMUNet):
@@ -170,14 +197,21 @@ class ConditionalUNet(_DDPMUNet):
 
     _sees_noise = True
 
-    def forward(self, x: Tensor, log_sigma: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        log_sigma: Tensor,
+        label: Tensor | None = None,
+        augmentation: Tensor | None = None,
+    ) -> Tensor:
         """Return f(x, σ), [N, C, H, W]; `log_sigma` is the natural logarithm, a scalar or [N].
 
-        Labels are those of `UNet`; the embedding of the class is added to that of the noise level.
+        Labels and augmentation are those of `UNet`; their embeddings are added to that of the noise
+        level.
         """
         timestep = _TIMESTEPS_PER_LOG_SIGMA * log_sigma.expand(x.shape[0])
         assert self.embed is not None
-        return self._run(x, self.embed(_sinusoids(timestep, self.width)), label)
+        return self._run(x, self.embed(_sinusoids(timestep, self.width)), label, augmentation)
 
 
 class _Block(nn.Module):

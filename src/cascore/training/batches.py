@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,14 +17,27 @@ from cascore.training.parallel import ALONE, Workers
 _USUAL_SIZE = 128
 
 
+class Batch(NamedTuple):
+    """Clean data, float [rows, ...], and what the denoiser is told of them.
+
+    Labels are int64 [rows]; -1 is no class. The augmentation is float [rows, 3]: 1 for a picture
+    that was mirrored, then how far it was moved to the right and down, in eighths of its width and
+    height.
+    """
+
+    clean: Tensor
+    labels: Tensor | None = None
+    augmentation: Tensor | None = None
+
+
 @runtime_checkable
 class Batches(Protocol):
     """What the training loop asks for: this process's share of the clean batch of a step."""
 
-    def batch(self, step: int) -> "Tensor | tuple[Tensor, Tensor]":
-        """Float [rows of this process, ...], as many in every process; with their labels, if any.
+    def batch(self, step: int) -> Tensor | tuple[Tensor, Tensor] | Batch:
+        """Float [rows of this process, ...], as many in every process; a `Batch` if more is told.
 
-        Labels are int64 [rows]; -1 is no class.
+        A pair of data and labels will do for one.
         """
         ...
 
@@ -58,6 +71,9 @@ class KeyedBatches:
         batch_size: Rows of the global batch.
         seed: Key of the order and of the flips.
         flip: Whether each image is mirrored with probability one half.
+        shift: Every other image, by chance, is moved by up to so many pixels each way, uniformly;
+            what comes in at an edge is its reflection.
+        told: Whether a batch says how it was mirrored and moved.
         workers: The processes that share the batch.
         device: Where the batch is put.
         dtype: Type of the batch; by default that of the items, float32 for uint8.
@@ -68,26 +84,57 @@ class KeyedBatches:
     batch_size: int
     seed: int
     flip: bool = False
+    shift: int = 0
+    told: bool = False
     workers: Workers = ALONE
     device: torch.device | str = "cpu"
     dtype: torch.dtype | None = None
     labels: Tensor | None = None
 
-    def batch(self, step: int) -> Tensor | tuple[Tensor, Tensor]:
+    def __post_init__(self) -> None:
+        if self.shift and self.shift >= min(self.items.shape[-2:]):
+            raise InputError(
+                f"pictures of {self.items.shape[-2]} x {self.items.shape[-1]} pixels cannot be"
+                f" shifted by {self.shift}: take a few"
+            )
+
+    def batch(self, step: int) -> Tensor | tuple[Tensor, Tensor] | Batch:
         """The rows of `step` that are this process's."""
         rows = self.workers.rows(self.batch_size)
         chosen = batch_rows(len(self.items), self.batch_size, step, self.seed)[rows]
         # index_select copies whole images; indexing with [...] takes six times as long.
         batch = self.items.index_select(0, chosen).to(self.device)
-        if self.flip:  # while a pixel is one byte, not four
-            source = KeyedNoise(self.seed, indices=rows).at(step)
-            side = source.integers(len(rows), high=2, purpose=Purpose.FLIP, device=batch.device)
-            both = torch.cat([batch, batch.flip(-1)])
-            here = torch.arange(len(rows), device=side.device)
-            batch = both.index_select(0, here + side * len(rows))
+        # While a pixel is one byte, not four.
+        batch, augmentation = self._augmented(batch, KeyedNoise(self.seed, indices=rows).at(step))
         batch = _as_float(batch)
         batch = batch if self.dtype is None else batch.to(self.dtype)
-        return batch if self.labels is None else (batch, self.labels[chosen].to(self.device))
+        labels = None if self.labels is None else self.labels[chosen].to(self.device)
+        if self.told:
+            return Batch(batch, labels, augmentation.to(batch.dtype))
+        return batch if labels is None else (batch, labels)
+
+    def _augmented(self, batch: Tensor, source: KeyedNoise) -> tuple[Tensor, Tensor]:
+        """The batch mirrored and moved, and how, as a `Batch` says it."""
+        count = len(batch)
+        done = torch.zeros(count, 3, device=batch.device)
+        if self.flip:
+            side = source.integers(count, high=2, purpose=Purpose.FLIP, device=batch.device)
+            both = torch.cat([batch, batch.flip(-1)])
+            here = torch.arange(count, device=side.device)
+            batch = both.index_select(0, here + side * count)
+            done[:, 0] = side
+        if self.shift:
+            places = (2 * self.shift + 1) ** 2
+            drawn = source.integers(
+                count, high=2 * places, purpose=Purpose.SHIFT, device=batch.device
+            )
+            right, down = drawn % (2 * self.shift + 1), drawn // (2 * self.shift + 1)
+            moved = torch.stack([right, down], dim=1) - self.shift
+            moved = torch.where((drawn < places)[:, None], moved, 0)
+            height, width = batch.shape[-2:]
+            batch = shifted(batch, moved)
+            done[:, 1:] = 8 * moved / torch.tensor([width, height], device=batch.device)
+        return batch, done
 
 
 class _IteratedBatches:
@@ -186,6 +233,17 @@ def _as_float(batch: Tensor) -> Tensor:
     if not batch.is_floating_point():
         raise InputError(f"data must be float, or uint8 for pixels, not {batch.dtype}")
     return batch
+
+
+def shifted(images: Tensor, moved: Tensor) -> Tensor:
+    """Images [N, C, H, W] moved to the right and down by int64 [N, 2], reflected at their edges."""
+    for axis, by in ((3, moved[:, 0]), (2, moved[:, 1])):
+        last = images.shape[axis] - 1
+        place = torch.arange(last + 1, device=images.device) - by[:, None]
+        place = last - (last - place.abs()).abs()
+        index = place[:, None, None, :] if axis == 3 else place[:, None, :, None]
+        images = images.gather(axis, index.expand(images.shape))
+    return images
 
 
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:

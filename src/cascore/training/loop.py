@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from cascore.errors import InputError
 from cascore.losses import Corrupted, GanLoss, SigmaLaw, corrupt, labels_dropped, lsgan
 from cascore.noise import KeyedNoise, Purpose
-from cascore.training.batches import Batches, TrainingData, as_batches
+from cascore.training.batches import Batch, Batches, TrainingData, as_batches
 from cascore.training.ema import update_ema, warmed_decay
 from cascore.training.parallel import ALONE, Workers
 from cascore.training.state import TrainState
@@ -165,16 +165,12 @@ def train(
 
 
 def _drawn(
-    sigmas: Tensor | SigmaLaw,
-    label_dropout: float,
-    clean: Tensor,
-    labels: Tensor | None,
-    noise: KeyedNoise,
+    sigmas: Tensor | SigmaLaw, label_dropout: float, batch: Batch, noise: KeyedNoise
 ) -> Corrupted:
-    drawn = corrupt(clean, sigmas, noise=noise)
-    if labels is None:
+    drawn = corrupt(batch.clean, sigmas, noise=noise)._replace(augmentation=batch.augmentation)
+    if batch.labels is None:
         return drawn
-    return drawn._replace(label=labels_dropped(labels, label_dropout, noise=noise))
+    return drawn._replace(label=labels_dropped(batch.labels, label_dropout, noise=noise))
 
 
 def _rated(updates: Iterator[Metrics], state: TrainState, rate: Rate) -> Iterator[Metrics]:
@@ -192,7 +188,7 @@ def _updates(
     state: TrainState,
     module: nn.Module,
     batches: Batches,
-    draw: Callable[[Tensor, Tensor | None, KeyedNoise], Corrupted],
+    draw: Callable[[Batch, KeyedNoise], Corrupted],
     objective: Objective,
     *,
     steps: int,
@@ -205,16 +201,16 @@ def _updates(
     discriminator_here = None if discriminator is None else workers.wrap(discriminator)
     state.denoiser.train()
     while state.step < steps:
-        batch = batches.batch(state.step)
-        clean, labels = batch if isinstance(batch, tuple) else (batch, None)
-        rows = workers.rows(len(clean) * workers.count)
+        given = batches.batch(state.step)
+        batch = Batch(*given) if isinstance(given, tuple) else Batch(given)
+        rows = workers.rows(len(batch.clean) * workers.count)
         # The first draw of a step is the score network's, the others are D's.
         first, *others = (
             KeyedNoise(state.seed, indices=rows, step=state.step * (turns + 1) + turn)
             for turn in range(turns + 1)
         )
         d_loss: Tensor | None = None
-        with _keyed_dropout(state, clean.device, workers), _at(state.step):
+        with _keyed_dropout(state, batch.clean.device, workers), _at(state.step):
             for noise in others:
                 assert discriminator_here is not None
                 assert state.discriminator_optimizer is not None
@@ -222,11 +218,11 @@ def _updates(
                     discriminator_here.train(),
                     state.discriminator_optimizer,
                     state.denoiser,
-                    draw(clean, labels, noise),
+                    draw(batch, noise),
                     objective,
                 )
             losses = score_step(
-                denoiser_here, state.optimizer, discriminator, draw(clean, labels, first), objective
+                denoiser_here, state.optimizer, discriminator, draw(batch, first), objective
             )
         update_ema(state.average, state.denoiser, decay=decay(state.step))
         state.step += 1

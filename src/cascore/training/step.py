@@ -160,16 +160,18 @@ def _checked(loss: Tensor, dsm: Tensor, drawn: Corrupted, workers: Workers) -> T
 
 
 def _denoised(denoiser: nn.Module, drawn: Corrupted, precision: torch.dtype) -> Tensor:
-    labels = () if drawn.label is None else (drawn.label,)
-    return _called(denoiser, drawn.noisy, drawn.sigma, *labels, precision=precision)
+    told = [drawn.label, drawn.augmentation]
+    while told and told[-1] is None:  # a denoiser of another's making may take neither
+        told.pop()
+    return _called(denoiser, drawn.noisy, drawn.sigma, *told, precision=precision)
 
 
-def _called(module: nn.Module, *inputs: Tensor, precision: torch.dtype) -> Tensor:
-    """The network's output in the type of its inputs, whatever type it computes in."""
+def _called(module: nn.Module, x: Tensor, *others: Tensor | None, precision: torch.dtype) -> Tensor:
+    """The network's output in the type of its first input, whatever type it computes in."""
     if precision == torch.float32:
-        return module(*inputs)  # type: ignore[no-any-return]
-    with torch.autocast(inputs[0].device.type, dtype=precision):
-        return module(*inputs).to(inputs[0].dtype)  # type: ignore[no-any-return]
+        return module(x, *others)  # type: ignore[no-any-return]
+    with torch.autocast(x.device.type, dtype=precision):
+        return module(x, *others).to(x.dtype)  # type: ignore[no-any-return]
 
 
 def _clamped(denoised: Tensor, clamp: Clamp) -> Tensor:
