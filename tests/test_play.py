@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -137,9 +138,9 @@ def test_the_film_is_the_chain(address, digits):
 
 
 def test_a_long_film_is_thinned_and_keeps_its_end(address):
-    _, frames, done = drawn(address, model="digits", count=1, calls=101, order=1)
+    _, frames, done = drawn(address, model="digits", count=1, calls=102, order=1)
     assert [frame["call"] for frame in frames[:2]] == [1, 3]
-    assert frames[-1]["call"] == len(done["steps"]) == 101
+    assert frames[-1]["call"] == len(done["steps"]) == 102
 
 
 def test_the_noise_is_that_of_the_propositions(address, digits):
@@ -251,6 +252,16 @@ def test_only_this_page_is_served_and_only_to_itself(address):
         assert status_and_text(address, *request)[0] == 404
     assert status_and_text(address, "PUT", "/chain")[0] == 501
     assert status_and_text(address, "POST", "/chain", None)[0] == 400
+
+
+def test_a_client_that_stalls_or_sends_junk_keeps_nobody_waiting(address):
+    with socket.create_connection(address) as stalled, socket.create_connection(address) as junk:
+        head = (
+            f"POST /chain HTTP/1.1\r\nHost: 127.0.0.1:{address[1]}\r\nContent-Length: 99\r\n\r\n{{"
+        )
+        stalled.sendall(head.encode())
+        junk.sendall(bytes(range(256)) * 8 + b"\r\n\r\n")
+        assert drawn(address, **FEW)[2]["nfe"] == 3
 
 
 def test_the_page_names_no_address():
