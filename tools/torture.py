@@ -55,8 +55,10 @@ TINY = ["--network.width", "8", "--adversarial.width", "4", "--train.batch-size"
 TINY += ["--train.steps", "6", "--train.save-every", "2", "--train.keep-last", "2"]
 MEASURED = ["--train.evaluate-every", "3", "--train.evaluate-count", "4"]
 FOLDER = ["--data.size", "8", "--data.root", "out", "--schedule.first", "9", "--network.labels"]
+FOLDER += ["--train.no-channels-last"]  # else whichever is faster at the moment
 PREPARE = ["--source", "photos", "--size", "8", "--root", "out"]
 JUDGED = ["--count", "8", "--calls", "2"]
+PARTS_OF_2 = ["--batch-size", "2"]
 STUDY = ["--scale", "tiny", "--out", "out/results", "--runs", "out/runs"]
 COMMANDS = {
     "train, points": ["train", "swiss-roll-adversarial", "--out", "out/run", *TINY],
@@ -64,8 +66,12 @@ COMMANDS = {
     "train, evaluated": ["train", "digits", "--out", "out/run", *TINY, *MEASURED],
     "train folder:": ["train", "folder:photos", "--out", "out/run", *TINY, *FOLDER],
     "data prepare": ["data", "prepare", "mine", *PREPARE],
-    "sample": ["sample", "run", "--out", "out/pictures", "--count", "4", "--calls", "2"],
-    "evaluate": ["evaluate", "run", "--out", "out/record.json", "--metrics", "frechet", *JUDGED],
+    "data unpack": ["data", "unpack", "pictures.npy", "out/unpacked"],
+    "sample": ["sample", "run", "--out", "out/pictures", *JUDGED, *PARTS_OF_2],
+    "evaluate": [
+        *("evaluate", "run", "--out", "out/record.json", "--metrics", "frechet"),
+        *(*JUDGED, *PARTS_OF_2),
+    ],
     "tune": ["tune", "run", "--out", "out/tuning", "--orders", "2", "--blocks", "2", *JUDGED],
     "reference": ["reference", "digits", "out/real.npz", "--split", "test"],
     "convert": ["convert", "run", "out/model"],
@@ -186,6 +192,7 @@ class Torture:
             path = start / "photos" / f"{number % 2}" / f"{number:02d}.png"
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(pixels).save(path)
+        np.save(start / "pictures.npy", generator.integers(0, 256, (9, 8, 8), dtype=np.uint8))
         assert ended(forked(["train", "digits", "--out", "run", *TINY], start)) == 0
 
     def know(self, name: str) -> None:
