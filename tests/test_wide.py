@@ -101,13 +101,15 @@ def test_what_is_whole_is_kept_and_what_is_not_is_drawn_again(model, tmp_path):
 
 
 def test_parts_of_other_settings_are_not_taken_up(model, tmp_path):
-    parts = tmp_path / "parts"
+    parts = tmp_path / ".out.parts"
+    (tmp_path / f"..out.parts.{32 * 'a'}").mkdir()
     drawn(model, parts, count=1)
     (first,) = parts.iterdir()
     found, before = drawn(model, parts, count=1, seeds=range(9, 20))
     assert_drawn(model, found, seeds=range(9, 20))
     assert len(before) == 6
     assert not first.exists()
+    assert list(tmp_path.iterdir()) == [parts]
 
 
 def test_parts_stay_after_an_error_and_go_when_all_is_made(tmp_path):
@@ -127,6 +129,7 @@ def test_a_folder_that_is_there_leaves_no_parts_of_its_making(tmp_path):
     command = ("sample", "digits", *DRAW, "--out", tmp_path / "out")
     assert run(*command) == 0
     (tmp_path / ".out.parts").mkdir()
+    (tmp_path / f"..out.parts.{32 * 'a'}").mkdir()  # or in the middle of the removal
     assert run(*command) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

@@ -57,9 +57,11 @@ def parts_beside(place: Path) -> Iterator[Path]:
 
 
 def discard_parts(place: Path) -> None:
-    """Remove the parts of what is there already, or of what is not wanted."""
-    if _parts(place).is_dir():
-        remove_folder(_parts(place))
+    """Remove the parts of what is there already, and what a kill left of such a removal."""
+    folder = _parts(place)
+    if folder.is_dir():
+        remove_folder(folder)
+    remove_leftovers(place.parent, of=folder.name)
 
 
 def _parts(place: Path) -> Path:
@@ -94,6 +96,7 @@ def draw_widely(
     folder = parts / _identity(model, seeds, sampler, labels, guidance, batch_size)
     folder.mkdir(parents=True, exist_ok=True)
     if workers.rank == 0:
+        remove_leftovers(parts.parent, of=parts.name)
         for other in parts.iterdir():  # of other settings, or unfinished
             if other != folder:
                 remove_folder(other)
