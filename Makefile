@@ -51,10 +51,11 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The site, whole each time: a page names what others define.
+# The site, whole each time, for a page names what others define. It loads nothing from elsewhere.
 docs: $(STAMP)
 	rm -rf build/docs
 	$(BIN)/sphinx-build -c docs -d build/doctrees -E -W --keep-going -q . build/docs
+	! grep -rlE '<(script|link|img|iframe)[^>]*(src|href)="(https?:)?//' build/docs --include='*.html'
 
 # The packages of a release, checked. ADDRESS, of the repository, makes the README's links absolute.
 dist: $(STAMP)

@@ -31,6 +31,7 @@ BINARY = {".gz", ".png"}
 DOWNLOADED = {*BINARY, ".csv"}
 """Kinds of files that a reader downloads when a page links to them; others become pages."""
 
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES: set[Path] = set()
 """The files of the package that entries of the reference lead to."""
 
@@ -94,7 +95,10 @@ def resolve(
             return make_refnode(
                 app.builder, node["refdoc"], entry.docname, entry.node_id, [content], name
             )
-    return None
+    if (page := source_page(target)) is None:
+        return None
+    uri = app.builder.get_relative_uri(node["refdoc"], page[0]) + page[1]
+    return nodes.reference("", "", content, internal=True, refuri=uri)
 
 
 class PublicNames(SphinxDirective):
@@ -114,7 +118,9 @@ class PublicNames(SphinxDirective):
 def described(env: BuildEnvironment) -> dict[Any, Any]:
     """The reference by what an object is, whatever it is called; asked when all is read."""
     entries = env.domaindata["py"]["objects"]
-    return {identity(name): (name, entry) for name, entry in entries.items() if not entry.aliased}
+    found = {identity(name): (name, entry) for name, entry in entries.items() if not entry.aliased}
+    found.pop(None, None)  # attributes of instances
+    return found
 
 
 def identity(name: str) -> Any:
@@ -141,19 +147,24 @@ def find(name: str) -> Any:
     return None
 
 
-def source_of(domain: str, info: dict[str, str]) -> str | None:
-    """Where `[source]` of an entry leads, seen from a page of docs/api."""
-    thing = inspect.unwrap(find(f"{info['module']}.{info['fullname']}") or find)
+def source_page(name: str) -> tuple[str, str] | None:
+    """The page of the file of the package that defines an object, and the line on it."""
+    thing = inspect.unwrap(find(name)) if NAME.fullmatch(name) else None
     try:
         path = Path(inspect.getsourcefile(thing) or "").resolve()
-        line = inspect.getsourcelines(thing)[1]
+        line = 0 if inspect.ismodule(thing) else inspect.getsourcelines(thing)[1]
     except TypeError:  # a constant
         return None
-    root = Path(__file__).resolve().parents[2]
-    if not path.is_relative_to(root / "src"):
+    if not path.is_relative_to(ROOT / "src"):
         return None
     SOURCES.add(path)
-    return f"../../files/{path.relative_to(root)}.html#L-{line}"
+    return f"files/{path.relative_to(ROOT)}", f"#L-{line}" if line else ""
+
+
+def source_of(domain: str, info: dict[str, str]) -> str | None:
+    """Where `[source]` of an entry leads, seen from a page of docs/api."""
+    page = source_page(f"{info['module']}.{info['fullname']}")
+    return f"../../{page[0]}.html{page[1]}" if page else None
 
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
