@@ -4,12 +4,17 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+from torch import Tensor
+
+from cascore.experiment.build import training_sigmas
 from cascore.experiment.settings import Experiment
 from cascore.model.loading import Model
-from cascore.sampling import Samples
+from cascore.noise import KeyedNoise
+from cascore.sampling import Samples, consistent_annealed
+from cascore.schedule import nearest_sigmas
 from cascore.stats import Estimate, Groups, Within, excess, of_groups, ratio_bounds, within
 from paper.engine.charts import Picture, curves
 from paper.engine.claims import Claim, Comparison, Number
@@ -17,7 +22,7 @@ from paper.engine.lab import BATCH, Lab, Measured, Subject
 from paper.engine.page import Page, Plan
 from paper.engine.rows import Row, Rows
 from paper.engine.settings import Chain, knob_text
-from paper.schedulers import SCHEDULERS, generate_by_scheduler
+from paper.schedulers import SCHEDULERS, generate_by_scheduler, in_batches
 
 PLAN = Plan("few-calls")
 FIRST = 10
@@ -94,7 +99,7 @@ def measure(lab: Lab, scale: Sequence[Headline]) -> Measured:
     for subject in scale:
         chain = _chosen(lab, subject, tried)
         label = f"{chain.method.upper()}, n_σ = {chain.n_sigma}, {knob_text(chain)}"
-        rows += _jackknifed(lab, subject, chain, subject.best, method=BEST, label=label)
+        rows += _jackknifed(lab, subject, chain, cell=subject.best, method=BEST, label=label)
         (name,) = subject.extractors
         floors[subject.name] = lab.unbiased_floor(subject.data, subject.chosen.count, name)
     return Measured(rows, floors, tried=tried)
@@ -112,24 +117,47 @@ def _chosen(lab: Lab, subject: Headline, tried: Rows) -> Chain:
 
 
 def _method(lab: Lab, subject: Headline, name: str, calls: int, cell: Cell) -> Rows:
+    """A method; of a network that knows the training's levels alone, at those that are nearest."""
     method, experiment = METHODS[name], subject.experiment()
-    tags = {"method": name, "label": method.label}
-    if method.chain is not None:
-        return _jackknifed(lab, subject, replace(method.chain, levels=calls), cell, **tags)
-    assert method.scheduler is not None
-    scheduler = SCHEDULERS[method.scheduler]
-    levels = scheduler.within(calls)
-    settings = {"levels": levels, "spacing": "geometric", "batch": BATCH, **scheduler.recorded}
+    measured = partial(_jackknifed, lab, subject, cell=cell, method=name, label=method.label)
+    at_levels = experiment.at_levels
+    if method.chain is not None and (name == DEFAULT or not at_levels):
+        spacing = "trained" if at_levels else method.chain.spacing
+        return measured(replace(method.chain, levels=calls, spacing=spacing))
+    if method.scheduler is None:
+        assert method.chain is not None
+        levels, generate = calls, partial(_generate_at, method.chain)
+        of = {"method": "cas", "order": method.chain.order, "kappa": method.chain.kappa}
+    else:
+        scheduler = SCHEDULERS[method.scheduler]
+        levels, generate = scheduler.within(calls), partial(generate_by_scheduler, scheduler)
+        of = {"batch": BATCH, **scheduler.recorded}
     sigmas = Chain(method="cas", kappa=1, levels=levels).sigmas(experiment.schedule)
+    if at_levels:
+        sigmas = nearest_sigmas(sigmas, training_sigmas(experiment.schedule))
+    of["spacing"] = "nearest to geometric" if at_levels else "geometric"
+    settings = {"levels": levels, **of}
 
     def draw(model: Model, seeds: range) -> tuple[Samples, Mapping[str, object]]:
-        return generate_by_scheduler(scheduler, model, seeds, sigmas, BATCH), {}
+        return generate(model, seeds, sigmas, BATCH), {}
 
-    return _jackknifed(lab, subject, settings, cell, draw=draw, calls=calls, **tags)
+    return measured(settings, draw=draw, calls=calls)
+
+
+def _generate_at(
+    of: Chain, model: Model, seeds: Sequence[int], sigmas: Tensor, batch_size: int
+) -> Samples:
+    """Consistent annealed sampling at these levels."""
+
+    def chain(x: Tensor, noise: KeyedNoise, first: int) -> Samples:
+        how: dict[str, Any] = {"kappa": of.kappa, "order": of.order, "noise": noise}
+        return consistent_annealed(model.denoiser, x, sigmas, **how)
+
+    return in_batches(chain, model, seeds, float(sigmas[0]), batch_size)
 
 
 def _jackknifed(
-    lab: Lab, subject: Headline, chain: Chain | Mapping[str, object], cell: Cell, **tags: Any
+    lab: Lab, subject: Headline, chain: Chain | Mapping[str, object], *, cell: Cell, **tags: Any
 ) -> Rows:
     seeds, (extractor,) = range(FIRST, FIRST + cell.seeds), subject.extractors
     how: dict[str, Any] = {"seeds": seeds, "count": cell.count, "extractor": extractor}

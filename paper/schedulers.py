@@ -7,7 +7,7 @@ are float32 there, which moves sigma = 0.01 by some 1e-4 of itself.
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -111,13 +111,31 @@ def generate_by_scheduler(
     The start of a picture is keyed by its own seed. The noise of a stochastic scheduler is not: it
     is one stream for each batch, seeded by the first seed of the batch, so it depends on the batch.
     """
+
+    def chain(x: Tensor, noise: KeyedNoise, first: int) -> Samples:
+        generator = torch.Generator().manual_seed(first % 2**63)
+        return run_scheduler(scheduler, model.denoiser, x, sigmas, generator)
+
+    return in_batches(chain, model, seeds, float(sigmas[0]), batch_size)
+
+
+def in_batches(
+    chain: Callable[[Tensor, KeyedNoise, int], Samples],
+    model: Model,
+    seeds: Sequence[int],
+    sigma: float,
+    batch_size: int,
+) -> Samples:
+    """Chains of so many seeds at a time, from each picture's own noise at `sigma`; on the CPU.
+
+    `chain` is told the start, the noise, and the first seed of the batch.
+    """
     parts = []
     for first in range(0, len(seeds), batch_size):
         batch = seeds[first : first + batch_size]
-        x = initial_noise((len(batch), *model.shape), float(sigmas[0]), noise=KeyedNoise(batch))
-        generator = torch.Generator().manual_seed(batch[0] % 2**63)
-        x = x.to(model.device)
-        parts.append(run_scheduler(scheduler, model.denoiser, x, sigmas, generator))
+        noise = KeyedNoise(batch)
+        x = initial_noise((len(batch), *model.shape), sigma, noise=noise).to(model.device)
+        parts.append(chain(x, noise, batch[0]))
     raw, denoised = (torch.cat([getattr(p, o).cpu() for p in parts]) for o in ("raw", "denoised"))
     return Samples(raw, denoised, nfe=parts[0].nfe)
 

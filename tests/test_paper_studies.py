@@ -2,8 +2,10 @@
 
 import itertools
 import math
+import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -250,6 +252,36 @@ def test_no_choice_has_seen_the_pictures_that_are_reported() -> None:
     for subject in few_calls.STUDY.scales["laptop"]:
         assert subject.chosen.seeds <= few_calls.FIRST
         assert all(cell.seeds < VALIDATION_SEED for cell in subject.plan.values())
+
+
+def test_the_readme_prints_what_the_page_was_made_from() -> None:
+    """Its table, a cell a distance: within half a unit of the last printed digit."""
+    root = Path(__file__).parents[1]
+    lab = Lab(Store(root / "docs/results/measurements.jsonl.gz"))
+    measured = few_calls.measure(lab, few_calls.STUDY.scales["laptop"])
+    networks = few_calls.found(measured)[:2]
+    known = {
+        method: [cell.estimate for network in networks for cell in network.cells[method].values()]
+        for method in networks[0].cells
+    }
+    known["paper"] = [network.best.estimate for network in networks]
+    words = {
+        "the default": "default", "SDE-DPM": "sde-dpm-2m", "κ = 1: DPM": "dpm-2m",
+        "UniPC": "unipc", "ancestral": "ancestral", "DDIM": "ddim", "the paper's best": "paper",
+    }  # fmt: skip
+    printed = {}
+    for line in (root / "README.md").read_text(encoding="utf-8").splitlines():
+        first, *_ = line.removeprefix("| ").split(" |")
+        method = next((name for word, name in words.items() if word in first), None)
+        cells = re.findall(r"(\d+\.(\d+)) ± (\d+\.\d+)", line)
+        if line.startswith("| ") and method and cells:
+            printed[method] = cells
+    assert printed.keys() == known.keys()
+    for method, cells in printed.items():
+        for (mean, digits, error), estimate in zip(cells, known[method], strict=True):
+            near = 0.5001 * 10 ** -len(digits)
+            assert abs(float(mean) - estimate.mean) <= near, (method, mean)
+            assert abs(float(error) - estimate.error) <= near, (method, error)
 
 
 # --- Table 4 -------------------------------------------------------------------------------------
