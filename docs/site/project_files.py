@@ -106,7 +106,7 @@ class PublicNames(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """One row for each name of `cascore.__all__`."""
-        rows = [".. list-table::", ""]
+        rows = [".. list-table::", "   :widths: 2 3", ""]
         for name in cascore.__all__:
             if not name.startswith("_"):
                 line = inspect.getdoc(getattr(cascore, name)).splitlines()[0]
