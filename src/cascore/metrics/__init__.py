@@ -7,6 +7,7 @@ from cascore.metrics.extractors import extractor_names as extractor_names
 from cascore.metrics.extractors import load_extractor as load_extractor
 from cascore.metrics.extractors.classifier import Classifier as Classifier
 from cascore.metrics.extractors.classifier import load_classifier as load_classifier
+from cascore.metrics.extractors.classifier import read_classifier as read_classifier
 from cascore.metrics.extractors.inception import Inception as Inception
 from cascore.metrics.extractors.inception import download_inception as download_inception
 from cascore.metrics.extractors.inception import load_inception as load_inception

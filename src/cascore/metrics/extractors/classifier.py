@@ -107,8 +107,15 @@ def load_classifier(name: str, *, device: torch.device | str = "cpu") -> Classif
         raise InputError(
             f"no classifier ships for {name!r}; those with one are {', '.join(classifier_names())}"
         )
-    path = _WEIGHTS / f"{name}.safetensors"
-    with parsing(path, "a classifier, with the JSON file beside it", "install cascore again"):
+    return read_classifier(_WEIGHTS / f"{name}.safetensors", device=device)
+
+
+def read_classifier(path: Path, *, device: torch.device | str = "cpu") -> Classifier:
+    """The classifier of a file that `tools/train_classifier.py` wrote, with the JSON beside it.
+
+    Damaged files, and a device that is not there, raise InputError.
+    """
+    with parsing(path, "a classifier, with the JSON file beside it", "write or install it again"):
         card, digest = read_json(path.with_suffix(".json")), file_digest(path)
         if card["digest"] != digest:
             raise ValueError(f"its digest is {digest}, the JSON file says {card['digest']}")
