@@ -231,7 +231,7 @@ def test_links_of_a_released_readme_lead_to_its_tag():
     assert [target for target in targets if not target.startswith("https://")] == []
     assert "https://forge.example/user/cascore/blob/v1.2.3/CONTRIBUTING.md" in targets
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)", text)
-    assert {"/raw/v1.2.3/docs/images/" in picture for picture in pictures} == {True}
+    assert {"/raw/v1.2.3/docs/" in picture for picture in pictures} == {True}
 
 
 def test_every_public_name_is_in_the_reference():

@@ -229,6 +229,18 @@ def test_the_basin_is_where_noise_returns(order, calls, kappa):
     assert float(outside[-1]) > 5
 
 
+@pytest.mark.parametrize("calls", [8, 12, 16])
+def test_the_basin_has_an_edge_below(calls):
+    """Of order 1 tau and 2 (1 - gamma^kappa) sigma - tau have the same next level."""
+    gamma = (0.01 / 20) ** (1 / (calls - 1))
+    levels = geometric_sigmas(20, 20 * gamma**300, 301)
+    steps = consistent_steps(levels, kappa=2.5, order=1)
+    lower = 2 * (1 - gamma**2.5) - blind_basin(gamma, 2.5)
+    for start, returns in ((lower + 0.01, True), (lower - 0.01, False)):
+        after = blind_noise_std(steps, start=20 * start).before / levels
+        assert (abs(float(after[-1]) - 1) < 1e-3) is returns
+
+
 def test_the_basin_by_hand():
     """Order 2 has the smaller basin on coarse ladders and the larger one on fine ones."""
     assert blind_basin(0.5, 3.0) == pytest.approx(1 + 2 * 0.25 * 0.5 / 0.75)
