@@ -102,11 +102,11 @@ def machine(speed, *, once=0.0, gain=None):
 SIZES = {}
 
 
-def chosen_for(size, *, minutes, speed, gpu=False, **machine_settings):
+def chosen_for(size, *, minutes, speed, gpu=False, low=False, **machine_settings):
     """What is chosen for square pictures of a size, and why."""
     SIZES[id(FOLDER.data)] = size
-    measure = machine(speed, **machine_settings)
-    return choose_network(FOLDER, (3, size, size), minutes=minutes, measure=measure, gpu=gpu)
+    how = {"minutes": minutes, "measure": machine(speed, **machine_settings)}
+    return choose_network(FOLDER, (3, size, size), gpu=gpu, low=low, **how)
 
 
 def test_more_time_or_speed_gives_a_wider_network_and_at_least_2000_updates():
@@ -159,6 +159,20 @@ def test_a_gpu_computes_as_most_updates_fit(minutes, gain, expected):
     settings = experiment.train
     assert (settings.precision, settings.channels_last, settings.compiled) == expected
     assert ("bfloat16" in reason, "compiled" in reason) == (expected[0] == "bfloat16", expected[2])
+
+
+@pytest.mark.parametrize(
+    ("low", "gain", "expected"),
+    [
+        (True, {"precision": 2}, ("bfloat16", False)),
+        (True, {"precision": 0.1, "channels_last": 1.2}, ("float32", True)),
+        (False, {"precision": 2, "channels_last": 0.8}, ("float32", False)),  # it is not tried
+    ],
+)
+def test_a_processor_computes_in_bfloat16_where_it_can_and_that_is_faster(low, gain, expected):
+    experiment, _ = chosen_for(32, minutes=10, speed=1e11, low=low, gain=gain)
+    assert (experiment.train.precision, experiment.train.channels_last) == expected
+    assert not experiment.train.compiled
 
 
 @pytest.mark.parametrize(

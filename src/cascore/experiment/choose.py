@@ -14,6 +14,7 @@ from cascore.data.contents import Contents, read_folder
 from cascore.data.diameter import image_diameter
 from cascore.data.folder import load_contents
 from cascore.errors import InputError
+from cascore.experiment.build import computes_in_bfloat16
 from cascore.experiment.cost import Measured, measured_step, step_cost
 from cascore.experiment.fine_tuning import Base, require_channels
 from cascore.experiment.presets import FOLDER
@@ -186,6 +187,7 @@ def choose_experiment(
             tried if base is None else replace(tried, network=network), given, names
         ),
         gpu=device.type == "cuda",
+        low=computes_in_bfloat16(device),
     )
     reasons += [reason, *remarks_of_size(images, splits.get("test"))]
     if by_clock:
@@ -256,6 +258,7 @@ def choose_network(
     measure: Callable[[Experiment], Measured],
     kept: Callable[[Experiment], Experiment] = lambda tried: tried,
     gpu: bool = False,
+    low: bool = False,
 ) -> tuple[Experiment, str]:
     """The widest network and batch of which at least 2,000 updates fit into a time, and why.
 
@@ -269,6 +272,7 @@ def choose_network(
         measure: The time of an update of an experiment, here.
         kept: An experiment with the settings that are given.
         gpu: Whether it computes on a GPU, for which bfloat16 and compilation are tried.
+        low: Whether a processor computes in bfloat16, which is then tried.
     """
     ladder = (kept(_rung(experiment, shape[-1], number)) for number in range(len(_LADDER)))
     rungs = list(dict.fromkeys(ladder))  # where width and batch are given there is but one
@@ -284,7 +288,7 @@ def choose_network(
         # Small networks compute slower than large ones: what fitted not is not tried again.
         speed = min(costs[number].flops / measured.seconds, 0.99 * speed)
     variants = {rungs[number]: measured}
-    for variant in map(kept, _variants(rungs[number], gpu=gpu)):
+    for variant in map(kept, _variants(rungs[number], gpu=gpu, low=low)):
         if variant not in variants:
             variants[variant] = measure(variant)
     chosen = max(variants, key=lambda variant: _updates(variants[variant], minutes))
@@ -322,13 +326,15 @@ def _updates(measured: Measured, minutes: float) -> int:
     return max(1, int((60 * minutes - measured.once) / measured.seconds))
 
 
-def _variants(experiment: Experiment, *, gpu: bool) -> list[Experiment]:
+def _variants(experiment: Experiment, *, gpu: bool, low: bool) -> list[Experiment]:
     """The same network, computed in other ways."""
-    last = replace(experiment.train, channels_last=True)
-    if not gpu:
-        return [replace(experiment, train=last)]
-    low = replace(last, precision="bfloat16")
-    return [replace(experiment, train=train) for train in (low, replace(low, compiled=True))]
+    train = experiment.train
+    last, half = replace(train, channels_last=True), replace(train, precision="bfloat16")
+    ways = [last, half] if low else [last]
+    if gpu:
+        both = replace(half, channels_last=True)
+        ways = [both, replace(both, compiled=True)]
+    return [replace(experiment, train=way) for way in ways]
 
 
 def _rung(experiment: Experiment, size: int, number: int) -> Experiment:
