@@ -1,11 +1,11 @@
 """Figure 2: points in the plane by plain and adversarial networks, and by the exact score."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -15,6 +15,7 @@ from cascore.data import load_points
 from cascore.denoiser import Denoiser
 from cascore.experiment.settings import Experiment
 from cascore.noise import KeyedNoise, Purpose
+from cascore.sampling import Samples
 from cascore.theory import EmpiricalDenoiser, GaussianMixtureDenoiser
 from paper.engine.charts import BLACK, COLOURS, dots, new_figure
 from paper.engine.claims import (
@@ -57,9 +58,10 @@ class Scale:
 def measure(lab: Lab, scale: Scale) -> Measured:
     """A row for each kind of network, training, draw and outcome; the floors are of real points.
 
-    The sheets are the points that were drawn just now: the store has none.
+    The sheets are points, of which the store has none: drawn just now, or again if all networks
+    are there.
     """
-    rows, real, points = Rows(), Rows(), Rows()
+    rows, real, shown = Rows(), Rows(), list[_Shown]()
     for data, title in DATA.items():
         settings = {"data": data, "count": scale.count, "parts": scale.draws + 1}
         parts = lab.keep("plane-real", settings, partial(_real, data, scale)).get("parts", ())
@@ -78,17 +80,52 @@ def measure(lab: Lab, scale: Scale) -> Measured:
                 result, drawn = draw(eta, seed, scale.count)
                 rows += [{**tags, "seed": seed, "outcome": o, **result[o]} for o in OUTCOMES]
                 if seed == 1 and training == 0:
-                    points += [{**tags, "outcome": o, "points": x} for o, x in drawn.items()]
+                    again = partial(_points, lab, experiment, score, eta, seed, scale.count)
+                    shown.append(_Shown(tags, experiment, again, drawn))
+    trained = [each.experiment for each in shown if each.tags["score"] != "exact"]
+    models = lab.models if lab.cost is None else None
+    there = models is not None and all(map(models.has, trained))
+    points = Rows(
+        {**each.tags, "outcome": o, "points": getattr(drawn, o)}
+        for each in shown
+        if (drawn := each.drawn or (each.again()[0] if there else None))
+        for o in OUTCOMES
+    )
     return Measured(rows, real.by("title"), points)
+
+
+class _Shown(NamedTuple):
+    """Points of a picture: what they are of, what draws them, and themselves if that was now."""
+
+    tags: Mapping[str, Any]
+    experiment: Experiment
+    again: Callable[[], tuple[Samples, Mapping[str, Any]]]
+    drawn: Samples | None
+
+
+def _points(
+    lab: Lab, experiment: Experiment, score: str, eta: float, seed: int, count: int
+) -> tuple[Samples, Mapping[str, Any]]:
+    """Algorithm 1 with 10 steps at each level; at a single one it starts around data.
+
+    The points, and the provenance of what drew them.
+    """
+    data, schedule, made = experiment.data.name, experiment.schedule, {}
+    denoiser = _exact(data)
+    if score != "exact":
+        model = lab.model(experiment)
+        denoiser, made = model.denoiser, {"checkpoint": model.digest}
+    train, seeds = load_points(data, "train").points, seeds_of(seed, count)
+    start = "noise" if schedule.levels > 1 else "data"
+    x = starting_points(start, seeds, sigma=schedule.first, train=train)
+    of = {"sampler": als(eta, n_sigma=10).sampler, "schedule": schedule, "start": x}
+    return lab.generate(denoiser, shape=(2,), seeds=seeds, **of), made
 
 
 def _drawn(
     lab: Lab, experiment: Experiment, score: str, eta: float, seed: int, count: int
-) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-    """Algorithm 1 with 10 steps at each level; at a single one it starts around data.
-
-    How good the points of both outcomes are; and the points, unless it was in the store.
-    """
+) -> tuple[Mapping[str, Any], Samples | None]:
+    """How good the points of both outcomes are; and the points, unless it was in the store."""
     chain, schedule, data = als(eta, n_sigma=10), experiment.schedule, experiment.data.name
     settings = {
         "start": "noise" if schedule.levels > 1 else "datum + noise",
@@ -98,24 +135,18 @@ def _drawn(
     }
     if score == "exact":
         settings |= {"exact": data, "schedule": asdict(schedule)}
-    drawn: dict[str, Tensor] = {}
+    drawn: list[Samples] = []
 
     def measure() -> Result:
-        denoiser, made = _exact(data), {}
-        if score != "exact":
-            model = lab.model(experiment)
-            denoiser, made = model.denoiser, {"checkpoint": model.digest}
-        train, seeds = load_points(data, "train").points, seeds_of(seed, count)
-        start = "noise" if schedule.levels > 1 else "data"
-        x = starting_points(start, seeds, sigma=schedule.first, train=train)
-        of = {"sampler": chain.sampler, "schedule": schedule, "start": x}
-        samples = lab.generate(denoiser, shape=(2,), seeds=seeds, **of)
-        drawn.update(raw=samples.raw, denoised=samples.denoised)
-        return {o: judged(x, data) for o, x in drawn.items()} | {"nfe": samples.nfe}, made
+        samples, made = _points(lab, experiment, score, eta, seed, count)
+        drawn.append(samples)
+        of = {outcome: judged(getattr(samples, outcome), data) for outcome in OUTCOMES}
+        return of | {"nfe": samples.nfe}, made
 
     calls, network = count * chain.calls(schedule), None if score == "exact" else experiment
     results = lab.keep("plane", settings, measure, calls=calls, experiment=network)
-    return results or {outcome: {"distance": math.nan} for outcome in OUTCOMES}, drawn
+    missing = {outcome: {"distance": math.nan} for outcome in OUTCOMES}
+    return results or missing, drawn[0] if drawn else None
 
 
 def _exact(data: str) -> Denoiser:

@@ -68,3 +68,15 @@ def test_raw_weights_are_not_those_that_a_study_wants(run, tmp_path):
     models = Models(tmp_path / "runs", tmp_path / "kept", CPU, notify=lambda message: None)
     models.of(TINY)
     assert models.runs.is_dir()
+
+
+def test_a_model_is_there_when_it_is_kept_or_trained_to_its_end(models):
+    other = replace(TINY, train=replace(TINY.train, seed=1, steps=2, save_every=1))
+    assert models.has(TINY)
+    assert not models.has(other)
+    run = training_run(other, models._run(other), device=CPU)
+    next(run)
+    assert not models.has(other)
+    list(run)
+    assert models.has(other)
+    assert not models.has(replace(other, train=replace(other.train, steps=3)))

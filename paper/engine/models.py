@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 
 from cascore.experiment.run import freed, training_run
+from cascore.experiment.run_folder import CHECKPOINTS
 from cascore.experiment.settings import Experiment
 from cascore.model.folder import is_model_folder, read_model_record
 from cascore.model.loading import Model, load
 from cascore.model.pretrained import shipped_folders
+from cascore.training.checkpoint import checkpoints
 
 
 @dataclass
@@ -37,22 +39,38 @@ class Models:
             self._last = experiment, self._find(experiment) or self._train(experiment)
         return self._last[1]
 
-    def _find(self, experiment: Experiment) -> Model | None:
+    def has(self, experiment: Experiment) -> bool:
+        """Whether the model of an experiment is there, so that nothing has to be trained."""
+        if self._kept(experiment) is not None:
+            return True
+        saved = checkpoints(self._run(experiment) / CHECKPOINTS)
+        return bool(saved) and saved[-1].step == experiment.train.steps
+
+    def _kept(self, experiment: Experiment) -> Path | None:
         kept = sorted(self.kept.iterdir()) if self.kept.is_dir() else ()
         for folder in (*shipped_folders().values(), *filter(is_model_folder, kept)):
             if _is_of(folder, experiment):
-                self.notify(f"{experiment.name}: the weights of {folder}, not trained")
-                return load(folder, device=self.device)
+                return folder
         return None
 
-    def _train(self, experiment: Experiment) -> Model:
+    def _find(self, experiment: Experiment) -> Model | None:
+        folder = self._kept(experiment)
+        if folder is None:
+            return None
+        self.notify(f"{experiment.name}: the weights of {folder}, not trained")
+        return load(folder, device=self.device)
+
+    def _run(self, experiment: Experiment) -> Path:
         train = experiment.train
         name = f"{experiment.name}-{train.steps}-steps-{train.precision}-seed-{train.seed}"
-        folder = self.runs / name
+        return self.runs / name
+
+    def _train(self, experiment: Experiment) -> Model:
+        train, folder = experiment.train, self._run(experiment)
         run = training_run(experiment, folder, device=self.device, notify=lambda message: None)
         for metrics in run:
             if metrics.step % max(1, train.steps // 10) == 0:
-                self.notify(f"{name}: update {metrics.step} of {train.steps}")
+                self.notify(f"{folder.name}: update {metrics.step} of {train.steps}")
         return load(folder, device=self.device)
 
 
