@@ -67,6 +67,8 @@ class Models:
 
     def _train(self, experiment: Experiment) -> Model:
         train, folder = experiment.train, self._run(experiment)
+        if not self.has(experiment):
+            self.notify(f"{folder.name}: not there, so it is trained for {train.steps:,} updates")
         run = training_run(experiment, folder, device=self.device, notify=lambda message: None)
         for metrics in run:
             if metrics.step % max(1, train.steps // 10) == 0:
