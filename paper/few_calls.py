@@ -127,7 +127,8 @@ def _method(lab: Lab, subject: Headline, name: str, calls: int, cell: Cell) -> R
     if method.scheduler is None:
         assert method.chain is not None
         levels, generate = calls, partial(_generate_at, method.chain)
-        of = {"method": "cas", "order": method.chain.order, "kappa": method.chain.kappa}
+        known = method.chain
+        of = {"method": "cas", "order": known.order, "n_sigma": 1, "kappa": known.kappa}
     else:
         scheduler = SCHEDULERS[method.scheduler]
         levels, generate = scheduler.within(calls), partial(generate_by_scheduler, scheduler)

@@ -238,7 +238,7 @@ def test_every_mistake_is_one_clear_message_and_exit_code_2(trained, tmp_path, c
 def test_a_full_disk_is_one_clear_message_and_leaves_nothing_half_written(
     tmp_path, capsys, monkeypatch
 ):
-    def full(tensors, path):
+    def full(tensors, path, metadata=None):
         path.write_bytes(b"half")
         told = "No space left on device (os error 28)"  # its words of a disk that was full
         raise SafetensorError(f"Error while serializing: I/O error: {told}")
