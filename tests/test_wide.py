@@ -14,6 +14,7 @@ import torch
 from running import run
 from test_parallel import ENVIRONMENT, launched, torchrun
 
+from cascore.errors import InputError
 from cascore.experiment.settings import Sampler
 from cascore.measurement import read_measurements
 from cascore.model.loading import load
@@ -110,6 +111,12 @@ def test_parts_of_other_settings_are_not_taken_up(model, tmp_path):
     assert len(before) == 6
     assert not first.exists()
     assert list(tmp_path.iterdir()) == [parts]
+
+
+def test_more_than_memory_holds_is_refused_before_a_part_is_made(model, tmp_path):
+    with pytest.raises(InputError, match="memory"):
+        draw_widely(model, range(10**9), SAMPLER, tmp_path / "parts")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_parts_stay_after_an_error_and_go_when_all_is_made(tmp_path):

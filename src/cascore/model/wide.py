@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cascore.data.images import array_digest
 from cascore.errors import InputError
+from cascore.experiment.chain import require_room
 from cascore.experiment.settings import Sampler
 from cascore.files import remove_folder, remove_leftovers, replaced_file
 from cascore.foreign import parsing
@@ -93,6 +94,7 @@ def draw_widely(
         InputError: As `Model.draw`, or a part that cannot be read when all are drawn.
         ShareDrawn: This is not the first process.
     """
+    require_room(len(seeds), model.shape)  # `Model.draw` asks for a part of them alone
     folder = parts / _identity(model, seeds, sampler, labels, guidance, batch_size)
     folder.mkdir(parents=True, exist_ok=True)
     if workers.rank == 0:
