@@ -6,7 +6,7 @@ are named by become the folders train and test.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -91,6 +91,8 @@ def _from_zip(path: Path) -> Packed:
     if labels and missing:
         raise InputError(f"{_LABELS} in {path} has no label for {missing[0]}")
 
+    folder_of = _by_number(labels.values())
+
     def images() -> Iterator[PackedImage]:
         with opened_zip(path) as archive:
             for name in names:
@@ -99,7 +101,7 @@ def _from_zip(path: Path) -> Packed:
                     pass  # it is one
                 place = PurePosixPath(name)
                 if labels:
-                    place = PurePosixPath(_number(labels[name], labels.values()), *place.parts)
+                    place = PurePosixPath(folder_of(labels[name]), *place.parts)
                 yield PackedImage(place, content)
 
     return Packed(len(names), images())
@@ -123,9 +125,10 @@ def _is_pair(value: Any) -> bool:
     return False
 
 
-def _number(label: int, labels: Any) -> str:
-    """A class by its number, as wide as the largest, so that names are in the order of numbers."""
-    return f"{label:0{len(str(max(labels)))}d}"
+def _by_number(labels: Iterable[int]) -> Callable[[int], str]:
+    """The folder of a class: its number, as wide as the largest, so that names are in its order."""
+    width = len(str(max(labels, default=0)))
+    return lambda label: f"{label:0{width}d}"
 
 
 # --- arrays of pixels -----------------------------------------------------------------------------
@@ -163,7 +166,7 @@ def _from_pixels(pixels: Any, labels: Any, path: Path) -> Packed:
         if labels.shape != (len(pixels),) or labels.dtype.kind not in "iu" or labels.min() < 0:
             raise InputError(f"{path} holds {len(pixels)} images and as labels no class for each")
         numbers = labels.tolist()
-        names = [_number(number, numbers) for number in numbers]
+        names = [*map(_by_number(numbers), numbers)]
 
     def images() -> Iterator[PackedImage]:
         for number, (name, image) in enumerate(zip(names, pixels, strict=True)):
@@ -209,7 +212,7 @@ def _table(path: Path, split: str) -> _Table:
         if label is not None and not classes:
             values = {x for batch in batches([label]) for x in batch.column(0).to_pylist()}
             if all(isinstance(value, int) and value >= 0 for value in values):
-                classes = [_number(number, values) for number in range(max(values, default=0) + 1)]
+                classes = [*map(_by_number(values), range(max(values, default=0) + 1))]
     return _Table(path, split, rows, files[0], label, classes)
 
 
