@@ -127,6 +127,19 @@ def test_a_table_without_names_has_numbers_and_one_without_labels_no_classes(tmp
     assert [*plain.values()] == [encoded(pixels, "JPEG") for pixels in PIXELS]
 
 
+def test_a_class_is_one_in_all_files_whatever_its_number(tmp_path):
+    """The files are scanned together, and a number is no count of names."""
+    folder, rows = tmp_path / "data", {"image": [encoded(PIXELS[0])] * 2}
+    folder.mkdir()
+    for split, labels in (("train", [3, 2**40]), ("test", [3, 3])):
+        parquet.write_table(pyarrow.table(rows | {"label": labels}), folder / f"{split}-0.parquet")
+    found = unpacked(folder, tmp_path)
+    three = f"{3:0{len(str(2**40))}d}"
+    assert {name.rpartition("/")[0] for name in found} == {
+        f"train/{three}", f"train/{2**40}", f"test/{three}"
+    }  # fmt: skip
+
+
 def write_foreign(folder):
     """Files that cannot be unpacked, with a word of what is said."""
     good = {"a.png": encoded(PIXELS[0])}

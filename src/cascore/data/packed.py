@@ -6,7 +6,7 @@ are named by become the folders train and test.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -182,21 +182,28 @@ def _from_pixels(pixels: Any, labels: Any, path: Path) -> Packed:
 
 
 class _Table(NamedTuple):
-    """A file of rows with image files, and the classes that its labels number, if it has any."""
+    """A file of rows with image files, and with labels if there are any.
+
+    The classes have names, which the labels number, or none: then `labels` are all that there are.
+    """
 
     path: Path
     split: str
     rows: int
     image: str
     label: str | None
-    classes: Sequence[str]
+    names: Sequence[str]
+    labels: Collection[Any]
 
 
 def _from_tables(paths: Sequence[Path]) -> Packed:
     splits = {path: re.split(r"[-_.]", path.name.lower())[0] for path in paths}
     named = {"train"} < {*splits.values()} <= {"train", *_HELD_OUT}
     tables = [_table(path, splits[path] if named else "") for path in paths]
-    images = (image for table in tables for image in _table_images(table))
+    numbers = {label for table in tables for label in table.labels}  # a class is one in all files
+    whole = all(isinstance(number, int) and number >= 0 for number in numbers)
+    nameless: Callable[[Any], str] = _by_number(numbers) if whole else str
+    images = (image for table in tables for image in _table_images(table, nameless))
     return Packed(sum(table.rows for table in tables), images)
 
 
@@ -208,21 +215,20 @@ def _table(path: Path, split: str) -> _Table:
                 f"{path} has the columns {', '.join(schema.names)}; expected one with image files"
             )
         label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
-        classes = _class_names(schema.metadata or {}, label, path)
-        if label is not None and not classes:
-            values = {x for batch in batches([label]) for x in batch.column(0).to_pylist()}
-            if all(isinstance(value, int) and value >= 0 for value in values):
-                classes = [*map(_by_number(values), range(max(values, default=0) + 1))]
-    return _Table(path, split, rows, files[0], label, classes)
+        names, labels = _class_names(schema.metadata or {}, label, path), set[Any]()
+        if label is not None and not names:
+            labels = {x for batch in batches([label]) for x in batch.column(0).to_pylist()}
+    return _Table(path, split, rows, files[0], label, names, labels)
 
 
-def _table_images(table: _Table) -> Iterator[PackedImage]:
+def _table_images(table: _Table, nameless: Callable[[Any], str]) -> Iterator[PackedImage]:
     number, columns = 0, [table.image, *([table.label] if table.label else [])]
     with _opened(table.path) as (_, _, batches):
         for batch in batches(columns):
             values = [batch.column(name).to_pylist() for name in columns]
             for file, *label in zip(*values, strict=True):
-                place = PurePosixPath(table.split, *(_class(table, value) for value in label))
+                classes = (_class(value, table.names, nameless) for value in label)
+                place = PurePosixPath(table.split, *classes)
                 yield _table_image(table, file, place, number)
                 number += 1
 
@@ -238,11 +244,11 @@ def _table_image(table: _Table, value: Any, place: PurePosixPath, number: int) -
     return PackedImage(place / f"{table.path.stem}-{number:08d}.{suffix}", content)
 
 
-def _class(table: _Table, label: Any) -> str:
+def _class(label: Any, names: Sequence[str], nameless: Callable[[Any], str]) -> str:
     """The name of a subfolder for a label."""
-    if isinstance(label, int) and 0 <= label < len(table.classes):
-        label = table.classes[label]
-    name = re.sub(r"[/\\\x00-\x1f]+", "-", str(label)).strip()
+    known = isinstance(label, int) and 0 <= label < len(names)
+    text = names[label] if known else str(label) if names else nameless(label)
+    name = re.sub(r"[/\\\x00-\x1f]+", "-", text).strip()
     return f"_{name}" if not name or name.startswith(".") else name
 
 
