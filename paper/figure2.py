@@ -111,8 +111,10 @@ def _points(
     The points, and the provenance of what drew them.
     """
     data, schedule, made = experiment.data.name, experiment.schedule, {}
-    denoiser = _exact(data)
-    if score != "exact":
+    denoiser: Denoiser
+    if score == "exact":
+        denoiser = _exact(data)
+    else:
         model = lab.model(experiment)
         denoiser, made = model.denoiser, {"checkpoint": model.digest}
     train, seeds = load_points(data, "train").points, seeds_of(seed, count)

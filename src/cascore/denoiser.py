@@ -74,6 +74,12 @@ def evaluation_mode(denoiser: Denoiser) -> Iterator[None]:
             module.training = mode
 
 
+def as_told(*extras: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The extras up to the last that is one: what takes none of them is called without."""
+    count = max((n for n, extra in enumerate(extras, start=1) if extra is not None), default=0)
+    return extras[:count]
+
+
 class _NetworkDenoiser(nn.Module):
     """What every form around a network shares: the network, and its classes.
 
@@ -93,11 +99,20 @@ class _NetworkDenoiser(nn.Module):
         """How many classes the network can be told, 0 for none."""
         return int(getattr(self.network, "classes", 0))
 
-    def _estimate(self, *seen: Tensor, label: Tensor | None, augmentation: Tensor | None) -> Tensor:
-        told = () if label is None else (label,)
-        given = told if augmentation is None else (label, augmentation)
-        estimate: Tensor = self.network(*seen, *given)
-        return estimate
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        augmentation: Tensor | None = None,
+    ) -> Tensor:
+        """H(x, sigma), where the network is told the label and the augmentation, if there are."""
+        told = as_told(label, augmentation)
+        return self._form(x, broadcast_sigma(sigma, x), lambda *seen: self.network(*seen, *told))
+
+    def _form(self, x: Tensor, level: Tensor, network: Callable[..., Tensor]) -> Tensor:
+        """H at a level of as many dimensions as x, by what the network makes of what it sees."""
+        raise NotImplementedError
 
 
 class UnconditionalDenoiser(_NetworkDenoiser):
@@ -105,33 +120,18 @@ class UnconditionalDenoiser(_NetworkDenoiser):
 
     blind = True
 
-    def forward(
-        self,
-        x: Tensor,
-        sigma: Tensor | float,
-        label: Tensor | None = None,
-        augmentation: Tensor | None = None,
-    ) -> Tensor:
-        """H(x, sigma); the network sees x only, or x and the label."""
-        return x + broadcast_sigma(sigma, x) * self._estimate(
-            x, label=label, augmentation=augmentation
-        )
+    def _form(self, x: Tensor, level: Tensor, network: Callable[..., Tensor]) -> Tensor:
+        return x + level * network(x)
 
 
 class ConditionalDenoiser(_NetworkDenoiser):
-    """s(x, sigma) = f(x, log sigma) / sigma, so H(x, sigma) = x + sigma f(x, log sigma)."""
+    """s(x, sigma) = f(x, log sigma) / sigma, so H(x, sigma) = x + sigma f(x, log sigma).
 
-    def forward(
-        self,
-        x: Tensor,
-        sigma: Tensor | float,
-        label: Tensor | None = None,
-        augmentation: Tensor | None = None,
-    ) -> Tensor:
-        """H(x, sigma); the network sees x and log sigma as [N], and the label if there is one."""
-        level = broadcast_sigma(sigma, x)
-        log_sigma = level.reshape(-1).log().expand(x.shape[0])
-        return x + level * self._estimate(x, log_sigma, label=label, augmentation=augmentation)
+    The network sees log sigma as [N].
+    """
+
+    def _form(self, x: Tensor, level: Tensor, network: Callable[..., Tensor]) -> Tensor:
+        return x + level * network(x, level.reshape(-1).log().expand(x.shape[0]))
 
 
 class PreconditionedDenoiser(_NetworkDenoiser):
@@ -157,19 +157,12 @@ class PreconditionedDenoiser(_NetworkDenoiser):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
 
-    def forward(
-        self,
-        x: Tensor,
-        sigma: Tensor | float,
-        label: Tensor | None = None,
-        augmentation: Tensor | None = None,
-    ) -> Tensor:
-        """H(x, sigma); the network sees c_in (x - m), log(sigma) / 4 as [N], and any label."""
-        level, s = broadcast_sigma(sigma, x), self.deviation.to(x.dtype)
+    def _form(self, x: Tensor, level: Tensor, network: Callable[..., Tensor]) -> Tensor:
+        s = self.deviation.to(x.dtype)
         length = (level.square() + s.square()).sqrt()
         away = x - self.mean.to(x.dtype)
         c_noise = (level.reshape(-1).log() / 4).expand(x.shape[0])
-        estimate = self._estimate(away / length, c_noise, label=label, augmentation=augmentation)
+        estimate = network(away / length, c_noise)
         c_skip, c_out = (s / length).square(), level * (s / length)
         return self.mean.to(x.dtype) + c_skip * away + c_out * estimate
 

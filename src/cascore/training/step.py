@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from cascore.denoiser import as_told
 from cascore.errors import InputError
 from cascore.losses import Corrupted, GanLoss, discriminator_loss, dsm_loss, hybrid_loss, lsgan
 from cascore.training.parallel import ALONE, Workers
@@ -160,9 +161,7 @@ def _checked(loss: Tensor, dsm: Tensor, drawn: Corrupted, workers: Workers) -> T
 
 
 def _denoised(denoiser: nn.Module, drawn: Corrupted, precision: torch.dtype) -> Tensor:
-    told = [drawn.label, drawn.augmentation]
-    while told and told[-1] is None:  # a denoiser of another's making may take neither
-        told.pop()
+    told = as_told(drawn.label, drawn.augmentation)
     return _called(denoiser, drawn.noisy, drawn.sigma, *told, precision=precision)
 
 
