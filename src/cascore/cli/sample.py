@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -15,6 +15,8 @@ from cascore.experiment.settings import Sampler
 from cascore.model.pretrained import find_model, place_for, spoken_name
 
 if TYPE_CHECKING:
+    from cascore.model.advice import Advised
+    from cascore.model.loading import Model
     from cascore.training import Workers
 
 
@@ -85,14 +87,8 @@ class Sample:
                         display=display,
                     )
                     record = {
-                        "run": spoken_name(path),
-                        "experiment": asdict(model.experiment),
-                        "step": model.step,
-                        "checkpoint": model.digest,
-                        "data": dict(model.data),
-                        "sampler": asdict(chain),
+                        **_facts(model, path, advice),
                         "nfe": samples.nfe,
-                        "tuned": None if advice.choice is None else asdict(advice.choice),
                         "first_seed": self.seed,
                         "count": count,
                         "labels": list(named),
@@ -124,3 +120,16 @@ class Sample:
                 " the same elsewhere with --out"
             )
         require_new(folder)
+
+
+def _facts(model: "Model", path: Path, advice: "Advised") -> dict[str, Any]:
+    """What the record says of the model and of its sampler."""
+    return {
+        "run": spoken_name(path),
+        "experiment": asdict(model.experiment),
+        "step": model.step,
+        "checkpoint": model.digest,
+        "data": dict(model.data),
+        "sampler": asdict(model.chain(advice.sampler)),
+        "tuned": None if advice.choice is None else asdict(advice.choice),
+    }
