@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,13 +96,14 @@ def test_lines_after_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
     assert_same_run(tmp_path / "run", expected, 6)
 
 
-def started(name, folder, *more):
+def started(name, folder, *more, ignored=None):
     """`cascore train` in a process of its own, on its way past its first checkpoint."""
     command = [sys.executable, "-m", "cascore", "train", name, *TINY, *more]
     process = subprocess.Popen(
         # Another number of threads rounds otherwise, and the run would say so.
         [*command, "--device", "cpu", "--threads", str(torch.get_num_threads()), "--out", folder],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=ignored and partial(signal.signal, ignored, signal.SIG_IGN),
     )  # fmt: skip
     limit = time.monotonic() + 120
     while not checkpoints(folder / "checkpoints"):
@@ -116,6 +118,7 @@ def started(name, folder, *more):
     [
         ("digits", signal.SIGTERM),
         ("digits-adversarial", signal.SIGINT),
+        ("digits", signal.SIGHUP),
         ("digits-adversarial", signal.SIGKILL),
     ],
 )
@@ -139,6 +142,17 @@ def test_a_process_that_was_stopped_or_killed_is_gone_on_with(name, number, tmp_
     assert [line.step for line in metrics] == [saved + 1, saved + 2]
     assert len(notices) == 1  # resumed, and nothing that differs
     assert_same_run(folder, whole_run(name, last, tmp_path / "whole"), last)
+
+
+def test_a_training_outlives_who_read_of_it_and_a_hangup_that_is_ignored(tmp_path):
+    """As under nohup, behind a pipe that is closed."""
+    folder = tmp_path / "run"
+    process = started("digits", folder, "--train.steps", "300", ignored=signal.SIGHUP)
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=120) == 0
+    assert checkpoints(folder / "checkpoints")[-1].step == 300
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

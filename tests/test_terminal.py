@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -117,3 +118,18 @@ def test_a_mistake_of_ours_is_a_traceback(monkeypatch):
     monkeypatch.setattr(command_line, "parse", lambda given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         command_line.main([])
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["presets"], ["info", "digits"]], ids=" ".join
+)
+def test_nothing_is_said_to_a_reader_who_has_gone(words):
+    """As `| head` goes: before a word is written, which is the hardest."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "cascore", *words], stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode in (0, 128 + signal.SIGPIPE)

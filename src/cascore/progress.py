@@ -29,6 +29,10 @@ class TextConsole(Console):
         """The text as rich shows it, once it is `printable`."""
         return super().render_str(printable(text), **style)
 
+    def on_broken_pipe(self) -> None:
+        """Say nothing more to nobody: whoever stopped reading does not end the work."""
+        self.quiet = True
+
 
 class Display:
     """Progress and messages on one console (standard error, so that output stays clean)."""

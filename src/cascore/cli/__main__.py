@@ -3,10 +3,13 @@
 import errno
 import inspect
 import io
+import os
 import shlex
+import signal
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import fields
+from typing import TextIO
 
 from cascore import __version__
 from cascore.cli.common import Command, given_options, parsed
@@ -60,17 +63,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code, message = parse(given).run(shlex.join(["cascore", *given])), ""
     except (Exception, KeyboardInterrupt) as error:
         code, message = _answer(error)
-        if not message:
+        if code == 1:
             raise
+    finally:
+        _let_go(sys.stdout)
     if message:
         sys.stderr.write(f"cascore: {printable(message)}\n")
     sys.exit(code)
 
 
+def _let_go(stream: TextIO) -> None:
+    """Write what a stream still holds; where nobody reads it any more, to nowhere.
+
+    Python flushes at its end too, and would complain.
+    """
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _answer(error: BaseException) -> tuple[int, str]:
-    """The exit code, and what to say of an error that a user can cause; "" of others."""
+    """The exit code, and what to say of an error that a user can cause; 1 and "" of others."""
     if _interrupted(error):
         return 130, "stopped"
+    if isinstance(error, BrokenPipeError):  # whoever read has seen enough, as `| head` has
+        return 128 + signal.SIGPIPE, ""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return 2, f"error: {error}; once there is room to write, the same command goes on"
     if isinstance(error, InputError | OSError):

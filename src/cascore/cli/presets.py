@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from cascore.cli import options
 from cascore.cli.common import duration
 from cascore.experiment.presets import PRESETS, SAMPLERS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment
+from cascore.progress import TextConsole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class Presets:
         use_threads(self.threads)
         device = select_device(self.device)
         speed = training_speed(device)
-        console = Console(soft_wrap=True, highlight=False)
+        console = TextConsole(soft_wrap=True, highlight=False)
         console.print("[bold]cascore train PRESET[/bold]")
         for name, preset in PRESETS.items():
             console.print(f"\n[bold]{name}[/bold]\n  {_facts(preset, speed)}")

@@ -286,7 +286,10 @@ class _Signals:
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Note signals; before and after, an interrupt ends the command as it ends any other."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        hangup = getattr(signal, "SIGHUP", None)  # of a terminal that is closed; not on Windows
+        if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # as nohup has it
+            numbers.append(hangup)
         before = {number: signal.signal(number, self._note) for number in numbers}
         try:
             yield
