@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,3 +134,34 @@ def test_nothing_is_said_to_a_reader_who_has_gone(words):
     os.close(writer)
     assert done.stderr == b""
     assert done.returncode in (0, 128 + signal.SIGPIPE)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_a_shell_completes_commands_options_and_choices(tmp_path):
+    """As bash does at the tab key, with the last of the words half typed."""
+    script = subprocess.run(
+        [sys.executable, "-m", "cascore", "--print-completion", "bash"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    (tmp_path / "completion").write_text(
+        script + 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tyro_cascore; echo "${COMPREPLY[@]}"'
+    )
+    for words, expected in (
+        ("cascore sam", "sample"),
+        ("cascore data ver", "verify"),
+        ("cascore sample --metho", "--method"),
+        ("cascore sample digits --method c", "cas"),
+        ("cascore train digits --train.learning", "--train.learning-rate"),
+    ):
+        done = subprocess.run(
+            ["bash", tmp_path / "completion", *words.split()], capture_output=True, text=True
+        )
+        assert (done.stdout.strip(), done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize("words", [[], ["fish"], ["bash", "zsh"]], ids=" ".join)
+def test_the_shells_that_can_be_completed_are_named(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main(["--print-completion", *words])
+    assert stopped.value.code == 2
+    assert "bash, zsh, tcsh" in capsys.readouterr().err

@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from typing import TextIO
+from typing import NoReturn, TextIO
+
+import tyro
 
 from cascore import __version__
 from cascore.cli.common import Command, given_options, parsed
@@ -51,6 +53,8 @@ COMMANDS: dict[str, type[Command]] = {
     "presets": Presets,
     "data": DataSets,
 }
+
+SHELLS = ("bash", "zsh", "tcsh")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,6 +124,8 @@ def parse(given: Sequence[str]) -> Command:
     if name == "--version":
         sys.stdout.write(f"cascore {__version__}\n")
         sys.exit(0)
+    if name == "--print-completion":
+        _print_completion(rest)
     if not name:
         sys.stderr.write(_help())
         sys.exit(2)
@@ -130,6 +136,20 @@ def parse(given: Sequence[str]) -> Command:
     if name in ("sample", "evaluate", "tune"):
         _require_fitting(given_options(rest), tune=name == "tune")
     return parse_train(rest) if name == "train" else parsed(COMMANDS[name], rest, f"cascore {name}")
+
+
+def _print_completion(shell: Sequence[str]) -> NoReturn:
+    """Print what a shell needs to complete all commands and their options."""
+    if len(shell) != 1 or shell[0] not in SHELLS:
+        given, known = " ".join(shell) or "nothing", ", ".join(SHELLS)
+        raise InputError(f"--print-completion takes the name of a shell ({known}), not {given}")
+    tyro.extras.subcommand_cli_from_dict(
+        dict(COMMANDS),
+        prog="cascore",
+        args=["--tyro-print-completion", *shell],
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone),
+    )
+    raise AssertionError("the parser exits once it has printed")
 
 
 def _require_fitting(given: Collection[str], *, tune: bool) -> None:
@@ -158,6 +178,7 @@ Consistent annealed sampling and adversarial score matching.
 
   --help      this; cascore COMMAND --help says what a command takes
   --version   the version of cascore
+  --print-completion SHELL   what {", ".join(SHELLS)} needs to complete commands and options
 """
 
 
