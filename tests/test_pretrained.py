@@ -16,7 +16,7 @@ from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
 from cascore.measurement import read_measurements
 from cascore.model import pretrained
-from cascore.model.card import model_card
+from cascore.model.card import model_card, scores_of
 from cascore.model.folder import read_model_record
 from cascore.model.loading import load
 from cascore.model.pretrained import find_model, shipped_folders, shipped_names
@@ -152,13 +152,17 @@ def test_the_card_holds_numbers_licence_training_and_limits(converted):
     assert "computed in float32: 8 images were seen" in card
     assert "no class, label or text" in card
     assert "Training took" in card
+    model = load(converted / "model")
+    parameters = sum(parameter.numel() for parameter in model.denoiser.parameters())
+    made_again = model_card(read_model_record(converted / "model"), parameters=parameters)
+    assert made_again == card  # from what a program reads
 
 
 def test_numbers_of_other_weights_do_not_get_into_a_card(converted):
-    record = read_model_record(converted / "model")
-    other = replace(record, digest="0" * 64, source={**record.source, "sha256": "1" * 64})
+    measured = read_measurements(converted / "records.json")
+    assert scores_of(measured, digest="0" * 64, source=measured[0].model.digest)
     with pytest.raises(InputError, match="of other weights"):
-        model_card(other, parameters=1, measured=read_measurements(converted / "records.json"))
+        scores_of(measured, digest="0" * 64, source="1" * 64)
 
 
 def test_seconds_of_training_add_up_over_an_interruption(converted, tmp_path):

@@ -6,8 +6,8 @@ from typing import Any
 
 from cascore.errors import InputError
 from cascore.experiment.settings import Sampler
-from cascore.measurement import Measurement, chain_words, in_words
-from cascore.model.folder import ModelRecord
+from cascore.measurement import METRICS, Measurement, chain_words, in_words
+from cascore.model.folder import ModelRecord, Score
 from cascore.model.front_matter import Result, front_matter
 
 _DATA = {
@@ -106,14 +106,45 @@ levels are those named here was not, where the checkpoint does not hold them.
 """
 
 
-def model_card(
-    record: ModelRecord, *, parameters: int, measured: Sequence[Measurement] = ()
-) -> str:
-    """A model card in Markdown, with the evaluations of these weights, below the hub's YAML.
+def scores_of(
+    measured: Sequence[Measurement], *, digest: str, source: str | None
+) -> tuple[Score, ...]:
+    """What measurements say of denoised samples of a model, all classes together.
+
+    Args:
+        measured: Evaluations of these weights.
+        digest: SHA-256 of the weights.
+        source: That of the checkpoint that they come from.
 
     Raises:
         InputError: An evaluation of other weights.
     """
+    for number in measured:
+        seen = None if number.model is None else number.model.digest
+        if seen not in (digest, source):
+            raise InputError(
+                f"a record of {number.images.path} is of other weights ({str(seen)[:12]}...), not"
+                f" of {str(source)[:12]}...: evaluate the newest checkpoint"
+            )
+    return tuple(
+        Score(
+            metric=number.metric,
+            value=number.value,
+            error=number.error,
+            floor=number.floor,
+            sampler="" if number.sampler is None else chain_words(number.sampler.settings),
+            calls=None if number.sampler is None else number.sampler.nfe,
+            count=number.images.count,
+            against=_against(number),
+            features=_features(number),
+        )
+        for number in measured
+        if number.images.form != "raw" and "class" not in number.settings
+    )
+
+
+def model_card(record: ModelRecord, *, parameters: int) -> str:
+    """A model card in Markdown, below the hub's YAML."""
     experiment, network = record.experiment, record.experiment.network
     schedule = experiment.schedule
     hybrid = experiment.train.objective == "hybrid"
@@ -123,9 +154,9 @@ def model_card(
         for name, sampler in record.samplers.items()
     )
     results = [
-        Result(number.metric, f"{number.label} against {_against(number)}", number.value)
-        for number in measured
-        if number.value is not None and number.images.form != "raw"
+        Result(score.metric, f"{_label(score)} against {score.against}", score.value)
+        for score in record.scores
+        if score.value is not None
     ]
     return front_matter(record, results) + _CARD.format(
         record=record,
@@ -149,7 +180,7 @@ def model_card(
         base=_base(record.source.get("base")),
         kept=_training(record.source, experiment.minutes),
         samplers=_SAMPLERS.format(lines=samplers) if samplers else "",
-        quality=_warning(record) + (_quality(record, measured) or _UNMEASURED),
+        quality=_warning(record) + (_quality(record.scores) or _UNMEASURED),
         foreign="" if record.source["kind"] == _OWN else _FOREIGN,
     )
 
@@ -224,37 +255,36 @@ def _warning(record: ModelRecord) -> str:
     return f"**{warning[:1].upper()}{warning[1:]}**\n\n" if warning else ""
 
 
-def _quality(record: ModelRecord, measured: Sequence[Measurement]) -> str:
-    """A table of the evaluations of denoised samples; empty if there are none."""
-    ours = (record.digest, record.source.get("sha256"))
-    for number in measured:
-        digest = None if number.model is None else number.model.digest
-        if digest not in ours:
-            raise InputError(
-                f"a record of {number.images.path} is of other weights ({str(digest)[:12]}...), not"
-                f" of {str(ours[1])[:12]}...: evaluate the newest checkpoint"
-            )
-    rows = [_row(number) for number in measured if number.images.form != "raw"]
-    if not rows:
+def _quality(scores: Sequence[Score]) -> str:
+    """A table of them; empty if there are none."""
+    if not scores:
         return ""
-    lines = [_COLUMNS, ("---",) * 2 + ("---:",) * 2 + ("---",) + ("---:",) * 2, *rows]
+    lines = [_COLUMNS, ("---",) * 2 + ("---:",) * 2 + ("---",) + ("---:",) * 2, *map(_row, scores)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    extractors = {number.extractor for number in measured if number.extractor is not None}
-    features = sorted(f"Features of {seen.name} ({seen.digest[:12]})" for seen in extractors)
+    features = sorted({f"Features of {score.features}" for score in scores if score.features})
     return _MEASURED.format(table=table, features="; ".join(features))
 
 
-def _row(number: Measurement) -> tuple[str, ...]:
-    sampler, floor = number.sampler, number.floor
+def _row(score: Score) -> tuple[str, ...]:
+    floor = score.floor
     return (
-        number.label,
-        "" if sampler is None else chain_words(sampler.settings),
-        "" if sampler is None else f"{sampler.nfe:,}",
-        f"{number.images.count:,}",
-        _against(number),
-        in_words(number.value, number.error),
+        _label(score),
+        score.sampler,
+        "" if score.calls is None else f"{score.calls:,}",
+        f"{score.count:,}",
+        score.against,
+        in_words(score.value, score.error),
         "" if floor is None else "~" * floor.extrapolated + in_words(floor.mean, floor.spread),
     )
+
+
+def _label(score: Score) -> str:
+    return METRICS[score.metric].label if score.metric in METRICS else score.metric
+
+
+def _features(number: Measurement) -> str:
+    seen = number.extractor
+    return "" if seen is None else f"{seen.name} ({seen.digest[:12]})"
 
 
 def _against(number: Measurement) -> str:

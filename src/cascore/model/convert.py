@@ -26,7 +26,7 @@ from cascore.files import file_digest, replaced_folder, require_new, write_text
 from cascore.hub import is_on_hub
 from cascore.locks import new_folder
 from cascore.measurement import Measurement
-from cascore.model.card import model_card
+from cascore.model.card import model_card, scores_of
 from cascore.model.checkpoint_file import read_checkpoint_file
 from cascore.model.folder import (
     DISCRIMINATOR,
@@ -230,11 +230,15 @@ def write_model_folder(
             discriminator=digests.get(DISCRIMINATOR),
             software=software(),
         )
+        record = replace(
+            record,
+            scores=scores_of(measured, digest=record.digest, source=record.source.get("sha256")),
+        )
         write_json(temporary / MODEL, record)
         if variances is not None:
             write_variances(variances, temporary)
         parameters = sum(tensor.numel() for tensor in weights.values())
-        card = model_card(record, parameters=parameters, measured=measured)
+        card = model_card(record, parameters=parameters)
         write_text(temporary / "README.md", card)
     return record
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.experiment.settings import Experiment, Sampler
+from cascore.measurement import Floor
 from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import read_tensors
 from cascore.training.state import require_same_shapes
@@ -20,6 +21,29 @@ FORMAT_VERSION = 1
 
 Weights = Literal["ema", "raw"]
 """The average of the weights over training, or the weights after its last update."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A number of denoised samples, as the model's card states it."""
+
+    metric: str
+    """A name of `cascore.measurement.METRICS`."""
+    value: float | None
+    error: float | None
+    """Its standard error; None where there is none."""
+    floor: Floor | None
+    """What real images score in place of the samples, where that is known."""
+    sampler: str
+    """The chain in words; "" where no model was sampled."""
+    calls: int | None
+    """Network evaluations of a sample."""
+    count: int
+    """Samples."""
+    against: str
+    """How many real images of which split."""
+    features: str
+    """Whose, with the start of the digest; "" for numbers of pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +71,8 @@ class ModelRecord:
     samplers: Mapping[str, Sampler]
     """The settings of the paper's tables for this model, by name."""
     software: Mapping[str, Any]
+    scores: tuple[Score, ...] = ()
+    """What was measured of these weights when the folder was written."""
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
