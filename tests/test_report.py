@@ -19,6 +19,7 @@ from cascore.data import load_images
 from cascore.errors import MissingExtraError
 from cascore.experiment.settings import Network, Sampler
 from cascore.measurement import Floor, read_measurements
+from cascore.model.folder import Score
 from cascore.progress import Display
 from cascore.report import EXPERIMENT, headline, render, run_quickstart
 
@@ -75,6 +76,15 @@ def row(name="CAS, order 2", nfe=12, raw=0.31, denoised=0.22):
     }  # fmt: skip
 
 
+def shipped(name="digits-aware"):
+    score = Score(
+        metric="frechet", value=1.23, error=0.07, floor=Floor(mean=0.3, spread=0.02, repeats=20,
+        extrapolated=False), sampler="CAS", calls=12, count=1000, against="train", features="",
+    )  # fmt: skip
+    images = load_images("digits", "train").images[:16]
+    return {"name": name, "images": images, "classes": ("zero", "one"), "nfe": 12, "score": score}
+
+
 def parts():
     train = load_images("digits", "train").images
     noisy = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -83,6 +93,7 @@ def parts():
         "headline": ("The closest samples.", "What differs."),
         "facts": [("Data", "digits")],
         "real": train[:49],
+        "shipped": [shipped()],
         "neighbours": [{"sample": train[0], "images": train[1:5], "distances": [1, 2, 3, 4]}],
         "copying": 0.97,
         "film": [{"sigma": sigma, "x": noisy, "denoised": noisy} for sigma in (9.0, 1.0, 0.02)],
@@ -114,9 +125,9 @@ def test_the_page_is_balanced_names_no_address_and_loads_nothing(page):
 
 def test_every_image_has_alt_text_and_its_pixels(page):
     images = Page(page).all("img")
-    assert len(images) == 1 + 2 * 3 + 2 * 3 + 5
+    assert len(images) == 1 + 1 + 2 * 3 + 2 * 3 + 5
     assert all(a["alt"].strip() for a in images)
-    content = base64.b64decode(images[0]["src"].partition(",")[2])
+    content = base64.b64decode(images[1]["src"].partition(",")[2])
     with Image.open(io.BytesIO(content)) as picture:
         # 7 x 7 images of 8 pixels, each pixel 11 wide, lines of 4: the centres of the pixels of
         # the image in row 2, column 3 lie at 4 + 92 * (2, 3) + 11 * (row, column) + 5.
@@ -151,12 +162,13 @@ def test_marks_stand_where_the_distances_are():
 def test_text_is_escaped():
     hostile = '<script>alert("1")</script> & <img src=x onerror=y> \' {{ 7 * 7 }}'
     said = {"headline": (hostile, hostile), "facts": [(hostile, hostile)], "extractor": hostile}
-    text = render(**parts() | said | {"rows": [row(hostile)], "folder": hostile})
+    names = {"rows": [row(hostile)], "shipped": [shipped(hostile)], "folder": hostile}
+    text = render(**parts() | said | names)
     parsed = Page(text)
     assert not parsed.all("script")
     assert not any("onerror" in a for a in parsed.all("img"))
-    # Headline (2), facts (2), name (3), extractor, commands (2).
-    assert parsed.text.count(hostile) == 10
+    # Headline (2), shipped (2), facts (2), name (3), extractor, commands (2).
+    assert parsed.text.count(hostile) == 12
 
 
 # --- what the headline claims ---------------------------------------------------------------------
@@ -201,11 +213,13 @@ def test_quickstart_trains_samples_measures_and_writes_a_page_and_its_records(tm
             train=replace(EXPERIMENT.train, steps=4, batch_size=16, save_every=2),
         ),
         "samplers": (Sampler(method="als", calls=4, n_sigma=2), Sampler(calls=3)),
+        "shipped": ("digits-aware",),
         "count": 30,
     }
     page = run_quickstart(tmp_path / "run", **settings)
     text = Page(page.read_text(encoding="utf-8")).text
     assert "so none of them is called better" in text  # after 4 updates
+    assert "0.145 ± 0.016; real images 0.163" in " ".join(text.split())  # of a card
     written = page.stat().st_mtime_ns
     assert run_quickstart(tmp_path / "run", **settings).stat().st_mtime_ns == written
     files = sorted((tmp_path / "run" / "evaluations").iterdir())

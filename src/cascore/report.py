@@ -29,6 +29,7 @@ from cascore.experiment.settings import EvaluationSettings, Experiment, Sampler
 from cascore.files import write_text
 from cascore.measurement import Measurement, chain_words, write_measurements
 from cascore.metrics import nearest_neighbours
+from cascore.model.folder import read_model_record
 from cascore.model.loading import Model, load
 from cascore.plain import read_json_lines
 from cascore.progress import Display
@@ -41,7 +42,10 @@ SAMPLERS = (
     Sampler(method="cas", order=2, calls=10),
 )
 """The rows of the page; the last gives the film, the neighbours and the comparisons."""
+SHIPPED = ("fashion-mnist-aware",)
+"""Models that come with cascore, whose pictures the page shows first."""
 _COUNT = 512  # pictures of each sampler, all measured
+_ROWS, _COLUMNS = 5, 8  # of pictures of a shipped model; of one that knows classes, a row each
 _SHOWN, _QUERIES, _NEIGHBOURS = 49, 6, 5
 _FAR = 3.0  # times the floor: where every sampler is beyond, none is called better
 _LINES = 58  # dark grey between images suits a light page and a dark one
@@ -57,6 +61,7 @@ def run_quickstart(
     display: Display,
     experiment: Experiment = EXPERIMENT,
     samplers: Sequence[Sampler] = SAMPLERS,
+    shipped: Sequence[str] = SHIPPED,
     count: int = _COUNT,
 ) -> Path:
     """Train (or go on), draw `count` pictures with each sampler, measure; the page's path."""
@@ -83,6 +88,7 @@ def run_quickstart(
             headline=headline([row["denoised", "train"] for row in rows]),
             facts=_facts(model, reference, seconds=seconds, device=device),
             real=train[torch.linspace(0, len(train) - 1, min(len(train), _SHOWN)).long()],
+            shipped=[_shipped(name, device=device, display=display) for name in shipped],
             rows=rows,
             neighbours=_neighbours(last["images"]["denoised"][:_QUERIES], train),
             copying=last["copying"],
@@ -186,6 +192,23 @@ def _facts(
     ]
 
 
+def _shipped(name: str, *, device: torch.device, display: Display) -> Mapping[str, Any]:
+    """Pictures of a model that comes with cascore, drawn here, and what its card says of them."""
+    model = load(name, device=device)
+    record, chain = read_model_record(model.folder), model.chain(Sampler())
+    display.say(f"{name}, {chain.calls} network calls")
+    rows = len(model.classes) or _ROWS
+    label = "all" if model.classes else None
+    samples = model.sample(range(rows * _COLUMNS), label=label, progress=False)
+    return {
+        "name": name,
+        "images": pixels.to_uint8(samples.denoised),
+        "classes": model.classes,
+        "nfe": chain.calls,
+        "score": next(score for score in record.scores if score.metric == "frechet"),
+    }
+
+
 def _neighbours(queries: Tensor, train: Tensor) -> list[Mapping[str, Any]]:
     near = nearest_neighbours(pixels.to_float(queries), pixels.to_float(train), k=_NEIGHBOURS)
     return [
@@ -240,10 +263,13 @@ def render(*, rows: Sequence[Row], losses: Sequence[tuple[float, float]], **part
     )
 
 
-def _sheet(images: Tensor) -> str:
-    """A data: URI of the first images, side by side, enlarged without smoothing."""
-    shown = images[:_SHOWN].cpu()
-    columns = min(8, math.ceil(math.sqrt(len(shown))))
+def _sheet(images: Tensor, columns: int | None = None) -> str:
+    """A data: URI of images side by side, enlarged without smoothing.
+
+    Without a number of columns a square of the first of them.
+    """
+    shown = images.cpu() if columns else images[:_SHOWN].cpu()
+    columns = columns or min(8, math.ceil(math.sqrt(len(shown))))
     scale = max(1, round(640 / (columns * shown.shape[-1])))
     return _uri(pixels.grid(shown, columns=columns, scale=scale, padding=4, background=_LINES))
 
