@@ -52,6 +52,7 @@ RANGES: Mapping[str, Range] = {
     "label_dropout": Range(0, 1),
     "betas": Range(-1, 1, open=True),
     "ema_decay": Range(0, 1, half=True),
+    "ema_length": Range(0, 0.28, open=True),
     "weight": Range(0, _MANY),
     "seed": Range(0, 2**64 - 1),
     "save_every": Range(1, _MANY),

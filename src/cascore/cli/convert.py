@@ -38,6 +38,9 @@ class Convert:
     """The average of the weights, or those of the last step."""
     half: bool = False
     """Of a run: round the weights to float16, half the bytes; single pixels may move."""
+    ema_length: float | Literal["best"] | None = None
+    """Of a run with --train.ema-profiles: the length of the average, as a share of the updates;
+    best: that of the least error on held-out images, which are read."""
     size: int | None = None
     """Height and width of the images, where they are not those of the network's name."""
     first: float | None = None
@@ -82,18 +85,35 @@ class Convert:
         given = [f"--{name}" for name in overrides if getattr(self, name) is not None]
         if given:
             raise InputError(f"a run has settings of its own: leave out {', '.join(given)}")
+        length = self.ema_length
+        if length == "best":
+            length = self._best_length()
         measured = [record for file in self.records for record in read_measurements(file)]
         return convert_run(
-            source, self.out, weights=self.weights, half=self.half, measured=measured
+            source,
+            self.out,
+            weights=self.weights,
+            half=self.half,
+            ema_length=length,
+            measured=measured,
         )
+
+    def _best_length(self) -> float:
+        from cascore.model.post_hoc import losses_by_length
+
+        display = Display()
+        losses = losses_by_length(self.source, notify=display.say)
+        for length, loss in losses.items():
+            display.say(f"length {length:g}: held-out loss {loss:.5g}")
+        return min(losses, key=lambda length: losses[length])
 
     def _of_checkpoint(self) -> "Conversion":
         from cascore.model.convert import convert_checkpoint, published_pixels
 
         if not self.source.exists():
             raise InputError(f"there is no file or folder {self.source}")
-        if self.records or self.half:
-            raise InputError("--records and --half are for a run of cascore train")
+        if self.records or self.half or self.ema_length is not None:
+            raise InputError("--records, --half and --ema-length are for a run of cascore train")
         if self.network is None:
             raise InputError(
                 f"name the network of {self.source} with --network: one of {', '.join(PUBLISHED)}"

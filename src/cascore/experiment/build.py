@@ -25,6 +25,7 @@ from cascore.networks import (
 from cascore.ranges import require_in_range, require_memory
 from cascore.schedule import geometric_sigmas
 from cascore.training import Batches, KeyedBatches, Metrics, TrainState, Workers, adam, train
+from cascore.training.ema import PROFILES
 from cascore.training.loop import Rate, warmed_and_decayed
 
 
@@ -169,7 +170,8 @@ def build_state(experiment: Experiment, subject: Subject, *, device: torch.devic
         betas=settings.betas,
         weight_decay=settings.weight_decay,
     )
-    state = TrainState(denoiser, optimizer, seed=settings.seed)
+    profiles = PROFILES if settings.ema_profiles else ()
+    state = TrainState(denoiser, optimizer, seed=settings.seed, profiles=profiles)
     if settings.objective == "hybrid":
         opponent, shape = experiment.adversarial, subject.shape
         state.discriminator = build_discriminator(opponent, shape, seed=settings.seed).to(device)

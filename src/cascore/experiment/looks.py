@@ -7,11 +7,12 @@ at the end, the film of them.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cascore.data import ImageSet
 from cascore.data.decoding import opened_image
@@ -95,13 +96,14 @@ class Looks:
         name = f"step-{state.step:08d}.png"
         (self._folder / SAMPLES).mkdir(exist_ok=True)
         save_png(sheet(drawn, columns=_COLUMNS), self._folder / SAMPLES / name)
-        held_out = None if self.held_out is None else self._errors(state, self.held_out)
+        errors = partial(errors_on, state.average, experiment=self._experiment)
+        held_out = None if self.held_out is None else errors(self.held_out)
         features = self._features(drawn)
         look = Look(
             step=state.step,
             minutes=minutes,
             sigmas=SIGMAS,
-            train=self._errors(state, self.train),
+            train=errors(self.train),
             held_out=held_out,
             loss=None
             if held_out is None
@@ -142,11 +144,15 @@ class Looks:
         )
         return to_uint8(samples.denoised)
 
-    def _errors(self, state: TrainState, images: ImageSet) -> tuple[float, ...]:
-        pixels, labels = _spread(images, _PICTURES)
-        told = labels if self._experiment.network.labels else None
-        seed = self._experiment.train.seed
-        return tuple(denoising_errors(state.average, pixels, SIGMAS, seed=seed, labels=told))
+
+def errors_on(
+    denoiser: nn.Module, images: ImageSet, *, experiment: Experiment
+) -> tuple[float, ...]:
+    """The errors at `SIGMAS` on some images of a set, the same noise for every denoiser."""
+    pixels, labels = _spread(images, _PICTURES)
+    told = labels if experiment.network.labels else None
+    seed = experiment.train.seed
+    return tuple(denoising_errors(denoiser, pixels, SIGMAS, seed=seed, labels=told))
 
 
 def _spread(images: ImageSet, count: int) -> tuple[Tensor, Tensor | None]:

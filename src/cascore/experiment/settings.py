@@ -189,6 +189,9 @@ class Train(_Part):
     """Decay of the average of the weights, which samples."""
     ema_warmup: bool = True
     """Let a young average forget the initial weights; off in the paper."""
+    ema_profiles: bool = False
+    """Keep two more averages in every checkpoint (EDM2), from which cascore convert --ema-length
+    makes one of another length when the training is over; --train.keep-every widens the choice."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast of both networks, twice as fast where the processor computes in it, and
     ten times as slow where it does not."""

@@ -29,10 +29,6 @@ _LICENCES = {
     "stacked-fashion-mnist": _ZALANDO,
 }
 _NETWORKS = {"unet": "a U-Net", "ncsnv2": "an NCSNv2", "mlp": "a multilayer perceptron"}
-_WEIGHTS = {
-    "ema": "the exponential moving average of the weights",
-    "raw": "the weights of the last step, not their average",
-}
 _OWN = "run of cascore"
 _COLUMNS = ("what", "sampler", "calls", "pictures", "against", "value", "real images score")
 _CARD = """\
@@ -51,7 +47,7 @@ sigma from {schedule.first:g} to {schedule.last:g}.{pixels}
 {record.step:,} updates of {objective}, batches of {train.batch_size}, Adam with learning rate
 {train.learning_rate:g}, {levels},
 computed in {train.precision}: {seen:,} images were seen, repetitions counted.
-The file holds {weights} (decay {train.ema_decay:g}), in {stored}. {base}{kept}
+The file holds {weights}, in {stored}. {base}{kept}
 
 Made from {record.source[name]} ({record.source[kind]}, SHA-256 {record.source[sha256]}).
 
@@ -176,7 +172,7 @@ def model_card(record: ModelRecord, *, parameters: int) -> str:
         classes=_CLASSES.format(names=", ".join(record.data["classes"])) if network.labels else "",
         refused="no other class or text" if network.labels else "no class, label or text",
         seen=record.step * experiment.train.batch_size,
-        weights=_WEIGHTS[record.weights],
+        weights=_weights(record),
         base=_base(record.source.get("base")),
         kept=_training(record.source, experiment.minutes),
         samplers=_SAMPLERS.format(lines=samplers) if samplers else "",
@@ -206,6 +202,16 @@ def _data(record: ModelRecord) -> str:
     else:
         text += " The checkpoint holds no count or digest of the data that it was trained on."
     return text + (f" The data are under {_LICENCES[name]}." if name in _LICENCES else "")
+
+
+def _weights(record: ModelRecord) -> str:
+    decay, length = record.experiment.train.ema_decay, record.source.get("ema_length")
+    if length is not None:
+        return f"a power-function average of the weights of relative length {length:g} (EDM2)"
+    return {
+        "ema": f"the exponential moving average of the weights (decay {decay:g})",
+        "raw": f"the weights of the last step, not their average (decay {decay:g})",
+    }[record.weights]
 
 
 def _base(base: Mapping[str, Any] | None) -> str:

@@ -37,12 +37,14 @@ from cascore.model.folder import (
     fitting_tensors,
     network_of,
 )
+from cascore.model.post_hoc import post_hoc_average
 from cascore.networks.published import from_published
 from cascore.networks.recognised import recognised
 from cascore.plain import write_json
 from cascore.preprocessing import is_folder
 from cascore.schedule import geometric_sigmas
 from cascore.training.checkpoint import unverified, verified_record, write_tensors
+from cascore.training.state import require_same_shapes
 
 # Levels in a checkpoint are float32: rounded to 2^-24, and computed there as exp of a line.
 _ROUNDING = 1e-5
@@ -139,16 +141,18 @@ def convert_run(
     *,
     weights: Weights,
     half: bool = False,
+    ema_length: float | None = None,
     checkpoint: str = "auto",
     measured: Sequence[Measurement] = (),
 ) -> Conversion:
     """A model folder from a checkpoint of a run, with the evaluations of it in the card.
 
-    The checkpoint is one that `load` takes. `half` rounds the weights to
-    float16, half the bytes; they are float32 again when loaded.
+    The checkpoint is one that `load` takes. `half` rounds the weights to float16, half the bytes;
+    they are float32 again when loaded. `ema_length` makes the average anew (`post_hoc_average`).
 
     Raises:
-        InputError: No run, no checkpoint yet, one that is damaged, or records of other weights.
+        InputError: No run, no checkpoint yet, one that is damaged, records of other weights, or a
+            length of the average that cannot be made.
     """
     require_new(out)
     experiment, data = read_experiment(run), read_data(run)
@@ -160,7 +164,16 @@ def convert_run(
     subject = build.Subject.recorded(shape, data)
     network = network_of(build.build_denoiser(experiment.network, subject, seed=0))
     prefix = {"ema": "ema", "raw": "denoiser"}[weights]
-    state = fitting_tensors(network, newest.tensors, prefix=f"{prefix}.network.")
+    if ema_length is None:
+        state = fitting_tensors(network, newest.tensors, prefix=f"{prefix}.network.")
+    else:
+        averaged = post_hoc_average(run, newest, ema_length, notify=notices.append)
+        state = {
+            name.removeprefix("network."): tensor
+            for name, tensor in averaged.items()
+            if name.startswith("network.")
+        }
+        require_same_shapes(network.state_dict(), state, what=f"the average of {run}")
     stored = torch.float16 if half else torch.float32
     state = {name: tensor.to(stored) for name, tensor in state.items()}
     opponent = None
@@ -185,6 +198,7 @@ def convert_run(
             "stored": str(stored).removeprefix("torch."),
             "training": {name: value for name, value in training.items() if value is not None},
             **({} if learned is None or not learned.words else {"warning": learned.words}),
+            **({} if ema_length is None else {"ema_length": ema_length}),
             **({} if base is None else {"base": asdict(replace(base, name=_bare_name(base.name)))}),
         },
         samplers=_samplers(experiment, shape, pixel_range),
@@ -232,7 +246,12 @@ def write_model_folder(
         )
         record = replace(
             record,
-            scores=scores_of(measured, digest=record.digest, source=record.source.get("sha256")),
+            scores=scores_of(
+                measured,
+                digest=record.digest,
+                # Numbers of the checkpoint are not those of another average.
+                source=None if "ema_length" in record.source else record.source.get("sha256"),
+            ),
         )
         write_json(temporary / MODEL, record)
         if variances is not None:

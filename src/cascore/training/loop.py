@@ -14,7 +14,7 @@ from cascore.errors import InputError
 from cascore.losses import Corrupted, GanLoss, SigmaLaw, corrupt, labels_dropped, lsgan
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training.batches import Batch, Batches, TrainingData, as_batches
-from cascore.training.ema import update_ema, warmed_decay
+from cascore.training.ema import power_decay, update_ema, warmed_decay
 from cascore.training.parallel import ALONE, Workers
 from cascore.training.state import TrainState
 from cascore.training.step import (
@@ -226,6 +226,8 @@ def _updates(
             )
         update_ema(state.average, state.denoiser, decay=decay(state.step))
         state.step += 1
+        for length, average in state.profiles.items():
+            update_ema(average, state.denoiser, decay=power_decay(length, state.step))
         yield Metrics(
             step=state.step,
             dsm=float(losses.dsm),

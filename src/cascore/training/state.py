@@ -4,7 +4,7 @@ With keyed draws there is no random stream and no position in the data: (seed, s
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,7 @@ class TrainState:
             learning rate 1e-4.
         step: Updates of the denoiser so far.
         average: The denoiser with the average of its weights (EMA), which samples.
+        profiles: More averages by their lengths, from which others are made (`training.ema`).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class TrainState:
         *,
         discriminator: nn.Module | None = None,
         discriminator_optimizer: torch.optim.Optimizer | None = None,
+        profiles: Sequence[float] = (),
     ) -> None:
         if discriminator is None and discriminator_optimizer is not None:
             raise InputError("a discriminator's optimizer comes with a discriminator")
@@ -76,6 +78,7 @@ class TrainState:
             _require_adam(given)
         self.seed, self.step = seed, 0
         self.average = copy.deepcopy(denoiser).requires_grad_(False)
+        self.profiles = {length: copy.deepcopy(self.average) for length in profiles}
 
     def start_from(self, other: nn.Module) -> list[str]:
         """Take over the weights of another denoiser, where name and shape are the same.
@@ -163,6 +166,8 @@ class TrainState:
     def _modules(self) -> Iterator[tuple[str, nn.Module]]:
         yield "denoiser", self.denoiser
         yield "ema", self.average
+        for length, average in self.profiles.items():
+            yield profile_prefix(length), average
         if self.discriminator is not None:
             yield "discriminator", self.discriminator
 
@@ -170,6 +175,11 @@ class TrainState:
         yield "optimizer", self.denoiser, self.optimizer
         if self.discriminator is not None and self.discriminator_optimizer is not None:
             yield "discriminator_optimizer", self.discriminator, self.discriminator_optimizer
+
+
+def profile_prefix(length: float) -> str:
+    """What the names of a power-function average's tensors begin with."""
+    return f"profile-{length:g}"
 
 
 def _bare(name: str) -> str:
