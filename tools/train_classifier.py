@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -81,12 +81,16 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="folder of the data set's files")
     weights_folder = Path(classifier.__file__).parent / "weights"
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, help="of a quicker second judge")
     parser.add_argument("--out", type=Path, default=weights_folder)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 
-    recipe = RECIPES[arguments.name]
+    recipe, command = RECIPES[arguments.name], f"python tools/train_classifier.py {arguments.name}"
+    if arguments.epochs is not None:
+        recipe = replace(recipe, epochs=arguments.epochs)
+        command += f" --epochs {arguments.epochs}"
     train_set = load_images(arguments.name, "train", root=arguments.root)
     test_set = load_images(arguments.name, "test", root=arguments.root)
     network = train(train_set, recipe, seed=arguments.seed)
@@ -114,7 +118,7 @@ def main() -> None:
         "held_out": len(test_set.labels),
         "train_digest": train_set.digest,
         "test_digest": test_set.digest,
-        "command": f"python tools/train_classifier.py {arguments.name}",
+        "command": command,
         "seed": arguments.seed,
         "torch": torch.__version__,
     }
