@@ -34,6 +34,8 @@ COMMANDS = {
     "data show": ("data", "show", "folder:pictures", "--out"),
     "data prepare": ("data", "prepare", "mine", "--source", "pictures", "--root"),
     "quickstart": ("quickstart", "--out"),
+    "export": ("export", "digits"),
+    "compare": ("compare", "records.json", "--out"),
 }  # fmt: skip
 
 
@@ -48,6 +50,20 @@ def test_a_place_that_cannot_be_written_is_told_plainly(name, place, started, tm
     assert "cannot be written" in told
     assert "Traceback" not in told
     assert "being written" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("text", "holds no records"), ("folder", "is a folder"), ("/dev/null", "is no file")],
+)
+def test_an_evaluation_replaces_nothing_but_records(name, told, started, tmp_path, capsys):
+    """Least of all what a mistyped name belongs to; an administrator could replace a device."""
+    (tmp_path / "text").write_text("precious")
+    (tmp_path / "folder").mkdir()
+    assert run("evaluate", "digits", "--out", name) == 2
+    assert told in capsys.readouterr().err
+    assert (tmp_path / "text").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "text"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from cascore.evaluation.compare import (
     rank,
     require_comparable,
 )
-from cascore.measurement import ExtractorIdentity, write_measurements
+from cascore.measurement import ExtractorIdentity, measurement_line, write_measurements
 
 
 def changed(**parts):
@@ -126,6 +126,19 @@ def test_entries_are_found_in_files_folders_and_runs(tmp_path):
         assert values(tmp_path / "other.json", form=form) == [2.5]
     listed = find_rows([run], metric="frechet", form="denoised", split=None)
     assert [row.label for row in listed] == ["12 calls", "100 calls"]
+
+
+def test_a_run_that_was_evaluated_on_the_way_alone_is_compared_by_that(tmp_path):
+    run = tmp_path / "run"
+    write_measurements(tmp_path / "here.json", [RECORD])
+    run.mkdir()
+    (run / "experiment.json").write_text("{}")
+    (run / "data.json").write_text("{}")
+    with pytest.raises(InputError, match="run holds no record"):
+        find_rows([run], metric="frechet", form="denoised", split=None)
+    (run / "evaluations.jsonl").write_text(measurement_line(RECORD))
+    (row,) = find_rows([run], metric="frechet", form="denoised", split=None)
+    assert row.measurement == RECORD
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,24 @@ def test_where_nothing_can_be_written_is_said_before_any_work(tmp_path):
             pytest.fail("written")
 
 
+def test_a_place_has_one_lock_by_whatever_links_it_is_named(tmp_path):
+    (tmp_path / "runs" / "digits").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "runs" / "digits")
+    (tmp_path / "there").symlink_to(tmp_path / "runs")
+    named = (tmp_path / "runs" / "digits", tmp_path / "link", tmp_path / "there" / "digits")
+    for held in named:
+        for other in named:
+            with (
+                one_writer(held, "training"),
+                pytest.raises(InputError, match="being written"),
+                one_writer(other, "training"),
+            ):
+                pytest.fail("two writers")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(InputError, match="cannot be written"), one_writer(tmp_path / "round", "it"):
+        pytest.fail("written")
+
+
 def test_folders_that_were_made_for_nothing_are_removed_again(tmp_path):
     target = tmp_path / "a" / "b" / "run"
     with pytest.raises(InputError, match="no such set"), one_writer(target, "it"):

@@ -192,6 +192,17 @@ def test_evaluations_after_the_checkpoint_and_a_torn_one_are_dropped_and_made_ag
     assert read_selection(run) == read_selection(folder)
 
 
+def test_damage_to_an_evaluation_costs_no_other_one_and_is_told_of(whole, tmp_path):
+    run, told = tmp_path / "run", []
+    shutil.copytree(whole[0], run)
+    log = run / "evaluations.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([b"\xff" + lines[0][1:], *lines[1:]]))
+    go(evaluated(steps=8), run, notify=told.append)
+    assert list(distances(run)) == [4, 6, 8]
+    assert any("evaluations.jsonl: a line cannot be read" in line for line in told)
+
+
 def measured_as(values, experiment, folder):
     """Who measures a checkpoint with its true provenance, but these values with error 0.1."""
     true, left = checkpoint_measure(experiment, folder, device=CPU), iter(values)

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascore.errors import InputError
-from cascore.plain import from_plain, json_text, parse_json, read_json, read_json_lines, to_plain
+from cascore.plain import (
+    from_plain,
+    json_text,
+    parse_json,
+    read_json,
+    read_json_lines,
+    read_log,
+    to_plain,
+)
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,29 @@ def test_lines_are_read_one_by_one(tmp_path):
     path.write_text('1\n{"b"\n')
     with pytest.raises(InputError, match=r"a\.jsonl, line 2 is not JSON"):
         read_json_lines(path)
+
+
+def test_a_log_gives_every_line_that_can_be_read_and_counts_the_others(tmp_path):
+    path = tmp_path / "log.jsonl"
+    assert read_log(path) == ([], 0)
+    for content, values, damaged in (
+        (b'1\n{"b"', [1], 0),  # unfinished
+        (b'1\n{"b"\n3\n', [1, 3], 1),
+        (b"\xff\n2\n\xff\n4\n[", [2, 4], 2),
+        (b"", [], 0),
+    ):
+        path.write_bytes(content)
+        assert read_log(path) == (values, damaged)
+
+
+def test_what_is_too_long_is_refused_before_its_values_fill_the_memory(tmp_path):
+    line = b"[" + b"{}," * 400_000 + b"{}]\n"
+    (tmp_path / "a.jsonl").write_bytes(line)
+    (tmp_path / "a.json").write_bytes(line * 14)
+    with pytest.raises(InputError, match="line 1 is too long"):
+        read_json_lines(tmp_path / "a.jsonl")
+    with pytest.raises(InputError, match="more than 16 MiB"):
+        read_json(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize(

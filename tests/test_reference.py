@@ -150,6 +150,12 @@ def test_what_is_not_a_mean_and_a_covariance_is_refused(tmp_path, arrays, told):
         read_statistics(save(tmp_path / "a.npz", **arrays))
 
 
+def test_statistics_of_more_dimensions_than_the_images_have_are_said_to_be(tmp_path, images):
+    path = save(tmp_path / "large.npz", mu=np.zeros(3072, np.float32), sigma=np.zeros((2, 2)))
+    with pytest.raises(InputError, match="3,072 dimensions, more than"):
+        ask(images, data=str(path), extractor="pixels")
+
+
 def test_files_that_are_none_are_refused(tmp_path):
     (tmp_path / "text.npz").write_text("<!DOCTYPE html>")
     (tmp_path / "pickle.npz").write_bytes(b"\x80\x04K\x01.")

@@ -96,6 +96,38 @@ def test_lines_after_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
     assert_same_run(tmp_path / "run", expected, 6)
 
 
+def test_damage_to_a_line_of_the_log_costs_no_other_line(tmp_path):
+    go(tiny(save_every=3, steps=6), tmp_path / "run")
+    log = tmp_path / "run" / "metrics.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([lines[0], b"\xff" + lines[1][1:], *lines[2:]])
+    log.write_bytes(damaged)
+    told = []
+    go(tiny(save_every=3, steps=7), tmp_path / "run", notify=told.append)
+    assert log.read_bytes().splitlines(keepends=True)[:5] == [lines[0], *lines[2:]]
+    assert log.with_name("metrics.jsonl.aside").read_bytes() == damaged
+    assert any("metrics.jsonl: a line cannot be read" in line for line in told)
+
+
+def test_lines_are_on_the_disk_before_the_checkpoint_that_counts_on_them(tmp_path, monkeypatch):
+    """By the order in which files are flushed: that of the log, then that of the tensors."""
+    flushed, real = [], os.fsync
+
+    def fsync(descriptor):
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        flushed.append((name, log.stat().st_size))
+        real(descriptor)
+
+    log = tmp_path / "run" / "metrics.jsonl"
+    go(tiny(save_every=3, steps=3), tmp_path / "run")
+    monkeypatch.setattr(os, "fsync", fsync)
+    go(tiny(save_every=3, steps=6), tmp_path / "run")
+    names = [name for name, _ in flushed]
+    whole = log.stat().st_size
+    last = max(i for i, name in enumerate(names) if name == "state.safetensors")
+    assert ("metrics.jsonl", whole) in flushed[:last]
+
+
 def started(name, folder, *more, ignored=None):
     """`cascore train` in a process of its own, on its way past its first checkpoint."""
     command = [sys.executable, "-m", "cascore", "train", name, *TINY, *more]

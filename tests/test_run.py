@@ -237,12 +237,24 @@ def test_a_log_with_a_hole_is_told_of(done):
     assert "1 of 6 updates are missing" in told[1]
 
 
+def test_a_checkpoint_that_only_says_it_is_later_stops_no_training(done):
+    saved = done / "checkpoints"
+    shutil.copytree(saved / "step-00000006", saved / "step-00000099")
+    (saved / f"step-{9 * 10**18}").mkdir()
+    assert [line.step for line in go(with_train(steps=7), done)] == [7]
+
+
+def test_a_training_that_goes_back_may_end_before_where_it_was(done):
+    assert [line.step for line in go(with_train(steps=5), done, checkpoint="4")] == [5]
+
+
 @pytest.mark.parametrize("kept", [(), ("experiment.json",), ("experiment.json", "data.json")])
 def test_the_start_of_a_run_that_was_killed_is_taken_over(tmp_path, kept):
     """As cascore 0.3 left it; the folder appears whole now. Other settings may have it too."""
     go(with_train(steps=1, learning_rate=0.5), tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000001")
     (tmp_path / "run" / "checkpoints" / f".step-00000001.{32 * 'a'}").mkdir()
+    (tmp_path / "run" / "tensorboard").mkdir()
     for name in {"experiment.json", "data.json", "metrics.jsonl"} - set(kept):
         (tmp_path / "run" / name).unlink()
     told = []
@@ -252,6 +264,7 @@ def test_the_start_of_a_run_that_was_killed_is_taken_over(tmp_path, kept):
     go(TINY, tmp_path / "whole")
     for name in ("experiment.json", "metrics.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "run" / "tensorboard").exists()
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == [
         "step-00000004", "step-00000006",
     ]  # fmt: skip

@@ -23,12 +23,13 @@ def _temporary(path: Path) -> Path:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let a full or read-only disk name what was to be written, not its hidden name."""
+def _named(path: Path, temporary: Path) -> Iterator[None]:
+    """Let a failure name what was to be written, not its hidden name."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        if full or str(temporary) in str(error.filename):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
@@ -38,7 +39,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to; it becomes `path` if the block ends without an error."""
     temporary = _temporary(path)
     try:
-        with _named(path):
+        with _named(path, temporary):
             yield temporary
             _flush(temporary)
             temporary.replace(path)
@@ -56,7 +57,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     temporary.mkdir()
     try:
-        with _named(path):
+        with _named(path, temporary):
             yield temporary
             put_in_place(temporary, path)
     finally:

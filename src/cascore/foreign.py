@@ -69,6 +69,15 @@ def read_npz(path: Path, most: Mapping[str, int]) -> dict[str, npt.NDArray[Any]]
     return arrays
 
 
+def npz_shape(path: Path, name: str) -> tuple[int, ...] | None:
+    """The shape that an array in an .npz file claims to have, None of one that is not there."""
+    with zipfile.ZipFile(path) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            return None
+        with archive.open(f"{name}.npy") as stream:
+            return _npy_header(stream)[0]
+
+
 def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):

@@ -21,9 +21,9 @@ _MOMENT = 0.3  # seconds in which a lock that is just given back is got
 def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[None]:
     """Hold the lock of a folder or file that is going to be written, there already or not.
 
-    The kernel gives back the lock of a process that ends, however it ends. What killed writers left
-    of `target` is removed. The folder that `target` is to lie in is made, and removed again where
-    nothing came of it.
+    It is the lock of the place itself, by whatever links that is named. The kernel gives back the
+    lock of a process that ends, however it ends. What killed writers left of `target` is removed.
+    The folder that `target` is to lie in is made, and removed again where nothing came of it.
 
     Args:
         target: What is written.
@@ -34,7 +34,11 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
         InputError: another process (or this one) writes there, with what, where and since when; or
             nothing can be written there.
     """
-    place = target.absolute()  # of "." too, which has no name
+    named = target.absolute()  # of "." too, which has no name
+    try:
+        place = named.resolve()
+    except (OSError, RuntimeError):  # links that lead to each other
+        raise InputError(f"{target} cannot be written: its links lead nowhere") from None
     made = [folder for folder in place.parents if not folder.exists()]  # the lowest first
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +59,8 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
         since = datetime.now().astimezone().isoformat(" ", "seconds")
         with suppress(OSError):  # it serves a message alone, and a full disk is told elsewhere
             path.write_text(f"{work}, {process} since {since}")
-        remove_leftovers(place.parent, of=place.name)
+        for path_of_it in {place, named}:
+            remove_leftovers(path_of_it.parent, of=path_of_it.name)
         yield
     finally:
         # Removed while it is held: who waits for the removed file is told so by filelock, which
@@ -66,6 +71,19 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
         with suppress(OSError):  # not empty: the usual case
             for folder in made:
                 folder.rmdir()
+
+
+@contextmanager
+def one_file(path: Path, work: str) -> Iterator[None]:
+    """Hold the lock of a file that is to be written, in place of an older one perhaps.
+
+    A folder, a device and the like, and a place where nothing can be written are an InputError.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder: name a file in it" if path.is_dir() else "no file: name another place"
+        raise InputError(f"{path} is {what}")
+    with one_writer(path, work):
+        yield
 
 
 @contextmanager

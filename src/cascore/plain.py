@@ -8,17 +8,18 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cascore.errors import InputError
 from cascore.files import write_text
 
-_MAX_BYTES = 2**28  # no file of ours comes near
+_MAX_BYTES = 2**24  # no file of ours comes near; its values may take thirty times as much memory
+_MAX_LOG, _MAX_LINE = 2**28, 2**20
 _MAX_DEPTH = 64  # far below what copying and printing a value can take
 _MAX_DIGITS = 20  # of 2^64 - 1, the largest seed
 
@@ -28,34 +29,61 @@ _Kind = TypeVar("_Kind")
 def read_json(path: Path) -> Any:
     """The value of a JSON file.
 
-    One that is missing, unreadable, larger than 256 MiB or refused by `parse_json` is an InputError
+    One that is missing, unreadable, larger than 16 MiB or refused by `parse_json` is an InputError
     whose message begins with the path.
     """
-    return parse_json(_content(path), str(path))
+    return parse_json(_content(path, _MAX_BYTES), str(path))
 
 
-def read_json_lines(path: Path, *, torn: bool = False) -> list[Any]:
+def read_json_lines(path: Path) -> list[Any]:
     """The values of a file that holds one JSON value to a line; refused as by `read_json`.
 
-    In a log that may be `torn`, a line that a killed process left unfinished ends them.
+    Of at most 256 MiB, a line at most 1 MiB.
     """
-    values = []
-    for number, line in enumerate(_content(path).splitlines(), start=1):
+    return [value() for value in _lines(path)]
+
+
+class Log(NamedTuple):
+    """What a log says, and how many of its lines are damaged: not the last, if it is unfinished."""
+
+    values: list[Any]
+    damaged: int
+
+
+def read_log(path: Path) -> Log:
+    """The lines of a log that can be read; one that is missing has none.
+
+    A killed process leaves its last line unfinished. Other lines that are no JSON are damaged.
+    """
+    if not path.exists():
+        return Log([], 0)
+    values, bad = [], []
+    for number, value in enumerate(_lines(path), start=1):
         try:
-            values.append(parse_json(line, f"{path}, line {number}"))
+            values.append(value())
         except InputError:
-            if torn:
-                break
-            raise
-    return values
+            bad.append(number)
+    unfinished = bad[-1:] == [len(values) + len(bad)]
+    return Log(values, len(bad) - unfinished)
 
 
-def _content(path: Path) -> bytes:
+def _lines(path: Path) -> Iterator[Callable[[], Any]]:
+    for number, line in enumerate(_content(path, _MAX_LOG).splitlines(), start=1):
+        yield partial(_line, line, f"{path}, line {number}")
+
+
+def _line(content: bytes, where: str) -> Any:
+    if len(content) > _MAX_LINE:
+        raise InputError(f"{where} is too long for a line of JSON: more than 1 MiB")
+    return parse_json(content, where)
+
+
+def _content(path: Path, most: int) -> bytes:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise InputError(f"{path} is too large for a file of JSON: more than 256 MiB")
+        if path.stat().st_size > most:
+            raise InputError(f"{path} is too large for a file of JSON: more than {most >> 20} MiB")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None

@@ -31,7 +31,7 @@ from cascore.measurement import Measurement, chain_words, write_measurements
 from cascore.metrics import nearest_neighbours
 from cascore.model.folder import read_model_record
 from cascore.model.loading import Model, load
-from cascore.plain import read_json_lines
+from cascore.plain import read_log
 from cascore.progress import Display
 from cascore.stats import independent_difference, verdict
 
@@ -81,7 +81,7 @@ def run_quickstart(
         for sampler in samplers
     ]
     train, last = reference.sets["train"].images, rows[-1]
-    lines = read_json_lines(folder / METRICS, torn=True)
+    lines = read_log(folder / METRICS).values
     write_text(
         page,
         render(

@@ -1,6 +1,7 @@
 """`cascore compare`: numbers side by side, in a table, in the terminal and in a picture."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,6 +10,7 @@ import tyro
 
 from cascore.cli import options
 from cascore.cli.common import result_table, table_console
+from cascore.locks import one_file
 from cascore.measurement import METRICS, Measurement, in_words
 from cascore.progress import Display
 
@@ -44,14 +46,15 @@ class Compare:
         """Rank the numbers of records, or refuse to and say why."""
         from cascore.evaluation.compare import comparison_chart, find_rows, rank, require_comparable
 
-        rows = find_rows(self.paths, metric=self.metric, form=self.form, split=self.split)
-        require_comparable(rows, accepted=self.accept)
-        ranked = rank(rows)
-        console, title = table_console(), _title(rows[0].measurement)
-        if self.out is not None:
-            across = f"{METRICS[self.metric].label} (bars: one standard error)"
-            comparison_chart(ranked, self.out, title=title, across=across)
-            Display().say(f"chart: {self.out}")
+        with nullcontext() if self.out is None else one_file(self.out, "a chart"):
+            rows = find_rows(self.paths, metric=self.metric, form=self.form, split=self.split)
+            require_comparable(rows, accepted=self.accept)
+            ranked, title = rank(rows), _title(rows[0].measurement)
+            if self.out is not None:
+                across = f"{METRICS[self.metric].label} (bars: one standard error)"
+                comparison_chart(ranked, self.out, title=title, across=across)
+                Display().say(f"chart: {self.out}")
+        console = table_console()
         console.print(title, style="bold")
         console.print(_table(ranked))
         console.print(_explanation(ranked, self.accept))

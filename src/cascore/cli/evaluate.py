@@ -1,7 +1,7 @@
 """`cascore evaluate`: a model's samples, or a folder of images, against real images."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +10,16 @@ import tyro
 
 from cascore.cli import options
 from cascore.cli.common import chosen_sampler, display_of, result_table, table_console
+from cascore.errors import InputError
 from cascore.experiment.settings import EvaluationSettings, Sampler
-from cascore.locks import one_writer
-from cascore.measurement import METRICS, Measurement, chain_words, write_measurements
+from cascore.locks import one_file
+from cascore.measurement import (
+    METRICS,
+    Measurement,
+    chain_words,
+    read_measurements,
+    write_measurements,
+)
 from cascore.model.pretrained import find_model, place_for, spoken_name
 from cascore.plain import printable
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
@@ -70,7 +77,7 @@ class Evaluate(EvaluationSettings):
             with suppress(ShareDrawn), ExitStack() as held:
                 parts = None
                 if out is not None:
-                    lock = one_writer(out, "an evaluation")
+                    lock = _one_evaluation(out)
                     held.enter_context(held_by_first(lock, workers, what=out, device=device))
                     parts = held.enter_context(parts_beside(out))
                 evaluation = evaluate(
@@ -89,6 +96,21 @@ class Evaluate(EvaluationSettings):
                 if out is not None:
                     display.say(f"records: {out}")
         return 0
+
+
+@contextmanager
+def _one_evaluation(out: Path) -> Iterator[None]:
+    """Hold the lock of a file of records; what holds anything else is not replaced."""
+    with one_file(out, "an evaluation"):
+        if out.exists() and out.stat().st_size:
+            try:
+                read_measurements(out)
+            except InputError as error:
+                raise InputError(
+                    f"{out} is there and holds no records, so it is not replaced: choose another"
+                    f" file ({error})"
+                ) from None
+        yield
 
 
 def _show(evaluation: "Evaluation", settings: EvaluationSettings) -> None:

@@ -7,7 +7,7 @@ import tyro
 
 from cascore.cli import options
 from cascore.cli.common import plain_console
-from cascore.errors import InputError
+from cascore.locks import one_file
 from cascore.model.pretrained import find_model, spoken_name
 from cascore.progress import Display
 
@@ -28,21 +28,20 @@ class Export:
 
     def run(self, typed: str) -> int:
         """Export, check, and say what came out."""
-        if self.out.is_dir():
-            raise InputError(f"{self.out} is a folder: name a file, such as {self.out}/model.onnx")
         from cascore.ecosystem.onnx import export_onnx
         from cascore.model.loading import load
 
         path, display = find_model(self.path), Display()
-        model = load(path, notify=display.say)
-        schedule = model.experiment.schedule
-        difference = export_onnx(
-            model.denoiser,
-            self.out,
-            shape=model.shape,
-            ends=(schedule.first, schedule.last),
-            description={"model": spoken_name(path), "weights": model.digest},
-        )
+        with one_file(self.out, "an export"):
+            model = load(path, notify=display.say)
+            schedule = model.experiment.schedule
+            difference = export_onnx(
+                model.denoiser,
+                self.out,
+                shape=model.shape,
+                ends=(schedule.first, schedule.last),
+                description={"model": spoken_name(path), "weights": model.digest},
+            )
         display.say(f"onnxruntime differs from PyTorch by {difference:.1e} of x at most")
         plain_console().print(self.out)
         return 0

@@ -64,15 +64,23 @@ def find_rows(paths: Sequence[Path], *, metric: str, form: str, split: str | Non
     ]
 
 
+# Their names are known where torch is imported, which a table of numbers need not wait for.
+_LOG, _OF_A_MODEL = "evaluations.jsonl", ("experiment.json", "model.json")
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise InputError(f"there is no file or folder {path}")
-    folder = path / "evaluations" if (path / "evaluations").is_dir() else path
-    files = sorted(folder.glob("*.json"))
+    log, inner = path / _LOG, path / "evaluations"
+    files = sorted(inner.glob("*.json"))
+    if not files and log.is_file():
+        files = [log]  # of a training that was evaluated on the way
+    if not files and not any((path / name).is_file() for name in _OF_A_MODEL):
+        files = sorted(path.glob("*.json"))
     if not files:
-        raise InputError(f"{folder} holds no record (.json); cascore evaluate writes them")
+        raise InputError(f"{path} holds no record (.json); cascore evaluate writes them")
     return files
 
 

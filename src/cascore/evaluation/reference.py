@@ -25,7 +25,7 @@ from cascore.experiment import build
 from cascore.experiment.outputs import software
 from cascore.experiment.settings import Data
 from cascore.files import file_digest, replaced_file
-from cascore.foreign import parsing, read_npz
+from cascore.foreign import npz_shape, parsing, read_npz
 from cascore.measurement import ExtractorIdentity, Floor, ReferenceFacts
 from cascore.metrics import (
     Classifier,
@@ -333,6 +333,12 @@ def read_statistics(path: Path, *, largest: int = _INCEPTION_DIMENSION) -> Stati
     number = np.dtype(np.float64).itemsize
     most = {"mu": number * largest, "sigma": number * largest**2, "count": number}
     with parsing(path, "statistics (.npz)"):
+        claimed = npz_shape(path, "mu")
+        if claimed is not None and len(claimed) == 1 and claimed[0] > largest:
+            raise InputError(
+                f"{path} has {claimed[0]:,} dimensions, more than the {largest:,} that features of"
+                " these images can have: it is of other images, or of another extractor"
+            )
         arrays = read_npz(path, {**most, "provenance": _LONGEST})
         if not {"mu", "sigma"} <= arrays.keys():
             raise InputError(f"{path} holds {', '.join(arrays)}; expected arrays mu and sigma")

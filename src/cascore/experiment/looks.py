@@ -22,7 +22,7 @@ from cascore.experiment.settings import Experiment, Sampler
 from cascore.files import replaced_file, write_text
 from cascore.metrics import extract_features, kernel_distance, random_convolution
 from cascore.pixels import save_png, sheet, to_uint8
-from cascore.plain import from_plain, json_line, read_json_lines
+from cascore.plain import from_plain, json_line, read_log
 from cascore.training import TrainState
 from cascore.training.held_out import denoising_errors
 
@@ -201,7 +201,7 @@ def has_risen(looks: Sequence[Look]) -> bool:
 def read_looks(folder: Path) -> list[Look]:
     """The looks at a run, by step."""
     path = folder / LOOKS
-    lines = read_json_lines(path, torn=True) if path.is_file() else []
+    lines = read_log(path).values
     return [from_plain(Look, line, f"{path}, line {n}") for n, line in enumerate(lines, start=1)]
 
 

@@ -15,7 +15,7 @@ from cascore.experiment.run_folder import BEST, CHECKPOINTS, SELECTION
 from cascore.experiment.settings import Train
 from cascore.files import remove_folder, replaced_folder, write_text
 from cascore.measurement import Measurement, Selection, measurement_from_plain, measurement_line
-from cascore.plain import read_json_lines, write_json
+from cascore.plain import read_log, write_json
 from cascore.stats import independent_difference, verdict
 from cascore.training.checkpoint import Checkpoint, checkpoints
 
@@ -62,10 +62,20 @@ class PeriodicEvaluation:
         return measurement
 
 
-def cut_evaluations(folder: Path, step: int) -> None:
+def cut_evaluations(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
     """Drop the measurements of steps after the checkpoint that a run goes on from."""
     if (folder / EVALUATIONS).is_file():
+        keep_damaged(folder / EVALUATIONS, notify)
         _write(folder, [known for known in _read(folder) if _step(known) <= step])
+
+
+def keep_damaged(log: Path, notify: Callable[[str], None]) -> None:
+    """Before a log is written anew: keep it beside as it is, if lines of it cannot be read."""
+    if damaged := read_log(log).damaged:
+        aside = log.with_name(f"{log.name}.aside")
+        shutil.copyfile(log, aside)
+        lines = f"{damaged} lines" if damaged > 1 else "a line"
+        notify(f"{log}: {lines} cannot be read and are left out; {aside.name} is what it was")
 
 
 def _step(measurement: Measurement) -> int:
@@ -77,10 +87,9 @@ def _step(measurement: Measurement) -> int:
 def _read(folder: Path) -> list[Measurement]:
     """The measurements so far."""
     path = folder / EVALUATIONS
-    lines = read_json_lines(path, torn=True) if path.is_file() else []
     return [
-        measurement_from_plain(values, f"{path}, line {number}")
-        for number, values in enumerate(lines, start=1)
+        measurement_from_plain(values, f"{path}, measurement {number}")
+        for number, values in enumerate(read_log(path).values, start=1)
     ]
 
 

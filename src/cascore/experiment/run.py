@@ -124,6 +124,11 @@ def training_run(
         for remark in (*(begun.record.remarks if begun else ()), *data.record.remarks):
             notify(remark)
         before = _resume(state, folder, checkpoint, workers, notify)
+        if state.step > experiment.train.steps:
+            raise InputError(
+                f"{folder} is at step {state.step} already, beyond the {experiment.train.steps}"
+                " steps asked for: ask for more, or choose another folder"
+            )
         workers.barrier()
         if workers.rank == 0:
             _bring_up_to_date(folder, experiment, data, described, state.step, notify)
@@ -325,12 +330,6 @@ def _require_fitting(
                 f" {stored.get('name')} with digest {str(stored.get('digest'))[:16]}, now"
                 f" {data['count']} of {data['name']} with {data['digest'][:16]}; restore them, or"
                 " choose another folder for the run with --out"
-            )
-        saved, steps = checkpoints(folder / CHECKPOINTS), experiment.train.steps
-        if saved and saved[-1].step > steps:
-            raise InputError(
-                f"{folder} is at step {saved[-1].step} already, beyond the {steps} steps asked for:"
-                " ask for more, or choose another folder"
             )
         return False
     if folder.exists() and any(folder.iterdir()):

@@ -10,7 +10,7 @@ import torch
 from cascore.experiment.fine_tuning import Begun, write_base
 from cascore.experiment.looks import LOOKS, SAMPLES, cut_looks
 from cascore.experiment.page import PAGE
-from cascore.experiment.periodic import EVALUATIONS, cut_evaluations
+from cascore.experiment.periodic import EVALUATIONS, cut_evaluations, keep_damaged
 from cascore.experiment.run_folder import (
     BEST,
     CHECKPOINTS,
@@ -31,12 +31,14 @@ from cascore.files import (
     write_text,
 )
 from cascore.locks import one_writer
-from cascore.plain import json_line, read_json_lines, write_json
+from cascore.plain import json_line, read_log, write_json
 from cascore.training import Workers, held_by_first
 from cascore.training.checkpoint import checkpoints
+from cascore.training.logs import LOG_FOLDERS
 
 _OF_A_START = {
     *(EXPERIMENT, DATA, METRICS, EVALUATIONS, CHECKPOINTS),
+    *LOG_FOLDERS,
     *(VARIANCES, VARIANCES_DIGEST),
     *(LOOKS, SAMPLES, PAGE),
 }
@@ -106,10 +108,10 @@ def cut_back(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
         if checkpoint.step > step:
             notify(f"{checkpoint.folder} is set aside as {set_aside(checkpoint.folder).name}")
     path = folder / METRICS
-    lines = read_json_lines(path, torn=True) if path.is_file() else []
+    keep_damaged(path, notify)
     kept = [
         line
-        for line in lines
+        for line in read_log(path).values
         if isinstance(line, dict) and type(line.get("step")) is int and 0 < line["step"] <= step
     ]
     if missing := step - len({line["step"] for line in kept}):
@@ -118,5 +120,5 @@ def cut_back(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
             " updates are missing in it; the weights do not need them"
         )
     write_text(path, "".join(map(json_line, kept)))
-    cut_evaluations(folder, step)
+    cut_evaluations(folder, step, notify=notify)
     cut_looks(folder, step)

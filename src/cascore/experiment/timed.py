@@ -21,7 +21,7 @@ from cascore.experiment.periodic import keep_best
 from cascore.experiment.run_folder import CHECKPOINTS, HELD_OUT_LOSS, METRICS
 from cascore.experiment.settings import Experiment
 from cascore.measurement import Selection
-from cascore.plain import read_json_lines
+from cascore.plain import read_log
 from cascore.theory import linear_errors
 from cascore.training import Pace, TrainState
 from cascore.training.checkpoint import checkpoints
@@ -208,7 +208,7 @@ class TimedRun(Course):
 def last_rate(folder: Path, full: float) -> float:
     """The rate of the last update of a run, as a share of the full one; 0 of none."""
     path = folder / METRICS
-    lines = read_json_lines(path, torn=True) if path.is_file() else []
+    lines = read_log(path).values
     rate = lines[-1].get("learning_rate", full) if lines else 0.0
     return float(rate) / full
 

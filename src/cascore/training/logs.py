@@ -5,13 +5,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cascore.errors import MissingExtraError
 from cascore.training.loop import Metrics
 
 LogName = Literal["tensorboard", "wandb"]
 """A program that shows the metrics of trainings."""
+LOG_FOLDERS: tuple[str, ...] = get_args(LogName)
+"""What they write in the folder of a run."""
 
 _Write = Callable[[int, Mapping[str, float]], None]
 _OpenLog = Callable[[Path, int, Mapping[str, Any]], AbstractContextManager[_Write]]
