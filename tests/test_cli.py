@@ -207,7 +207,7 @@ def mistakes(trained, tmp_path):
         (("evaluate", trained, "--as-published"), "divergence of modes"),
         (("evaluate", trained, "--metrics", "fid"), "inception-score"),
         (("compare", empty), "holds no record"),
-        (("compare", damaged), "schema is None"),
+        (("compare", damaged), "holds no record"),
         (("compare", page), "not JSON"),
         (("compare",), "nothing to compare"),
         (("verify", page), "not JSON"),

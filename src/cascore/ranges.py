@@ -39,8 +39,7 @@ RANGES: Mapping[str, Range] = {
     "levels": Range(1, 100_000),
     "steps": Range(1, _MANY),
     "adversarial.steps": Range(1, 1000),
-    "batch_size": Range(1, 10**6),
-    "train.batch_size": Range(1, 16_384),  # activations fill the memory
+    "batch_size": Range(1, 16_384),  # activations fill the memory
     "learning_rate": Range(0, 10, open=True),
     "warmup": Range(0, _MANY),
     "decay_from": Range(0, _MANY),
