@@ -34,7 +34,7 @@ from cascore.pixels import to_float
 DIMENSION = 64
 CLASSES = 10
 BATCH = 128
-PEAK_RATE = 3e-3
+PEAK_RATE, PEAK_RATE_SGD = 3e-3, 0.1
 LARGE = 50_000
 """Numbers of a weight from which on it is kept in float16."""
 
@@ -43,8 +43,9 @@ LARGE = 50_000
 class Recipe:
     """What differs between data sets.
 
-    Largest shift and side of the erased square in pixels; bfloat16 is a third of the time where the
-    processor has it, of convolutions whose channels come last in memory.
+    Largest shift in pixels. With a momentum it is Nesterov's, at a rate of its own, which on
+    photographs generalises better than Adam. bfloat16 takes half of the time where the processor
+    has it, of convolutions whose channels come last in memory.
     """
 
     widths: tuple[int, ...]
@@ -53,7 +54,7 @@ class Recipe:
     flip: bool = False
     weight_decay: float = 1e-2
     label_smoothing: float = 0.0
-    erased: int = 0
+    momentum: float = 0.0
     bfloat16: bool = False
 
 
@@ -62,13 +63,13 @@ RECIPES = {
     "fashion-mnist": Recipe(widths=(16, 32, 64), epochs=8, shift=1),
     "mnist": Recipe(widths=(16, 32, 64), epochs=6, shift=2),
     "cifar-10-jpeg": Recipe(
-        widths=(32, 64, 128, 256),
-        epochs=45,
-        shift=4,
+        widths=(48, 96, 192, 192),
+        epochs=20,
+        shift=3,
         flip=True,
-        weight_decay=5e-2,
+        weight_decay=5e-4,
         label_smoothing=0.1,
-        erased=8,
+        momentum=0.9,
         bfloat16=True,
     ),
 }
@@ -102,7 +103,7 @@ def main() -> None:
 
     weights = safetensors.torch.save(
         {
-            name: value.half() if is_large(value) else value
+            name: (value.half() if is_large(value) else value).contiguous()
             for name, value in network.state_dict().items()
         }
     )
@@ -141,11 +142,12 @@ def train(data: ImageSet, recipe: Recipe, *, seed: int) -> ConvNet:
     if recipe.bfloat16:
         network = network.to(memory_format=torch.channels_last)
     steps = len(data.labels) // BATCH
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=PEAK_RATE, weight_decay=recipe.weight_decay
-    )
+    optimizer, peak = optimizer_of(network, recipe)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=PEAK_RATE, total_steps=recipe.epochs * steps
+        optimizer,
+        max_lr=peak,
+        total_steps=recipe.epochs * steps,
+        cycle_momentum=not recipe.momentum,
     )
     for epoch in range(recipe.epochs):
         total = 0.0
@@ -154,8 +156,6 @@ def train(data: ImageSet, recipe: Recipe, *, seed: int) -> ConvNet:
             if recipe.flip:
                 mirrored = torch.rand(len(rows)) < 0.5
                 pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
-            if recipe.erased:
-                pixels = randomly_erased(pixels, recipe.erased)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
                 logits = network(pixels)
             loss = F.cross_entropy(
@@ -170,6 +170,17 @@ def train(data: ImageSet, recipe: Recipe, *, seed: int) -> ConvNet:
     return network.eval()
 
 
+def optimizer_of(network: ConvNet, recipe: Recipe) -> tuple[torch.optim.Optimizer, float]:
+    """The optimizer of a recipe, and its largest learning rate."""
+    weights, decay = network.parameters(), recipe.weight_decay
+    if not recipe.momentum:
+        return torch.optim.AdamW(weights, lr=PEAK_RATE, weight_decay=decay), PEAK_RATE
+    sgd = torch.optim.SGD(
+        weights, lr=PEAK_RATE_SGD, momentum=recipe.momentum, nesterov=True, weight_decay=decay
+    )
+    return sgd, PEAK_RATE_SGD
+
+
 def randomly_shifted(pixels: Tensor, largest: int) -> Tensor:
     """Every image of [N, C, H, W] moved by up to `largest` pixels each way, black moving in."""
     count, _, height, width = pixels.shape
@@ -180,19 +191,6 @@ def randomly_shifted(pixels: Tensor, largest: int) -> Tensor:
     image = torch.arange(count)[:, None, None, None]
     channel = torch.arange(pixels.shape[1])[None, :, None, None]
     return padded[image, channel, rows, columns]
-
-
-def randomly_erased(pixels: Tensor, side: int) -> Tensor:
-    """Every image of [N, C, H, W] with a square of `side` pixels at a random place made grey."""
-    count, _, height, width = pixels.shape
-    top, left = (
-        torch.randint(height - side + 1, (count, 1)),
-        torch.randint(width - side + 1, (count, 1)),
-    )
-    rows, columns = torch.arange(height), torch.arange(width)
-    in_rows = (rows >= top) & (rows < top + side)
-    in_columns = (columns >= left) & (columns < left + side)
-    return pixels.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0.5)
 
 
 def is_large(weight: Tensor) -> bool:

@@ -11,6 +11,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,14 @@ from cascore.plain import read_log
 from cascore.progress import Display
 from cascore.stats import independent_difference, verdict
 
-EXPERIMENT = PRESETS["digits"]
+_DIGITS = PRESETS["digits"]
+EXPERIMENT = replace(
+    _DIGITS,
+    name="quickstart",
+    network=replace(_DIGITS.network, conditional=True, preconditioned=True),
+    train=replace(_DIGITS.train, steps=1500, batch_size=64, sigmas="log-normal", warmup=100),
+)
+"""A network that sees the noise learns in a third of the time what the paper's form does."""
 SAMPLERS = (
     Sampler(method="als", calls=100, n_sigma=5),
     Sampler(method="cas", order=1, calls=100, kappa=1.5),
