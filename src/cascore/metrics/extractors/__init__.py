@@ -19,12 +19,13 @@ from cascore.metrics.extractors.classifier import classifier_names, load_classif
 from cascore.metrics.extractors.common import pixels
 from cascore.metrics.extractors.inception import load_inception
 from cascore.metrics.extractors.random_network import random_convolution
+from cascore.metrics.extractors.transformer import TRANSFORMERS, load_transformer
 from cascore.metrics.features import FeatureExtractor
 
 
 def extractor_names() -> tuple[str, ...]:
     """The names that `load_extractor` knows."""
-    return (*classifier_names(), "pixels", "random-convolution", "inception")
+    return (*classifier_names(), "pixels", "random-convolution", "inception", *TRANSFORMERS)
 
 
 def load_extractor(
@@ -37,7 +38,7 @@ def load_extractor(
     """The extractor of that name, one of `extractor_names()`; another one raises InputError.
 
     One that does not take images of that shape (channels, height, width) is refused now rather than
-    later; `pixels` must know it. `inception` looks for its weights in ROOT/inception.
+    later; `pixels` must know it. `inception`, `dinov2` and `clip` look for weights in ROOT/NAME.
     """
     extractor: FeatureExtractor
     if name in classifier_names():
@@ -50,6 +51,8 @@ def load_extractor(
         extractor = random_convolution(device)
     elif name == "inception":
         extractor = load_inception(root=root, device=device)
+    elif name in TRANSFORMERS:
+        extractor = load_transformer(name, root=root, device=device)
     else:
         raise InputError(
             f"there is no extractor {name!r}{nearest(name, extractor_names())}; known are"

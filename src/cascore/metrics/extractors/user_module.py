@@ -30,14 +30,12 @@ def module_extractor(
     clamped to [0, 1] at the end only), grey ones are repeated where three channels are expected,
     and become (x / 255 - mean) / deviation.
 
-    DINOv2, for example, of which cascore ships nothing; torch.hub downloads *and runs* the code of
-    that repository, so decide whether you trust it::
+    A network of one's own, for example::
 
-        model = torch.hub.load("facebookresearch/dinov2", "dinov2_vitl14").eval()
         extractor = module_extractor(
-            model,
-            name="dinov2_vitl14",
-            dimension=1024,
+            network.eval(),
+            name="mine",
+            dimension=512,
             side=224,
             mean=(0.485, 0.456, 0.406),
             deviation=(0.229, 0.224, 0.225),
