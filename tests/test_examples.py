@@ -2,10 +2,13 @@
 
 import importlib.util
 import math
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+import cascore
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -20,6 +23,7 @@ def example(name):
 def test_every_example_is_tested():
     """A new script must come with a test here."""
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "ddpm_model",
         "exact_denoiser",
         "judge_samples",
         "onnx_sampling",  # tests/test_onnx.py
@@ -41,6 +45,24 @@ def test_exact_denoiser_shows_propositions_1_and_2(capsys):
         variance = (1 - eta) ** 2 * variance + 2 * eta * row.sigma**2
     assert all(row.langevin > row.sigma for row in rows[1:])
     assert len(capsys.readouterr().out.splitlines()) == len(rows) + 2
+
+
+def test_a_ddpm_model_is_trained_drawn_from_and_judged(tmp_path, monkeypatch, capsys):
+    """At a size at which nothing is learned; docs/few-calls.md has what comes of more."""
+    monkeypatch.chdir(tmp_path)
+    asked = ("ddpm_model.py", "--steps", "2", "--width", "8", "--count", "4")
+    monkeypatch.setattr(sys, "argv", list(asked))
+    model = example("ddpm_model")
+    monkeypatch.setattr(
+        model, "SAMPLERS", [(kind, min(calls, 3)) for kind, calls in model.SAMPLERS]
+    )
+    model.main()
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed] == [
+        *(kind.__name__ for kind, _ in model.SAMPLERS), "real",
+    ]  # fmt: skip
+    assert cascore.from_diffusers("ddpm").shape == (1, 8, 8)
+    assert (tmp_path / "ddpm.png").is_file()
 
 
 def test_swiss_roll_learns(capsys):
