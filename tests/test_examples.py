@@ -47,6 +47,7 @@ def test_exact_denoiser_shows_propositions_1_and_2(capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(rows) + 2
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers
 def test_a_ddpm_model_is_trained_drawn_from_and_judged(tmp_path, monkeypatch, capsys):
     """At a size at which nothing is learned; docs/few-calls.md has what comes of more."""
     monkeypatch.chdir(tmp_path)
