@@ -5,6 +5,7 @@ profiles p(t) ~ t^gamma of two lengths, and those of several moments combine to 
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ def warmed_decay(decay: float, step: int) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
+@cache
 def power_exponent(length: float) -> float:
     """Gamma of the profile t^gamma on [0, 1] whose deviation is `length` (EDM2, Eq. 126).
 
