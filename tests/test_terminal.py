@@ -164,4 +164,4 @@ def test_the_shells_that_can_be_completed_are_named(words, capsys):
     with pytest.raises(SystemExit) as stopped:
         command_line.main(["--print-completion", *words])
     assert stopped.value.code == 2
-    assert "bash, zsh, tcsh" in capsys.readouterr().err
+    assert "bash, zsh" in capsys.readouterr().err

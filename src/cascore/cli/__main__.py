@@ -54,7 +54,7 @@ COMMANDS: dict[str, type[Command]] = {
     "data": DataSets,
 }
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
