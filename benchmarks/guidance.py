@@ -84,13 +84,19 @@ def best(rows: Sequence[Judged]) -> float:
 
 
 def compare(
-    model: Model, chooser: Classifier, *, weights: Sequence[float], settings: EvaluationSettings
+    model: Model,
+    chooser: Classifier,
+    judge: Classifier | None = None,
+    *,
+    weights: Sequence[float],
+    settings: EvaluationSettings,
 ) -> tuple[list[Judged], list[Judged]]:
     """The rows by which the best guidance is chosen, and those of 0, 1 and the best.
 
     Args:
         model: It knows classes.
-        chooser: A classifier of its images, other than the data set's own, which judges.
+        chooser: A classifier of its images, other than the one that judges.
+        judge: By default the one that comes with cascore for the data set.
         weights: The guidances to choose among, beside 1.
         settings: How pictures are drawn; those that are judged have the seeds after the choosing.
 
@@ -98,13 +104,14 @@ def compare(
         InputError: a data set without a classifier, or one that would choose for itself.
     """
     reference = reference_for(settings, model, device=model.device)
-    judge = reference.classifier
+    judge = reference.classifier if judge is None else judge
     if judge is None or judge.identity.digest == chooser.identity.digest:
-        why = "has no classifier" if judge is None else "would choose what it judges"
-        raise InputError(f"{reference.data.name}: its classifier {why}; give --chooser another")
+        why = "none comes with it; give --judge" if judge is None else "it would choose for itself"
+        raise InputError(f"the classifier that judges {reference.data.name}: {why}")
     chooses = replace(reference, classifier=chooser, extractor=chooser)
     scan = [judged(model, chooses, settings, weight) for weight in sorted({1.0, *weights})]
-    judges, later = replace(reference, extractor=judge), settings.seed + settings.count
+    judges = replace(reference, classifier=judge, extractor=judge)
+    later = settings.seed + settings.count
     fresh = replace(settings, seed=later)
     return scan, [judged(model, judges, fresh, weight) for weight in sorted({0.0, 1.0, best(scan)})]
 
@@ -120,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--chooser", type=Path, required=True, help="FOLDER/NAME.safetensors")
+    parser.add_argument("--judge", type=Path, help="FOLDER/NAME.safetensors, of no shipped one")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--calls", type=int, default=12)
@@ -136,7 +144,11 @@ def main() -> None:
         sampler=Sampler(calls=given.calls),
     )
     scan, rows = compare(
-        model, read_classifier(given.chooser), weights=given.weights, settings=settings
+        model,
+        read_classifier(given.chooser),
+        None if given.judge is None else read_classifier(given.judge),
+        weights=given.weights,
+        settings=settings,
     )
     for title, part in (("chosen by", scan), ("judged by", rows)):
         print(f"{title} the classifier {part[0].judge[:12]}, {given.count} pictures a row")

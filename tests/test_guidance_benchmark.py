@@ -71,5 +71,5 @@ def test_a_model_of_classes_is_chosen_for_and_judged(chooser, tmp_path):
     agreement = (judge.classify(to_uint8(drawn.denoised)) == asked).double().mean()
     plain = next(each for each in rows if each.guidance == 1)
     assert plain.whole["agreement"].mean == pytest.approx(float(agreement))
-    with pytest.raises(InputError, match="would choose what it judges"):
+    with pytest.raises(InputError, match="would choose for itself"):
         compare(model, judge, weights=[], settings=settings)
