@@ -86,7 +86,7 @@ def test_tuned_advice_is_the_default_of_python_too(run, tmp_path):
 
 
 def test_what_is_no_model_or_no_seed_is_refused(run, tmp_path):
-    with pytest.raises(InputError, match="those are digits, digits-aware, fashion-mnist"):
+    with pytest.raises(InputError, match="those are cifar-10, digits, digits-aware, fashion-mnist"):
         cascore.load("fashion")
     with pytest.raises(InputError, match="neither a run nor a model folder"):
         cascore.load(tmp_path)

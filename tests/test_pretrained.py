@@ -10,6 +10,7 @@ import pytest
 import torch
 from running import CPU, run, tiny, trained_in
 
+import cascore
 from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.experiment.run import training_run
@@ -48,10 +49,16 @@ def test_a_shipped_model_is_whole_and_says_what_a_user_must_know(name):
     card = (folder / "README.md").read_text(encoding="utf-8")
     for heading in ("## Data", "## Training", "## Sampling", "## Quality", "## Limits"):
         assert heading in card
-    assert re.search("CC BY 4.0|MIT licence", card)
+    assert re.search("CC BY 4.0|MIT licence|states no licence", card)
     assert "real images score" in card  # numbers, not the excuse for their absence
     for private in ("/work", "/home", "/tmp"):
         assert private not in card + (folder / "model.json").read_text(encoding="utf-8")
+
+
+def test_what_comes_with_the_package_is_light():
+    """Models and extractors together, in bytes."""
+    weights = Path(cascore.__file__).parent.rglob("*.safetensors")
+    assert sum(path.stat().st_size for path in weights) < 24e6
 
 
 @pytest.mark.parametrize(("name", "known"), [("digits-aware", True), ("digits", False)])

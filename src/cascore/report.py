@@ -50,7 +50,7 @@ SAMPLERS = (
     Sampler(method="cas", order=2, calls=10),
 )
 """The rows of the page; the last gives the film, the neighbours and the comparisons."""
-SHIPPED = ("fashion-mnist-aware",)
+SHIPPED = ("cifar-10", "fashion-mnist-aware")
 """Models that come with cascore, whose pictures the page shows first."""
 _COUNT = 512  # pictures of each sampler, all measured
 _ROWS, _COLUMNS = 5, 8  # of pictures of a shipped model; of one that knows classes, a row each

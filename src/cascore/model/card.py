@@ -28,6 +28,8 @@ _LICENCES = {
     "fashion-mnist": _ZALANDO,
     "stacked-fashion-mnist": _ZALANDO,
 }
+_NO_LICENCE = "Their author states no licence: cite A. Krizhevsky (2009)."
+_UNLICENSED = ("cifar-10", "cifar-10-jpeg")
 _NETWORKS = {"unet": "a U-Net", "ncsnv2": "an NCSNv2", "mlp": "a multilayer perceptron"}
 _OWN = "run of cascore"
 _COLUMNS = ("what", "sampler", "calls", "pictures", "against", "value", "real images score")
@@ -201,6 +203,8 @@ def _data(record: ModelRecord) -> str:
         text += f" {data['count']:,} training data with digest {data['digest']}."
     else:
         text += " The checkpoint holds no count or digest of the data that it was trained on."
+    if name in _UNLICENSED:
+        return f"{text} {_NO_LICENCE}"
     return text + (f" The data are under {_LICENCES[name]}." if name in _LICENCES else "")
 
 
