@@ -408,6 +408,20 @@ def test_moved_sliders_show_what_model_sample_draws(address, digits, tmp_path):
         for width in (400, 800, 1280):
             browser.screenshot(width=width)
             assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        unseen = "[...document.querySelectorAll('.of-class')].map((x) => x.hidden)"
+        assert browser.evaluate(unseen) == [True, True]
+        browser.evaluate("document.querySelector('[name=beside]').value = ''")
+        browser.evaluate("document.querySelector('[name=model]').value = 'cifar-10'")
+        press("[name=count]", "Home")
+        browser.wait(DONE % "count=1&")
+        assert browser.evaluate(unseen) == [False, False]
+        browser.evaluate("document.querySelector('[name=label]').value = 'horse'")
+        changed = "new Event('input', { bubbles: true })"
+        browser.evaluate(f"document.querySelector('[name=label]').dispatchEvent({changed})")
+        press("[name=guidance]", "ArrowRight")
+        browser.wait(DONE % "guidance=1.5")
+        asked = {"calls": 1, "order": 1, "label": "horse", "guidance": 1.5}
+        shows(1, load("cifar-10").sample(range(9, 10), kappa=1, **asked).denoised)
         browser.evaluate("document.querySelector('[name=seed]').value = -1")
         press("[name=kappa]", "End")
         browser.wait("document.querySelector('.alarm')?.textContent.includes('at least 0')")

@@ -45,6 +45,7 @@ def test_a_shipped_model_is_whole_and_says_what_a_user_must_know(name):
     assert load(name).experiment.name == name
     record = read_model_record(folder)
     assert record.weights == "ema"
+    assert any(score.metric == "frechet" and score.floor for score in record.scores)
     assert record.experiment.data.root is None
     card = (folder / "README.md").read_text(encoding="utf-8")
     for heading in ("## Data", "## Training", "## Sampling", "## Quality", "## Limits"):
