@@ -136,6 +136,13 @@ def test_nothing_is_said_to_a_reader_who_has_gone(words):
     assert done.returncode in (0, 128 + signal.SIGPIPE)
 
 
+def test_streams_that_are_closed_are_nobody(tmp_path):
+    """As `>&- 2>&-` closes them."""
+    code = "import os, sys; os.close(1); os.close(2); os.execv(sys.executable, sys.argv[1:])"
+    words = [sys.executable, "-m", "cascore", "info", "digits"]
+    assert subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path).returncode == 0
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 def test_a_shell_completes_commands_options_and_choices(tmp_path):
     """As bash does at the tab key, with the last of the words half typed."""

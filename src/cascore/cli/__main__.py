@@ -5,7 +5,6 @@ import inspect
 import io
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import fields
@@ -60,6 +59,7 @@ SHELLS = ("bash", "zsh")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; whatever a user can cause ends in one clear message and exit code 2."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()  # closed: >&-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a result is worth more than a letter of it
             stream.reconfigure(errors="replace")
@@ -92,7 +92,7 @@ def _answer(error: BaseException) -> tuple[int, str]:
     if _interrupted(error):
         return 130, "stopped"
     if isinstance(error, BrokenPipeError):  # whoever read has seen enough, as `| head` has
-        return 128 + signal.SIGPIPE, ""
+        return 141, ""  # 128 + SIGPIPE, as shells have it
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return 2, f"error: {error}; once there is room to write, the same command goes on"
     if isinstance(error, InputError | OSError):
