@@ -128,14 +128,14 @@ def test_lines_are_on_the_disk_before_the_checkpoint_that_counts_on_them(tmp_pat
     assert ("metrics.jsonl", whole) in flushed[:last]
 
 
-def started(name, folder, *more, ignored=None):
+def started(name, folder, *more, hangup=signal.SIG_DFL):
     """`cascore train` in a process of its own, on its way past its first checkpoint."""
     command = [sys.executable, "-m", "cascore", "train", name, *TINY, *more]
     process = subprocess.Popen(
         # Another number of threads rounds otherwise, and the run would say so.
         [*command, "--device", "cpu", "--threads", str(torch.get_num_threads()), "--out", folder],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=ignored and partial(signal.signal, ignored, signal.SIG_IGN),
+        preexec_fn=partial(signal.signal, signal.SIGHUP, hangup),  # the tests may run under nohup
     )  # fmt: skip
     limit = time.monotonic() + 120
     while not checkpoints(folder / "checkpoints"):
@@ -179,7 +179,7 @@ def test_a_process_that_was_stopped_or_killed_is_gone_on_with(name, number, tmp_
 def test_a_training_outlives_who_read_of_it_and_a_hangup_that_is_ignored(tmp_path):
     """As under nohup, behind a pipe that is closed."""
     folder = tmp_path / "run"
-    process = started("digits", folder, "--train.steps", "300", ignored=signal.SIGHUP)
+    process = started("digits", folder, "--train.steps", "300", hangup=signal.SIG_IGN)
     process.stdout.close()
     process.stderr.close()
     process.send_signal(signal.SIGHUP)
