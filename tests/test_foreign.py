@@ -109,7 +109,7 @@ def test_statistics_are_held_to_the_dimension_before_they_are_unpacked(tmp_path)
     path = tmp_path / "a.npz"
     np.savez_compressed(path, mu=np.zeros(3000), sigma=np.zeros((3000, 3000)))
     tracemalloc.start()
-    with pytest.raises(InputError, match=r"claims float64 of shape \(3000,\)"):
+    with pytest.raises(InputError, match="3,000 dimensions, more than the 2,048"):
         read_statistics(path)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
