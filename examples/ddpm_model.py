@@ -23,7 +23,7 @@ import cascore
 from cascore.data import load_images
 from cascore.diffusers import CASScheduler
 from cascore.metrics import extract_features, feature_moments, frechet_estimate, load_classifier
-from cascore.pixels import save_png, sheet, to_uint8
+from cascore.pixels import save_png, sheet, to_float, to_uint8
 
 SAMPLERS = (
     (DDPMScheduler, 1000),
@@ -46,7 +46,7 @@ def trained(steps: int, *, width: int) -> DDPMPipeline:
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
-    scheduler, images = DDPMScheduler(), 2 * load_images("digits", "train").images / 255 - 1
+    scheduler, images = DDPMScheduler(), 2 * to_float(load_images("digits", "train").images) - 1
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     for _ in range(steps):
         clean = images[torch.randint(len(images), (64,))]
