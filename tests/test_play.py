@@ -329,7 +329,10 @@ def test_of_those_that_wait_only_the_newest_gets_a_turn():
 def test_the_command_says_where_it_serves_and_ends_by_an_interrupt():
     command = [sys.executable, "-m", "cascore", "play", "--no-browser", "--device", "cpu"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
+    heard = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # if they run with   # the tests may run in the background
+    with subprocess.Popen(command, preexec_fn=heard, **pipes) as process:
         address = re.fullmatch(r"http://(127\.0\.0\.1):(\d+)\n", process.stdout.readline())
         status, text = status_and_text(address.groups(), "GET", "/models")
         assert status == 200
