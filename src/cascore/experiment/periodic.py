@@ -9,6 +9,7 @@ the last of them is kept.
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cascore.errors import InputError
 from cascore.experiment.run_folder import BEST, CHECKPOINTS, SELECTION
@@ -65,17 +66,19 @@ class PeriodicEvaluation:
 def cut_evaluations(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
     """Drop the measurements of steps after the checkpoint that a run goes on from."""
     if (folder / EVALUATIONS).is_file():
-        keep_damaged(folder / EVALUATIONS, notify)
+        sound_lines(folder / EVALUATIONS, notify)
         _write(folder, [known for known in _read(folder) if _step(known) <= step])
 
 
-def keep_damaged(log: Path, notify: Callable[[str], None]) -> None:
-    """Before a log is written anew: keep it beside as it is, if lines of it cannot be read."""
-    if damaged := read_log(log).damaged:
+def sound_lines(log: Path, notify: Callable[[str], None]) -> list[Any]:
+    """What a log says, before it is written anew; it is kept beside if lines cannot be read."""
+    values, damaged = read_log(log)
+    if damaged:
         aside = log.with_name(f"{log.name}.aside")
         shutil.copyfile(log, aside)
         lines = f"{damaged} lines" if damaged > 1 else "a line"
         notify(f"{log}: {lines} cannot be read and are left out; {aside.name} is what it was")
+    return values
 
 
 def _step(measurement: Measurement) -> int:

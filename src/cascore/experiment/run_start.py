@@ -10,7 +10,7 @@ import torch
 from cascore.experiment.fine_tuning import Begun, write_base
 from cascore.experiment.looks import LOOKS, SAMPLES, cut_looks
 from cascore.experiment.page import PAGE
-from cascore.experiment.periodic import EVALUATIONS, cut_evaluations, keep_damaged
+from cascore.experiment.periodic import EVALUATIONS, cut_evaluations, sound_lines
 from cascore.experiment.run_folder import (
     BEST,
     CHECKPOINTS,
@@ -31,7 +31,7 @@ from cascore.files import (
     write_text,
 )
 from cascore.locks import one_writer
-from cascore.plain import json_line, read_log, write_json
+from cascore.plain import json_line, write_json
 from cascore.training import Workers, held_by_first
 from cascore.training.checkpoint import checkpoints
 from cascore.training.logs import LOG_FOLDERS
@@ -108,10 +108,9 @@ def cut_back(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
         if checkpoint.step > step:
             notify(f"{checkpoint.folder} is set aside as {set_aside(checkpoint.folder).name}")
     path = folder / METRICS
-    keep_damaged(path, notify)
     kept = [
         line
-        for line in read_log(path).values
+        for line in sound_lines(path, notify)
         if isinstance(line, dict) and type(line.get("step")) is int and 0 < line["step"] <= step
     ]
     if missing := step - len({line["step"] for line in kept}):

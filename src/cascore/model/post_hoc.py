@@ -10,7 +10,7 @@ from cascore.experiment.build import Subject, build_denoiser, load_data_splits
 from cascore.experiment.looks import errors_on, mean_loss
 from cascore.experiment.run_folder import CHECKPOINTS, read_checkpoint, read_data, read_experiment
 from cascore.training.checkpoint import Checkpoint, checkpoints, read_tensors, verified_record
-from cascore.training.ema import PROFILES, Profile, combination
+from cascore.training.ema import PROFILES, Combination, Profile, combination
 from cascore.training.state import profile_prefix
 
 LENGTHS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
@@ -30,16 +30,20 @@ def post_hoc_average(
         InputError: The run kept no such averages, or they do not make this one to a tenth.
     """
     kept = _kept(run, last, notify)
-    shares, misfit = combination([profile for _, profile in kept], Profile(length, last.step))
-    if misfit > MISFIT:
+    made = combination([profile for _, profile in kept], Profile(length, last.step))
+    if made.misfit > MISFIT:
         raise InputError(
-            f"an average of length {length:g} is {misfit:.0%} off what the averages of"
+            f"an average of length {length:g} is {made.misfit:.0%} off what the averages of"
             f" {len(kept) // len(PROFILES)} checkpoints make: choose one nearer to"
             f" {PROFILES[0]:g} to {PROFILES[-1]:g}, or train with --train.keep-every, which keeps"
             " more of them"
         )
+    return _combined(kept, made)
+
+
+def _combined(kept: list[tuple[Checkpoint, Profile]], made: Combination) -> dict[str, Tensor]:
     total: dict[str, Tensor] = {}
-    for (source, profile), share in zip(kept, shares, strict=True):
+    for (source, profile), share in zip(kept, made.shares, strict=True):
         for name, tensor in _own(source, profile).items():
             part = share * tensor.double()
             total[name] = total[name] + part if name in total else part
@@ -61,12 +65,12 @@ def losses_by_length(run: Path, *, notify: Callable[[str], None]) -> dict[float,
         raise InputError(f"{experiment.data.name} has no held-out images: give --ema-length")
     subject = Subject.recorded(tuple(data["shape"]), data)
     denoiser = build_denoiser(experiment.network, subject, seed=0)
-    profiles = [profile for _, profile in _kept(run, last, notify)]
+    kept = _kept(run, last, notify)
     losses = {}
     for length in LENGTHS:
-        if combination(profiles, Profile(length, last.step)).misfit <= MISFIT:
-            averaged = post_hoc_average(run, last, length, notify=notify)
-            denoiser.load_state_dict(averaged)
+        made = combination([profile for _, profile in kept], Profile(length, last.step))
+        if made.misfit <= MISFIT:
+            denoiser.load_state_dict(_combined(kept, made))
             errors = errors_on(denoiser, held_out, experiment=experiment)
             losses[length] = mean_loss(errors, held_out.mean_and_deviation[1])
     return losses
