@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import json
+import shutil
 import threading
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,15 @@ from cascore.denoiser import UnconditionalDenoiser
 from cascore.errors import InputError
 from cascore.experiment import run as run_module
 from cascore.experiment.learned import LEARNED, judged, read_learned
-from cascore.experiment.looks import SIGMAS, Look, Looks, Yardstick, has_risen, read_looks
+from cascore.experiment.looks import (
+    SIGMAS,
+    Look,
+    Looks,
+    Yardstick,
+    cut_looks,
+    has_risen,
+    read_looks,
+)
 from cascore.experiment.page import PAGE
 from cascore.experiment.presets import FOLDER, PRESETS
 from cascore.experiment.run import training_run
@@ -441,3 +450,14 @@ def test_only_the_page_and_its_pictures_are_served(whole):
         private = ("/experiment.json", "/checkpoints", "/samples/../data.json", "/../run.py")
         assert [status(path) for path in private] == [404] * len(private)
         server.shutdown()
+
+
+def test_damage_to_a_look_costs_no_other_one_and_is_told_of(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "run")
+    log, told = tmp_path / "run" / "looks.jsonl", []
+    before, lines = read_looks(tmp_path / "run"), log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([b"\xff" + lines[0][1:], *lines[1:]]))
+    cut_looks(tmp_path / "run", before[-1].step, notify=told.append)
+    assert read_looks(tmp_path / "run") == before[1:]
+    assert any("looks.jsonl: a line cannot be read" in line for line in told)
+    assert log.with_name("looks.jsonl.aside").is_file()

@@ -4,7 +4,7 @@
 at the end, the film of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from cascore.data import ImageSet
 from cascore.data.decoding import opened_image
 from cascore.errors import InputError
 from cascore.experiment.chain import generate
+from cascore.experiment.periodic import sound_lines
 from cascore.experiment.settings import Experiment, Sampler
 from cascore.files import replaced_file, write_text
 from cascore.metrics import extract_features, kernel_distance, random_convolution
@@ -210,9 +211,10 @@ def write_looks(folder: Path, looks: Sequence[Look]) -> None:
     write_text(folder / LOOKS, "".join(json_line(asdict(look)) for look in looks))
 
 
-def cut_looks(folder: Path, step: int) -> None:
+def cut_looks(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
     """Drop the looks after the checkpoint that a run goes on from."""
     if (folder / LOOKS).is_file():
+        sound_lines(folder / LOOKS, notify)
         write_looks(folder, [look for look in read_looks(folder) if look.step <= step])
 
 

@@ -120,4 +120,4 @@ def cut_back(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
         )
     write_text(path, "".join(map(json_line, kept)))
     cut_evaluations(folder, step, notify=notify)
-    cut_looks(folder, step)
+    cut_looks(folder, step, notify=notify)
