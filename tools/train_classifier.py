@@ -43,15 +43,18 @@ LARGE = 50_000
 class Recipe:
     """What differs between data sets.
 
-    Largest shift in pixels. With a momentum it is Nesterov's, at a rate of its own, which on
-    photographs generalises better than Adam. bfloat16 takes half of the time where the processor
-    has it, of convolutions whose channels come last in memory.
+    Largest shift in pixels; whether images are mirrored, in training by chance and later always,
+    for the mean of both ways; side of a square of each image that is hidden. With a momentum it is
+    Nesterov's, at a rate of its own, which on photographs generalises better than Adam. bfloat16
+    takes half of the time where the processor has it, of convolutions whose channels come last in
+    memory.
     """
 
     widths: tuple[int, ...]
     epochs: int
     shift: int
     flip: bool = False
+    hidden: int = 0
     weight_decay: float = 1e-2
     label_smoothing: float = 0.0
     momentum: float = 0.0
@@ -64,9 +67,10 @@ RECIPES = {
     "mnist": Recipe(widths=(16, 32, 64), epochs=6, shift=2),
     "cifar-10-jpeg": Recipe(
         widths=(48, 96, 192, 192),
-        epochs=20,
+        epochs=40,
         shift=3,
         flip=True,
+        hidden=8,
         weight_decay=5e-4,
         label_smoothing=0.1,
         momentum=0.9,
@@ -95,6 +99,7 @@ def main() -> None:
     train_set = load_images(arguments.name, "train", root=arguments.root)
     test_set = load_images(arguments.name, "test", root=arguments.root)
     network = train(train_set, recipe, seed=arguments.seed)
+    network.mirrored = recipe.flip
     round_large(network)
     activations = penultimate_moments(network, train_set)
     whiten(network, activations.mean, activations.covariance)
@@ -114,6 +119,7 @@ def main() -> None:
         "widths": list(recipe.widths),
         "dimension": DIMENSION,
         "classes": CLASSES,
+        "mirrored": recipe.flip,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "accuracy": correct / len(test_set.labels),
         "held_out": len(test_set.labels),
@@ -156,6 +162,8 @@ def train(data: ImageSet, recipe: Recipe, *, seed: int) -> ConvNet:
             if recipe.flip:
                 mirrored = torch.rand(len(rows)) < 0.5
                 pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+            if recipe.hidden:
+                pixels = partly_hidden(pixels, recipe.hidden)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
                 logits = network(pixels)
             loss = F.cross_entropy(
@@ -191,6 +199,19 @@ def randomly_shifted(pixels: Tensor, largest: int) -> Tensor:
     image = torch.arange(count)[:, None, None, None]
     channel = torch.arange(pixels.shape[1])[None, :, None, None]
     return padded[image, channel, rows, columns]
+
+
+def partly_hidden(pixels: Tensor, side: int) -> Tensor:
+    """Every image of [N, C, H, W] with a square made grey, cut off where it reaches the border.
+
+    Cutout of DeVries and Taylor (arXiv 1708.04552): centres are uniform over the image.
+    """
+    count, _, height, width = pixels.shape
+    top, left = (torch.randint(n, (count, 1)) - side // 2 for n in (height, width))
+    rows, columns = torch.arange(height) - top, torch.arange(width) - left
+    inside_rows, inside_columns = ((at >= 0) & (at < side) for at in (rows, columns))
+    square = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
+    return pixels.masked_fill(square, 0.5)
 
 
 def is_large(weight: Tensor) -> bool:

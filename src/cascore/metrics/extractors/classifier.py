@@ -36,14 +36,22 @@ class ConvNet(nn.Module):
     """Classifier of square images [C, H, H]: stages of two convolutions and a halving.
 
     `widths` are the channels of the stages, which halve the side, rounding down; `dimension` is the
-    length of the layer before the logits.
+    length of the layer before the logits. A `mirrored` network takes that layer's mean over an
+    image and its mirror image; it can be trained on either alone.
     """
 
     def __init__(
-        self, *, image_shape: Sequence[int], widths: Sequence[int], dimension: int, classes: int
+        self,
+        *,
+        image_shape: Sequence[int],
+        widths: Sequence[int],
+        dimension: int,
+        classes: int,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         channels, side, _ = image_shape
+        self.mirrored = mirrored
         self.stages = nn.Sequential(*(_stage(a, b) for a, b in pairwise((channels, *widths))))
         final_side = side >> len(widths)
         self.embed = nn.Linear(widths[-1] * final_side**2, dimension)
@@ -57,13 +65,18 @@ class ConvNet(nn.Module):
 
     def penultimate(self, pixels: Tensor) -> Tensor:
         """Activations [N, dimension] before the logits, of float pixels [N, C, H, W] in [0, 1]."""
-        hidden: Tensor = self.stages(2 * pixels - 1)
-        return torch.relu(self.embed(hidden.flatten(start_dim=1)))
+        if self.mirrored:
+            return (self._one_way(pixels) + self._one_way(pixels.flip(-1))) / 2
+        return self._one_way(pixels)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Whitened penultimate activations [N, dimension] of float pixels in [0, 1]."""
         whitened: Tensor = self.whitening(self.penultimate(pixels))
         return whitened
+
+    def _one_way(self, pixels: Tensor) -> Tensor:
+        hidden: Tensor = self.stages(2 * pixels - 1)
+        return torch.relu(self.embed(hidden.flatten(start_dim=1)))
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:
@@ -120,7 +133,9 @@ def read_classifier(path: Path, *, device: torch.device | str = "cpu") -> Classi
         if card["digest"] != digest:
             raise ValueError(f"its digest is {digest}, the JSON file says {card['digest']}")
         architecture = ("image_shape", "widths", "dimension", "classes")
-        network = ConvNet(**{key: card[key] for key in architecture})
+        network = ConvNet(
+            **{key: card[key] for key in architecture}, mirrored=card.get("mirrored", False)
+        )
         network.load_state_dict(safetensors.torch.load_file(path))
     device = usable_device(device)
     network = network.eval().requires_grad_(False).to(device)
