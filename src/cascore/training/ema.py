@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 PROFILES = (0.05, 0.10)
 """Relative lengths that a training keeps, as EDM2 does."""
@@ -29,8 +30,8 @@ class Profile(NamedTuple):
 @torch.no_grad()
 def update_ema(average: nn.Module, module: nn.Module, *, decay: float) -> None:
     """Move the average towards the module: a <- decay a + (1 - decay) w; buffers are copied."""
-    for a, w in zip(average.parameters(), module.parameters(), strict=True):
-        a.lerp_(w, 1 - decay)
+    ours, theirs = list(average.parameters()), list(module.parameters())
+    get_ema_multi_avg_fn(decay)(ours, theirs, 1)  # type: ignore[no-untyped-call]
     for kept, current in zip(average.buffers(), module.buffers(), strict=True):
         kept.copy_(current)
 

@@ -1,0 +1,121 @@
+"""Our time beside another's, in turns: `make bench`, or some rows of it.
+
+    python -m benchmarks.speed
+    python -m benchmarks.speed noise sampler --out OTHER.json
+
+One thread. Every row is told with its seconds, the ratio and its quartiles over the rounds, and the
+machine's load. A group that was timed takes the place of its rows in the file, from which the table
+of docs/performance.md is written.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from benchmarks.speed.paired import Pair
+from benchmarks.speed.rows import GROUPS
+from cascore.files import write_text
+
+FILE, PAGE = Path("benchmarks/data/speed.json"), Path("docs/performance.md")
+_START, _END = "<!-- speed: written by `python -m benchmarks.speed` -->", "<!-- end of speed -->"
+_HEAD = "| what | ours | beside it | its time | ours / its | aim | 0.3 |"
+
+Groups = Mapping[str, Sequence[Pair]]
+
+
+def main() -> None:
+    """Time, print, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
+    parser.add_argument("--out", type=Path, default=FILE)
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.groups if name not in GROUPS]
+    if unknown:
+        sys.exit(f"no rows {', '.join(unknown)}; there are {', '.join(GROUPS)}")
+    torch.set_num_threads(1)
+    groups = read(arguments.out) if arguments.out.exists() else {}
+    for name in arguments.groups or GROUPS:
+        rows = []
+        for row in GROUPS[name]():
+            print(in_words(row), flush=True)
+            rows.append(row)
+        groups = {
+            key: rows if key == name else groups[key] for key in GROUPS if key in {*groups, name}
+        }
+        saved = {
+            "machine": machine(),
+            "rows": {k: [asdict(r) for r in v] for k, v in groups.items()},
+        }
+        write_text(arguments.out, json.dumps(saved, indent=1) + "\n")
+    if arguments.out == FILE:
+        write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), groups))
+
+
+def machine() -> str:
+    """What the rows were timed on, in words."""
+    lines = Path("/proc/cpuinfo")
+    text = lines.read_text(encoding="utf-8") if lines.exists() else ""
+    model = next((x.split(":")[1].strip() for x in text.splitlines() if "model name" in x), "")
+    return (
+        f"{model or platform.processor()}, {os.cpu_count()} cores, one thread,"
+        f" torch {torch.__version__}, Python {platform.python_version()}"
+    )
+
+
+def read(path: Path) -> dict[str, Sequence[Pair]]:
+    """The rows of a file, by group."""
+    saved = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return {name: [Pair(**row) for row in rows] for name, rows in saved.items()}
+
+
+def in_words(row: Pair) -> str:
+    """A row of the terminal."""
+    mark = "  behind" if row.behind else ""
+    return (
+        f"{row.what}: {time_text(row.ours)}, {row.peer} {time_text(row.theirs)};"
+        f" {row.ratio:.2f} times ({row.low:.2f} to {row.high:.2f}, {row.rounds} rounds,"
+        f" load {row.load:.1f}){mark}"
+    )
+
+
+def table(groups: Groups) -> str:
+    """All rows as Markdown; bold where they are behind what was asked of them."""
+    lines = [_HEAD, "| --- | ---: | --- | ---: | ---: | ---: | ---: |"]
+    for row in (row for rows in groups.values() for row in rows):
+        ratio = f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})"
+        cells = (
+            row.what,
+            time_text(row.ours),
+            row.peer,
+            time_text(row.theirs),
+            f"**{ratio}**" if row.behind else ratio,
+            "" if row.aim is None else f"{row.aim:.2f}",
+            row.before,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def with_table(page: str, groups: Groups) -> str:
+    """The page with the table in its place."""
+    head, rest = page.split(_START)
+    _, tail = rest.split(_END)
+    return f"{head}{_START}\n\n{table(groups)}\n\n{_END}{tail}"
+
+
+def time_text(seconds: float) -> str:
+    """Seconds with three digits, in a unit that suits them."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+
+
+if __name__ == "__main__":
+    main()
