@@ -69,10 +69,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/noise.py
-	$(BIN)/python benchmarks/feeding.py
-	$(BIN)/python benchmarks/extraction.py
-	$(BIN)/python benchmarks/frechet.py
+	$(BIN)/python -m benchmarks.speed
 
 # The virtual environment is the project's own: one that is active is neither used nor changed.
 $(STAMP): pyproject.toml constraints.txt

@@ -10,8 +10,8 @@ Work = Callable[[], object]
 
 _ROUND = 0.05
 """Seconds of either side in a round, at least: a clock and a scheduler are coarser than a call."""
-_ROUNDS = 7
-"""At least."""
+_ROUNDS, _SLOW_ROUNDS, _SLOW = 7, 3, 5.0
+"""At least so many; fewer where a call takes so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,15 @@ def paired(
     aim: float | None = None,
     before: str = "",
 ) -> Pair:
-    """Run both in turns for so many seconds, at least `_ROUNDS` times; each is first as often."""
+    """Run both in turns for so many seconds, at least some times; each is first as often."""
     load = os.getloadavg()[0]
     ours(), theirs()  # what is set up once is not timed
-    each = [max(1, round(_ROUND / max(_seconds(work, 1), 1e-7))) for work in (ours, theirs)]
+    once = [max(_seconds(work, 1), 1e-7) for work in (ours, theirs)]
+    each = [max(1, round(_ROUND / call)) for call in once]
+    least = _SLOW_ROUNDS if max(once) > _SLOW else _ROUNDS
     rounds: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds
-    while len(rounds) < _ROUNDS or time.perf_counter() < end:
+    while len(rounds) < least or time.perf_counter() < end:
         if len(rounds) % 2:
             second, first = _seconds(theirs, each[1]), _seconds(ours, each[0])
         else:
