@@ -168,6 +168,7 @@ def test_few_levels_are_geometric():
         ({"variances": [0.0, 0.0]}, "variances"),
         ({"variances": [math.nan]}, "variances"),
         ({"variances": [1.0], "kappa": 0.5}, "kappa"),
+        ({"variances": [1.0], "kappa": [1.5] * 5}, "kappa must be one number"),
         ({"variances": [1.0], "order": 3}, "order"),
     ],
 )

@@ -10,10 +10,14 @@ from cascore.denoiser import (
     ConditionalDenoiser,
     UnconditionalDenoiser,
     broadcast_sigma,
+    default_kappa,
+    is_blind,
     rescaled,
     score,
 )
 from cascore.errors import InputError
+from cascore.guidance import guided, labelled
+from cascore.restoration import projected, restored
 from cascore.theory import EmpiricalDenoiser
 
 
@@ -151,3 +155,25 @@ def test_the_score_of_a_standard_normal_is_minus_x_over_its_variance(sigma):
     found = score(lambda x, s: x / (1 + broadcast_sigma(s, x) ** 2), x, sigma)
     expected = -x / (1 + broadcast_sigma(sigma, x) ** 2)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+SEEN = torch.zeros(1, 2, 3, 3)
+WRAPPERS = {
+    "rescaled": lambda d: rescaled(d, -1, 1),
+    "labelled": lambda d: labelled(d, torch.tensor(0)),
+    "guided": lambda d: guided(labelled(d, torch.tensor(0)), d, 2.0),
+    "projected": lambda d: projected(d, SEEN, lambda x: x),
+    "restored": lambda d: restored(d, SEEN, lambda x: x),
+    "two of them": lambda d: restored(rescaled(d, -1, 1), SEEN, lambda x: x),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+@pytest.mark.parametrize("form", [UnconditionalDenoiser, ConditionalDenoiser])
+def test_every_wrapper_says_what_kind_the_network_is(form, wrap):
+    wrapped = wrap(form(Recorder(0.0)))
+    assert is_blind(wrapped) is (form is UnconditionalDenoiser)
+    assert default_kappa(wrapped) == 2.5
+    other = wrap(EmpiricalDenoiser(images()))  # which says nothing: it sees sigma, and is right
+    assert not is_blind(other)
+    assert default_kappa(other) == 1.5

@@ -23,6 +23,7 @@ from cascore.sampling import (
     order_and_kappa,
 )
 from cascore.schedule import allowed_interval, geometric_sigmas, langevin_step_size
+from cascore.theory import UnitNoiseDenoiser
 
 SIGMAS = torch.tensor([8.0, 3.0, 2.0, 0.5, 0.1], dtype=torch.float64)
 SAMPLERS = {
@@ -151,10 +152,15 @@ class Aware(nn.Module):
 @pytest.mark.parametrize("wrap", [lambda d: d, lambda d: rescaled(d, -1.0, 1.0)])
 @pytest.mark.parametrize(
     ("denoiser", "kappa"),
-    [(UnconditionalDenoiser(nn.Tanh()), 2.5), (ConditionalDenoiser(Aware()), 2.5), (shrink, 1.5)],
+    [
+        (UnconditionalDenoiser(nn.Tanh()), 2.5),
+        (ConditionalDenoiser(Aware()), 2.5),
+        (UnitNoiseDenoiser(torch.zeros(2)), 2.5),
+        (shrink, 1.5),
+    ],
 )
 def test_a_chain_without_settings_has_the_kappa_of_its_denoiser(wrap, denoiser, kappa):
-    """Networks of cascore say it, through every wrapper; a callable is taken to be right."""
+    """Networks of cascore say it, what is blind needs it; another callable is taken to be right."""
     x = start(3, 2)
     bare, named = (
         consistent_annealed(wrap(denoiser), x, SIGMAS, **settings)
@@ -487,7 +493,10 @@ def test_what_no_sampler_takes_is_refused_before_any_call(sampler, arguments, me
     [
         *(({"kappa": kappa}, "kappa") for kappa in (0.99, 0.0, -1.0, math.nan)),
         *(({"kappa": kappas}, "kappa") for kappas in ([1.5] * 4, [1.5] * 6, [2, 2, 2, 2, 0.5])),
-        *(({"kappa": kappa}, "kappa must be a number") for kappa in ("2", True, 2j, ["2"] * 5)),
+        *(
+            ({"kappa": kappa}, "kappa must be a number")
+            for kappa in ("2", True, 2j, ["2"] * 5, [True] * 5, torch.tensor(True))
+        ),
         *(({name: "0.5"}, f"{name} must be a number, not '0.5'") for name in ("eta", "epsilon")),
         *(
             ({"order": order}, f"order must be 1 or 2, not {order!r}")

@@ -61,7 +61,8 @@ def calibrated_sigmas(
         variances: of the data along its principal components, in squared pixels, any order.
         kappa: of the sampler, by default 1.5. Levels belong to a kappa.
         order: of the sampler, 1 or 2, by default 2.
-        blind: for a network that does not see sigma: the law is that of Proposition 4.
+        blind: for a network that does not see sigma: the law is that of Proposition 4, of many
+            dimensions; in 64 geometric levels may be better (`docs/calibration.md`).
 
     Returns:
         float64 [count], no two neighbours closer than a factor 1.16 or half an even step. Variances
@@ -71,8 +72,8 @@ def calibrated_sigmas(
     values, many = _classes(variances, last)
     order, _ = order_and_kappa(order=order, kappa=kappa)
     kappa = EXACT_KAPPA if kappa is None else kappa
-    if not kappa >= 1:
-        raise InputError(f"kappa must be in [1, inf], not {kappa}")
+    if not isinstance(kappa, int | float) or not kappa >= 1:
+        raise InputError(f"kappa must be one number in [1, inf], not {kappa}")
     if count < 3:
         return geometric
     searched = min(count, _SEARCHED)

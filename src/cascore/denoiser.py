@@ -45,14 +45,16 @@ def is_blind(denoiser: Denoiser) -> bool:
 
 
 def default_kappa(denoiser: Denoiser) -> float:
-    """The kappa of a chain that names none: the denoiser's own `kappa`; without one, 1.5.
+    """The kappa of a chain that names none: the denoiser's own `kappa`; without one, by its kind.
 
-    The networks of cascore have 2.5. A blind one has to: below 2 no wrong noise level is ever
-    mended (Proposition 4, `docs/blindness.md`). One that sees sigma was measured to want as much,
-    because noise mends what a network gets wrong (`docs/which-sampler.md`). A denoiser of another's
-    making is taken to be right, where noise only costs. `DenoiserWrapper` forwards it.
+    A blind one has 2.5, for it has to: below 2 no wrong noise level is ever mended (Proposition 4,
+    `docs/blindness.md`). The networks of cascore that see sigma say 2.5 too: they were measured to
+    want as much, because noise mends what a network gets wrong (`docs/which-sampler.md`). Any other
+    denoiser that sees sigma is taken to be right, where noise only costs: 1.5. `DenoiserWrapper`
+    forwards it.
     """
-    return float(getattr(denoiser, "kappa", EXACT_KAPPA))
+    of_kind = NETWORK_KAPPA if is_blind(denoiser) else EXACT_KAPPA
+    return float(getattr(denoiser, "kappa", of_kind))
 
 
 def evaluations(denoiser: Denoiser) -> int:

@@ -163,8 +163,8 @@ def _check_step_size(**given: object) -> None:
         raise InputError(f"give at most one of {', '.join(given)}, not {' and '.join(names)}")
     for name in names:
         try:
-            torch.as_tensor(given[name], dtype=torch.float64)
-            numeric = not isinstance(given[name], bool)
+            value = torch.as_tensor(given[name])
+            numeric = value.dtype != torch.bool and not value.is_complex()
         except (TypeError, ValueError, RuntimeError):
             numeric = False
         if not numeric:

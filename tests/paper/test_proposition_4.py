@@ -92,12 +92,13 @@ def test_the_recursion_is_the_limit_of_many_dimensions(schedule, order, kappa, s
     assert torch.allclose(levels, recursion.before, rtol=0.03)
 
 
-# kappa: noise / sigma at the last call by the recursion, then mean and median of chains
+# kappa: noise / sigma at the last call by the recursion, then mean and median of 200,000 draws of
+# the law of a step, one after the other: noncentral chi-squared, without a chain
 AT_THE_LAST_CALL = {
-    1.0: (101.0, 101.2, 101.4),
-    1.5: (15.8, 17.1, 15.9),
-    2.0: (1.157, 1.31, 1.17),
-    2.5: (1.002, 1.005, 1.004),
+    1.0: (101.0, 100.8, 100.9),
+    1.5: (15.8, 16.83, 15.73),
+    2.0: (1.157, 1.291, 1.161),
+    2.5: (1.002, 1.004, 1.003),
 }
 
 
@@ -116,7 +117,7 @@ def test_five_per_cent_too_noisy_at_the_size_of_cifar_10(kappa):
 
 @pytest.mark.parametrize(
     ("kappa", "mean", "median"),
-    [(1.0, 128.0, 90.0), (1.5, 46.3, 12.0), (2.0, 13.0, 1.45), (2.5, 3.43, 1.087)],
+    [(1.0, 129.2, 90.7), (1.5, 46.9, 12.1), (2.0, 13.3, 1.43), (2.5, 3.46, 1.087)],
 )
 def test_in_64_dimensions_a_few_chains_are_far_off(kappa, mean, median):
     """The length of z alone fluctuates by 9 %: means and medians part."""

@@ -6,6 +6,8 @@ solves here in t = log(sigma_1 / sigma); the sampler's law at each number of lev
 """
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from scipy.integrate import solve_ivp
@@ -14,6 +16,7 @@ from cascore.sampling import consistent_steps, langevin_steps
 from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import gaussian_law, noise_std
 
+PAGE = Path(__file__).parents[2] / "docs/sde.md"
 FIRST, LAST, STD = 20.0, 0.05, 0.5
 START_MEAN, START_STD = 50.0, 30.0
 
@@ -71,6 +74,19 @@ def test_the_moments_converge_at_the_order_of_the_sampler(spaced, order, kappa):
             assert max(abs(rough), abs(better)) < 1e-8  # exact, at either order
         else:
             assert math.log2(rough / better) == pytest.approx(order, abs=0.03)
+
+
+def test_the_page_prints_these_errors_of_the_variance():
+    rows = re.findall(r"^\| (\d{3}) \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert [count for count, _ in rows] == ["101", "201", "401"]
+    for count, cells in rows:
+        sigmas = geometric_sigmas(FIRST, LAST, int(count))
+        found = [
+            abs(errors(sigmas, kappa=kappa, order=order)[1])
+            for order in (1, 2)
+            for kappa in (1.0, 1.5, 2.0, 2.5)
+        ]
+        assert [f"{error:.1e}".replace("e-0", "e-") for error in found] == cells.split(" | ")
 
 
 @pytest.mark.parametrize("kappa", [1.0, 1.5, 3.0])
