@@ -23,12 +23,7 @@ from cascore.theory import EmpiricalDenoiser, UnitNoiseDenoiser
 DIMENSION, CHAINS, CALLS = 3072, 24, 12
 SIGMAS = geometric_sigmas(20.0, 0.01, CALLS)
 OUT = Path(__file__).parents[1] / "docs" / "images" / "blindness.png"
-LOOKS = {
-    1.0: ("#D55E00", "o"),
-    1.5: ("#E69F00", "s"),
-    2.0: ("#0072B2", "^"),
-    2.5: ("#009E73", "D"),
-}
+LOOKS = {1.0: ("#D55E00", "o"), 1.5: ("#E69F00", "s"), 2.0: ("#0072B2", "^"), 2.5: ("#009E73", "D")}
 """Colour, of the studies' charts (`paper/engine/charts.py`), and mark of each kappa."""
 
 

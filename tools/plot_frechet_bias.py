@@ -101,7 +101,9 @@ def draw(curves: dict[str, FrechetExtrapolation], out: Path) -> None:
         plt.close(figure)
 
 
-def _draw_against(axes: Axes, curve: FrechetExtrapolation, colour: str, mark: str, label: str) -> None:
+def _draw_against(
+    axes: Axes, curve: FrechetExtrapolation, colour: str, mark: str, label: str
+) -> None:
     counts = [point.count for point in curve.points]
     axes.errorbar(
         counts,
