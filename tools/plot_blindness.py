@@ -23,7 +23,8 @@ from cascore.theory import EmpiricalDenoiser, UnitNoiseDenoiser
 DIMENSION, CHAINS, CALLS = 3072, 24, 12
 SIGMAS = geometric_sigmas(20.0, 0.01, CALLS)
 OUT = Path(__file__).parents[1] / "docs" / "images" / "blindness.png"
-COLOURS = {1.0: "#c8553d", 1.5: "#e08e45", 2.0: "#6c757d", 2.5: "#0b6e4f"}
+LOOKS = {1.0: ("#D55E00", "o"), 1.5: ("#E69F00", "s"), 2.0: ("#0072B2", "^"), 2.5: ("#009E73", "D")}
+"""Colour, of the studies' charts (`paper/engine/charts.py`), and mark of each kappa."""
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
             (panels[1], EmpiricalDenoiser(datum[None]), "The network sees sigma"),
         ):
             axes.axhline(1, color="#bbbbbb", linewidth=1)
-            for kappa, colour in COLOURS.items():
+            for kappa, (colour, mark) in LOOKS.items():
                 levels = ratios(denoiser, kappa)
                 axes.plot(range(1, CALLS + 1), levels, color=colour, alpha=0.18, linewidth=0.9)
                 axes.plot(
@@ -52,6 +53,7 @@ def main() -> None:
                     levels.median(1).values,
                     color=colour,
                     linewidth=2.4,
+                    marker=mark,
                     label=f"kappa {kappa:g}",
                 )
             axes.set_yscale("log")

@@ -27,7 +27,8 @@ REFERENCE = 700  # images; the other 1,097 are the samples
 COUNTS = (110, 137, 183, 274, 548)
 NOISE = 0.1  # standard deviation, of pixels in [0, 1]
 OUT = Path(__file__).parents[1] / "docs" / "images" / "frechet_bias.png"
-COLOURS = {"perfect": "#0b6e4f", "flawed": "#c8553d"}
+COLOURS = {"perfect": "#009E73", "flawed": "#D55E00"}  # of paper/engine/charts.py
+MARKS = {"perfect": "o", "flawed": "s"}
 LABELS = {
     "perfect": "real digits (a perfect generator)",
     "flawed": f"real digits + pixel noise {NOISE:g} (a flawed one)",
@@ -75,8 +76,8 @@ def draw(curves: dict[str, FrechetExtrapolation], out: Path) -> None:
             1, 2, figsize=(11, 4.6), sharey=True, layout="constrained"
         )
         for name, curve in curves.items():
-            _draw_against(against, curve, COLOURS[name], LABELS[name])
-            _draw_inverse(inverse, curve, COLOURS[name])
+            _draw_against(against, curve, COLOURS[name], MARKS[name], LABELS[name])
+            _draw_inverse(inverse, curve, COLOURS[name], MARKS[name])
         _compare(against, curves["perfect"], curves["flawed"])
         against.set_xscale("log")
         ticks = [point.count for point in curves["perfect"].points]
@@ -100,13 +101,15 @@ def draw(curves: dict[str, FrechetExtrapolation], out: Path) -> None:
         plt.close(figure)
 
 
-def _draw_against(axes: Axes, curve: FrechetExtrapolation, colour: str, label: str) -> None:
+def _draw_against(
+    axes: Axes, curve: FrechetExtrapolation, colour: str, mark: str, label: str
+) -> None:
     counts = [point.count for point in curve.points]
     axes.errorbar(
         counts,
         [point.value for point in curve.points],
         yerr=[point.error for point in curve.points],
-        fmt="o",
+        fmt=mark,
         color=colour,
         capsize=3,
         label=label,
@@ -115,12 +118,12 @@ def _draw_against(axes: Axes, curve: FrechetExtrapolation, colour: str, label: s
     axes.plot(dense, curve.limit + curve.slope / dense, color=colour, linewidth=1.2)
 
 
-def _draw_inverse(axes: Axes, curve: FrechetExtrapolation, colour: str) -> None:
+def _draw_inverse(axes: Axes, curve: FrechetExtrapolation, colour: str, mark: str) -> None:
     axes.errorbar(
         [1 / point.count for point in curve.points],
         [point.value for point in curve.points],
         yerr=[point.error for point in curve.points],
-        fmt="o",
+        fmt=mark,
         color=colour,
         capsize=3,
     )
