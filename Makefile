@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' | xargs grep -L subprocess)
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: quickstart paper test test-avx2 test-slow torture fuzz soak audit coverage check dist docs format mutants bench clean
+.PHONY: quickstart paper test test-avx2 test-slow torture fuzz soak audit coverage check dist wheel docs format mutants bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/cascore quickstart
@@ -63,6 +63,12 @@ dist: $(STAMP)
 	rm -rf dist
 	$(BIN)/python tools/package.py $(if $(ADDRESS),--address $(ADDRESS))
 	$(BIN)/twine check --strict dist/*
+
+# The wheel as a stranger gets it: in an environment with nothing else, away from the repository.
+wheel: dist
+	rm -rf build/empty && $(PYTHON) -m venv build/empty && mkdir build/empty/elsewhere
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
+	cd build/empty/elsewhere && ../bin/cascore sample digits --count 4 --out digits && ../bin/cascore evaluate digits --count 200
 
 format: $(STAMP)
 	$(BIN)/ruff format .
