@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cascore.denoiser import kappa_in_few
 from cascore.experiment.build import training_sigmas
 from cascore.experiment.settings import Experiment
 from cascore.model.loading import Model
@@ -123,7 +124,10 @@ def _method(lab: Lab, subject: Headline, name: str, calls: int, cell: Cell) -> R
     at_levels = experiment.at_levels
     if method.chain is not None and (name == DEFAULT or not at_levels):
         spacing = "trained" if at_levels else method.chain.spacing
-        return measured(replace(method.chain, levels=calls, spacing=spacing))
+        kappa, blind = method.chain.kappa, not subject.aware
+        if name == DEFAULT and kappa is not None:
+            kappa = kappa_in_few(kappa, blind=blind, calls=calls)
+        return measured(replace(method.chain, levels=calls, kappa=kappa, spacing=spacing))
     if method.scheduler is None:
         assert method.chain is not None
         levels, generate = calls, partial(_generate_at, method.chain)

@@ -18,6 +18,8 @@ from cascore.denoiser import (
 from cascore.errors import InputError
 from cascore.guidance import guided, labelled
 from cascore.restoration import projected, restored
+from cascore.sampling import consistent_annealed
+from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser
 
 
@@ -173,7 +175,39 @@ WRAPPERS = {
 def test_every_wrapper_says_what_kind_the_network_is(form, wrap):
     wrapped = wrap(form(Recorder(0.0)))
     assert is_blind(wrapped) is (form is UnconditionalDenoiser)
-    assert default_kappa(wrapped) == 2.5
+    assert default_kappa(wrapped, calls=12) == 2.5
     other = wrap(EmpiricalDenoiser(images()))  # which says nothing: it sees sigma, and is right
     assert not is_blind(other)
-    assert default_kappa(other) == 1.5
+    assert default_kappa(other, calls=12) == default_kappa(other, calls=3) == 1.5
+
+
+def test_a_step_of_few_forgets_as_much_of_the_noise_as_one_of_twelve():
+    """Of geometric levels, gamma^(2 kappa - 2) is the same; from 12 calls on kappa is 2.5."""
+    seeing, span = ConditionalDenoiser(Recorder(0.0)), 5000.0
+
+    def forgotten(calls):
+        gamma = span ** (-1 / (calls - 1))
+        return gamma ** (2 * default_kappa(seeing, calls=calls) - 2)
+
+    for calls in (5, 8, 11):
+        assert forgotten(calls) == pytest.approx(forgotten(12))
+    assert default_kappa(seeing, calls=20) == default_kappa(seeing, calls=12) == 2.5
+    assert default_kappa(seeing, calls=3) == default_kappa(seeing, calls=1) == 1.5  # never below
+
+
+def test_what_needs_its_kappa_keeps_it_in_few_calls():
+    blind, seeing = UnconditionalDenoiser(Recorder(0.0)), ConditionalDenoiser(Recorder(0.0))
+    assert default_kappa(blind, calls=5) == 2.5
+    assert default_kappa(seeing, calls=5, order=1) == 2.5
+    assert default_kappa(EmpiricalDenoiser(images()), calls=5) == 1.5
+
+
+def test_a_chain_without_a_kappa_takes_that_of_its_calls():
+    seeing, x = ConditionalDenoiser(Recorder(0.1)), torch.ones(2, 1, 4, 4)
+    sigmas = geometric_sigmas(1.0, 0.1, 5)
+    plain = consistent_annealed(seeing, x, sigmas)
+    kappa = default_kappa(seeing, calls=5)
+    assert kappa == pytest.approx(1 + 1.5 * 4 / 11)
+    assert torch.equal(plain.raw, consistent_annealed(seeing, x, sigmas, kappa=kappa).raw)
+    once = consistent_annealed(seeing, x, sigmas, order=1)
+    assert torch.equal(once.raw, consistent_annealed(seeing, x, sigmas, order=1, kappa=2.5).raw)

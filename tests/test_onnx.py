@@ -53,9 +53,9 @@ class Replayed:
 
 
 def test_the_example_in_numpy_is_our_sampler(graph):
-    pictures = example("onnx_sampling").main(graph, count=4, calls=8, seed=3)
+    pictures = example("onnx_sampling").main(graph, count=4, calls=12, seed=3)
     model, noise = cascore.load("digits-aware"), Replayed(3)
-    sigmas = cascore.geometric_sigmas(model.sigmas[0], model.sigmas[-1], 8)
+    sigmas = cascore.geometric_sigmas(model.sigmas[0], model.sigmas[-1], 12)
     x = float(sigmas[0]) * noise.normal((4, *model.shape), purpose=None)
     ours = cascore.consistent_annealed(model.denoiser, x, sigmas, noise=noise).denoised
     expected = (ours.clamp(0, 1) * 255).round().numpy()

@@ -154,7 +154,7 @@ class Aware(nn.Module):
     ("denoiser", "kappa"),
     [
         (UnconditionalDenoiser(nn.Tanh()), 2.5),
-        (ConditionalDenoiser(Aware()), 2.5),
+        (ConditionalDenoiser(Aware()), max(1.5, 1 + 1.5 * (len(SIGMAS) - 1) / 11)),
         (UnitNoiseDenoiser(torch.zeros(2)), 2.5),
         (shrink, 1.5),
     ],

@@ -37,6 +37,7 @@ def broadcast_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
 
 
 NETWORK_KAPPA, EXACT_KAPPA = 2.5, 1.5
+_MANY_CALLS = 12  # from here on a chain of second order takes the denoiser's own kappa
 
 
 def is_blind(denoiser: Denoiser) -> bool:
@@ -44,8 +45,8 @@ def is_blind(denoiser: Denoiser) -> bool:
     return bool(getattr(denoiser, "blind", False))
 
 
-def default_kappa(denoiser: Denoiser) -> float:
-    """The kappa of a chain that names none: the denoiser's own `kappa`; without one, by its kind.
+def own_kappa(denoiser: Denoiser) -> float:
+    """The kappa that a denoiser wants in many calls: its `kappa`; without one, by its kind.
 
     A blind one has 2.5, for it has to: below 2 no wrong noise level is ever mended (Proposition 4,
     `docs/blindness.md`). The networks of cascore that see sigma say 2.5 too: they were measured to
@@ -55,6 +56,26 @@ def default_kappa(denoiser: Denoiser) -> float:
     """
     of_kind = NETWORK_KAPPA if is_blind(denoiser) else EXACT_KAPPA
     return float(getattr(denoiser, "kappa", of_kind))
+
+
+def default_kappa(denoiser: Denoiser, *, calls: int, order: int = 2) -> float:
+    """The kappa of a chain that names none: `kappa_in_few` of the denoiser's own."""
+    return kappa_in_few(own_kappa(denoiser), blind=is_blind(denoiser), calls=calls, order=order)
+
+
+def kappa_in_few(kappa: float, *, blind: bool, calls: int, order: int = 2) -> float:
+    """A kappa for 12 calls and more, made smaller for fewer, but not below 1.5.
+
+    What is wrong with the noise is multiplied by gamma^(2 kappa - 2) in a step of a denoiser that
+    sees sigma. Noise costs more the larger the steps are, so where there are fewer of them, kappa
+    less 1 is in proportion to their number: a step then forgets as much as at 12. Chains of first
+    order, which under-disperse, keep theirs, and so do blind denoisers (`own_kappa`). Measured in
+    `docs/calibration.md`.
+    """
+    if blind or order == 1 or calls >= _MANY_CALLS:
+        return kappa
+    share = (calls - 1) / (_MANY_CALLS - 1)
+    return max(min(kappa, EXACT_KAPPA), 1 + (kappa - 1) * share)
 
 
 def evaluations(denoiser: Denoiser) -> int:
@@ -175,7 +196,7 @@ class DenoiserWrapper(nn.Module):
     def __init__(self, denoiser: Callable[..., Tensor]) -> None:
         super().__init__()
         self.denoiser = denoiser  # registered as a submodule when it is one
-        self.blind, self.kappa = is_blind(denoiser), default_kappa(denoiser)
+        self.blind, self.kappa = is_blind(denoiser), own_kappa(denoiser)
         self.evaluations = evaluations(denoiser)
 
 

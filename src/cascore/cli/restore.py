@@ -61,7 +61,7 @@ class Restore:
     def run(self, typed: str) -> int:
         """Draw the pictures, and write them with their mean, their spread and a record."""
         from cascore.experiment import build
-        from cascore.experiment.chain import resolved, seeds_from
+        from cascore.experiment.chain import seeds_from
         from cascore.experiment.outputs import file_name, write_restoration
         from cascore.locks import new_folder
         from cascore.model.loading import load
@@ -88,7 +88,7 @@ class Restore:
         for remark in observation.remarks:
             display.say(remark)
         sampler = model.advised(sampler).sampler
-        chain = resolved(sampler, model.experiment.schedule)
+        chain = model.chain(sampler)
         name = f"{self.task} {self.picture.stem} {chain.label} {chain.calls} calls seed {self.seed}"
         folder = self.out or place_for(path, "samples") / file_name(f"{name} count {self.count}")
         seeds = seeds_from(self.seed, self.count)

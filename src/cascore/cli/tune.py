@@ -110,6 +110,7 @@ class Tune:
         """What a search finds, and its record: all that the choice follows from."""
         import torch
 
+        from cascore.denoiser import is_blind
         from cascore.evaluation.search import search
         from cascore.evaluation.tune import default_candidate, frechet_objective, largest_kappa
 
@@ -128,7 +129,7 @@ class Tune:
 
         result = search(
             frechet_objective(model, reference, calls=calls, **seeds),
-            default=default_candidate(schedule, calls=calls),
+            default=default_candidate(schedule, calls=calls, blind=is_blind(model.denoiser)),
             orders=self.orders,
             largest=largest,
             watch=tell,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cascore.denoiser import default_kappa
+from cascore.denoiser import own_kappa
 from cascore.errors import InputError, MissingExtraError
 from cascore.files import replaced_file
 from cascore.noise import KeyedNoise, Purpose
@@ -52,7 +52,7 @@ def export_onnx(
         "shape": " ".join(map(str, shape)),
         "sigma_first": repr(ends[0]),
         "sigma_last": repr(ends[1]),
-        "kappa": repr(default_kappa(denoiser)),
+        "kappa": repr(own_kappa(denoiser)),
         **(description or {}),
     }
     batch = torch.export.Dim("batch")

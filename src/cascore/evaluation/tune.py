@@ -42,9 +42,9 @@ def choice_of(result: SearchResult, model: Model, *, extractor: str, calls: int)
     )
 
 
-def default_candidate(schedule: Schedule, *, calls: int) -> Candidate:
+def default_candidate(schedule: Schedule, *, calls: int, blind: bool = True) -> Candidate:
     """What `cascore sample` takes at that many calls where nothing was tuned."""
-    chain = resolved(Sampler(calls=calls), schedule)
+    chain = resolved(Sampler(calls=calls), schedule, blind=blind)
     assert chain.kappa is not None  # as in all consistent sampling
     return Candidate(chain.order, chain.kappa)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cascore.calibration import calibrated_sigmas, natural_variances
-from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind
+from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind, kappa_in_few
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.settings import Chain, Sampler, Schedule, Spacing
@@ -42,13 +42,16 @@ SPACINGS = {"geometric": geometric_sigmas, "karras": karras_sigmas, "centred": c
 """Levels by the name of their spacing; calibrated ones need more than their ends."""
 
 
-def resolved(sampler: Sampler, schedule: Schedule, *, at_levels: bool = False) -> Chain:
+def resolved(
+    sampler: Sampler, schedule: Schedule, *, at_levels: bool = False, blind: bool = True
+) -> Chain:
     """The chain that settings come to for a model of these training levels: nothing left open.
 
     Levels are geometric, as in training; but centred in a chain of second order with levels of its
     own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike. Of
     a network that sees sigma and knows it `at_levels` of its training alone, they are those of the
-    training that are nearest, as long as there are enough.
+    training that are nearest, as long as there are enough. Kappa is that of a network, in few calls
+    smaller if it is not `blind` (`kappa_in_few`).
 
     Raises:
         InputError: More than one level of a model that was trained at one, or no step size by
@@ -67,7 +70,9 @@ def resolved(sampler: Sampler, schedule: Schedule, *, at_levels: bool = False) -
     order, kappa = 1, None
     if not langevin:
         size = {"kappa": sampler.kappa, "eta": eta, "epsilon": sampler.epsilon}
-        order, kappa = order_and_kappa(order=sampler.order, default=NETWORK_KAPPA, **size)
+        count, given = (levels - 1) * n_sigma + 1, sampler.order or 2
+        wanted = kappa_in_few(NETWORK_KAPPA, blind=blind, calls=count, order=given)
+        order, kappa = order_and_kappa(order=sampler.order, default=wanted, **size)
     centred = sampler.levels is None and order == 2 and kappa is not None
     spacing: Spacing = "centred" if centred else "geometric"
     if at_levels and sampler.levels is None and levels <= schedule.levels:
@@ -170,7 +175,7 @@ def generate(
         raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
     if labels is None and guidance != 1:
         raise InputError(f"guidance {guidance:g} goes towards a class: give a label too")
-    chain = resolved(sampler, schedule)
+    chain = resolved(sampler, schedule, blind=is_blind(denoiser))
     if variances is None:
         variances = natural_variances(shape, schedule.first)
     sigmas = chain_sigmas(chain, schedule, variances=variances, blind=is_blind(denoiser))

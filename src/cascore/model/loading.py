@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from cascore.denoiser import rescaled
+from cascore.denoiser import is_blind, rescaled
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.chain import generate, resolved
@@ -206,8 +206,8 @@ class Model:
 
     def chain(self, sampler: Sampler) -> Chain:
         """The chain that settings come to for this model."""
-        experiment = self.experiment
-        return resolved(sampler, experiment.schedule, at_levels=experiment.at_levels)
+        experiment, blind = self.experiment, is_blind(self.denoiser)
+        return resolved(sampler, experiment.schedule, at_levels=experiment.at_levels, blind=blind)
 
     def advised(self, sampler: Sampler) -> Advised:
         """The sampler with what was tuned for this model, where nothing else was asked for."""
