@@ -39,6 +39,17 @@ def transformer():
     )  # fmt: skip
 
 
+def told_by_text():
+    """A U-Net of latents of 4×4 that sees embeddings of a text, eight numbers each."""
+    return seeded(
+        lambda: diffusers.UNet2DConditionModel(
+            sample_size=4, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), cross_attention_dim=8,
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), attention_head_dim=4,
+        )
+    )  # fmt: skip
+
+
 def autoencoder():
     """From 4 channels of 4×4 to 3 of 8×8."""
     return seeded(

@@ -3,7 +3,7 @@
 import diffusers
 import pytest
 import torch
-from diffusers_models import CHANNELS, SIZE, autoencoder, pixels, transformer, unet
+from diffusers_models import CHANNELS, SIZE, autoencoder, pixels, told_by_text, transformer, unet
 
 import cascore
 from cascore.diffusers import CASScheduler
@@ -243,3 +243,30 @@ def test_classes_are_guided_in_the_latents_of_a_transformer():
     x = start * float((1 + sigmas[0] ** 2).sqrt())
     latents = consistent_annealed(one, x, sigmas, kappa=1.0).denoised
     assert torch.allclose(found, denoiser.decode(latents), atol=1e-3)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_pictures_of_a_text_by_stable_diffusion(prediction):
+    """Its pipeline draws what our sampler draws of its network; guided, it draws from each seed."""
+    theirs = diffusers.DDIMScheduler(clip_sample=False, prediction_type=prediction, steps_offset=1)
+    pipe = diffusers.StableDiffusionPipeline(
+        autoencoder(), None, None, told_by_text(), theirs, None, None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = CASScheduler.from_config(pipe.scheduler.config, kappa=1.0)
+    text, none = torch.randn(2, 2, 3, 8, generator=generators(4)[0])
+    start = torch.randn(2, 4, 4, 4, generator=generators(4)[0])
+    draw = {"num_inference_steps": 5, "prompt_embeds": text}
+    found = pipe(latents=start, guidance_scale=1.0, output_type="latent", **draw).images
+    denoiser = cascore.from_diffusers(pipe, conditioning={"encoder_hidden_states": text})
+    sigmas = pipe.scheduler.levels
+    x = start * float((1 + sigmas[0] ** 2).sqrt())
+    latents = consistent_annealed(denoiser, x, sigmas, kappa=1.0).denoised
+    assert (found - latents).abs().max() < 1e-4 * latents.abs().max()
+    pipe.scheduler = CASScheduler.from_config(pipe.scheduler.config, kappa=2.0)
+    draw |= {"negative_prompt_embeds": none, "guidance_scale": 3.0, "output_type": "pt"}
+    both = pipe(generator=generators(4, 5), **draw).images
+    alone = {"prompt_embeds": text[1:], "negative_prompt_embeds": none[1:]}
+    one = pipe(generator=generators(5), **(draw | alone)).images
+    assert torch.allclose(both[1:], one, atol=1e-4)

@@ -84,6 +84,7 @@ def make_belongings(folder):
     shutil.make_archive(str(folder / "pictures"), "zip", folder / "photos")
     grey = pixels[:2, :1, :28, :28].to(torch.uint8)
     save_png(grey[0].contiguous(), folder / "shoe.png")
+    save_png(pixels[0, :, :32, :32].to(torch.uint8).contiguous(), folder / "horse.png")
     save_png((grey[1] > 127).to(torch.uint8) * 255, folder / "hole.png")
     diffusers.DDPMPipeline(unet(), diffusers.DDPMScheduler()).save_pretrained(folder / "ddpm")
 

@@ -6,7 +6,7 @@ import sys
 import diffusers
 import pytest
 import torch
-from diffusers_models import CHANNELS, SIZE, autoencoder, pixels, transformer, unet
+from diffusers_models import CHANNELS, SIZE, autoencoder, pixels, told_by_text, transformer, unet
 
 import cascore
 from cascore.ecosystem.parametrization import flow_matching, parametrization_of
@@ -239,12 +239,8 @@ def test_classes_are_guided():
 
 
 def test_text_conditions_a_network_of_latents():
-    network = diffusers.UNet2DConditionModel(
-        sample_size=4, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), cross_attention_dim=8,
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), attention_head_dim=4,
-    ).eval()  # fmt: skip
-    scheduler, text = diffusers.PNDMScheduler(**LATENT), torch.randn(2, 3, 8)
+    network, text = told_by_text(), torch.randn(2, 3, 8)
+    scheduler = diffusers.PNDMScheduler(**LATENT)
     denoiser = cascore.from_diffusers(
         network,
         scheduler=scheduler,

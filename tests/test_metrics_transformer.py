@@ -1,6 +1,7 @@
 """DINOv2 and CLIP as extractors: the networks of transformers, small and with random weights."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -100,6 +101,23 @@ def test_files_that_are_not_the_network_are_refused_and_their_code_is_not_run(ro
             load_extractor("dinov2", root=tmp_path)
     (folder / "config.json").write_text(json.dumps({**said, **code}))
     assert load_extractor("dinov2", root=tmp_path).dimension == 32
+
+
+def test_what_transformers_says_elsewhere_is_left_as_it_was(root, tmp_path):
+    """Whether the weights are read or refused."""
+    logging = transformers.logging
+    before = logging.get_verbosity()
+    shutil.copytree(root / "dinov2", tmp_path / "dinov2")
+    (tmp_path / "dinov2" / "model.safetensors").write_bytes(b"none")
+    try:
+        for chosen in (logging.INFO, logging.CRITICAL):
+            logging.set_verbosity(chosen)
+            load_extractor("dinov2", root=root)
+            with pytest.raises(InputError):
+                load_extractor("dinov2", root=tmp_path)
+            assert logging.get_verbosity() == chosen
+    finally:
+        logging.set_verbosity(before)
 
 
 def test_without_the_extra_it_is_named(root, monkeypatch):

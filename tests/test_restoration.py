@@ -1,16 +1,21 @@
 """Restoration against the exact posterior of Gaussian data and of a mixture."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from cascore import consistent_annealed, geometric_sigmas, initial_noise
+from cascore import consistent_annealed, geometric_sigmas, guided, initial_noise, labelled, load
 from cascore.errors import InputError
-from cascore.noise import KeyedNoise
+from cascore.experiment.settings import Sampler, Schedule
+from cascore.model import restore as tasks
+from cascore.noise import KeyedNoise, Purpose
 from cascore.operators import blurred, few_numbers, grey, seen_pixels, shrunk
 from cascore.restoration import projected, restored
-from cascore.theory import GaussianMixtureDenoiser
+from cascore.sampling import consistent_steps
+from cascore.theory import GaussianMixtureDenoiser, gaussian_law
 
 SHAPE, DIMENSION = (3, 4, 4), 48
 KNOWN = torch.rand(4, 4, generator=torch.Generator().manual_seed(2)) < 0.4
@@ -161,6 +166,98 @@ def test_modes_of_a_mixture_come_as_often_as_the_posterior_says():
     # The formula is exact within a mode, and approximate between modes: not to sampling error.
     assert share == pytest.approx(expected, abs=0.06)
     assert abs(share - 0.5) > 0.06
+
+
+class Colours(nn.Module):
+    """Red and blue pictures of the same brightness, N(means[k], 0.2^2), and their even mixture."""
+
+    def __init__(self):
+        super().__init__()
+        red, blue = torch.tensor([0.8, 0.35, 0.2]), torch.tensor([0.4, 0.35, 0.2])
+        blue[2] += 0.299 * (red[0] - blue[0]) / 0.114
+        means = torch.stack([colour[:, None, None].expand(SHAPE) for colour in (red, blue)])
+        self.means = nn.Parameter(means.clone(), requires_grad=False)
+
+    def forward(self, x, sigma, label=None):
+        chosen = slice(None) if label is None else label.reshape(1)
+        means = self.means[chosen]
+        even = torch.ones(len(means)) / len(means)
+        return GaussianMixtureDenoiser(means, torch.full((len(means),), 0.2), even)(x, sigma)
+
+
+def coloured(noise=0.05):
+    """A model of two classes, and the brightness of one red picture, which says nothing of it."""
+    base, colours = load("digits-aware"), Colours()
+    settings = replace(
+        base.experiment,
+        network=replace(base.experiment.network, labels=True),
+        schedule=Schedule(first=30.0, last=0.005, levels=40),
+    )
+    data = {"classes": ["red", "blue"]}
+    model = replace(base, denoiser=colours, shape=SHAPE, experiment=settings, data=data)
+    z = KeyedNoise([5, 6]).normal((2, *SHAPE), purpose=Purpose.INITIAL)
+    seen = grey()(colours.means[:1] + 0.2 * z[:1]) + noise * grey()(z[1:])
+    return model, tasks.Observation(grey(), seen, noise, None, ())
+
+
+@pytest.mark.parametrize(("label", "index"), [("red", 0), ("blue", 1)])
+def test_with_a_label_chains_draw_the_posterior_of_its_component(label, index):
+    """Which is Gaussian, of one width along the brightness and another across it.
+
+    One iteration is exact, since A V A^T is a multiple of the identity; what 40 levels do to such
+    a width `gaussian_law` says.
+    """
+    (model, observation), count = coloured(), 3000
+    sampler = Sampler(calls=40, kappa=1.5, order=1)
+    drawn = tasks.restore(
+        model, observation, range(count), sampler, task="colorize", label=label, batch_size=count
+    )
+    prior = Gaussian()
+    prior.mean = model.denoiser.means[index].double().flatten()
+    prior.covariance = 0.2**2 * torch.eye(DIMENSION, dtype=torch.float64)
+    y = observation.seen.double().flatten()
+    mean, covariance = posterior(prior, matrix_of(grey()), y, observation.noise)
+    levels = geometric_sigmas(30.0, 0.005, 40)
+    steps = consistent_steps(levels, kappa=1.5, order=1)
+    widths, axes = torch.linalg.eigh(covariance)
+    drawn_variances = [
+        gaussian_law(
+            steps, mean=0, std=float(width) ** 0.5, start_mean=0, start_std=30
+        ).raw_variance
+        for width in widths
+    ]
+    variances = axes.square() @ torch.tensor(drawn_variances, dtype=torch.float64)
+    raw = drawn.raw.double().flatten(1)
+    errors = (raw.mean(dim=0) - mean) / (variances / count).sqrt()
+    assert float(errors.abs().max()) < 4.5
+    assert float((raw.var(dim=0) / variances - 1).abs().max()) < 4.5 * math.sqrt(2 / count)
+
+
+def test_without_a_label_both_colours_come_equally_often():
+    """The mirror that swaps them leaves the brightness: shares are even, 4.5 errors of 1,000."""
+    (model, observation), count = coloured(), 1000
+    drawn = tasks.restore(
+        model, observation, range(count), Sampler(calls=40, kappa=1.5, order=1), task="colorize",
+        batch_size=count,
+    )  # fmt: skip
+    red, blue = ((drawn.raw - mean).square().flatten(1).sum(1) for mean in model.denoiser.means)
+    assert abs(float((red < blue).float().mean()) - 0.5) < 4.5 * 0.5 / math.sqrt(count)
+
+
+def test_guidance_goes_beyond_the_class_at_two_evaluations_a_call():
+    model, observation = coloured()
+    given = {"task": "colorize", "label": "red", "guidance": 3.0}
+    found = tasks.posterior(model, observation, **given)
+    colours = model.denoiser
+    prior = guided(labelled(colours, torch.tensor(0)), colours, 3.0)
+    expected = restored(prior, observation.seen, grey(), noise=observation.noise)
+    x, sigma = torch.rand(2, *SHAPE), torch.tensor(0.9)
+    assert torch.equal(found(x, sigma), expected(x, sigma))
+    drawn = tasks.restore(model, observation, range(2), Sampler(calls=3), batch_size=2, **given)
+    assert drawn.nfe == 6
+    for wrong in ({"guidance": 2.0}, {"label": "green"}, {"label": "red", "guidance": math.inf}):
+        with pytest.raises(InputError):
+            tasks.posterior(model, observation, task="colorize", **wrong)
 
 
 def test_a_call_of_the_network_is_one_evaluation_and_parts_do_not_depend_on_the_batch():

@@ -58,6 +58,34 @@ def test_each_task_draws_pictures_and_compares_them_with_the_whole_one(
     assert record["psnr"]["draws"] == pytest.approx(expected, abs=0.3)  # of 8-bit pictures
 
 
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("colour")
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randint(256, (1, 3, 4, 4), dtype=torch.uint8, generator=generator)
+    save_png(coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)[0], folder / "photo.png")
+    hole = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    hole[:, 8:24, 8:24] = 255
+    save_png(hole, folder / "hole.png")
+    return folder
+
+
+@pytest.mark.parametrize("task", ["inpaint", "colorize", "super-resolve", "deblur", "compressed"])
+def test_each_task_in_colour_of_a_class(task, photograph, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mask = ("--mask", photograph / "hole.png") if task == "inpaint" else ()
+    command = ("restore", "cifar-10", photograph / "photo.png", "--task", task, *mask, "--degrade")
+    told = ("--label", "horse", "--guidance", "2")
+    assert run(*command, *told, "--calls", "2", "--count", "2", "--device", "cpu") == 0
+    (out,) = (tmp_path / "samples" / "cifar-10").iterdir()
+    assert "horse-guidance-2" in out.name
+    drawn = [np.asarray(Image.open(path)) for path in sorted((out / "denoised").iterdir())]
+    assert [picture.shape for picture in drawn] == [(32, 32, 3)] * 2
+    record = json.loads((out / "record.json").read_text())
+    assert (record["label"], record["guidance"], record["nfe"]) == ("horse", 2, 4)
+    assert np.asarray(Image.open(out / "restored.png")).shape[2:] == (3,)
+
+
 def test_known_pixels_stay_and_the_hole_is_filled_where_the_picture_is_as_it_is_seen(
     files, tmp_path
 ):
@@ -114,6 +142,8 @@ def test_psnr_of_a_known_error():
         ("--task", "deblur", "--noise", "-1"),
         ("--task", "inpaint", "--mask", "absent.png"),
         ("--task", "deblur", "--count", "0"),
+        ("--task", "deblur", "--label", "3"),
+        ("--task", "deblur", "--guidance", "2"),
     ],
 )
 def test_what_cannot_be_restored_is_refused_in_a_line(options, files, tmp_path, capsys):

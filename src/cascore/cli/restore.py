@@ -22,6 +22,7 @@ class Restore:
     cascore restore fashion-mnist shirt.png --task inpaint --mask hole.png
     cascore restore runs/photos old.png --task colorize
     cascore restore fashion-mnist shirt.png --task super-resolve --factor 4 --degrade
+    cascore restore cifar-10 grey.png --task colorize --label horse
 
     Each picture that is drawn is one answer; their mean and their spread say what is sure and what
     is invented. With --degrade the picture is whole: it is degraded first, and the answers are
@@ -45,6 +46,10 @@ class Restore:
     """Deviation of the noise in what is seen, in pixels of [0, 1]."""
     degrade: bool = False
     """The picture is whole: degrade it first, as the task says; compressed always does."""
+    label: str | None = None
+    """The class of what is in the picture, of a model that knows classes."""
+    guidance: float = 1.0
+    """How far towards the class: 1 as it was learned; any other costs two evaluations a call."""
     count: int = 8
     """How many pictures to draw."""
     seed: int = 0
@@ -90,6 +95,8 @@ class Restore:
         sampler = model.advised(sampler).sampler
         chain = model.chain(sampler)
         name = f"{self.task} {self.picture.stem} {chain.label} {chain.calls} calls seed {self.seed}"
+        if self.label is not None:
+            name += f" {self.label} guidance {self.guidance:g}"
         folder = self.out or place_for(path, "samples") / file_name(f"{name} count {self.count}")
         seeds = seeds_from(self.seed, self.count)
         with new_folder(folder, "restoring"):
@@ -100,6 +107,8 @@ class Restore:
                 sampler,
                 task=self.task,
                 batch_size=self.batch_size,
+                label=self.label,
+                guidance=self.guidance,
                 display=display,
             )
             record = {
@@ -108,6 +117,8 @@ class Restore:
                 "picture": str(self.picture),
                 "task": self.task,
                 "noise": self.noise,
+                "label": self.label,
+                "guidance": None if self.label is None else self.guidance,
                 "sampler": asdict(chain),
                 "nfe": samples.nfe,
                 "first_seed": self.seed,

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from cascore.denoiser import is_blind, rescaled
+from cascore.denoiser import Denoiser, is_blind, rescaled
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.chain import generate, resolved
@@ -24,6 +24,7 @@ from cascore.experiment.run_folder import (
 )
 from cascore.experiment.settings import Chain, Experiment, Sampler, Spacing
 from cascore.files import file_digest
+from cascore.guidance import guided, labelled
 from cascore.measurement import Selection
 from cascore.model.advice import Advised, advised
 from cascore.model.folder import (
@@ -203,6 +204,16 @@ class Model:
             )
         which = torch.tensor([self.classes.index(name) for name in names])
         return which.repeat_interleave(count // len(names))
+
+    def of_class(self, label: str, *, guidance: float = 1.0) -> Denoiser:
+        """H(x, sigma) of a class by its name, guided towards it, for any sampler or restoration.
+
+        Raises:
+            InputError: a class that the model does not know.
+        """
+        which = self.labels(label, 1)
+        assert which is not None
+        return guided(labelled(self.denoiser, which[0]), self.denoiser, guidance)
 
     def chain(self, sampler: Sampler) -> Chain:
         """The chain that settings come to for this model."""

@@ -138,18 +138,31 @@ def read_picture(
     return to_float(pixels)[None], remarks
 
 
-def posterior(model: Model, observation: Observation, *, task: str) -> Denoiser:
-    """The denoiser of pictures that agree with what was seen.
+def posterior(
+    model: Model,
+    observation: Observation,
+    *,
+    task: str,
+    label: str | None = None,
+    guidance: float = 1.0,
+) -> Denoiser:
+    """The denoiser of pictures that agree with what was seen, and are of a class if one is named.
 
     By moments, which says most of what is missing; a blur is undone by many conjugate gradients,
     which the derivative of a network does not bear, so there it is the projection
     (`benchmarks/restoration.py`).
+
+    Raises:
+        InputError: a class that the model does not know, or guidance without a class.
     """
+    if label is None and guidance != 1:
+        raise InputError(f"guidance {guidance:g} goes towards a class: give a label too")
     seen, operator = observation.seen.to(model.device), observation.operator
+    prior = model.denoiser if label is None else model.of_class(label, guidance=guidance)
     if task != "deblur":
-        return restored(model.denoiser, seen, operator, noise=observation.noise)
+        return restored(prior, seen, operator, noise=observation.noise)
     variance = pixel_variance(model)
-    return projected(model.denoiser, seen, operator, noise=observation.noise, variance=variance)
+    return projected(prior, seen, operator, noise=observation.noise, variance=variance)
 
 
 def pixel_variance(model: Model) -> float:
@@ -168,10 +181,12 @@ def restore(
     *,
     task: str,
     batch_size: int,
+    label: str | None = None,
+    guidance: float = 1.0,
     display: Display | None = None,
 ) -> Samples:
-    """Pictures of a model that agree with what was seen, one for each seed."""
-    denoiser = posterior(model, observation, task=task)
+    """Pictures of a model that agree with what was seen, and are of a class, one for each seed."""
+    denoiser = posterior(model, observation, task=task, label=label, guidance=guidance)
     assert isinstance(denoiser, torch.nn.Module)
     given = replace(model, denoiser=denoiser)
     return given.draw(seeds, sampler, batch_size=batch_size, display=display)

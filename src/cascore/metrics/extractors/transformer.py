@@ -7,7 +7,8 @@ every record, and distances of different digests are not compared.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,17 @@ class _Features(nn.Module):
         return self._features(self.model(pixel_values=pixels))
 
 
+@contextmanager
+def _only_errors(logging: Any) -> Iterator[None]:
+    """Of transformers' messages only the errors within; the program's own choice afterwards."""
+    chosen = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(chosen)
+
+
 def load_transformer(
     name: str, *, root: Path | str = "data", device: torch.device | str = "cpu"
 ) -> Extractor:
@@ -109,8 +121,7 @@ def load_transformer(
     said = read_json(folder / "config.json")
     if not isinstance(said, dict) or said.get("model_type") not in (name, f"{name}_vision_model"):
         raise InputError(f"{folder / 'config.json'} does not say that its model is {name}")
-    transformers.logging.set_verbosity_error()
-    with parsing(folder, f"weights of {name}"):
+    with parsing(folder, f"weights of {name}"), _only_errors(transformers.logging):
         model, found = getattr(transformers, kind.model).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
