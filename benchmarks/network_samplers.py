@@ -40,11 +40,12 @@ BATCH, BLOCKS = 250, 20
 
 @dataclass(frozen=True)
 class Row:
-    """Consistent annealing at levels of a spacing; without a kappa, UniPC."""
+    """Consistent annealing at levels of a spacing, of a kappa or the default's; or UniPC."""
 
     spacing: Spacing
-    kappa: float | None
+    kappa: float | None = None
     order: Literal[1, 2] = 2
+    unipc: bool = False
 
     def sigmas(self, model: Model, calls: int) -> Tensor:
         """The levels: the nearest of the training's, of a network that sees sigma and only them."""
@@ -58,14 +59,16 @@ class Row:
 
     def chain(self, denoiser: Denoiser, x: Tensor, sigmas: Tensor, noise: KeyedNoise) -> Samples:
         """One batch of chains."""
-        if self.kappa is None:
+        if self.unipc:
             return run_scheduler(SCHEDULERS["unipc"], denoiser, x, sigmas, torch.Generator())
         how = {"kappa": self.kappa, "order": self.order}
         return consistent_annealed(denoiser, x, sigmas, noise=noise, **how)
 
 
 ROWS = {
-    "kappa 2.5, centred: the default": Row("centred", 2.5),
+    "the default, centred": Row("centred"),
+    "kappa 2.5, centred": Row("centred", 2.5),
+    "kappa 2, centred": Row("centred", 2.0),
     "kappa 1.5, centred": Row("centred", 1.5),
     "kappa 2.5, calibrated": Row("calibrated", 2.5),
     "kappa 1.5, calibrated": Row("calibrated", 1.5),
@@ -73,7 +76,7 @@ ROWS = {
     "kappa 2.5, geometric": Row("geometric", 2.5),
     "kappa 2, geometric: SDE-DPM-Solver++(2M)": Row("geometric", 2.0),
     "kappa 1, geometric: DPM-Solver++(2M)": Row("geometric", 1.0),
-    "UniPC, geometric": Row("geometric", None),
+    "UniPC, geometric": Row("geometric", unipc=True),
     "Euler ancestral, geometric": Row("geometric", 2.0, 1),
     "Euler or DDIM, geometric": Row("geometric", 1.0, 1),
 }

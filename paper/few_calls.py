@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cascore.denoiser import kappa_in_few
+from cascore.denoiser import kappa_of_steps
 from cascore.experiment.build import training_sigmas
 from cascore.experiment.settings import Experiment
 from cascore.model.loading import Model
@@ -126,7 +126,8 @@ def _method(lab: Lab, subject: Headline, name: str, calls: int, cell: Cell) -> R
         spacing = "trained" if at_levels else method.chain.spacing
         kappa, blind = method.chain.kappa, not subject.aware
         if name == DEFAULT and kappa is not None:
-            kappa = kappa_in_few(kappa, blind=blind, calls=calls)
+            ratio = experiment.schedule.first / experiment.schedule.last
+            kappa = kappa_of_steps(kappa, calls, ratio=ratio, blind=blind)
         return measured(replace(method.chain, levels=calls, kappa=kappa, spacing=spacing))
     if method.scheduler is None:
         assert method.chain is not None

@@ -12,6 +12,7 @@ from cascore.denoiser import (
     broadcast_sigma,
     default_kappa,
     is_blind,
+    own_kappa,
     rescaled,
     score,
 )
@@ -175,39 +176,38 @@ WRAPPERS = {
 def test_every_wrapper_says_what_kind_the_network_is(form, wrap):
     wrapped = wrap(form(Recorder(0.0)))
     assert is_blind(wrapped) is (form is UnconditionalDenoiser)
-    assert default_kappa(wrapped, calls=12) == 2.5
+    assert own_kappa(wrapped) == 2.5
     other = wrap(EmpiricalDenoiser(images()))  # which says nothing: it sees sigma, and is right
     assert not is_blind(other)
-    assert default_kappa(other, calls=12) == default_kappa(other, calls=3) == 1.5
+    assert own_kappa(other) == 1.5
 
 
-def test_a_step_of_few_forgets_as_much_of_the_noise_as_one_of_twelve():
-    """Of geometric levels, gamma^(2 kappa - 2) is the same; from 12 calls on kappa is 2.5."""
-    seeing, span = ConditionalDenoiser(Recorder(0.0)), 5000.0
-
-    def forgotten(calls):
-        gamma = span ** (-1 / (calls - 1))
-        return gamma ** (2 * default_kappa(seeing, calls=calls) - 2)
-
-    for calls in (5, 8, 11):
-        assert forgotten(calls) == pytest.approx(forgotten(12))
-    assert default_kappa(seeing, calls=20) == default_kappa(seeing, calls=12) == 2.5
-    assert default_kappa(seeing, calls=3) == default_kappa(seeing, calls=1) == 1.5  # never below
+def test_a_step_leaves_at_least_18_percent_of_what_is_wrong_with_the_noise():
+    """Of geometric levels, gamma^(2 kappa - 2); kappa is from 1.5 to 2.5."""
+    seeing = ConditionalDenoiser(Recorder(0.0))
+    for first, calls in ((5, 6), (5, 8), (25, 9), (50, 12)):
+        sigmas = geometric_sigmas(first, 0.01, calls)
+        kappa, gamma = default_kappa(seeing, sigmas), float(sigmas[1] / sigmas[0])
+        assert 1.5 < kappa < 2.5
+        assert gamma ** (2 * kappa - 2) == pytest.approx(math.exp(-1.7))
+    assert default_kappa(seeing, geometric_sigmas(50, 0.01, 20)) == 2.5
+    assert default_kappa(seeing, geometric_sigmas(50, 0.01, 3)) == 1.5
+    assert default_kappa(seeing, torch.tensor([3.0])) == 1.5
 
 
 def test_what_needs_its_kappa_keeps_it_in_few_calls():
     blind, seeing = UnconditionalDenoiser(Recorder(0.0)), ConditionalDenoiser(Recorder(0.0))
-    assert default_kappa(blind, calls=5) == 2.5
-    assert default_kappa(seeing, calls=5, order=1) == 2.5
-    assert default_kappa(EmpiricalDenoiser(images()), calls=5) == 1.5
+    sigmas = geometric_sigmas(50, 0.01, 5)
+    assert default_kappa(blind, sigmas) == 2.5
+    assert default_kappa(seeing, sigmas, order=1) == 2.5
+    assert default_kappa(EmpiricalDenoiser(images()), sigmas) == 1.5
 
 
-def test_a_chain_without_a_kappa_takes_that_of_its_calls():
+def test_a_chain_without_a_kappa_takes_that_of_its_levels():
     seeing, x = ConditionalDenoiser(Recorder(0.1)), torch.ones(2, 1, 4, 4)
-    sigmas = geometric_sigmas(1.0, 0.1, 5)
+    sigmas = geometric_sigmas(5.0, 0.01, 7)
     plain = consistent_annealed(seeing, x, sigmas)
-    kappa = default_kappa(seeing, calls=5)
-    assert kappa == pytest.approx(1 + 1.5 * 4 / 11)
+    kappa = 1 + 0.85 * 6 / math.log(500)
     assert torch.equal(plain.raw, consistent_annealed(seeing, x, sigmas, kappa=kappa).raw)
     once = consistent_annealed(seeing, x, sigmas, order=1)
     assert torch.equal(once.raw, consistent_annealed(seeing, x, sigmas, order=1, kappa=2.5).raw)

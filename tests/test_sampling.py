@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser, rescaled
+from cascore.denoiser import ConditionalDenoiser, UnconditionalDenoiser, default_kappa, rescaled
 from cascore.errors import InputError
 from cascore.noise import KeyedNoise, Purpose
 from cascore.sampling import (
@@ -154,7 +154,7 @@ class Aware(nn.Module):
     ("denoiser", "kappa"),
     [
         (UnconditionalDenoiser(nn.Tanh()), 2.5),
-        (ConditionalDenoiser(Aware()), max(1.5, 1 + 1.5 * (len(SIGMAS) - 1) / 11)),
+        (ConditionalDenoiser(Aware()), default_kappa(ConditionalDenoiser(Aware()), SIGMAS)),
         (UnitNoiseDenoiser(torch.zeros(2)), 2.5),
         (shrink, 1.5),
     ],

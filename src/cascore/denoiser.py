@@ -37,7 +37,7 @@ def broadcast_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
 
 
 NETWORK_KAPPA, EXACT_KAPPA = 2.5, 1.5
-_MANY_CALLS = 12  # from here on a chain of second order takes the denoiser's own kappa
+_FORGOTTEN = 0.85  # (kappa - 1) log(1 / gamma) of a step, at most
 
 
 def is_blind(denoiser: Denoiser) -> bool:
@@ -58,24 +58,26 @@ def own_kappa(denoiser: Denoiser) -> float:
     return float(getattr(denoiser, "kappa", of_kind))
 
 
-def default_kappa(denoiser: Denoiser, *, calls: int, order: int = 2) -> float:
-    """The kappa of a chain that names none: `kappa_in_few` of the denoiser's own."""
-    return kappa_in_few(own_kappa(denoiser), blind=is_blind(denoiser), calls=calls, order=order)
+def default_kappa(denoiser: Denoiser, sigmas: Tensor, *, order: int = 2) -> float:
+    """The kappa of a chain through levels [L] that names none: `kappa_of_steps` of its own."""
+    ratio, blind = float(sigmas[0] / sigmas[-1]), is_blind(denoiser)
+    return kappa_of_steps(own_kappa(denoiser), len(sigmas), ratio=ratio, blind=blind, order=order)
 
 
-def kappa_in_few(kappa: float, *, blind: bool, calls: int, order: int = 2) -> float:
-    """A kappa for 12 calls and more, made smaller for fewer, but not below 1.5.
+def kappa_of_steps(kappa: float, calls: int, *, ratio: float, blind: bool, order: int = 2) -> float:
+    """A kappa of many small steps, made smaller where steps are larger, but not below 1.5.
 
     What is wrong with the noise is multiplied by gamma^(2 kappa - 2) in a step of a denoiser that
-    sees sigma. Noise costs more the larger the steps are, so where there are fewer of them, kappa
-    less 1 is in proportion to their number: a step then forgets as much as at 12. Chains of first
-    order, which under-disperse, keep theirs, and so do blind denoisers (`own_kappa`). Measured in
+    sees sigma. Noise mends what a network gets wrong, and costs more the larger a step is. So the
+    mean step, through levels of that `ratio` from first to last in so many `calls`, leaves at least
+    exp(-1.7) = 0.18 of it: kappa is at most 1 + 0.85 / log(1 / gamma). Chains of first order, which
+    under-disperse, keep theirs, and so do blind denoisers (`own_kappa`). Measured in
     `docs/calibration.md`.
     """
-    if blind or order == 1 or calls >= _MANY_CALLS:
+    if blind or order == 1:
         return kappa
-    share = (calls - 1) / (_MANY_CALLS - 1)
-    return max(min(kappa, EXACT_KAPPA), 1 + (kappa - 1) * share)
+    limit = 1 + _FORGOTTEN * (calls - 1) / math.log(ratio) if calls > 1 else 1.0
+    return min(kappa, max(EXACT_KAPPA, limit))
 
 
 def evaluations(denoiser: Denoiser) -> int:

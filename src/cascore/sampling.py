@@ -272,7 +272,7 @@ def consistent_annealed(
         denoiser: as in `annealed_langevin`, and so are x, noise and callback.
         sigmas: [L], strictly decreasing and positive; `schedule.stretch` gives n_sigma > 1.
         kappa: in [1, inf], one number or one per step [L]; at most one of kappa, eta, epsilon.
-            Without any, the denoiser's, for as many calls (`cascore.denoiser.default_kappa`).
+            Without any, the denoiser's, for such levels (`cascore.denoiser.default_kappa`).
         eta: constant step size in `schedule.allowed_interval(sigmas)`.
         epsilon: the same as epsilon = eta sigma_L^2, in squared pixels.
         order: 1, the paper's; 2, the multistep rule H_i + (H_i - H_{i-1}) / (2 r), with
@@ -284,7 +284,7 @@ def consistent_annealed(
         outside its interval, which the message states, raise InputError.
     """
     if kappa is eta is epsilon is None:
-        kappa = default_kappa(denoiser, calls=len(sigmas), order=order or 2)
+        kappa = default_kappa(denoiser, sigmas, order=order or 2)
     steps = consistent_steps(sigmas, kappa=kappa, eta=eta, epsilon=epsilon, order=order)
     return _walk(denoiser, x, steps, noise, callback)
 

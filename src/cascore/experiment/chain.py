@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cascore.calibration import calibrated_sigmas, natural_variances
-from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind, kappa_in_few
+from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind, kappa_of_steps
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.settings import Chain, Sampler, Schedule, Spacing
@@ -51,7 +51,7 @@ def resolved(
     own and a step size in kappa. One in eta or epsilon wants geometric levels, all steps alike. Of
     a network that sees sigma and knows it `at_levels` of its training alone, they are those of the
     training that are nearest, as long as there are enough. Kappa is that of a network, in few calls
-    smaller if it is not `blind` (`kappa_in_few`).
+    smaller if it is not `blind` (`kappa_of_steps`).
 
     Raises:
         InputError: More than one level of a model that was trained at one, or no step size by
@@ -70,8 +70,12 @@ def resolved(
     order, kappa = 1, None
     if not langevin:
         size = {"kappa": sampler.kappa, "eta": eta, "epsilon": sampler.epsilon}
-        count, given = (levels - 1) * n_sigma + 1, sampler.order or 2
-        wanted = kappa_in_few(NETWORK_KAPPA, blind=blind, calls=count, order=given)
+        kind = {
+            "ratio": schedule.first / schedule.last,
+            "blind": blind,
+            "order": sampler.order or 2,
+        }
+        wanted = kappa_of_steps(NETWORK_KAPPA, (levels - 1) * n_sigma + 1, **kind)
         order, kappa = order_and_kappa(order=sampler.order, default=wanted, **size)
     centred = sampler.levels is None and order == 2 and kappa is not None
     spacing: Spacing = "centred" if centred else "geometric"

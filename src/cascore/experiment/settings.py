@@ -313,8 +313,8 @@ class Sampler:
     n_sigma: int = 1
     """als: calls at each level; cas, at all levels: the schedule is stretched by it."""
     kappa: float | None = None
-    """cas: noise of a step in [1, inf]; by default 2.5, or less in fewer than 12 calls of a network
-    that sees sigma."""
+    """cas: noise of a step in [1, inf]; by default 2.5, or less in few calls of a network that
+    sees sigma."""
     eta: float | None = None
     """The paper's step size without units; at most one of kappa, eta, epsilon."""
     epsilon: float | None = None
