@@ -70,12 +70,13 @@ def resolved(
     order, kappa = 1, None
     if not langevin:
         size = {"kappa": sampler.kappa, "eta": eta, "epsilon": sampler.epsilon}
-        kind = {
-            "ratio": schedule.first / schedule.last,
-            "blind": blind,
-            "order": sampler.order or 2,
-        }
-        wanted = kappa_of_steps(NETWORK_KAPPA, (levels - 1) * n_sigma + 1, **kind)
+        wanted = kappa_of_steps(
+            NETWORK_KAPPA,
+            (levels - 1) * n_sigma + 1,
+            ratio=schedule.first / schedule.last,
+            blind=blind,
+            order=sampler.order or 2,
+        )
         order, kappa = order_and_kappa(order=sampler.order, default=wanted, **size)
     centred = sampler.levels is None and order == 2 and kappa is not None
     spacing: Spacing = "centred" if centred else "geometric"
