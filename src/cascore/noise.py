@@ -42,6 +42,7 @@ class Purpose(IntEnum):
     PROBE = 10
     DEQUANTISATION = 11
     SHIFT = 12
+    SHARD = 13
 
 
 @dataclass(frozen=True)
