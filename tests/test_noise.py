@@ -81,7 +81,7 @@ def test_purposes_are_frozen():
     assert {p.name: p.value for p in Purpose} == {
         "INITIAL": 0, "CHAIN": 1, "ORDER": 2, "LEVEL": 3, "CORRUPTION": 4, "FLIP": 5, "DATA": 6,
         "DROPOUT": 7, "LABEL": 8, "HELD_OUT": 9, "PROBE": 10,
-        "DEQUANTISATION": 11, "SHIFT": 12,
+        "DEQUANTISATION": 11, "SHIFT": 12, "SHARD": 13,
     }  # fmt: skip
 
 
