@@ -61,6 +61,7 @@ def measured(part: Callable[[], str]) -> tuple[str, float, float]:
     here, there = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=run, args=(there,))
     process.start()
+    there.close()  # or a part that is killed would be waited for
     answer: tuple[str, float, float] = here.recv()
     process.join()
     return answer
