@@ -36,6 +36,27 @@ def test_the_rows_are_cut_in_order_from_one_row_of_sorted_keys(count, batch_size
         assert batch_rows(count, batch_size, step, seed=9).tolist() == expected
 
 
+def test_of_more_than_a_million_items_the_rows_of_an_epoch_are_a_keyed_permutation():
+    count, size = 2**20 + 1, 2**16 + 3
+    rows = torch.cat([batch_rows(count, size, step, seed=3) for step in range(count // size + 2)])
+    assert torch.equal(rows[:count].sort().values, torch.arange(count))
+    for epoch in range(2):
+        source = KeyedNoise(3, indices=range(9)).at(epoch)
+        expected = source.permuted(count, purpose=Purpose.ORDER)
+        assert torch.equal(rows[epoch * count :][:9], expected)
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_of_many_items_too_the_ranks_share_the_global_batch(count):
+    points = torch.arange(2**20 + 5.0)[:, None]
+    ranks = [Workers(rank=rank, count=count) for rank in range(count)]
+    for step in (0, 7, len(points) // 6):  # the last spans two epochs
+        shares = [KeyedBatches(points, 6, seed=2, workers=each).batch(step) for each in ranks]
+        assert torch.equal(
+            torch.cat(shares)[:, 0], batch_rows(len(points), 6, step, seed=2).float()
+        )
+
+
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_the_shares_of_the_ranks_join_to_the_global_batch(count):
     images = numbered_images(13)

@@ -81,7 +81,7 @@ def test_purposes_are_frozen():
     assert {p.name: p.value for p in Purpose} == {
         "INITIAL": 0, "CHAIN": 1, "ORDER": 2, "LEVEL": 3, "CORRUPTION": 4, "FLIP": 5, "DATA": 6,
         "DROPOUT": 7, "LABEL": 8, "HELD_OUT": 9, "PROBE": 10,
-        "DEQUANTISATION": 11, "SHIFT": 12,
+        "DEQUANTISATION": 11, "SHIFT": 12, "SHARD": 13,
     }  # fmt: skip
 
 
@@ -195,6 +195,76 @@ def test_the_ends_of_every_range_are_allowed():
     assert bool(ends.normal((2, 1), purpose=Purpose.DATA).isfinite().all())
 
 
+def permuted(count, indices=None, *, seed=5, step=2):
+    indices = range(count) if indices is None else indices
+    return KeyedNoise(seed, indices=indices, step=step).permuted(count, purpose=Purpose.ORDER)
+
+
+def test_a_keyed_permutation_takes_every_place_to_another():
+    for count in (*range(1, 131), 997, 1024, 1025, 65_537):
+        assert torch.equal(permuted(count).sort().values, torch.arange(count))
+
+
+@pytest.mark.parametrize("count", [7, 1000, 2**20 + 11, 2**32])
+def test_a_keyed_permutation_is_the_literal_feistel_network(count):
+    """Black & Rogaway's FE, and walking on while it leads out, in Python's integers."""
+    a = next(a for a in range(2**17) if a * a >= count)
+    b = next(b for b in range(count // a, count) if a * b >= count)
+    places = [*range(min(count, 6)), count // 3, count - 1]
+    expected = []
+    for place in places:
+        while True:
+            left, right = place % a, place // a
+            for number in range(6):
+                modulus = b if number % 2 else a
+                word = scalar_philox((number, right, 9, int(Purpose.ORDER)), (123, 1))[0]
+                left, right = right, (left + word * modulus // 2**32) % modulus
+            place = a * right + left
+            if place < count:
+                break
+        expected.append(place)
+    assert permuted(count, places, seed=2**32 + 123, step=9).tolist() == expected
+
+
+def test_the_place_that_a_key_gives_an_index_is_uniform_and_independent_of_its_neighbours():
+    count, keys, cells = 2**20 + 11, 40_000, 8
+    pair = [permuted(count, [place] * keys, seed=range(keys)) for place in (777, 778)]
+    for places in pair:
+        fine = torch.bincount(places * 100 // count, minlength=100)
+        assert stats.chisquare(fine.numpy()).pvalue > 1e-4
+    first, second = (places * cells // count for places in pair)
+    joint = torch.bincount(first * cells + second, minlength=cells**2)
+    assert stats.chisquare(joint.numpy()).pvalue > 1e-4
+    differences = torch.bincount((pair[0] - pair[1]).remainder(count) * 100 // count)
+    assert stats.chisquare(differences.numpy()).pvalue > 1e-4
+
+
+def test_within_a_permutation_places_know_nothing_of_the_order():
+    count, seen = 2**20 + 11, 2**16
+    start = torch.arange(seen)
+    for first in (0, count // 2, count - seen):
+        places = permuted(count, start + first).double()
+        lengths = (places[1:] - places[:-1]).abs()
+        for one, other in ((start, places), (places[:-1], places[1:]), (start[1:], lengths)):
+            r = float(torch.corrcoef(torch.stack([one.double(), other]))[0, 1])
+            assert abs(r) * math.sqrt(seen) < SIGMAS
+        assert stats.kstest(places / count, "uniform").pvalue > 1e-4
+
+
+def test_seeds_and_steps_have_permutations_of_their_own():
+    """Two random permutations agree in Poisson(1) places, which are more than 12 in 6e-11."""
+    count = 2003
+    drawn = [permuted(count, seed=seed, step=step) for seed in (0, 2**32) for step in range(30)]
+    agreed = [
+        int((one == other).sum())
+        for number, one in enumerate(drawn)
+        for other in [*drawn[:number], torch.arange(count)]
+    ]
+    assert max(agreed) <= 12
+    # 5 standard errors of a mean of Poisson(1), as if all pairs were independent
+    assert abs(sum(agreed) / len(agreed) - 1) < SIGMAS / math.sqrt(len(agreed))
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_numbers_are_drawn_in_float32_and_cast(dtype):
     noise = KeyedNoise([1, 2])
@@ -237,6 +307,8 @@ def test_a_generator_is_a_source_of_its_own_stream():
         (lambda: KeyedNoise([1]).integers(1, high=2**31 + 1, purpose=Purpose.LEVEL), "high"),
         (lambda: KeyedNoise([1]).normal((1, 4), purpose=Purpose.CHAIN, step=-1), "-1"),
         (lambda: KeyedNoise([1], step=2**32).normal((1, 4), purpose=Purpose.CHAIN), "step"),
+        (lambda: permuted(4, [0, 4]), "of 4 places there is none 4"),
+        (lambda: permuted(4, step=2**32), "step"),
     ],
 )
 def test_misuse_is_an_input_error(make, message):

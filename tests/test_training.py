@@ -364,11 +364,30 @@ def test_the_clamp_acts_on_what_the_discriminator_sees(clamp):
     objective = Objective(clamp=clamp)
     discriminator_step(d, torch.optim.SGD(d.parameters(), lr=0.0), h, draw, objective)
     score_step(h, torch.optim.SGD(h.parameters(), lr=0.0), d, draw, objective)
-    both, real, fake = d.seen
+    both, fake = d.seen
     assert torch.equal(both[:3], draw.clean)
     assert torch.equal(both[3:], expected)
-    assert torch.equal(real, draw.clean)
     assert torch.equal(fake, expected)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", GAN_LOSSES)
+def test_real_images_are_judged_only_where_the_score_network_minimises_a_relativistic_loss(
+    name, precision
+):
+    """To the bit: what the score step computes of D(real), where it is asked for it or not."""
+    gan, draw, found = GAN_LOSSES[name], drawn(), []
+    for asked in (gan, gan._replace(relativistic=True)):
+        h, d = Affine(0.5, 0.1), Recorder()
+        optimizer = torch.optim.SGD(h.parameters(), lr=0.1)
+        losses = score_step(h, optimizer, d, draw, Objective(gan=asked, precision=precision))
+        seen = [torch.equal(images, draw.clean) for images in d.seen]
+        assert seen == ([True, False] if asked.relativistic else [False])
+        found.append([*losses, *(parameter.grad for parameter in h.parameters())])
+    assert all(map(torch.equal, *found))
+    real, fake = torch.tensor([[0.3, -2.0], [0.1, 1.5]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(gan.generator(real, fake), real, allow_unused=True)
+    assert gan.relativistic == (gradient is not None)
 
 
 def test_the_average_of_the_weights():

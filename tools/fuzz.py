@@ -48,6 +48,7 @@ from cascore.data.lsun import require_whole
 from cascore.data.originals import mapped_array
 from cascore.data.packed import find_packed
 from cascore.data.prepared import PreparedRecord
+from cascore.data.shards import _places
 from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import evaluate
@@ -129,6 +130,13 @@ def packed_files(rng: np.random.Generator) -> Iterator[Kind]:
         archive.writestr("a/1.png", picture)
         archive.writestr("dataset.json", json.dumps({"labels": [["a/1.png", 3]]}))
     yield Kind("set.zip", stream.getvalue(), unpacked)
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in (("a.png", picture), ("a.cls", b"3"), (f"{'b' * 120}.png", picture)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    yield Kind("set.tar", stream.getvalue(), _places)
     stream, pixels = io.BytesIO(), rng.integers(0, 256, (4, 5, 5, 3), dtype=np.uint8)
     np.savez_compressed(stream, arr_0=pixels, arr_1=np.arange(4))
     yield Kind("set.npz", stream.getvalue(), unpacked)

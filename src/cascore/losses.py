@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -143,10 +143,15 @@ Adversarial = Callable[[Tensor, Tensor], Tensor]
 
 
 class GanLoss(NamedTuple):
-    """Two functions of (D(real), D(fake)), each [N], to minimise; each returns a scalar."""
+    """Two functions of (D(real), D(fake)), each [N], to minimise; each returns a scalar.
+
+    A loss is relativistic if the generator's looks at D(real). Of any other the training computes
+    no D(real) in the score network's turn, and gives None for it.
+    """
 
     discriminator: Adversarial
-    generator: Adversarial
+    generator: Callable[[Any, Tensor], Tensor]
+    relativistic: bool = True
 
 
 def _plain(phi: Callable[[Tensor], Tensor]) -> GanLoss:
@@ -154,6 +159,7 @@ def _plain(phi: Callable[[Tensor], Tensor]) -> GanLoss:
     return GanLoss(
         discriminator=lambda real, fake: phi(real).mean() + phi(-fake).mean(),
         generator=lambda real, fake: phi(fake).mean(),
+        relativistic=False,
     )
 
 
@@ -216,11 +222,11 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, gan: GanLoss = lsgan) -> T
 
 
 def hybrid_loss(
-    real: Tensor, fake: Tensor, dsm: Tensor, *, weight: float, gan: GanLoss = lsgan
+    real: Tensor | None, fake: Tensor, dsm: Tensor, *, weight: float, gan: GanLoss = lsgan
 ) -> Tensor:
     """Eq. 5: E(D(H) - 1)^2 + lambda E||H - x||^2 / (2 sigma^2); scalar.
 
-    As in Eq. 4, with the gradient of H; only the relativistic losses look at `real`. `dsm` [N] is
-    of `dsm_loss`, `weight` is lambda.
+    As in Eq. 4, with the gradient of H; only the relativistic losses look at `real`, of others it
+    may be None. `dsm` [N] is of `dsm_loss`, `weight` is lambda.
     """
     return gan.generator(real, fake) + weight * dsm.mean()

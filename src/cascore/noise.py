@@ -23,6 +23,7 @@ _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, as 32-bit fractions
 _ROUNDS = 10
+_FEISTEL_ROUNDS = 6  # four are random to who sees few places (Luby & Rackoff 1988); all are seen
 
 
 class Purpose(IntEnum):
@@ -41,6 +42,7 @@ class Purpose(IntEnum):
     PROBE = 10
     DEQUANTISATION = 11
     SHIFT = 12
+    SHARD = 13
 
 
 @dataclass(frozen=True)
@@ -146,21 +148,51 @@ class KeyedNoise:
         words = self._words(count, blocks=1, purpose=purpose, step=step, device=device)
         return words[0, :, 0] * high >> 32
 
+    def permuted(self, count: int, *, purpose: Purpose, step: int = 0) -> Tensor:
+        """Where a permutation of 0, ..., count - 1 takes the indices, int64 [N], in O(N).
+
+        The permutation is a function of seed, purpose and step: the generalised Feistel network of
+        Black & Rogaway (CT-RSA 2002) on a rectangle of places, with Philox as its rounds. What it
+        takes beyond `count` it takes further until that lies below. For many places: of few, some
+        permutations are likelier than others, and to sort drawn keys is as fast.
+        """
+        if self.count and not int(self._index.max()) < count:
+            raise InputError(f"of {count} places there is none {int(self._index.max())}")
+        width = math.isqrt(max(count - 1, 0)) + 1
+        sides = (width, -(-count // width))
+
+        def onward(place: Tensor) -> Tensor:
+            column, row = place % width, place // width
+            for number in range(_FEISTEL_ROUNDS):
+                words = self._of_counter(number, row[:, None], purpose=purpose, step=step)
+                side = sides[number % 2]
+                column, row = row, (column + (words[0, :, 0] * side >> 32)) % side
+            return row * width + column
+
+        place = onward(self._index)
+        while bool((outside := place >= count).any()):
+            place = torch.where(outside, onward(place), place)
+        return place
+
     def _words(
         self, count: int, *, blocks: int, purpose: Purpose, step: int, device: Device
     ) -> Tensor:
         if count != self.count:
             raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
+        block = torch.arange(blocks, device=device)
+        index = self._index.to(device)[:, None].expand(count, blocks)
+        return self._of_counter(block, index, purpose=purpose, step=step)
+
+    def _of_counter(
+        self, block: int | Tensor, index: Tensor, *, purpose: Purpose, step: int
+    ) -> Tensor:
+        """Four words int64 [4, N, blocks] of the counter (block, index, step, purpose)."""
         step += self._step
         if not 0 <= step <= _WORD:
             raise InputError(f"a step must be from 0 to 2^32 - 1, not {step}")
-        block = torch.arange(blocks, device=device)
-        index = self._index.to(device)[:, None].expand(count, blocks)
-        fixed = torch.tensor([step, int(purpose)], device=device)[:, None, None]
-        counter = torch.cat(
-            [block.expand(1, count, blocks), index[None], fixed.expand(2, count, blocks)]
-        )
-        return philox(counter, self._key.to(device)[:, :, None])
+        counter = torch.empty(4, *index.shape, dtype=torch.int64, device=index.device)
+        counter[0], counter[1], counter[2], counter[3] = block, index, step, int(purpose)
+        return philox(counter, self._key.to(index.device)[:, :, None])
 
 
 Noise = torch.Generator | KeyedNoise

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
 
 from cascore.errors import InputError
 from cascore.foreign import parsing
@@ -38,6 +39,35 @@ def read_tar(path: Path, names: Collection[str], *, limit: int) -> dict[str, byt
                     raise _too_large(name, path, left)
                 contents[name] = _whole(stream.read(member.size), member.size, left, path, name)
     return contents
+
+
+class Member(NamedTuple):
+    """A file of a .tar: its name, and where its bytes stand in the archive."""
+
+    name: str
+    start: int
+    size: int
+
+
+def tar_members(path: Path) -> Iterator[Member]:
+    """The files of a .tar that is not compressed, in their order; their content is passed over.
+
+    Damage, a link and a name that leads out raise InputError.
+    """
+    with (
+        parsing(path, ".tar"),
+        path.open("rb") as stream,
+        tarfile.open(
+            fileobj=_Bounded(stream, path, path.stat().st_size + tarfile.RECORDSIZE),  # type: ignore[call-overload]
+            mode="r:",
+        ) as archive,
+    ):
+        for member in archive:
+            ordinary = (member.isfile() and not member.issparse()) or member.isdir()
+            _safe_name(member.name, path, ordinary=ordinary)
+            if member.isfile():
+                yield Member(member.name, member.offset_data, member.size)
+            archive.members = []  # which it would keep
 
 
 @contextmanager
@@ -82,7 +112,7 @@ def _safe_name(name: str, path: Path, *, ordinary: bool) -> str:
 class _Bounded:
     """A stream that neither reads nor skips beyond a limit: tar headers claim any size."""
 
-    def __init__(self, stream: gzip.GzipFile, path: Path, limit: int) -> None:
+    def __init__(self, stream: gzip.GzipFile | IO[bytes], path: Path, limit: int) -> None:
         self._stream, self._path, self._limit = stream, path, limit
         self.tell = stream.tell
 

@@ -16,7 +16,7 @@ from cascore.data.decoding import Header, fault, read_header
 from cascore.data.images import SPLITS, array_digest
 from cascore.data.kept import Source, anew, kept_array, worth_keeping
 from cascore.data.listing import ListedImage, find_images
-from cascore.data.originals import FileFacts, file_facts
+from cascore.data.originals import FileFacts, facts_of
 from cascore.errors import InputError
 
 _TRAIN, _HELD_OUT = "train", ("test", "val", "valid", "validation")
@@ -113,7 +113,7 @@ def _find(folder: Path) -> _Found:
     passed_over = Counter(listing.passed_over)
     if beside := len(listing.images) - len(inside):
         passed_over[f"beside {_TRAIN} and {', '.join(sorted(held_out))}"] = beside
-    facts = file_facts((folder / image.file for image in inside), below=folder)
+    facts = [facts_of(folder / image.file, image.file.as_posix()) for image in inside]
     return _Found(inside, facts, passed_over, held_out, depth)
 
 
@@ -167,7 +167,9 @@ def _kept_headers(
         raise InputError(f"{kept.path} is not what was written; {anew(kept.path)}")
     return [
         Header(*image, width, height, *map(bool, words)) if width else None
-        for image, (width, height, *words) in zip(images, kept.array.tolist(), strict=True)
+        for image, (width, height, *words) in zip(
+            images, map(np.ndarray.tolist, kept.array), strict=True
+        )
     ]
 
 

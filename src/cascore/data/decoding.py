@@ -57,25 +57,29 @@ def read_header(folder: Path, image_file: ListedImage) -> Header:
     """The header of a file; no image, or one of more than 16 bits a channel, raises InputError."""
     name = str(folder / image_file.file)
     with opened_image(folder / image_file.file, name=name) as image:
-        deep = _stored_deep(image)
-        transparent_colour = "transparency" in image.info
-        if image.mode not in _DEEP:
-            require_8_bits(image, name=name)
-        if deep and transparent_colour:
-            raise InputError(f"{name} has 16 bits and a transparent colour; convert it to 8 bits")
-        orientation = _orientation(image)
-        width, height = image.size
-        if orientation in _SIDEWAYS:
-            width, height = height, width
-        return Header(
-            *image_file,
-            width=width,
-            height=height,
-            grey=image.mode in (*_GREY, *_DEEP) or _raw_mode(image).startswith("LA;16"),
-            transparent=image.mode in ("LA", "PA", "RGBA") or transparent_colour,
-            turned=orientation != 1,
-            deep=deep,
-        )
+        return _header(image, image_file, name=name)
+
+
+def _header(image: ImageFile.ImageFile, image_file: ListedImage, *, name: str) -> Header:
+    deep = _stored_deep(image)
+    transparent_colour = "transparency" in image.info
+    if image.mode not in _DEEP:
+        require_8_bits(image, name=name)
+    if deep and transparent_colour:
+        raise InputError(f"{name} has 16 bits and a transparent colour; convert it to 8 bits")
+    orientation = _orientation(image)
+    width, height = image.size
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    return Header(
+        *image_file,
+        width=width,
+        height=height,
+        grey=image.mode in (*_GREY, *_DEEP) or _raw_mode(image).startswith("LA;16"),
+        transparent=image.mode in ("LA", "PA", "RGBA") or transparent_colour,
+        turned=orientation != 1,
+        deep=deep,
+    )
 
 
 def fault(folder: Path, image_file: ListedImage) -> InputError | None:
@@ -94,24 +98,35 @@ def decode_one(folder: Path, header: Header, *, target: Target) -> Pixels:
     """Pixels [C, H, W] of one image; a broken one raises an InputError that names it."""
     path = folder / header.file
     with opened_image(path, name=str(path)) as stored:
-        image: Image.Image = ImageOps.exif_transpose(stored) if header.turned else stored
-        if image.mode in _DEEP:  # as Pillow itself does where there is colour
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if header.transparent:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if target.channels == 1 else "RGB")
-        if target.crop == "center":
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            image = image.crop((left, top, left + side, top + side))
-        if target.filter is not None:
-            resample = Image.Resampling[target.filter.upper()]
-            image = image.resize((target.width, target.height), resample)
-        if image.size != (target.width, target.height):
-            expected = f"{target.width} x {target.height}"
-            raise ValueError(f"its header says {expected}, it is {image.size}")
-        return channels_first(image)
+        return _fitted(stored, header, target)
+
+
+def decode_content(content: bytes, *, name: str, target: Target) -> Pixels:
+    """`decode_one` of the bytes of an image file, under a name."""
+    with opened_image(content, name=name) as stored:
+        header = _header(stored, ListedImage(Path(name), PurePosixPath(name)), name=name)
+        return _fitted(stored, header, target)
+
+
+def _fitted(stored: ImageFile.ImageFile, header: Header, target: Target) -> Pixels:
+    image: Image.Image = ImageOps.exif_transpose(stored) if header.turned else stored
+    if image.mode in _DEEP:  # as Pillow itself does where there is colour
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if header.transparent:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if target.channels == 1 else "RGB")
+    if target.crop == "center":
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    if target.filter is not None:
+        resample = Image.Resampling[target.filter.upper()]
+        image = image.resize((target.width, target.height), resample)
+    if image.size != (target.width, target.height):
+        expected = f"{target.width} x {target.height}"
+        raise ValueError(f"its header says {expected}, it is {image.size}")
+    return channels_first(image)
 
 
 def require_8_bits(image: Image.Image, *, name: str) -> None:

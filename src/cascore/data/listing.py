@@ -99,7 +99,11 @@ def passed_over_words(passed_over: Mapping[str, int]) -> str:
 
 
 def _listed(path: Path) -> ListedImage:
-    return ListedImage(path, PurePosixPath(unicodedata.normalize("NFC", path.as_posix())))
+    written = path.as_posix()
+    name = unicodedata.normalize("NFC", written)
+    if name == written and isinstance(path, PurePosixPath):
+        return ListedImage(path, path)  # half of the memory
+    return ListedImage(path, PurePosixPath(name))
 
 
 def _refuse(error: OSError) -> None:

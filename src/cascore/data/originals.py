@@ -51,13 +51,16 @@ class Originals:
 
 def file_facts(paths: Iterable[Path], *, below: Path | None = None) -> tuple[FileFacts, ...]:
     """The facts of files by which they are known again; names relative to `below`."""
+    return tuple(
+        facts_of(path, path.name if below is None else path.relative_to(below).as_posix())
+        for path in paths
+    )
 
-    def facts(path: Path) -> FileFacts:
-        name = path.name if below is None else path.relative_to(below).as_posix()
-        status = path.stat()
-        return name, status.st_size, status.st_mtime_ns
 
-    return tuple(map(facts, paths))
+def facts_of(path: Path, name: str) -> FileFacts:
+    """The facts of one file, under a name."""
+    status = path.stat()
+    return name, status.st_size, status.st_mtime_ns
 
 
 def from_array(pixels: Pixels, labels: Labels | None) -> Original:

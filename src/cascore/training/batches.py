@@ -1,8 +1,8 @@
 """Batches by step: the rows of step t follow from (seed, t) alone, whoever asks and whenever."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -15,6 +15,8 @@ from cascore.pixels import to_float
 from cascore.training.parallel import ALONE, Workers
 
 _USUAL_SIZE = 128
+_SORTED = 2**20  # items, the most whose order is sorted: half a second of a core each epoch
+_AT_ONCE = 2**16  # keys
 
 
 class Batch(NamedTuple):
@@ -105,36 +107,14 @@ class KeyedBatches:
         # index_select copies whole images; indexing with [...] takes six times as long.
         batch = self.items.index_select(0, chosen).to(self.device)
         # While a pixel is one byte, not four.
-        batch, augmentation = self._augmented(batch, KeyedNoise(self.seed, indices=rows).at(step))
+        noise = KeyedNoise(self.seed, indices=rows).at(step)
+        batch, augmentation = augmented(batch, noise, flip=self.flip, shift=self.shift)
         batch = _as_float(batch)
         batch = batch if self.dtype is None else batch.to(self.dtype)
         labels = None if self.labels is None else self.labels[chosen].to(self.device)
         if self.told:
             return Batch(batch, labels, augmentation.to(batch.dtype))
         return batch if labels is None else (batch, labels)
-
-    def _augmented(self, batch: Tensor, source: KeyedNoise) -> tuple[Tensor, Tensor]:
-        """The batch mirrored and moved, and how, as a `Batch` says it."""
-        count = len(batch)
-        done = torch.zeros(count, 3, device=batch.device)
-        if self.flip:
-            side = source.integers(count, high=2, purpose=Purpose.FLIP, device=batch.device)
-            both = torch.cat([batch, batch.flip(-1)])
-            here = torch.arange(count, device=side.device)
-            batch = both.index_select(0, here + side * count)
-            done[:, 0] = side
-        if self.shift:
-            places = (2 * self.shift + 1) ** 2
-            drawn = source.integers(
-                count, high=2 * places, purpose=Purpose.SHIFT, device=batch.device
-            )
-            right, down = drawn % (2 * self.shift + 1), drawn // (2 * self.shift + 1)
-            moved = torch.stack([right, down], dim=1) - self.shift
-            moved = torch.where((drawn < places)[:, None], moved, 0)
-            height, width = batch.shape[-2:]
-            batch = shifted(batch, moved)
-            done[:, 1:] = 8 * moved / torch.tensor([width, height], device=batch.device)
-        return batch, done
 
 
 class _IteratedBatches:
@@ -235,6 +215,30 @@ def _as_float(batch: Tensor) -> Tensor:
     return batch
 
 
+def augmented(
+    batch: Tensor, noise: KeyedNoise, *, flip: bool, shift: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Images mirrored and moved as `KeyedBatches` says, and how it was done, as a `Batch` says."""
+    count = len(batch)
+    done = torch.zeros(count, 3, device=batch.device)
+    if flip:
+        side = noise.integers(count, high=2, purpose=Purpose.FLIP, device=batch.device)
+        both = torch.cat([batch, batch.flip(-1)])
+        here = torch.arange(count, device=side.device)
+        batch = both.index_select(0, here + side * count)
+        done[:, 0] = side
+    if shift:
+        places = (2 * shift + 1) ** 2
+        drawn = noise.integers(count, high=2 * places, purpose=Purpose.SHIFT, device=batch.device)
+        right, down = drawn % (2 * shift + 1), drawn // (2 * shift + 1)
+        moved = torch.stack([right, down], dim=1) - shift
+        moved = torch.where((drawn < places)[:, None], moved, 0)
+        height, width = batch.shape[-2:]
+        batch = shifted(batch, moved)
+        done[:, 1:] = 8 * moved / torch.tensor([width, height], device=batch.device)
+    return batch, done
+
+
 def shifted(images: Tensor, moved: Tensor) -> Tensor:
     """Images [N, C, H, W] moved to the right and down by int64 [N, 2], reflected at their edges."""
     for axis, by in ((3, moved[:, 0]), (2, moved[:, 1])):
@@ -249,22 +253,44 @@ def shifted(images: Tensor, moved: Tensor) -> Tensor:
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:
     """Which of `count` items form the global batch of `step`, int64 [batch_size].
 
-    The batches are cut from one endless row of epochs, each a permutation of the whole set, so a
-    batch may span two epochs and no item is left out.
+    No item is left out of an epoch, each of which is a permutation of the whole set.
+    """
+    return cut_from_epochs(count, batch_size, step, partial(epoch_rows, count, seed))
+
+
+def cut_from_epochs(
+    count: int, batch_size: int, step: int, of_epoch: Callable[[int, Tensor], Tensor]
+) -> Tensor:
+    """The batch of a step, cut from one endless row of epochs of `count` items: it may span two.
+
+    `of_epoch(epoch, places)` says which items stand at these places of an epoch.
     """
     if count < 1 or batch_size < 1:
         raise InputError(f"need at least one item and one row, not {count} and {batch_size}")
     position = torch.arange(step * batch_size, (step + 1) * batch_size)
     epochs = position // count
     parts = [
-        _epoch_order(count, epoch, seed)[position[epochs == epoch] % count]
+        of_epoch(epoch, position[epochs == epoch] % count)
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)
     ]
     return torch.cat(parts)
 
 
+def epoch_rows(count: int, seed: int, epoch: int, places: Tensor) -> Tensor:
+    """Which of `count` items stand at these places of a keyed permutation, int64 as the places.
+
+    Of up to 2^20 items it is the stable order of keys, one drawn for each. Of more it is
+    `KeyedNoise.permuted`, which costs as much as there are places.
+    """
+    if count <= _SORTED:
+        return _epoch_order(count, epoch, seed)[places]
+    return KeyedNoise(seed, indices=places).at(epoch).permuted(count, purpose=Purpose.ORDER)
+
+
 @lru_cache(maxsize=4)
 def _epoch_order(count: int, epoch: int, seed: int) -> Tensor:
-    source = KeyedNoise(seed, indices=torch.arange(count)).at(epoch)
-    keys = source.integers(count, high=2**31, purpose=Purpose.ORDER)
-    return keys.argsort(stable=True)
+    parts = (KeyedNoise(seed, indices=part) for part in torch.split(torch.arange(count), _AT_ONCE))
+    keys = [
+        part.at(epoch).integers(part.count, high=2**31, purpose=Purpose.ORDER) for part in parts
+    ]
+    return torch.cat(keys).argsort(stable=True)

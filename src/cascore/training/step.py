@@ -126,13 +126,14 @@ def _gradient(
     loss, generator = dsm.mean(), None
     with nullcontext() if discriminator is None else _frozen(discriminator):
         if discriminator is not None:
+            gan, real = objective.gan, None
             # Losses over all processes: a relativistic average needs every D(x) of the batch.
-            real, fake = (
-                workers.gather(_called(discriminator, images, precision=precision))
-                for images in (drawn.clean, _clamped(denoised, objective.clamp))
-            )
-            loss = hybrid_loss(real, fake, dsm, weight=objective.weight, gan=objective.gan)
-            generator = objective.gan.generator(real.detach(), fake.detach())
+            if gan.relativistic:
+                real = workers.gather(_called(discriminator, drawn.clean, precision=precision))
+            shown = _clamped(denoised, objective.clamp)
+            fake = workers.gather(_called(discriminator, shown, precision=precision))
+            loss = hybrid_loss(real, fake, dsm, weight=objective.weight, gan=gan)
+            generator = gan.generator(real, fake.detach())
         mean_dsm = _checked(loss, dsm, drawn, workers)
         (loss / objective.accumulation).backward()  # type: ignore[no-untyped-call]
     return ScoreLosses(dsm=mean_dsm, generator=generator)
