@@ -17,7 +17,13 @@ from cascore.data.folder import load_folder
 from cascore.data.images import array_digest
 from cascore.errors import InputError
 from cascore.evaluation.classes import proportional_labels
-from cascore.evaluation.metrics import few_images, measured, needs_features, usable_metrics
+from cascore.evaluation.metrics import (
+    few_images,
+    measured,
+    needs_features,
+    needs_real_features,
+    usable_metrics,
+)
 from cascore.evaluation.reference import Reference, load_reference, named_data, seen_widely
 from cascore.experiment.chain import require_room, seeds_from
 from cascore.experiment.outputs import software
@@ -90,7 +96,8 @@ def evaluate(
     seen: list[Path] = []
     if parts is not None and any(map(needs_features, usable)):
         together: dict[str, Any] = {"device": device, "workers": workers, "display": display}
-        reference = seen_widely(reference, parts, **together)
+        if any(map(needs_real_features, usable)):
+            reference = seen_widely(reference, parts, **together)
         seen = see_widely(
             reference.extractor,
             judged.images,

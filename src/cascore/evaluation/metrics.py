@@ -86,6 +86,11 @@ def needs_features(name: str) -> bool:
     return _BY_NAME[name].needs not in ("splits", "classifier")
 
 
+def needs_real_features(name: str) -> bool:
+    """Whether a metric is of features of real images too."""
+    return _BY_NAME[name].needs in ("moments", "images", "classes")
+
+
 def few_images(usable: Sequence[str], reference: Reference) -> list[str]:
     """What to say of numbers that so few images do not hold."""
     dimension, words = reference.extractor.dimension, {"train": "training", "test": "held-out"}

@@ -21,10 +21,12 @@ class Workers:
     Attributes:
         rank: Number of this process, from 0.
         count: Number of all processes; above 1, `torch.distributed` must have been initialised.
+        sharded: Whether each holds a part of the score network alone, FSDP2 in place of DDP.
     """
 
     rank: int = 0
     count: int = 1
+    sharded: bool = False
 
     def rows(self, batch_size: int) -> Tensor:
         """Which rows of the global batch are this process's, int64 [batch_size / count].
