@@ -18,7 +18,7 @@ from cascore.training import (
     joined_processes,
     train,
 )
-from cascore.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from cascore.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint, whole_tensors
 
 CASES = {
     "plain": None,
@@ -26,6 +26,8 @@ CASES = {
     "average": "relativistic-average-standard",
     "paired": "relativistic-hinge",
 }
+SHARDED = ("plain", "images")
+CPU = torch.device("cpu")
 HALF, STEPS = 10, 20
 SIGMAS = torch.tensor([1.0, 0.3, 0.1], dtype=torch.float64)
 
@@ -98,6 +100,39 @@ def resume(given, folder, case, workers):
         save_checkpoint(state, folder / f"{case}-resumed", processes=workers.count)
 
 
+def with_parts(given, folder, case, workers):
+    """What was told, and states, where each process holds a part of the network (FSDP2).
+
+    `case`-parts is a training with a checkpoint halfway; `case`-taken-over goes on from that of the
+    whole networks in `given`, and `case`-given-back goes on from the parts' with whole networks.
+    """
+    place = folder / f"{case}-parts"
+    state, data = new_state(case)
+    state.shard(workers, device=CPU)
+    held = sum(weight.to_local().numel() for weight in state.denoiser.parameters())
+    told = [f"{case}-share {held} {sum(x.numel() for x in state.denoiser.parameters())}"]
+    for steps in (HALF, STEPS):
+        metrics = go_on(state, data, case, steps=steps, workers=workers)
+        told += [f"{case}-parts {each!r}" for each in metrics]
+        save(state, place, workers)
+    for name, start, sharded in (("taken-over", given / case, True), ("given-back", place, False)):
+        state, data = new_state(case)
+        if sharded:
+            state.shard(workers, device=CPU)
+        load_checkpoint(state, checkpoints(start)[0])
+        go_on(state, data, case, steps=STEPS, workers=workers)
+        save(state, folder / f"{case}-{name}", workers)
+    return told
+
+
+def save(state, folder, workers):
+    """Save a state that may be sharded."""
+    tensors = whole_tensors(state, keep=workers.rank == 0)
+    if workers.rank == 0:
+        save_checkpoint(state, folder, processes=workers.count, tensors=tensors)
+    workers.barrier()
+
+
 def same_everywhere(state, workers):
     """Whether all processes hold the same tensors, power iterations and moments too."""
     flat = torch.cat([value.double().flatten() for value in state.tensors().values()])
@@ -122,6 +157,9 @@ def main():
         for case in CASES:
             told = both_halves(folder, case, workers, given=given)
             lines += [f"{case} {each!r}" for each in told]
+        workers.barrier()
+        for case in SHARDED:
+            lines += with_parts(folder, folder, case, workers)
         state, data = new_state("images")
         go_on(state, data, "images", steps=3, workers=workers)
         lines.append(f"same {same_everywhere(state, workers)}")

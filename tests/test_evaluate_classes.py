@@ -43,7 +43,7 @@ def blank(folder):
 
 
 def numbers(blank, images, labels, reference):
-    found = list(of_classes(blank, images, labels, reference))
+    found = list(of_classes(blank, images, reference.see(images), labels, reference))
     return {(x.metric, x.settings.get("class")): (x.value, x.error) for x in found}
 
 

@@ -7,15 +7,21 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import parallel_worker as worker
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import cascore
-from cascore.training import Metrics, Workers
+from cascore.denoiser import UnconditionalDenoiser
+from cascore.errors import InputError
+from cascore.experiment.presets import PRESETS
+from cascore.experiment.run import training_run
+from cascore.training import Metrics, TrainState, Workers
 from cascore.training.checkpoint import checkpoints
 
 PROCESSES = 2
@@ -34,11 +40,14 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def launched(*arguments, processes=PROCESSES):
+def launched(*arguments, processes=PROCESSES, restarts=0):
     """The command that starts so many processes."""
+    where = ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    if restarts:
+        where = ["--standalone", f"--max-restarts={restarts}"]
     return [
         sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
-        "--master-addr=127.0.0.1", f"--master-port={free_port()}", *map(str, arguments),
+        *where, *map(str, arguments),
     ]  # fmt: skip
 
 
@@ -95,6 +104,39 @@ def test_two_processes_train_the_model_of_one(folders, case):
             assert torch.allclose(found[name], value, rtol=1e-9, atol=1e-9), (folder.name, name)
 
 
+@pytest.mark.parametrize("case", worker.SHARDED)
+def test_parts_of_a_network_train_as_the_whole_and_their_checkpoints_cross(folders, case):
+    """FSDP2 in place of DDP: losses, weights, averages, moments, from either's checkpoint."""
+    one, two, told = folders
+    expected, _ = newest(one / case)
+    for name in ("parts", "taken-over", "given-back"):
+        found, processes = newest(two / f"{case}-{name}")
+        assert processes == 2
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            # As above.
+            assert torch.allclose(found[key], value, rtol=1e-9, atol=1e-9), (name, key)
+    lines = lines_of(two, 0, f"{case}-parts")
+    assert lines == lines_of(two, 1, f"{case}-parts")
+    metrics = [eval(line, {"Metrics": Metrics}) for line in lines]
+    assert [found.dsm for found in metrics] == pytest.approx([x.dsm for x in told[case]], rel=1e-8)
+    shares = [lines_of(two, rank, f"{case}-share")[0].split() for rank in range(2)]
+    held, whole = zip(*(map(int, share) for share in shares), strict=True)
+    assert sum(held) == whole[0]
+    assert max(held) < 0.7 * whole[0]  # tensors of an odd length are not halves
+
+
+def test_what_cannot_be_held_in_parts_is_refused(tmp_path):
+    workers = Workers(0, 2, sharded=True)
+    timed = replace(PRESETS["digits"], minutes=1.0)
+    with pytest.raises(InputError, match=r"train\.steps"):
+        training_run(timed, tmp_path / "run", device=worker.CPU, workers=workers)
+    assert list(tmp_path.iterdir()) == []
+    network = nn.Conv2d(3, 3, 3, padding=1).to(memory_format=torch.channels_last)
+    with pytest.raises(InputError, match="channels-last"):
+        TrainState(UnconditionalDenoiser(network)).shard(workers, device=worker.CPU)
+
+
 def lines_of(folder, rank, key):
     lines = (folder / f"told-{rank}.txt").read_text().splitlines()
     return [line.removeprefix(f"{key} ") for line in lines if line.startswith(f"{key} ")]
@@ -144,18 +186,44 @@ def test_the_command_trains_under_torchrun(tmp_path):
         [sys.executable, "-m", "cascore", *settings, str(tmp_path / "one")],
         env=ENVIRONMENT, capture_output=True, check=True, timeout=240,
     )  # fmt: skip
-    done = torchrun("-m", "cascore", *settings, tmp_path / "two")
-    assert done.stderr.count("trained to step 4") == 1  # one process speaks for both
-    one, two = (
-        [json.loads(line) for line in (tmp_path / each / "metrics.jsonl").read_text().splitlines()]
-        for each in ("one", "two")
-    )
-    assert [each["step"] for each in two] == [1, 2, 3, 4]
-    for found, expected in zip(two, one, strict=True):
-        # 1e-3: float32, magnified by the first steps of Adam, which are sign(gradient).
-        assert found == pytest.approx(expected, rel=1e-3)
-    (checkpoint,) = (tmp_path / "two" / "checkpoints").iterdir()
-    assert json.loads((checkpoint / "state.json").read_text())["processes"] == 2
+    for name, parallel in (("two", "ddp"), ("parts", "fsdp")):
+        done = torchrun("-m", "cascore", *settings, tmp_path / name, "--parallel", parallel)
+        assert done.stderr.count("trained to step 4") == 1  # one process speaks for both
+        one, two = (
+            [json.loads(x) for x in (tmp_path / each / "metrics.jsonl").read_text().splitlines()]
+            for each in ("one", name)
+        )
+        assert [each["step"] for each in two] == [1, 2, 3, 4]
+        for found, expected in zip(two, one, strict=True):
+            # 1e-3: float32, magnified by the first steps of Adam, which are sign(gradient).
+            assert found == pytest.approx(expected, rel=1e-3)
+        (checkpoint,) = (tmp_path / name / "checkpoints").iterdir()
+        assert json.loads((checkpoint / "state.json").read_text())["processes"] == 2
+
+
+def test_under_max_restarts_a_training_resumes_itself(tmp_path):
+    """Of torchrun's restarts each has a store of its own: docs/commands.md, tools/rejoin.py."""
+    settings = ("train", "digits", "--network.width", "8", "--train.batch-size", "8")
+    settings += ("--train.save-every", "2", "--device", "cpu", "--threads", "1", "--out")
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        launched("-m", "cascore", *settings, run, "--train.steps", "40", restarts=3),
+        env=ENVIRONMENT | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    limit = time.monotonic() + 240
+    while not checkpoints(run / "checkpoints"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit, "no checkpoint in four minutes"
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said[-4000:]
+    assert "resumed from" in said
+    assert checkpoints(run / "checkpoints")[-1].step == 40
+    steps = [json.loads(x)["step"] for x in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 41))
 
 
 def test_a_killed_worker_ends_both_and_the_run_goes_on(tmp_path):

@@ -1,24 +1,32 @@
 """Pictures drawn by several processes, killed and damaged on the way, are those of one."""
 
+import json
+import math
 import os
 import random
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from running import run
+from evaluating import write_images
+from running import CPU, run
 from test_parallel import ENVIRONMENT, launched, torchrun
 
+from cascore.data import load_images
 from cascore.errors import InputError
+from cascore.evaluation.reference import read_statistics
+from cascore.evaluation.search import Candidate
+from cascore.evaluation.tune import shared_objective
 from cascore.experiment.settings import Sampler
 from cascore.measurement import read_measurements
+from cascore.metrics import extract_features, load_classifier
 from cascore.model.loading import load
-from cascore.model.wide import ShareDrawn, discard_parts, draw_widely, parts_beside
+from cascore.model.wide import discard_parts, draw_widely, parts_beside, read_part, see_widely
 from cascore.pixels import to_uint8
 from cascore.training import Workers
 
@@ -33,6 +41,10 @@ class InTurn(Workers):
     def barrier(self):
         """Nobody is waited for."""
 
+    def mean(self, values):
+        """Each agrees with itself."""
+        return values
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -46,9 +58,8 @@ def drawn(model, parts, *, count=3, seeds=range(5, 49), batch_size=8):
         before = set(parts.rglob("*.safetensors"))
         how = {"batch_size": batch_size, "workers": InTurn(rank, count)}
         if rank == 0:
-            return draw_widely(model, seeds, SAMPLER, parts, **how), before
-        with pytest.raises(ShareDrawn):
-            draw_widely(model, seeds, SAMPLER, parts, **how)
+            return draw_widely(model, seeds, SAMPLER, parts, **how).rows(slice(None)), before
+        draw_widely(model, seeds, SAMPLER, parts, **how)
     raise AssertionError
 
 
@@ -157,15 +168,15 @@ def test_torchrun_samples_what_one_process_samples(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["many", "one"]
 
 
-def test_a_killed_evaluation_is_finished_by_one_process_to_the_same_numbers(tmp_path):
-    record, parts = tmp_path / "many.json", tmp_path / ".many.json.parts"
-    command = ("evaluate", "digits", *DRAW, "--metrics", "frechet", "--out")
+def killed_on_the_way(command, place, *, processes=2):
+    """Kill one of so many processes, any of them, once a part of what they make is there."""
+    parts = place.with_name(f".{place.name}.parts")
     process = subprocess.Popen(
-        launched("-m", "cascore", *command, record),
+        launched("-m", "cascore", *command, place, processes=processes),
         env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     limit = time.monotonic() + 240
-    while not list(parts.rglob("part-*.safetensors")):
+    while not list(parts.rglob("*.safetensors")):
         assert process.poll() is None
         assert time.monotonic() < limit, "no part in four minutes"
         time.sleep(0.001)
@@ -174,11 +185,138 @@ def test_a_killed_evaluation_is_finished_by_one_process_to_the_same_numbers(tmp_
     with suppress(ProcessLookupError, IndexError):  # at its end already
         os.kill(int(random.choice(children)), signal.SIGKILL)
     process.wait(timeout=120)
-    for path in (record, tmp_path / "one.json"):
-        if not path.exists():  # else the kill came too late
-            assert run(*command, path) == 0
-    many, one = (read_measurements(path) for path in (record, tmp_path / "one.json"))
+
+
+def made_by_many_and_one(command, folder, suffix, *, processes=2):
+    """What a command makes that was killed and finished by one process, and what one makes."""
+    places = [folder / f"{name}{suffix}" for name in ("many", "one")]
+    killed_on_the_way(command, places[0], processes=processes)
+    for place in places:
+        if not place.exists():  # else the kill came too late
+            assert run(*command, place) == 0
+    left = {path.name for path in folder.iterdir()} - {f".{places[0].name}.parts"}
+    assert left == {place.name for place in places}
+    return places
+
+
+def test_a_killed_evaluation_is_finished_by_one_process_to_the_same_numbers(tmp_path):
+    command = ("evaluate", "digits", *DRAW, "--metrics", "frechet", "--out")
+    places = made_by_many_and_one(command, tmp_path, ".json", processes=3)
+    many, one = map(read_measurements, places)
     assert [number.value for number in many] == [number.value for number in one]
     assert [number.images.digest for number in many] == [number.images.digest for number in one]
-    left = {path.name for path in tmp_path.iterdir()} - {".many.json.parts"}
-    assert left == {"many.json", "one.json"}
+
+
+def test_a_killed_reference_is_finished_by_one_process_to_the_same_numbers(tmp_path):
+    command = ("reference", "digits", "--device", "cpu", "--extractor", "random-convolution")
+    places = made_by_many_and_one(command, tmp_path, ".npz")
+    many, one = map(read_statistics, places)
+    assert torch.equal(many.mean, one.mean)
+    assert torch.equal(many.covariance, one.covariance)
+    assert many.facts == one.facts
+
+
+def test_a_killed_tuning_is_finished_by_one_process_to_the_same_choice(tmp_path):
+    command = ("tune", "digits", "--calls", "3", "--count", "16", "--blocks", "2")
+    places = made_by_many_and_one((*command, "--device", "cpu", "--out"), tmp_path, "")
+    many, one = (json.loads((place / "tuning.json").read_text()) for place in places)
+    for record in (many, one):
+        del record["command"], record["seconds"]
+    assert many == one
+    assert many["curve"]
+    assert (places[0] / "sampler.json").read_bytes() == (places[1] / "sampler.json").read_bytes()
+
+
+def test_torchrun_shares_a_tuning_that_one_process_tells_of(tmp_path):
+    command = ("tune", "digits", "--calls", "2", "--orders", "1", "--count", "8", "--blocks", "2")
+    done = torchrun("-m", "cascore", *command, "--device", "cpu", "--out", tmp_path / "out")
+    assert done.stdout.split() == [str(tmp_path / "out")]
+    assert done.stderr.count("tuning 8/8") == 1  # of the 16 values of the first grid
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+# --- features and values --------------------------------------------------------------------------
+
+
+def seen(extractor, pixels, parts, *, count, kind="real", **other):
+    """The features of the first of so many processes, and the files that were there before."""
+    before = set()
+    for rank in reversed(range(count)):
+        before = set(parts.rglob("*.safetensors"))
+        facts = {"kind": kind, "count": len(pixels), "digest": "0", "device": CPU} | other
+        paths = see_widely(
+            extractor, lambda rows: {"x": pixels[rows]}, parts, workers=InTurn(rank, count), **facts
+        )
+    return torch.cat([read_part(path)["x"] for path in paths]), before
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_features_seen_by_several_processes_are_those_of_one(tmp_path, count):
+    extractor, pixels = load_classifier("digits"), load_images("digits", "train").images
+    pixels = torch.cat([pixels] * 3)[:4000]  # four parts, the last of 928
+    found, before = seen(extractor, pixels, tmp_path / "parts", count=count)
+    assert torch.equal(found, extract_features(extractor, pixels))
+    assert len(before) == {1: 0, 2: 2, 3: 2}[count]
+
+
+def test_features_of_other_images_are_not_taken_up_and_other_kinds_stay(tmp_path):
+    extractor, pixels = load_classifier("digits"), load_images("digits", "test").images
+    for kind in ("real", "judged"):
+        seen(extractor, pixels, tmp_path / "parts", count=1, kind=kind)
+    (judged,) = (tmp_path / "parts").glob("judged-*")
+    found, _ = seen(extractor, 255 - pixels, tmp_path / "parts", count=1, digest="1")
+    assert torch.equal(found, extract_features(extractor, 255 - pixels))
+    assert len(list((tmp_path / "parts").iterdir())) == 2
+    assert list(judged.iterdir())
+
+
+def test_candidates_are_measured_once_by_whichever_process_they_fall_to(tmp_path):
+    asked = []
+
+    def objective(candidate, block):
+        asked.append((candidate, block))
+        return math.log(candidate.kappa / 3) ** 2 + block / 3 + candidate.order
+
+    pairs = [
+        (Candidate(order, kappa), b) for order in (1, 2) for kappa in (1.0, 1.1) for b in (0, 1)
+    ]
+    for rank in (1, 2, 0):
+        workers = InTurn(rank, 3)
+        kept, share = shared_objective(objective, tmp_path / "parts", "facts", workers=workers)
+        share(pairs)
+    assert sorted(asked) == sorted(pairs)
+    assert [kept(*pair) for pair in pairs] == [objective(*pair) for pair in pairs]
+    assert len(asked) == 2 * len(pairs)
+    kept, _ = shared_objective(objective, tmp_path / "parts", "other facts")
+    assert kept(*pairs[0]) == objective(*pairs[0])
+    assert len(asked) == 2 * len(pairs) + 2
+
+
+@pytest.fixture
+def in_turn(monkeypatch, capsys):
+    """Run a command as each of two processes, the first one last; what each has said."""
+
+    def both(*command):
+        said = []
+        for rank in (1, 0):
+            joined = lambda device, patience, rank=rank: nullcontext((device, InTurn(rank, 2)))  # noqa: E731
+            monkeypatch.setattr("cascore.training.joined_processes", joined)
+            assert run(*command, "--device", "cpu") == 0
+            said.append(capsys.readouterr())
+        return said
+
+    return both
+
+
+def test_of_a_folder_without_a_place_for_records_one_process_alone_tells(tmp_path, in_turn):
+    images = write_images(load_images("digits", "test").images[:20], tmp_path / "images")
+    other, first = in_turn("evaluate", images, "--data", "digits", "--metrics", "frechet")
+    assert other == ("", "")
+    assert first.out.count("Fréchet distance, 1,437 training") == 1
+
+
+def test_of_a_reference_one_process_tells(tmp_path, in_turn):
+    other, first = in_turn("reference", "digits", tmp_path / "a.npz")
+    assert other == ("", "")
+    assert first.out.count("1,437 images of digits") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]

@@ -59,13 +59,14 @@ class Evaluate(EvaluationSettings):
         from cascore.experiment.build import select_device
         from cascore.model.advice import Advised
         from cascore.model.loading import is_model, load
-        from cascore.model.wide import ShareDrawn, parts_beside
-        from cascore.training import held_by_first, joined_processes
+        from cascore.model.wide import ShareDone, first_goes_on, parts_beside
+        from cascore.training import PATIENCE, held_by_first, joined_processes
 
         given = str(self.path)
         path = folder_path(given) if is_folder(given) else find_model(given)
         sampler = chosen_sampler(self.sampler, self.like, path)
-        with joined_processes(select_device(self.device)) as (device, workers):
+        device = select_device(self.device)
+        with joined_processes(device, patience=PATIENCE) as (device, workers):
             display, model, advice = display_of(workers), None, Advised(sampler)
             if is_model(path):
                 model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
@@ -74,9 +75,11 @@ class Evaluate(EvaluationSettings):
                 display.say(advice.notice)
             settings = replace(self, path=path, sampler=advice.sampler)
             out = self.out or _default_path(settings, model)
-            with suppress(ShareDrawn), ExitStack() as held:
+            with suppress(ShareDone), ExitStack() as held:
                 parts = None
-                if out is not None:
+                if out is None:  # and no place for what could be shared
+                    first_goes_on(workers)
+                else:
                     lock = _one_evaluation(out)
                     held.enter_context(held_by_first(lock, workers, what=out, device=device))
                     parts = held.enter_context(parts_beside(out))

@@ -1,17 +1,23 @@
 """`cascore reference`: statistics of real images, once, for comparisons without the images."""
 
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from cascore.cli import options
-from cascore.cli.common import plain_console
+from cascore.cli.common import display_of, plain_console
 from cascore.errors import InputError
 from cascore.locks import one_writer
 from cascore.preprocessing import FolderOptions, is_folder
-from cascore.progress import Display
+
+if TYPE_CHECKING:
+    import torch
+
+    from cascore.experiment.settings import Data
+    from cascore.training import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +41,10 @@ class MakeReference:
 
     def run(self, typed: str) -> int:
         """Write mean and covariance of features, and where they come from."""
-        from cascore.evaluation.reference import load_reference, named_data, write_statistics
+        from cascore.evaluation.reference import named_data
         from cascore.experiment.build import select_device
-        from cascore.metrics import feature_moments
+        from cascore.model.wide import ShareDone, discard_parts
+        from cascore.training import PATIENCE, held_by_first, joined_processes
 
         device = select_device(self.device)
         data = named_data(self.data, root=self.root, folders=self.folder)
@@ -45,30 +52,51 @@ class MakeReference:
             raise InputError(
                 f"{self.data} holds statistics already; give a data set or folder:PATH"
             )
+        with joined_processes(device, patience=PATIENCE) as (device, workers):
+            lock = one_writer(self.out, "a reference")
+            with suppress(ShareDone), held_by_first(lock, workers, what=self.out, device=device):
+                if self.out.exists():
+                    if workers.rank == 0:
+                        discard_parts(self.out)
+                    raise InputError(f"{self.out} is there already: choose another name")
+                self._make(data, device, workers, typed)
+        return 0
+
+    def _make(self, data: "Data", device: "torch.device", workers: "Workers", typed: str) -> None:
+        """See the images, each process its share; the first one writes the statistics."""
+        from cascore.evaluation.reference import (
+            load_reference,
+            moments_in_order,
+            seen_widely,
+            write_statistics,
+        )
+        from cascore.model.wide import first_goes_on, parts_beside
+
         split = self.split or ("all" if is_folder(data.name) else "train")
-        with one_writer(self.out, "a reference"):
-            if self.out.exists():
-                raise InputError(f"{self.out} is there already: choose another name")
-            reference = load_reference(
-                data,
-                count=2,
-                device=device,
-                whole=split == "all",
-                extractor=self.extractor,
-                root=self.root,
+        reference = load_reference(
+            data,
+            count=2,
+            device=device,
+            whole=split == "all",
+            extractor=self.extractor,
+            root=self.root,
+        )
+        if split not in reference.sets:
+            raise InputError(
+                f"{self.data} has no split {split!r}; it has {', '.join(reference.sets)}"
             )
-            if split not in reference.sets:
-                raise InputError(
-                    f"{self.data} has no split {split!r}; it has {', '.join(reference.sets)}"
-                )
-            images, extractor = reference.sets[split], reference.extractor
-            with Display().counting("features", images.count) as advance:
-                moments = feature_moments(extractor, images.images, progress=advance)
+        images = reference.sets[split]
+        reference = replace(reference, sets={split: images})
+        with parts_beside(self.out) as parts:
+            seen = seen_widely(
+                reference, parts, device=device, workers=workers, display=display_of(workers)
+            )
+            first_goes_on(workers)
+            moments = moments_in_order(seen, split)
             write_statistics(
                 self.out, moments, reference.facts[split], shape=images.shape, command=typed
             )
         plain_console().print(
             f"{self.out}: {moments.count:,} images of {self.data} ({split}),"
-            f" {moments.dimension} features of {extractor.identity.name}"
+            f" {moments.dimension} features of {moments.extractor.name}"
         )
-        return 0

@@ -49,12 +49,13 @@ class Sample:
         from cascore.experiment.outputs import file_name, write_samples
         from cascore.locks import one_writer
         from cascore.model.loading import load
-        from cascore.model.wide import ShareDrawn, draw_widely, parts_beside
-        from cascore.training import held_by_first, joined_processes
+        from cascore.model.wide import ShareDone, draw_widely, first_goes_on, parts_beside
+        from cascore.training import PATIENCE, held_by_first, joined_processes
 
         path = find_model(self.path)
         sampler = chosen_sampler(self.sampler, self.like, path)
-        with joined_processes(build.select_device(self.device)) as (device, workers):
+        device = build.select_device(self.device)
+        with joined_processes(device, patience=PATIENCE) as (device, workers):
             display = display_of(workers)
             model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
             named = model.classes if self.label == ("all",) else self.label
@@ -69,13 +70,13 @@ class Sample:
                 name += f" {' '.join(self.label)} guidance {self.guidance:g}"
             folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
             lock = one_writer(folder, "sampling")
-            with suppress(ShareDrawn), held_by_first(lock, workers, what=folder, device=device):
+            with suppress(ShareDone), held_by_first(lock, workers, what=folder, device=device):
                 self._require_new(folder, workers)
                 if advice.notice is not None:
                     display.say(advice.notice)
                 started = time.monotonic()
                 with parts_beside(folder) as parts:
-                    samples = draw_widely(
+                    drawn = draw_widely(
                         model,
                         seeds,
                         advice.sampler,
@@ -86,6 +87,8 @@ class Sample:
                         workers=workers,
                         display=display,
                     )
+                    first_goes_on(workers)
+                    samples = drawn.rows(slice(None))
                     record = {
                         **_facts(model, path, advice),
                         "nfe": samples.nfe,

@@ -62,6 +62,9 @@ class Train:
     """Also log to TensorBoard (in the run's folder), to Weights & Biases, or both."""
     threads: int | None = None
     """CPU threads (default: PyTorch's choice); 1 is the fastest where the machine is shared."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes share a training: each has the whole network, or, where that is too
+    large for a device, a part of weights, moments and averages."""
     experiment: Annotated[Experiment, tyro.conf.arg(name="")] = PRESETS["digits"]
 
     def run(self, typed: str) -> int:
@@ -95,6 +98,7 @@ class Train:
             held_out=held_out,
             base=base,
             started=started,
+            sharded=self.parallel == "fsdp",
         )
 
     def _by_clock(self, out: Path) -> Experiment:
@@ -223,6 +227,7 @@ def _train(
     held_out: "ImageSet | None" = None,
     base: "Base | None" = None,
     started: float,
+    sharded: bool,
 ) -> int:
     """Train or continue a run; a first interrupt saves and stops, a second one stops at once."""
     from cascore.evaluation.evaluate import checkpoint_measure
@@ -234,6 +239,7 @@ def _train(
 
     with joined_processes(build.select_device(device)) as (target, workers):
         display, signals = display_of(workers), _Signals()
+        workers = replace(workers, sharded=sharded and workers.count > 1)
         metrics = training_run(
             experiment,
             folder,

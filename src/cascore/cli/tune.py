@@ -3,16 +3,17 @@
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cascore.cli import options
-from cascore.cli.common import plain_console
+from cascore.cli.common import display_of, plain_console
 from cascore.errors import MissingExtraError
 from cascore.experiment.settings import EvaluationSettings, Sampler
-from cascore.files import replaced_folder
-from cascore.locks import new_folder
+from cascore.files import replaced_folder, require_new
+from cascore.locks import one_writer
 from cascore.model.pretrained import find_model, is_shipped, place_for, spoken_name
 from cascore.plain import write_json
 from cascore.progress import Display
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cascore.evaluation.reference import Reference
     from cascore.evaluation.search import Candidate, SearchResult
     from cascore.model.loading import Model
+    from cascore.training import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,29 +63,64 @@ class Tune:
     def run(self, typed: str) -> int:
         """Search, write record, picture and `sampler.json`, and say what tuning gains."""
         from cascore.evaluation.evaluate import reference_for
-        from cascore.evaluation.tune import choice_of, tuning_chart
         from cascore.experiment.build import select_device
-        from cascore.experiment.outputs import file_name, software
-        from cascore.model.advice import ADVICE, write_choice
+        from cascore.experiment.outputs import file_name
         from cascore.model.loading import load
+        from cascore.model.wide import ShareDone, discard_parts
+        from cascore.training import PATIENCE, held_by_first, joined_processes
 
-        display, path, device = Display(), find_model(self.path), select_device(self.device)
-        model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
-        settings = EvaluationSettings(
-            path=path, data=self.data, root=self.root, extractor=self.extractor, count=self.count
-        )
-        reference = reference_for(settings, model, device=device)
-        untuned = model.chain(Sampler(calls=self.calls))
-        name, calls, extractor = spoken_name(path), self.calls, reference.extractor.identity.name
-        words = (
-            f"{calls} calls orders {' '.join(map(str, self.orders))} blocks {self.blocks} count"
-            f" {self.count} seed {self.seed} step {model.step}"
-            f" {untuned.spacing} levels {extractor}"
-        )
-        folder = self.out or place_for(path, "tuning") / file_name(words)
+        path, device = find_model(self.path), select_device(self.device)
+        with joined_processes(device, patience=PATIENCE) as (device, workers):
+            display = display_of(workers)
+            model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
+            settings = EvaluationSettings(
+                path=path,
+                data=self.data,
+                root=self.root,
+                extractor=self.extractor,
+                count=self.count,
+            )
+            reference = reference_for(settings, model, device=device)
+            words = (
+                f"{self.calls} calls orders {' '.join(map(str, self.orders))} blocks {self.blocks}"
+                f" count {self.count} seed {self.seed} step {model.step}"
+                f" {model.chain(Sampler(calls=self.calls)).spacing} levels"
+                f" {reference.extractor.identity.name}"
+            )
+            folder = self.out or place_for(path, "tuning") / file_name(words)
+            lock = one_writer(folder, "tuning")
+            with suppress(ShareDone), held_by_first(lock, workers, what=folder, device=device):
+                if (folder / "tuning.json").is_file() and workers.rank == 0:
+                    discard_parts(folder)  # what a kill left of its making
+                require_new(folder)
+                self._tune(path, model, reference, folder, workers, typed)
+        return 0
+
+    def _tune(
+        self,
+        path: Path,
+        model: "Model",
+        reference: "Reference",
+        folder: Path,
+        workers: "Workers",
+        typed: str,
+    ) -> None:
+        """Search, all processes together; the first one writes and tells."""
+        from cascore.evaluation.reference import seen_widely
+        from cascore.evaluation.tune import choice_of, tuning_chart
+        from cascore.experiment.outputs import software
+        from cascore.model.advice import ADVICE, write_choice
+        from cascore.model.wide import parts_beside
+
+        display, calls = display_of(workers), self.calls
+        name, extractor = spoken_name(path), reference.extractor.identity.name
         no_picture, advice = None, (folder if is_shipped(path) else path) / ADVICE
-        with new_folder(folder, "tuning"):
-            result, record = self._search(model, reference, display)
+        with parts_beside(folder) as parts:
+            reference = seen_widely(
+                reference, parts, device=model.device, workers=workers, display=display
+            )
+            result, record = self._search(model, reference, parts, workers, display)
+            untuned = model.chain(Sampler(calls=calls))
             record |= {"untuned": asdict(untuned), "command": typed, "software": software()}
             choice = choice_of(result, model, extractor=extractor, calls=calls)
             with replaced_folder(folder) as temporary:
@@ -102,17 +139,27 @@ class Tune:
             display.say(f"no picture: {no_picture}")
         display.say(f"{advice}, record and picture in {folder}")
         plain_console().print(folder)
-        return 0
 
     def _search(
-        self, model: "Model", reference: "Reference", display: Display
+        self,
+        model: "Model",
+        reference: "Reference",
+        parts: Path,
+        workers: "Workers",
+        display: Display,
     ) -> "tuple[SearchResult, dict[str, object]]":
         """What a search finds, and its record: all that the choice follows from."""
         import torch
 
         from cascore.denoiser import is_blind
         from cascore.evaluation.search import search
-        from cascore.evaluation.tune import default_candidate, frechet_objective, largest_kappa
+        from cascore.evaluation.tune import (
+            default_candidate,
+            frechet_objective,
+            largest_kappa,
+            shared_objective,
+        )
+        from cascore.model.wide import first_goes_on
 
         calls, schedule, started = self.calls, model.experiment.schedule, time.monotonic()
         seeds = {"first_seed": self.seed, "batch_size": self.batch_size}
@@ -127,14 +174,33 @@ class Tune:
             distance = estimate(values)
             display.say(f"{candidate}: {distance.mean:.4g} ± {distance.error:.2g}")
 
-        result = search(
+        decides = {
+            "weights": model.digest,
+            "schedule": asdict(schedule),
+            "calls": calls,
+            "count": self.count,
+            **seeds,
+            "extractor": asdict(reference.extractor.identity),
+            "reference": [fact.digest for fact in reference.facts.values()],
+            "device": model.device.type,
+        }
+        objective, share = shared_objective(
             frechet_objective(model, reference, calls=calls, **seeds),
+            parts,
+            decides,
+            workers=workers,
+            display=display,
+        )
+        result = search(
+            objective,
             default=default_candidate(schedule, calls=calls, blind=is_blind(model.denoiser)),
             orders=self.orders,
             largest=largest,
             watch=tell,
+            ahead=share,
             **grid,
         )
+        first_goes_on(workers)
         facts, floor = reference.facts[reference.split], reference.floors[reference.split]
         curve = [
             asdict(candidate)

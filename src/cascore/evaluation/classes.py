@@ -41,9 +41,11 @@ def proportional_labels(real: ImageSet | None, classes: Sequence[str], count: in
 
 
 def of_classes(
-    blank: Measurement, images: Tensor, labels: Tensor, reference: Reference
+    blank: Measurement, images: Tensor, made: Tensor, labels: Tensor, reference: Reference
 ) -> Iterator[Measurement]:
     """The numbers of uint8 images [count, C, H, W] asked for by these labels, int64 [count].
+
+    `made` is their features [count, D].
 
     Recall and coverage compare the images of a class with as many real ones of it, so that one
     picture of a class, drawn again and again, scores nothing. A class with too few for that is left
@@ -53,7 +55,7 @@ def of_classes(
     real = reference.sets[reference.split]
     assert real.labels is not None
     part = replace(blank, extractor=reference.extractor.identity)
-    made, theirs = reference.see(images), reference.features[reference.split]
+    theirs = reference.features[reference.split]
     recalls: dict[str, Estimate] = {}
     coverages: dict[str, Estimate] = {}
     for index, name in enumerate(real.classes):

@@ -7,7 +7,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,8 +17,14 @@ from cascore.data.folder import load_folder
 from cascore.data.images import array_digest
 from cascore.errors import InputError
 from cascore.evaluation.classes import proportional_labels
-from cascore.evaluation.metrics import few_images, measured, usable_metrics
-from cascore.evaluation.reference import Reference, load_reference, named_data
+from cascore.evaluation.metrics import (
+    few_images,
+    measured,
+    needs_features,
+    needs_real_features,
+    usable_metrics,
+)
+from cascore.evaluation.reference import Reference, load_reference, named_data, seen_widely
 from cascore.experiment.chain import require_room, seeds_from
 from cascore.experiment.outputs import software
 from cascore.experiment.periodic import FIRST_SEED
@@ -28,7 +34,7 @@ from cascore.model.advice import Choice
 from cascore.model.folder import is_model_folder
 from cascore.model.loading import Model, absent, is_model, load
 from cascore.model.pretrained import spoken_name
-from cascore.model.wide import Drawn, draw_widely
+from cascore.model.wide import Drawn, draw_widely, first_goes_on, read_part, see_widely
 from cascore.pixels import to_uint8
 from cascore.plain import to_plain
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
@@ -63,9 +69,9 @@ def evaluate(
 
     The model of `settings.path`, and the real side, can be given where they are there already, as
     from another checkpoint. `command` is what was typed, and `tuned` what chose the sampler, if
-    tuning did: for the records. In a folder of `parts` the samples are kept on the way, and drawn
-    by all `workers`; the others end there with ShareDrawn, and the first one measures. What cannot
-    be found, does not fit together, or is of another shape raises InputError.
+    tuning did: for the records. In a folder of `parts` samples and features are kept on the way,
+    drawn and seen by all `workers`; the others end there with ShareDone, and the first one
+    measures. What cannot be found, does not fit together, or is of another shape raises InputError.
     """
     if model is None and is_model(settings.path):
         model = load(settings.path, device=device, checkpoint=settings.checkpoint)
@@ -81,17 +87,31 @@ def evaluate(
     )
     sets = [*reference.sets.values(), *([source] if isinstance(source, ImageSet) else [])]
     notices += dict.fromkeys(f"{x.name}: {text}" for x in sets for text in x.record.remarks)
-    if isinstance(source, ImageSet):
-        if settings.guidance is not None:
-            raise InputError(f"--guidance {settings.guidance:g} is for models, not for a folder")
-        images: Mapping[Form, Tensor] = {"images": source.images}
-        labels: Tensor | None = None
-        made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
-    else:
+    labels: Tensor | None = None
+    if isinstance(source, Model):
         labels = _asked_for(settings, source, reference)
-        drawn = _drawn(settings, source, labels, display, parts, workers)
-        images = {"raw": drawn.raw, "denoised": drawn.denoised}
-        made = _made(settings, source, tuned, drawn.nfe)
+    elif settings.guidance is not None:
+        raise InputError(f"--guidance {settings.guidance:g} is for models, not for a folder")
+    judged = _judged(settings, source, labels, display, parts, workers)
+    seen: list[Path] = []
+    if parts is not None and any(map(needs_features, usable)):
+        together: dict[str, Any] = {"device": device, "workers": workers, "display": display}
+        if any(map(needs_real_features, usable)):
+            reference = seen_widely(reference, parts, **together)
+        seen = see_widely(
+            reference.extractor,
+            judged.images,
+            parts,
+            kind="judged",
+            count=reference.count,
+            digest=judged.digest,
+            **together,
+        )
+    first_goes_on(workers)
+    images, features = judged.images(slice(None)), [read_part(path) for path in seen]
+    made: dict[str, Any] = {"model": None, "sampler": None, "selection": None}
+    if isinstance(source, Model):
+        made = _made(settings, source, tuned, judged.nfe)
         notices += _other_data(source, reference)
     measurements: list[Measurement] = []
     for form, pixels in images.items():
@@ -112,7 +132,8 @@ def evaluate(
             command=command,
             **made,
         )
-        measurements += measured(usable, blank, pixels, reference, labels=labels)
+        known = torch.cat([part[form] for part in features]) if features else None
+        measurements += measured(usable, blank, pixels, reference, labels=labels, seen=known)
     notices += few_images(usable, reference)
     if not settings.as_published:
         measurements = [m for m in measurements if m.metric != "modes-kl-as-published"]
@@ -272,15 +293,25 @@ def _asked_for(settings: EvaluationSettings, model: Model, reference: Reference)
     return proportional_labels(real, model.classes, settings.count)
 
 
-def _drawn(
+class _Judged(NamedTuple):
+    """What is judged: the images of some rows by form, what decides them, and network calls."""
+
+    images: Callable[[slice], Mapping[Form, Tensor]]
+    digest: str
+    nfe: int
+
+
+def _judged(
     settings: EvaluationSettings,
-    model: Model,
+    source: Model | ImageSet,
     labels: Tensor | None,
     display: Display | None,
     parts: Path | None,
     workers: Workers,
-) -> Drawn:
-    """Samples of a model, raw and denoised, from the same chains."""
+) -> _Judged:
+    """The images of a folder; or samples of a model, raw and denoised, from the same chains."""
+    if isinstance(source, ImageSet):
+        return _Judged(lambda rows: {"images": source.images[rows]}, source.digest, 0)
     seeds = seeds_from(settings.seed, settings.count)
     how: dict[str, Any] = {
         "labels": labels,
@@ -289,9 +320,15 @@ def _drawn(
         "display": display,
     }
     if parts is not None:
-        return draw_widely(model, seeds, settings.sampler, parts, workers=workers, **how)
-    samples = model.draw(seeds, settings.sampler, **how)
-    return Drawn(to_uint8(samples.raw), to_uint8(samples.denoised), samples.nfe)
+        drawn = draw_widely(source, seeds, settings.sampler, parts, workers=workers, **how)
+        return _Judged(lambda rows: _by_form(drawn.rows(rows)), drawn.folder.name, drawn.nfe)
+    samples = source.draw(seeds, settings.sampler, **how)
+    whole = Drawn(to_uint8(samples.raw), to_uint8(samples.denoised), samples.nfe)
+    return _Judged(lambda rows: {x: y[rows] for x, y in _by_form(whole).items()}, "", whole.nfe)
+
+
+def _by_form(drawn: Drawn) -> dict[Form, Tensor]:
+    return {"raw": drawn.raw, "denoised": drawn.denoised}
 
 
 def _made(

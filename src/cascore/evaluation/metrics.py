@@ -81,6 +81,16 @@ def _lack(metric: Metric, reference: Reference) -> str | None:
     return None
 
 
+def needs_features(name: str) -> bool:
+    """Whether a metric is of features, and not of pixels."""
+    return _BY_NAME[name].needs not in ("splits", "classifier")
+
+
+def needs_real_features(name: str) -> bool:
+    """Whether a metric is of features of real images too."""
+    return _BY_NAME[name].needs in ("moments", "images", "classes")
+
+
 def few_images(usable: Sequence[str], reference: Reference) -> list[str]:
     """What to say of numbers that so few images do not hold."""
     dimension, words = reference.extractor.dimension, {"train": "training", "test": "held-out"}
@@ -122,20 +132,22 @@ def measured(
     reference: Reference,
     *,
     labels: Tensor | None = None,
+    seen: Tensor | None = None,
 ) -> Iterator[Measurement]:
     """The numbers of uint8 images [count, C, H, W]; `blank` is what they all share.
 
-    Those of classes need the `labels` that the images were asked for by.
+    Those of classes need the `labels` that the images were asked for by. `seen` is features
+    [count, D] of the images, where they are there already.
     """
-    seen: Tensor | None = None
     for name in usable:
+        if not needs_features(name):
+            yield from _MEASURES[name](blank, images, reference)
+            continue
+        seen = reference.see(images) if seen is None else seen
         if name == "classes":
             assert labels is not None
-            yield from of_classes(blank, images, labels, reference)
-        elif _BY_NAME[name].needs in ("splits", "classifier"):
-            yield from _MEASURES[name](blank, images, reference)
+            yield from of_classes(blank, images, seen, labels, reference)
         else:
-            seen = reference.see(images) if seen is None else seen
             part = replace(blank, extractor=reference.extractor.identity)
             yield from _MEASURES[name](part, seen, reference)
 

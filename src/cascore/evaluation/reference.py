@@ -8,7 +8,7 @@ how many, seen through which weights. Ours do, in an array of text. Nothing is u
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -39,9 +39,12 @@ from cascore.metrics import (
     real_floor,
 )
 from cascore.metrics.extractors.classifier import classifier_names
+from cascore.model.wide import read_part, see_widely
 from cascore.plain import from_plain, parse_json, to_plain
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
+from cascore.progress import Display
 from cascore.stats import Estimate
+from cascore.training import Workers
 
 _FLOOR_REPEATS = 20
 _FEW_REPEATS, _LARGE = 4, 512  # a distance in thousands of dimensions takes many seconds
@@ -70,6 +73,8 @@ class Reference:
     """The file of statistics, if the reference is one."""
     classifier: Classifier | None
     """Classifier of the images, or of each of three channels; None if there is none."""
+    seen: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    """Files of the features of splits that were seen by several processes (`see_widely`)."""
 
     @property
     def split(self) -> str:
@@ -80,7 +85,9 @@ class Reference:
     def features(self) -> Mapping[str, Tensor]:
         """Features [M, D] of the images of each split."""
         return {
-            split: extract_features(self.extractor, images.images)
+            split: torch.cat([read_part(path)[split] for path in self.seen[split]])
+            if split in self.seen
+            else extract_features(self.extractor, images.images)
             for split, images in self.sets.items()
         }
 
@@ -190,6 +197,47 @@ def load_reference(
     seen = STACKED.get(data.name, data.name)  # of a stacked set each channel is classified
     classifier = load_classifier(seen) if sets and seen in classifier_names() else None
     return Reference(data, loaded, count, facts, sets, statistics, classifier)
+
+
+def seen_widely(
+    reference: Reference,
+    parts: Path,
+    *,
+    device: torch.device,
+    workers: Workers,
+    display: Display | None = None,
+) -> Reference:
+    """The reference once all processes have seen its images, each its share, into files."""
+    seen = {}
+    for split, images in reference.sets.items():
+
+        def rows_of(rows: slice, split: str = split) -> Mapping[str, Tensor]:
+            return {split: reference.sets[split].images[rows]}
+
+        seen[split] = see_widely(
+            reference.extractor,
+            rows_of,
+            parts,
+            kind=split,
+            count=images.count,
+            digest=images.digest,
+            device=device,
+            workers=workers,
+            display=display,
+        )
+    return replace(reference, seen=seen)
+
+
+def moments_in_order(reference: Reference, split: str) -> FeatureMoments:
+    """Moments of the features of a split that `seen_widely` has left in files, a file at a time.
+
+    The files are those of any number of processes, and so are the sums, in float64.
+    """
+    nothing = torch.empty(0, reference.extractor.dimension)
+    moments = FeatureMoments.of(nothing, extractor=reference.extractor.identity)
+    for path in reference.seen[split]:
+        moments = moments.update(read_part(path)[split])
+    return moments
 
 
 def _load_sets(data: Data, *, whole: bool) -> Mapping[str, ImageSet]:

@@ -9,7 +9,7 @@ The best of many is lucky in part, so it meets the default again on blocks that 
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cascore.errors import InputError
@@ -29,6 +29,8 @@ class Candidate:
 
 Objective = Callable[[Candidate, int], float]
 """What is to be small: of a candidate on a block of seeds, numbered from 0."""
+Pair = tuple[Candidate, int]
+"""A candidate and a block that it is measured on."""
 _Curve = Mapping[Candidate, tuple[float, ...]]
 
 
@@ -64,28 +66,29 @@ def search(
     rounds: int = 3,
     blocks: int = 4,
     watch: Callable[[Candidate, Sequence[float]], None] = lambda candidate, values: None,
+    ahead: Callable[[Sequence[Pair]], None] = lambda pairs: None,
 ) -> SearchResult:
     """Choose order and kappa, from 1 to the largest.
 
     The first grid has `points`, at least 3, even in log kappa; its spacing is halved at most
     `rounds` times around the best point of an order. Every candidate is measured on `blocks` of
-    seeds, at least 2, and there are as many more at the end; `watch` is told of each. Others raise
-    InputError.
+    seeds, at least 2, and there are as many more at the end; `watch` is told of each. `ahead` is
+    told what is going to be measured whatever comes of it, as for processes that share it. Others
+    raise InputError.
     """
-    for name, value, least in (("points", points, 3), ("rounds", rounds, 0), ("blocks", blocks, 2)):
-        if value < least:
-            raise InputError(f"{name} must be at least {least}, not {value}")
-    if not orders:
-        raise InputError("there is no order to try: give at least one")
-    if not 1 < largest < math.inf:
-        raise InputError(f"the largest kappa must be above 1 and finite, not {largest}")
+    _require_searchable(orders, largest, points, rounds, blocks)
     curve: dict[Candidate, tuple[float, ...]] = {}
 
-    def measure(candidates: Sequence[Candidate]) -> None:
+    def measured(candidates: Sequence[Candidate], of: range) -> Iterator[tuple[float, ...]]:
+        ahead([(candidate, block) for candidate in candidates for block in of])
         for candidate in candidates:
-            if candidate not in curve:
-                curve[candidate] = tuple(objective(candidate, block) for block in range(blocks))
-                watch(candidate, curve[candidate])
+            yield tuple(objective(candidate, block) for block in of)
+
+    def measure(candidates: Sequence[Candidate]) -> None:
+        new = [candidate for candidate in dict.fromkeys(candidates) if candidate not in curve]
+        for candidate, values in zip(new, measured(new, range(blocks)), strict=True):
+            curve[candidate] = values
+            watch(candidate, values)
 
     grid = [largest ** (i / (points - 1)) for i in range(points)]
     measure([default, *(_at(order, kappa) for order in orders for kappa in grid)])
@@ -102,10 +105,9 @@ def search(
         measure(nearer)
         factor = math.sqrt(factor)
     best = _least(curve)
-    fresh = {
-        candidate: tuple(objective(candidate, block) for block in range(blocks, 2 * blocks))
-        for candidate in dict.fromkeys((default, best))
-    }
+    finalists = list(dict.fromkeys((default, best)))
+    values = measured(finalists, range(blocks, 2 * blocks))
+    fresh = dict(zip(finalists, values, strict=True))
     difference = paired_difference(fresh[default], fresh[best])
     return SearchResult(
         curve=curve,
@@ -115,6 +117,18 @@ def search(
         difference=difference,
         choice=best if verdict(difference) == "worse" else default,
     )
+
+
+def _require_searchable(
+    orders: Sequence[int], largest: float, points: int, rounds: int, blocks: int
+) -> None:
+    for name, value, least in (("points", points, 3), ("rounds", rounds, 0), ("blocks", blocks, 2)):
+        if value < least:
+            raise InputError(f"{name} must be at least {least}, not {value}")
+    if not orders:
+        raise InputError("there is no order to try: give at least one")
+    if not 1 < largest < math.inf:
+        raise InputError(f"the largest kappa must be above 1 and finite, not {largest}")
 
 
 def _worth_refining(curve: _Curve, order: int, factor: float) -> Candidate | None:

@@ -2,19 +2,26 @@
 
 import math
 import statistics
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+
+import torch
 
 from cascore.errors import InputError
 from cascore.evaluation.compare import dot_chart
 from cascore.evaluation.reference import Reference
-from cascore.evaluation.search import Candidate, Objective, SearchResult
+from cascore.evaluation.search import Candidate, Objective, Pair, SearchResult
 from cascore.experiment.chain import chain_sigmas, resolved, seeds_from
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.measurement import Floor
 from cascore.model.advice import Choice
 from cascore.model.loading import Model
+from cascore.model.wide import Part, kept_part, opened_parts
 from cascore.pixels import to_uint8
+from cascore.progress import Display
 from cascore.stats import Estimate
+from cascore.training import ALONE, Workers
 
 _ALMOST_ALL = 0.99
 """Share of x that a step replaces by H at the largest kappa; beyond, kappas are much alike."""
@@ -78,6 +85,45 @@ def frechet_objective(
         return reference.frechet(features, reference.split).mean
 
     return measure
+
+
+def shared_objective(
+    objective: Objective,
+    parts: Path,
+    facts: object,
+    *,
+    workers: Workers = ALONE,
+    display: Display | None = None,
+) -> tuple[Objective, Callable[[Sequence[Pair]], None]]:
+    """An objective whose values are kept in files of `parts`, and what shares those to come.
+
+    The second is for `search(ahead=...)`: process r of n measures the pairs r, r + n, ..., and then
+    all of them read all, and so choose the same. The facts are what decides a value beside
+    candidate and block.
+    """
+    folder = opened_parts(parts, "values", facts, workers=workers)
+
+    def kept(candidate: Candidate, block: int) -> float:
+        name = f"order {candidate.order} kappa {candidate.kappa!r} block {block}"
+        path = folder / f"{name}.safetensors"
+
+        def made() -> Part:
+            return {"value": torch.tensor(objective(candidate, block), dtype=torch.float64)}
+
+        return float(kept_part(path, made)["value"])
+
+    def share(pairs: Sequence[Pair]) -> None:
+        if workers.count == 1:  # which measures each when it is asked for, and tells at once
+            return
+        mine = pairs[workers.rank :: workers.count]
+        nobody = nullcontext(lambda more: None)
+        with display.counting("tuning", len(mine)) if display else nobody as advance:
+            for candidate, block in mine:
+                kept(candidate, block)
+                advance(1)
+        workers.barrier()
+
+    return kept, share
 
 
 def tuning_chart(result: SearchResult, path: Path, *, title: str, floor: Floor | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cascore.data import ImageSet, PointSet
 from cascore.data.spectrum import principal_variances
@@ -42,10 +43,10 @@ from cascore.training.checkpoint import (
     prune_checkpoints,
     read_newest,
     read_record,
-    require_finite,
     save_checkpoint,
     unverified,
     verified_record,
+    whole_tensors,
 )
 
 ALONE = Workers()
@@ -94,6 +95,7 @@ def training_run(
         InputError: settings that cannot be, another experiment, base or training in the folder, no
             checkpoint that is whole, or a loss that is not finite.
     """
+    _require_shareable(experiment, workers)
     with ExitStack() as held:
         held.enter_context(one_training(folder, workers, device=device))
         pace = _pace(experiment, workers, started)
@@ -105,7 +107,9 @@ def training_run(
             raise InputError("--train.evaluate-every is for images; these data are points")
         evaluation = PeriodicEvaluation(experiment.train, folder, measure)
         subject = build.Subject.of(data)
-        state = build.build_state(experiment, subject, device=device)
+        # What is to be shared among devices may be too large for one.
+        built_on = torch.device("cpu") if workers.sharded else device
+        state = build.build_state(experiment, subject, device=built_on)
         rate = None if pace is None else pace.rate
         steps = build.training_loop(
             experiment, state, data, device=device, workers=workers, rate=rate
@@ -123,6 +127,8 @@ def training_run(
         workers.barrier()
         for remark in (*(begun.record.remarks if begun else ()), *data.record.remarks):
             notify(remark)
+        if workers.sharded:
+            state.shard(workers, device=device)
         before = _resume(state, folder, checkpoint, workers, notify)
         if state.step > experiment.train.steps:
             raise InputError(
@@ -144,6 +150,14 @@ def training_run(
             course,
         )
         return _with_advice(whole, folder, held.pop_all())
+
+
+def _require_shareable(experiment: Experiment, workers: Workers) -> None:
+    if workers.sharded and experiment.minutes:
+        raise InputError(
+            "a training by the clock is looked at by one process, which then must have the whole"
+            " network: with --parallel fsdp give --train.steps, not --minutes"
+        )
 
 
 def _described(data: ImageSet | PointSet, subject: build.Subject) -> dict[str, Any]:
@@ -271,11 +285,11 @@ def _saved(
             due = evaluation.is_due(state.step)
             looking = not stopping and agreed(lead and course.is_due(share))
             if stopping or share >= 1 or due or looking or state.step % settings.save_every == 0:
-                require_finite(state)  # by every process, so that all of them stop
+                tensors = whole_tensors(state, keep=lead)  # by all, so that all stop at a NaN
                 if lead:
                     log.flush()
                     os.fsync(log.fileno())  # a checkpoint counts on the lines up to it
-                    _save(state, folder, settings, workers, course.spent)
+                    _save(state, folder, settings, workers, course.spent, tensors)
             stopping = (due and stopped()) or stopping
             risen = looking and agreed(lead and course.look(state, share=share))
             yield metrics
@@ -287,9 +301,15 @@ def _saved(
 
 
 def _save(
-    state: TrainState, folder: Path, settings: Train, workers: Workers, seconds: float | None
+    state: TrainState,
+    folder: Path,
+    settings: Train,
+    workers: Workers,
+    seconds: float | None,
+    tensors: Mapping[str, Tensor],
 ) -> None:
-    save_checkpoint(state, folder / CHECKPOINTS, processes=workers.count, seconds=seconds)
+    saved, count = folder / CHECKPOINTS, workers.count
+    save_checkpoint(state, saved, processes=count, seconds=seconds, tensors=tensors)
     _prune(folder, settings)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
 
-_BATCH = 256  # images, which bounds the memory of the work
+BATCH = 256
+"""Images that are seen together, which bounds the memory of the work."""
 
 
 class FeatureExtractor(Protocol):
@@ -38,7 +39,7 @@ def extract_features(extractor: FeatureExtractor, images: Tensor) -> Tensor:
 
 def features_in_batches(extractor: FeatureExtractor, images: Tensor) -> Iterator[Tensor]:
     """Features float32 [n, D] of a batch at a time, of fewer images at the end."""
-    for batch in torch.split(images, _BATCH):
+    for batch in torch.split(images, BATCH):
         features = extractor(batch)
         expected = (len(batch), extractor.dimension)
         if tuple(features.shape) != expected:

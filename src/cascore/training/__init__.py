@@ -6,6 +6,7 @@ from cascore.training.loop import Metrics as Metrics
 from cascore.training.loop import train as train
 from cascore.training.pace import Pace as Pace
 from cascore.training.parallel import ALONE as ALONE
+from cascore.training.parallel import PATIENCE as PATIENCE
 from cascore.training.parallel import Workers as Workers
 from cascore.training.parallel import held_by_first as held_by_first
 from cascore.training.parallel import joined_processes as joined_processes

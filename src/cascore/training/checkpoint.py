@@ -68,7 +68,12 @@ class CheckpointRecord:
 
 
 def save_checkpoint(
-    state: TrainState, folder: Path, *, processes: int = 1, seconds: float | None = None
+    state: TrainState,
+    folder: Path,
+    *,
+    processes: int = 1,
+    seconds: float | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> Checkpoint:
     """Write `folder/step-N`, whole or not at all.
 
@@ -77,16 +82,17 @@ def save_checkpoint(
         folder: The folder of a run's checkpoints.
         processes: How many processes train together.
         seconds: Time of training so far without interruptions; None where it is not known.
+        tensors: Those of `whole_tensors`, where all processes have asked for them.
 
     Raises:
         InputError: a weight that is not finite, or a checkpoint of this step is there already.
     """
-    require_finite(state)
+    tensors = whole_tensors(state, keep=True) if tensors is None else tensors
     target = folder / f"{_PREFIX}{state.step:08d}"
     if target.is_dir():
         raise InputError(f"{target} is there already: save another state in another folder")
     with replaced_folder(target) as temporary:
-        write_tensors(state.tensors(), temporary / _TENSORS, target=target)
+        write_tensors(tensors, temporary / _TENSORS, target=target)
         record = CheckpointRecord(
             step=state.step,
             seed=state.seed,
@@ -100,15 +106,26 @@ def save_checkpoint(
     return Checkpoint(target, state.step)
 
 
-def require_finite(state: TrainState) -> None:
-    """Raise InputError if a tensor of the state holds NaN or infinity: it is not to be saved."""
-    tensors = state.tensors()
-    broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+def whole_tensors(state: TrainState, *, keep: bool) -> dict[str, Tensor]:
+    """Every tensor of a state in full, of one that is sharded too; all processes ask together.
+
+    Who does not `keep` them gets none.
+
+    Raises:
+        InputError: a tensor holds NaN or infinity: the state is not to be saved.
+    """
+    kept, broken = {}, []
+    for name, value in state.whole_tensors():
+        if not bool(torch.isfinite(value).all()):
+            broken.append(name)
+        if keep:  # of a sharded state not on the device, which all together may not fit
+            kept[name] = value.cpu() if state.sharded else value
     if broken:
         raise InputError(
             f"step {state.step}: {len(broken)} tensors hold NaN or infinity ({broken[0]}, ...);"
             " this state is not saved, the last checkpoint stands"
         )
+    return kept
 
 
 def load_checkpoint(state: TrainState, checkpoint: Checkpoint, *, processes: int = 1) -> list[str]:

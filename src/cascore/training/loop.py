@@ -197,7 +197,7 @@ def _updates(
 ) -> Iterator[Metrics]:
     """The loop, of the denoiser as a `module`; `turns` updates of D precede each of its own."""
     workers, discriminator = objective.workers, state.discriminator
-    denoiser_here = workers.wrap(module)
+    denoiser_here = module if state.sharded else workers.wrap(module)
     discriminator_here = None if discriminator is None else workers.wrap(discriminator)
     state.denoiser.train()
     while state.step < steps:

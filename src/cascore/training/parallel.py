@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -20,10 +21,12 @@ class Workers:
     Attributes:
         rank: Number of this process, from 0.
         count: Number of all processes; above 1, `torch.distributed` must have been initialised.
+        sharded: Whether each holds a part of the score network alone, FSDP2 in place of DDP.
     """
 
     rank: int = 0
     count: int = 1
+    sharded: bool = False
 
     def rows(self, batch_size: int) -> Tensor:
         """Which rows of the global batch are this process's, int64 [batch_size / count].
@@ -72,13 +75,23 @@ class Workers:
 ALONE = Workers()
 
 
+PATIENCE = timedelta(days=7)
+"""How long who is done with its share of a long work waits for the others."""
+
+
 @contextmanager
-def joined_processes(device: torch.device) -> Iterator[tuple[torch.device, Workers]]:
-    """The processes that torchrun started, each with its device, or this one alone."""
+def joined_processes(
+    device: torch.device, *, patience: timedelta | None = None
+) -> Iterator[tuple[torch.device, Workers]]:
+    """The processes that torchrun started, each with its device, or this one alone.
+
+    They wait for each other for so long, or as PyTorch has it: 10 minutes on GPUs, else 30. Who
+    dies is found at once.
+    """
     if not dist.is_torchelastic_launched():
         yield device, Workers()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=patience)
     try:
         if device.type == "cuda":
             device = torch.device("cuda", dist.get_node_local_rank())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cascore.errors import InputError
+from cascore.training.parallel import Workers
 
 
 def adam(
@@ -54,6 +55,7 @@ class TrainState:
         step: Updates of the denoiser so far.
         average: The denoiser with the average of its weights (EMA), which samples.
         profiles: More averages by their lengths, from which others are made (`training.ema`).
+        sharded: Whether this process holds a part of the denoiser and its averages alone.
     """
 
     def __init__(
@@ -76,9 +78,31 @@ class TrainState:
         self.discriminator_optimizer = discriminator_optimizer
         for given in (self.optimizer, self.discriminator_optimizer):
             _require_adam(given)
-        self.seed, self.step = seed, 0
+        self.seed, self.step, self.sharded = seed, 0, False
         self.average = copy.deepcopy(denoiser).requires_grad_(False)
         self.profiles = {length: copy.deepcopy(self.average) for length in profiles}
+
+    def shard(self, workers: Workers, *, device: torch.device) -> None:
+        """Leave each process its part of the denoiser, of its averages and moments (FSDP2).
+
+        For a state before its first step, or before `load_tensors`. The discriminator stays whole.
+
+        Raises:
+            InputError: weights in another order than PyTorch's usual one, which cannot be cut.
+        """
+        if any(not weight.is_contiguous() for weight in self.denoiser.parameters()):
+            raise InputError("weights that are channels-last cannot be sharded: leave that out")
+        from cascore.training.sharding import shard
+
+        names = {weight: name for name, weight in self.denoiser.named_parameters()}
+        for module in (self.denoiser, self.average, *self.profiles.values()):
+            shard(module, count=workers.count, device=device)
+        weights = dict(self.denoiser.named_parameters())
+        for group in self.optimizer.param_groups:
+            group["params"] = [weights[names[weight]] for weight in group["params"]]
+        if self.discriminator is not None:
+            self.discriminator.to(device)
+        self.sharded = True
 
     def start_from(self, other: nn.Module) -> list[str]:
         """Take over the weights of another denoiser, where name and shape are the same.
@@ -129,6 +153,19 @@ class TrainState:
                     named[f"{prefix}.{name}.{key}"] = value
         return named
 
+    def whole_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """As `tensors`, each in full: of a sharded state gathered one after the other.
+
+        All processes ask together.
+        """
+        if not self.sharded:
+            yield from self.tensors().items()
+            return
+        from cascore.training.sharding import whole
+
+        for name, tensor in self.tensors().items():
+            yield name, whole(tensor)
+
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over every tensor of another state of the same shape.
 
@@ -149,12 +186,20 @@ class TrainState:
         require_same_shapes(current, tensors, what="the checkpoint")
         with torch.no_grad():
             for name, value in tensors.items():
-                current[name].copy_(value)
+                self._take_over(current[name], value)
         for name, optimizer, parameter in slots:
             if started:
                 optimizer.state[parameter] = moments[name]
             else:
                 optimizer.state.pop(parameter, None)
+
+    def _take_over(self, tensor: Tensor, values: Tensor) -> None:
+        if self.sharded:
+            from cascore.training.sharding import take_over
+
+            take_over(tensor, values)
+        else:
+            tensor.copy_(values)
 
     def _weights(self) -> dict[str, Tensor]:
         return {
