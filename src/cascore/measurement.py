@@ -148,7 +148,7 @@ def chain_words(settings: Mapping[str, Setting]) -> str:
         return f"ALS, n_sigma {settings.get('n_sigma')}{spaced}"
     sizes = {name: settings.get(name) for name in ("eta", "epsilon", "kappa")}
     step = "".join(
-        f", {name} {size:g}" if isinstance(size, int | float) else f", {name} {size}"
+        f", {name} {size:.4g}" if isinstance(size, int | float) else f", {name} {size}"
         for name, size in sizes.items()
         if size is not None
     )
