@@ -58,7 +58,10 @@ nitpick_ignore_regex = [
     (r"py:obj", r"(?s).*"),  # single backticks are code, and a link where they name something
     (r"py:class", r"cascore\..*\.(Kappa|_Kind)"),  # type variables
     (r"py:class", r"tuple\[.*"),
-    (r"py:.*", r"(contextlib|torch|numpy|np|collections|pathlib|typing|PIL|diffusers|os)\..*"),
+    (
+        r"py:.*",
+        r"(contextlib|datetime|torch|numpy|np|collections|pathlib|typing|PIL|diffusers|os)\..*",
+    ),
 ]
 
 linkcode_resolve = project_files.source_of
