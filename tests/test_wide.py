@@ -194,8 +194,9 @@ def made_by_many_and_one(command, folder, suffix, *, processes=2):
     for place in places:
         if not place.exists():  # else the kill came too late
             assert run(*command, place) == 0
-    left = {path.name for path in folder.iterdir()} - {f".{places[0].name}.parts"}
-    assert left == {place.name for place in places}
+    # A process that is killed once the result is there leaves its parts and its lock's file.
+    killed = {f".{places[0].name}.parts", f".{places[0].name}.lock"}
+    assert {path.name for path in folder.iterdir()} - killed == {place.name for place in places}
     return places
 
 
