@@ -50,7 +50,7 @@ from cascore.training.checkpoint import (
 )
 
 ALONE = Workers()
-_AXES_IN_TIME = 1024  # numbers of a datum: the axes of more take a part of a short time
+_QUICK_AXES, _SHORT = 1024, 5.0  # numbers of a datum: axes of more take seconds, of short minutes
 
 
 def training_run(
@@ -188,8 +188,8 @@ def _bring_up_to_date(
     write_json(folder / EXPERIMENT, experiment)  # which may be longer
     write_json(folder / DATA, described)
     if not (folder / VARIANCES_DIGEST).exists():
-        large = experiment.minutes > 0 and math.prod(data.shape) > _AXES_IN_TIME
-        variances = None if large else principal_variances(data)
+        hurried = 0 < experiment.minutes < _SHORT and math.prod(data.shape) > _QUICK_AXES
+        variances = None if hurried else principal_variances(data)
         if variances is not None:
             write_variances(variances, folder)
 
