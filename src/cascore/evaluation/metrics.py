@@ -197,13 +197,14 @@ def _inception_score(
 def mode_labels(images: Tensor, classifier: Classifier) -> tuple[Tensor, int]:
     """The class of each image uint8 [N, C, H, W], int64 [N], and how many classes there are.
 
-    Of three channels each is classified by itself, and together they are one of 1,000.
+    Of three channels each is classified by itself, if the classifier is of one, and together they
+    are one of 1,000.
     """
     channels, height, width = images.shape[1:]
-    if channels == 3:
+    if channels == 3 and classifier.channels == (1,):
         digits = classifier.classify(images.reshape(-1, 1, height, width))
         return stacked_labels(digits.reshape(-1, 3)), 1000
-    return classifier.classify(images), 10
+    return classifier.classify(images), classifier.network.head.out_features
 
 
 def _modes(part: Measurement, images: Tensor, reference: Reference) -> Iterator[Measurement]:
