@@ -20,23 +20,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.colors import to_rgba
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from benchmarks.network_samplers import known
 from cascore import load
 from cascore.calibration import _most_likely, calibrated_sigmas
 from cascore.evaluation.reference import load_reference
 from cascore.experiment.settings import Data
+from cascore.files import write_text
 from cascore.metrics import extract_features
 from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
 from cascore.pixels import to_uint8
 from cascore.sampling import consistent_annealed, initial_noise
-from cascore.schedule import centred_sigmas, geometric_sigmas
+from cascore.schedule import centred_sigmas, geometric_sigmas, nearest_sigmas
+from paper.engine.charts import COLOURS, new_figure, plain_ticks
+from paper.engine.page import write_picture
+from paper.engine.rows import csv_text
 
 HELD_OUT, LEVELS, CHAINS, BATCH = 600, 20, 400, 250
 KAPPAS, CALLS, SPACINGS = (1.5, 2.5, 4.0), (5, 8, 12), ("geometric", "centred", "calibrated")
+
+
+def known(model: Model, sigmas: Tensor) -> Tensor:
+    """The nearest levels that a network was trained at, if it sees sigma and knows no other."""
+    return nearest_sigmas(sigmas, model.sigmas) if model.experiment.at_levels else sigmas
 
 
 class Setting(NamedTuple):
@@ -224,33 +233,42 @@ def verdict(rows: Sequence[dict[str, Any]], prediction: str) -> str:
     return f"{prediction:42} {spearmanr(says, seen)[0]:5.2f}   {' '.join(chosen)}"
 
 
+LOOKS = {1.5: (COLOURS[1], 1.0), 2.5: (COLOURS[2], 0.0), 4.0: (COLOURS[0], 0.4)}
+"""Colour of each kappa, and how opaque its marks are filled."""
+
+
 def draw_scatter(tables: dict[str, list[dict[str, Any]]], prediction: str, out: Path) -> None:
-    """Predicted against measured distances, a panel for each model."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
-        figure, panels = plt.subplots(
-            1, len(tables), figsize=(5 * len(tables), 4), layout="constrained", squeeze=False
-        )
-        for axes, (name, rows) in zip(panels[0], tables.items(), strict=True):
-            for kappa, colour in zip(KAPPAS, ("#c8553d", "#0b6e4f", "#1f5fa8"), strict=True):
-                for spacing, marker in zip(SPACINGS, "so^", strict=True):
-                    of = [r for r in rows if (r["kappa"], r["spacing"]) == (kappa, spacing)]
-                    at = [r[prediction] for r in of], [r["features"] for r in of]
-                    axes.scatter(*at, s=[6 * r["calls"] for r in of], color=colour, marker=marker,
-                                 alpha=0.75, label=f"kappa {kappa:g}, {spacing}")  # fmt: skip
-            axes.set(xscale="log", yscale="log", title=name, xlabel="predicted, in pixels")
-            axes.set_yticks([0.3, 0.5, 1, 2], ["0.3", "0.5", "1", "2"])
-            axes.set_xticks(
-                [0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]
-            )
-            axes.minorticks_off()
-        panels[0][0].set_ylabel("measured, in features")
-        panels[0][-1].legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
-        figure.savefig(out, dpi=110, metadata={"Software": None})
+    """Predicted against measured distances, a panel for each model, and their table beside it."""
+    figure, panels = new_figure(len(tables), height=4.6)
+    for axes, (name, rows) in zip(panels, tables.items(), strict=True):
+        for kappa, (colour, filled) in LOOKS.items():
+            for spacing, mark in zip(SPACINGS, "so^", strict=True):
+                of = [r for r in rows if (r["kappa"], r["spacing"]) == (kappa, spacing)]
+                axes.scatter(
+                    [r[prediction] for r in of],
+                    [r["features"] for r in of],
+                    s=[6 * r["calls"] for r in of],
+                    marker=mark,
+                    facecolor=to_rgba(colour, filled),
+                    edgecolor=colour,
+                    label=f"kappa {kappa:g}, {spacing}",
+                )
+        axes.set(xscale="log", yscale="log", xlabel="predicted, in pixels")
+        axes.set_title(name, loc="left", fontsize=10)
+        plain_ticks(axes.xaxis)
+        plain_ticks(axes.yaxis)
+    panels[0].set_ylabel("measured, in features")
+    look: dict[str, Any] = {"ncols": len(LOOKS), "frameon": False, "fontsize": 9}
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", **look)
+    write_picture(out, figure)
+    lines = [
+        (name, r["calls"], f"{r['kappa']:g}", r["spacing"],
+         *(f"{r[key]:.4g}" for key in (prediction, "features", "error")))
+        for name, rows in tables.items()
+        for r in rows
+    ]  # fmt: skip
+    header = ("model", "calls", "kappa", "spacing", "predicted", "measured", "standard error")
+    write_text(out.with_suffix(".csv"), csv_text((header, lines)))
 
 
 def main() -> None:
@@ -260,7 +278,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="samples of a setting")
     parser.add_argument("--root", help="where prepared data sets are")
     parser.add_argument("--keep", type=Path, help="folder of samples that are drawn once")
-    parser.add_argument("--out", type=Path, help="picture")
+    parser.add_argument("--out", type=Path, help="picture; its table beside it, .csv")
     given = parser.parse_args()
     torch.set_num_threads(1)
     tables = {name: rows_of(name, given.count, given.root, given.keep) for name in given.models}

@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.colors import to_rgb
+from PIL import Image
 from scipy import stats as scipy_stats
 
 from cascore.errors import InputError
 from cascore.experiment.presets import PRESETS
 from cascore.locks import one_writer
 from paper.__main__ import main
+from paper.engine.charts import COLOURS, new_figure
 from paper.engine.claims import (
     Number,
     between_trainings,
@@ -31,7 +34,7 @@ from paper.engine.claims import (
 )
 from paper.engine.lab import Cost, Lab
 from paper.engine.models import Models
-from paper.engine.page import Page, Study, write_page
+from paper.engine.page import Page, Study, write_page, write_picture
 from paper.engine.rows import Rows, markdown_table, pivot, table
 from paper.engine.settings import als, cas, training_of
 from paper.engine.store import Store
@@ -449,3 +452,17 @@ def test_a_study_is_measured_once_and_goes_on(tmp_path: Path) -> None:
     assert rows.levels("extractor") == ["pixels", "digits"]
     assert len(list(store)) == count
     assert table(rows, "draw=seed outcome")[1][0] == [0, "raw"]
+
+
+def test_a_picture_keeps_every_ink(tmp_path: Path) -> None:
+    """Of a single mark too, among many lines and their mixtures with a band."""
+    figure, (panel,) = new_figure(1)
+    panel.axhspan(2, 7, color=COLOURS[1], alpha=0.2)
+    *lines, star = COLOURS
+    for i, ink in enumerate(lines):
+        panel.plot(range(20), [i + math.sin(i + x) for x in range(20)], "o-", color=ink)
+    panel.plot(10, 14, "*", color=star, markersize=10)
+    write_picture(tmp_path / "picture.png", figure)
+    with Image.open(tmp_path / "picture.png") as image:
+        inks = {ink for _, ink in image.convert("RGB").getcolors(image.width * image.height) or []}
+    assert {tuple(round(255 * part) for part in to_rgb(ink)) for ink in COLOURS} <= inks

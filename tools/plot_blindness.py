@@ -3,28 +3,41 @@
     python tools/plot_blindness.py [--out docs/images/blindness.png]
 
 Chains of the perfect noise-blind network around one datum of CIFAR-10's size, 12 geometric levels;
-beside them the perfect network that sees sigma. No training, exact; a few seconds.
+beside them the perfect network that sees sigma. No training, exact; a few seconds. The numbers are
+written beside the picture, as .csv.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
 import torch
 from torch import Tensor
 
+from cascore.files import write_text
 from cascore.sampling import consistent_annealed
 from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser, UnitNoiseDenoiser
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where `paper` is
+
+from paper.engine.charts import COLOURS
+from paper.engine.rows import csv_text
+
 DIMENSION, CHAINS, CALLS = 3072, 24, 12
 SIGMAS = geometric_sigmas(20.0, 0.01, CALLS)
 OUT = Path(__file__).parents[1] / "docs" / "images" / "blindness.png"
-LOOKS = {1.0: ("#D55E00", "o"), 1.5: ("#E69F00", "s"), 2.0: ("#0072B2", "^"), 2.5: ("#009E73", "D")}
-"""Colour, of the studies' charts (`paper/engine/charts.py`), and mark of each kappa."""
+LOOKS = {
+    1.0: (COLOURS[1], "o"),
+    1.5: (COLOURS[4], "s"),
+    2.0: (COLOURS[0], "^"),
+    2.5: (COLOURS[2], "D"),
+}
+"""Colour and mark of each kappa."""
 
 
 def main() -> None:
@@ -37,7 +50,7 @@ def main() -> None:
     from matplotlib import pyplot as plt
 
     style = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False}
-    datum = torch.zeros(DIMENSION)
+    datum, lines = torch.zeros(DIMENSION), []
     with plt.rc_context(style):
         figure, panels = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True, layout="constrained")
         for axes, denoiser, title in (
@@ -47,6 +60,9 @@ def main() -> None:
             axes.axhline(1, color="#bbbbbb", linewidth=1)
             for kappa, (colour, mark) in LOOKS.items():
                 levels = ratios(denoiser, kappa)
+                drawn = zip(levels.median(1).values, levels.amin(1), levels.amax(1), strict=True)
+                for call, values in enumerate(drawn, start=1):
+                    lines.append((title, f"{kappa:g}", call, *(f"{value:.4g}" for value in values)))
                 axes.plot(range(1, CALLS + 1), levels, color=colour, alpha=0.18, linewidth=0.9)
                 axes.plot(
                     range(1, CALLS + 1),
@@ -68,6 +84,8 @@ def main() -> None:
         panels[1].text(1, 1.35, "1.05 or less: no error grows at any kappa", color="#555555")
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(arguments.out, dpi=130, metadata={"Software": None})
+    header = ("network", "kappa", "call", "median of noise / sigma", "least", "largest")
+    write_text(arguments.out.with_suffix(".csv"), csv_text((header, lines)))
     print(f"wrote {arguments.out}")
 
 

@@ -2,8 +2,9 @@
 
     python tools/torture.py --seconds 600 --seed 7
 
-prints the table of docs/reliability.md and ends with 1 if anything failed. Every command runs in a
-process that is forked from this one, at settings that take seconds, in a folder of its own:
+prints a row for each attack and ends with 1 if anything failed; docs/reliability.md has the sums of
+such rows. Every command runs in a process that is forked from this one, at settings that take
+seconds, in a folder of its own:
 
 - killed: SIGKILL at a random moment, or before a random one of its changes to the file system,
   again and again; then it runs to its end. Its files must be those of a run that nobody killed.
@@ -309,7 +310,7 @@ class Torture:
         path.write_bytes(content)
 
     def table(self) -> str:
-        """The table of docs/reliability.md."""
+        """A row for each attack and command; docs/reliability.md has their sums."""
         lines = ["| attack | tried | survived | |", "| --- | ---: | ---: | --- |"]
         for title, row in sorted(self.rows.items()):
             counts = ", ".join(f"{count:,} {what}" for what, count in row.counts.items() if count)

@@ -13,10 +13,14 @@ import csv
 import json
 import shutil
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where `paper` is
+
+from paper.engine.charts import COLOURS, new_figure, plain_ticks
+from paper.engine.page import write_picture
 
 STRETCH = 20  # steps
 SMOOTH = 20  # stretches
@@ -57,27 +61,21 @@ def stretches(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
 
 def draw(rows: Sequence[Mapping[str, float]], out: Path) -> None:
     """A panel for each loss."""
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     names = [name for name in rows[0] if name != "step"]
-    figure, panels = plt.subplots(
-        len(names), figsize=(7, 2.6 * len(names)), sharex=True, squeeze=False, layout="constrained"
-    )
+    figure, panels = new_figure(1, rows=len(names), height=2.6)
     steps = [row["step"] for row in rows]
-    for panel, name in zip(panels[:, 0], names, strict=True):
+    for panel, name in zip(panels, names, strict=True):
         values = [row[name] for row in rows]
         smooth = [
             statistics.fmean(values[max(0, i + 1 - SMOOTH) : i + 1]) for i in range(len(values))
         ]
-        panel.plot(steps, values, color="#0b6e4f", linewidth=0.7, alpha=0.35)
-        panel.plot(steps, smooth, color="#0b6e4f", linewidth=1.8)
+        panel.plot(steps, values, color=COLOURS[0], linewidth=0.7, alpha=0.35)
+        panel.plot(steps, smooth, color=COLOURS[0], linewidth=1.8)
         panel.set_ylabel(name)
         panel.set_yscale("log" if min(values) > 0 else "linear")
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[-1, 0].set_xlabel("training step")
-    figure.savefig(out / "losses.png", dpi=150, metadata={"Software": None})
-    plt.close(figure)
+        plain_ticks(panel.yaxis)
+    panels[-1].set_xlabel("training step")
+    write_picture(out / "losses.png", figure)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,11 @@ BLACK, GREY = "#000000", "#777777"
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
     *(BLACK, GREY, "#b9b9b9"),
+    *("#882255", "#999933", "#332288"),
 )
-"""Okabe and Ito's, which colour-blind readers tell apart, and greys."""
+"""Okabe and Ito's, which colour-blind readers tell apart, greys, and three of Paul Tol's muted."""
+_MARKS = dict(zip(COLOURS, "os^DvPh<>pXd", strict=True))
+"""Of each colour, for readers in black and white."""
 _INK, _RULE, _WIDTH = "#333333", "#d9d9d9", 9.0  # inches
 
 Colour = str | Callable[[Row], str]
@@ -97,7 +100,7 @@ def dots(
                     label="_" if i else legend,
                 )
         at.set_xscale(scale)
-        _plain_ticks(at.xaxis)
+        plain_ticks(at.xaxis)
         at.set_title(title, loc="left", fontsize=10)
         at.set_yticks(range(len(names)), labels=[n.replace("n_σ", "$n_\\sigma$") for n in names])
         at.set(xlabel=axis, ylim=(len(names) - 0.4, -0.6))
@@ -147,8 +150,8 @@ def curves(
             at.axvline(line, color=_INK, linewidth=1, linestyle="--")
         for name, of in group.named(label).items():
             points = {value: number(point) for value, point in of.by(x).items()}
-            look = {**_look(of[0], colour, rows), "fmt": "o-", "markersize": 4, "label": name}
-            look |= {"fmt": "o--"} if of[0].get("outcome") == "raw" else {}
+            look = {**_look(of[0], colour, rows), "markersize": 4, "label": name}
+            look["fmt"] += "--" if of[0].get("outcome") == "raw" else "-"
             means, bars = zip(*((n.mean, n.whisker) for n in points.values()), strict=True)
             look |= of[0].get("style", {})
             at.errorbar(list(points), means, yerr=bars, elinewidth=1, **look)
@@ -156,8 +159,8 @@ def curves(
         at.set_xscale(xscale)
         at.set_yscale(yscale(group[0]) if callable(yscale) else yscale)
         at.set(ylabel=ylabel, **axes)
-        _plain_ticks(at.xaxis, fixed="xticks" in axes)
-        _plain_ticks(at.yaxis, fixed="yticks" in axes)
+        plain_ticks(at.xaxis, fixed="xticks" in axes)
+        plain_ticks(at.yaxis, fixed="yticks" in axes)
     for at in all_axes[len(panels) :]:
         at.set_visible(False)
     _legend(figure, all_axes)
@@ -192,7 +195,7 @@ def sheets(rows: Rows, *, columns: int = 2) -> Figure:
 def _look(row: Row, colour: Colour, rows: Rows) -> dict[str, Any]:
     ink = colour(row) if callable(colour) else COLOURS[rows.levels(colour).index(row[colour])]
     fill = "white" if row.get("outcome") == "raw" else ink
-    return {"fmt": "o", "color": ink, "markerfacecolor": fill, "linewidth": 1.4}
+    return {"fmt": _MARKS[ink], "color": ink, "markerfacecolor": fill, "linewidth": 1.4}
 
 
 def _band(span: Callable[..., object], band: Number | None, colour: str, label: str) -> None:
@@ -209,7 +212,7 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     figure.legend(list(marks.values()), list(marks), loc="outside lower center", **look)
 
 
-def _plain_ticks(axis: Axis, *, fixed: bool = False) -> None:
+def plain_ticks(axis: Axis, *, fixed: bool = False) -> None:
     """On a logarithmic axis that has its data: multiples of powers of ten, written out."""
     if axis.get_scale() != "log":
         return
