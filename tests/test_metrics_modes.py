@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cascore.errors import InputError
-from cascore.metrics import mode_coverage, published_kl, stacked_labels
+from cascore.evaluation.metrics import mode_labels
+from cascore.metrics import load_classifier, mode_coverage, published_kl, stacked_labels
 
 
 def test_counts_by_hand():
@@ -108,3 +109,15 @@ def test_what_table_4_means():
     for kl, counted, total in ((-0.1, 1, 1), (math.nan, 1, 1), (0.0, 0, 1), (0.0, 1, 0)):
         with pytest.raises(InputError, match="expected a divergence of at least 0"):
             published_kl(kl, counted=counted, total=total)
+
+
+def test_channels_are_labelled_one_by_one_where_the_classifier_takes_one():
+    colours = torch.randint(256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    photographs, knows_colour = colours.to(torch.uint8), load_classifier("cifar-10-jpeg")
+    labels, modes = mode_labels(photographs, knows_colour)
+    assert (labels.tolist(), modes) == (knows_colour.classify(photographs).tolist(), 10)
+    stacked, of_digits = photographs[..., :28, :28].contiguous(), load_classifier("mnist")
+    labels, modes = mode_labels(stacked, of_digits)
+    digits = [of_digits.classify(stacked[:, c : c + 1].contiguous()) for c in range(3)]
+    assert modes == 1000
+    assert labels.tolist() == (100 * digits[0] + 10 * digits[1] + digits[2]).tolist()
