@@ -271,8 +271,9 @@ def _quality(scores: Sequence[Score]) -> str:
         return ""
     lines = [_COLUMNS, ("---",) * 2 + ("---:",) * 2 + ("---",) + ("---:",) * 2, *map(_row, scores)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    features = sorted({f"Features of {score.features}" for score in scores if score.features})
-    return _MEASURED.format(table=table, features="; ".join(features))
+    features = sorted({score.features for score in scores if score.features})
+    told = f"Features of {' and '.join(features)}" if features else ""
+    return _MEASURED.format(table=table, features=told)
 
 
 def _row(score: Score) -> tuple[str, ...]:
