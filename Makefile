@@ -68,7 +68,7 @@ dist: $(STAMP)
 wheel: dist
 	rm -rf build/empty && $(PYTHON) -m venv build/empty && mkdir build/empty/elsewhere
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
-	cd build/empty/elsewhere && ../bin/cascore sample digits --count 4 --out digits && ../bin/cascore evaluate digits --count 200
+	cd build/empty/elsewhere && ../bin/cascore sample digits --count 4 --out pictures && ../bin/cascore evaluate digits --count 200
 
 format: $(STAMP)
 	$(BIN)/ruff format .
