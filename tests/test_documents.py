@@ -51,7 +51,7 @@ NOT_RUN = {
     "cascore evaluate others --data fid_stats.npz": "Inception's weights",
     "cascore play": "a server; tests/test_play.py",
     "torchrun": "tests/test_parallel.py",
-    "python tools/train_classifier.py cifar-10-jpeg": "half an hour",
+    "python tools/train_classifier.py cifar-10-jpeg": "ten minutes",
     "python -m benchmarks.guidance": "tests/test_guidance_benchmark.py",
 }
 """How lines begin that are read and not run, and why."""

@@ -273,7 +273,7 @@ def test_features_by_name():
         ("digits", (3, 32, 32), r"takes torch.uint8 of shape \[N, 1, 8, 8\]"),
         ("random-convolution", (1, 4, 4), "at least 8"),
         ("pixels", None, "give image_shape"),
-        ("../weights/digits", None, r"known are digits.*module_extractor"),
+        ("../weights/digits", None, r"known are cifar-10-jpeg, digits.*module_extractor"),
         ("Inceptoin", None, "did you mean inception"),
     ):
         with pytest.raises(InputError, match=message):
