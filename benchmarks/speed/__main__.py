@@ -80,7 +80,8 @@ def in_words(row: Pair) -> str:
     mark = "  behind" if row.behind else ""
     return (
         f"{row.what}: {time_text(row.ours)}, {row.peer} {time_text(row.theirs)};"
-        f" {row.ratio:.2f} times ({row.low:.2f} to {row.high:.2f}, {row.rounds} rounds,"
+        f" {ratio_text(row.ratio)} times ({ratio_text(row.low)} to {ratio_text(row.high)},"
+        f" {row.rounds} rounds,"
         f" load {row.load:.1f}){mark}"
     )
 
@@ -89,7 +90,8 @@ def table(groups: Groups) -> str:
     """All rows as Markdown; bold where they are behind what was asked of them."""
     lines = [_HEAD, "| --- | ---: | --- | ---: | ---: | ---: | ---: |"]
     for row in (row for rows in groups.values() for row in rows):
-        ratio = f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})"
+        low, middle, high = (ratio_text(x) for x in (row.low, row.ratio, row.high))
+        ratio = f"{middle} ({low} to {high})"
         cells = (
             row.what,
             time_text(row.ours),
@@ -108,6 +110,11 @@ def with_table(page: str, groups: Groups) -> str:
     head, rest = page.split(_START)
     _, tail = rest.split(_END)
     return f"{head}{_START}\n\n{table(groups)}\n\n{_END}{tail}"
+
+
+def ratio_text(ratio: float) -> str:
+    """Two decimals, or one digit of what is below a tenth."""
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.1g}"
 
 
 def time_text(seconds: float) -> str:
