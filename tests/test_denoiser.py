@@ -211,3 +211,11 @@ def test_a_chain_without_a_kappa_takes_that_of_its_levels():
     assert torch.equal(plain.raw, consistent_annealed(seeing, x, sigmas, kappa=kappa).raw)
     once = consistent_annealed(seeing, x, sigmas, order=1)
     assert torch.equal(once.raw, consistent_annealed(seeing, x, sigmas, order=1, kappa=2.5).raw)
+
+
+@pytest.mark.parametrize("sigmas", [[], [1.0, 1.0], [1.0, 2.0], [1.0, 0.0], [1.0, -1.0], 1.0])
+@pytest.mark.parametrize("form", [UnconditionalDenoiser, ConditionalDenoiser])
+def test_levels_that_are_no_schedule_are_refused_where_kappa_follows_from_them(form, sigmas):
+    x = torch.ones(2, 1, 4, 4)
+    with pytest.raises(InputError, match=r"^sigmas must "):
+        consistent_annealed(form(Recorder(0.1)), x, torch.tensor(sigmas))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cascore.errors import InputError
+from cascore.schedule import check_sigmas
 
 
 class Denoiser(Protocol):
@@ -59,9 +60,13 @@ def own_kappa(denoiser: Denoiser) -> float:
 
 
 def default_kappa(denoiser: Denoiser, sigmas: Tensor, *, order: int = 2) -> float:
-    """The kappa of a chain through levels [L] that names none: `kappa_of_steps` of its own."""
-    ratio, blind = float(sigmas[0] / sigmas[-1]), is_blind(denoiser)
-    return kappa_of_steps(own_kappa(denoiser), len(sigmas), ratio=ratio, blind=blind, order=order)
+    """The kappa of a chain through levels [L] that names none: `kappa_of_steps` of its own.
+
+    Levels that are no schedule raise InputError.
+    """
+    levels, blind = check_sigmas(sigmas), is_blind(denoiser)
+    ratio = float(levels[0] / levels[-1])
+    return kappa_of_steps(own_kappa(denoiser), len(levels), ratio=ratio, blind=blind, order=order)
 
 
 def kappa_of_steps(kappa: float, calls: int, *, ratio: float, blind: bool, order: int = 2) -> float:
