@@ -197,7 +197,7 @@ class DrawnParts:
         raw, denoised = (
             torch.cat([part[form] for part in parts])[within] for form in ("raw", "denoised")
         )
-        return Drawn(raw, denoised, self.nfe)
+        return Drawn(raw, denoised, int(parts[0]["nfe"]))
 
 
 def draw_widely(
