@@ -11,8 +11,7 @@ memory (3.35e12 bytes a second), and at 5 µs for a launch: bounds from below, n
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,16 +25,12 @@ from cascore.experiment.settings import Experiment
 TF32, BFLOAT16, BYTES, LAUNCH = 494e12, 989e12, 3.35e12, 5e-6
 
 
-@dataclass
 class Counted(TorchDispatchMode):
     """Kernels that write memory of their own, and the bytes that they read and write."""
 
-    kernels: int = 0
-    bytes: float = 0.0
-    views: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.kernels, self.bytes = 0, 0.0
 
     def __torch_dispatch__(
         self,
@@ -53,15 +48,25 @@ class Counted(TorchDispatchMode):
         return result
 
 
-def counted(experiment: Experiment, shape: tuple[int, ...], batch: int) -> tuple[int, float, float]:
-    """Kernels, bytes and floating-point operations of forward and backward."""
+class Asked(NamedTuple):
+    """Of forward and backward: weights, kernels, bytes and floating-point operations."""
+
+    weights: int
+    kernels: int
+    bytes: float
+    flops: float
+
+
+def counted(experiment: Experiment, shape: tuple[int, ...], batch: int) -> Asked:
+    """What a step of so many pictures asks for."""
     subject = build.Subject(shape=shape, classes=tuple("abcdefghij"))
     with torch.device("meta"):
         denoiser = build.build_denoiser(experiment.network, subject, seed=0)
         x, sigma = torch.zeros(batch, *shape), torch.ones(batch)
         with FlopCounterMode(display=False) as flops, Counted() as kernels:
             denoiser(x, sigma).square().sum().backward()
-    return kernels.kernels, kernels.bytes, float(flops.get_total_flops())
+    weights = sum(parameter.numel() for parameter in denoiser.parameters())
+    return Asked(weights, kernels.kernels, kernels.bytes, float(flops.get_total_flops()))
 
 
 def main() -> None:
@@ -76,18 +81,15 @@ def main() -> None:
     for name in arguments.presets:
         known = PUBLISHED.get(name)
         experiment, shape = known or (PRESETS[name], SHAPES[PRESETS[name].data.name])
-        with torch.device("meta"):
-            subject = build.Subject(shape=shape, classes=tuple("abcdefghij"))
-            network = build.build_denoiser(experiment.network, subject, seed=0)
-        weights = sum(parameter.numel() for parameter in network.parameters())
-        kernels, moved, flops = counted(experiment, shape, arguments.batch)
-        times = (flops / TF32, flops / BFLOAT16, moved / BYTES, kernels * LAUNCH)
+        asked = counted(experiment, shape, arguments.batch)
+        launches = asked.kernels * LAUNCH
+        times = (asked.flops / TF32, asked.flops / BFLOAT16, asked.bytes / BYTES, launches)
         cells = [
             name,
-            f"{weights / 1e6:.1f} M",
-            f"{flops / 1e12:.2f}",
-            f"{moved / 1e9:.1f}",
-            f"{kernels:,}",
+            f"{asked.weights / 1e6:.1f} M",
+            f"{asked.flops / 1e12:.2f}",
+            f"{asked.bytes / 1e9:.1f}",
+            f"{asked.kernels:,}",
         ]
         cells += [f"{1e3 * t:.2g} ms" for t in times]
         cells.append(f"{arguments.batch / max(times[0], *times[2:]):,.0f}")

@@ -24,6 +24,7 @@ from matplotlib.colors import to_rgba
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from benchmarks.network_samplers import known
 from cascore import load
 from cascore.calibration import _most_likely, calibrated_sigmas
 from cascore.evaluation.reference import load_reference
@@ -34,18 +35,13 @@ from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
 from cascore.pixels import to_uint8
 from cascore.sampling import consistent_annealed, initial_noise
-from cascore.schedule import centred_sigmas, geometric_sigmas, nearest_sigmas
+from cascore.schedule import centred_sigmas, geometric_sigmas
 from paper.engine.charts import COLOURS, new_figure, plain_ticks
 from paper.engine.page import write_picture
 from paper.engine.rows import csv_text
 
 HELD_OUT, LEVELS, CHAINS, BATCH = 600, 20, 400, 250
 KAPPAS, CALLS, SPACINGS = (1.5, 2.5, 4.0), (5, 8, 12), ("geometric", "centred", "calibrated")
-
-
-def known(model: Model, sigmas: Tensor) -> Tensor:
-    """The nearest levels that a network was trained at, if it sees sigma and knows no other."""
-    return nearest_sigmas(sigmas, model.sigmas) if model.experiment.at_levels else sigmas
 
 
 class Setting(NamedTuple):

@@ -38,6 +38,11 @@ from paper.schedulers import SCHEDULERS, run_scheduler
 BATCH, BLOCKS = 250, 20
 
 
+def known(model: Model, sigmas: Tensor) -> Tensor:
+    """The nearest levels that a network was trained at, if it sees sigma and knows no other."""
+    return nearest_sigmas(sigmas, model.sigmas) if model.experiment.at_levels else sigmas
+
+
 @dataclass(frozen=True)
 class Row:
     """Consistent annealing at levels of a spacing, of a kappa or the default's; or UniPC."""
@@ -55,7 +60,7 @@ class Row:
         sampler = Sampler(calls=calls, spacing=self.spacing, kappa=self.kappa, order=self.order)
         of, blind = model.chain(sampler), bool(model.denoiser.blind)
         sigmas = chain_sigmas(of, schedule, variances=variances, blind=blind)
-        return nearest_sigmas(sigmas, model.sigmas) if model.experiment.at_levels else sigmas
+        return known(model, sigmas)
 
     def chain(self, denoiser: Denoiser, x: Tensor, sigmas: Tensor, noise: KeyedNoise) -> Samples:
         """One batch of chains."""

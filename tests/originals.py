@@ -1,7 +1,9 @@
 """Original files of data sets, made small, and what is read from such."""
 
 import gzip
+import io
 import struct
+import tarfile
 
 import numpy as np
 
@@ -23,6 +25,18 @@ def write_mnist(folder, *, train=12, test=5):
         (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels)))
         content[prefix] = images, labels
     return content
+
+
+def write_tar(path, members):
+    """Members by name: bytes, or a TarInfo of no content; compressed, if the name says so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name, content in members.items():
+            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return path
 
 
 def everything(original, start=0):

@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pyarrow as pa
 import pytest
-from originals import everything
+from originals import everything, write_tar
 from PIL import Image
 from pyarrow import parquet
 
@@ -46,17 +46,6 @@ def pickled(number):
 
 BINARY = {f"cifar-10-batches-bin/{stem}.bin": binary(n) for n, stem in enumerate(STEMS)}
 PYTHON = {f"cifar-10-batches-py/{stem}": pickled(n) for n, stem in enumerate(STEMS)}
-
-
-def write_tar(path, members):
-    """Members are name -> bytes, or a TarInfo of no content."""
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in members.items():
-            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                info.size = len(content)
-            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
-    return path
 
 
 def write_folder(path, members):

@@ -6,6 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from originals import write_tar
 from PIL import Image
 
 import cascore.data.shards
@@ -35,18 +36,6 @@ def picture(number):
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = number, np.arange(4)
     return pixels
-
-
-def write_tar(path, members):
-    """Members by name: bytes, or a whole TarInfo."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in members.items():
-            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                info.size = len(content)
-            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
-    return path
 
 
 @pytest.fixture(scope="module")
