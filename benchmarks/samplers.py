@@ -1,6 +1,6 @@
 """Samplers and levels where the exact answer is known: on laws fitted to 50,000 photographs.
 
-    python benchmarks/samplers.py            # the Gaussian: every law exact, about half a minute
+    python benchmarks/samplers.py            # the Gaussian: every law exact, about a minute
     python benchmarks/samplers.py --mixture  # two mixtures of ten Gaussians: 6,000 chains, 3 seeds
 
 The Gaussian has the 3,072 variances of CIFAR-10's principal components. Any linear sampler's law is
@@ -25,11 +25,12 @@ mixtures that of as many exact samples is taken off. Peers are run with their ow
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cascore.calibration import calibrated_sigmas, denoised_variances
@@ -48,6 +49,7 @@ EXACT_BARS = {
 }
 MIXTURE_BARS = {RIGHT: {5: 0.50, 8: 0.21, 12: 0.10}}
 
+Array = NDArray[np.float64]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 Sampler = Callable[..., Tensor]  # (denoiser, start, sigmas, noise) -> denoised
 Levels = Callable[[float, float, int], Tensor]
@@ -81,7 +83,12 @@ def predictor_corrector(
             def update(
                 nodes: range, *, h=h, still=still, before=before, z=z, offset=offset, spread=spread
             ) -> Tensor:
-                weights = adams([times[j] - offset for j in nodes], h, kappa)
+                weights = integrals(
+                    [times[j] - offset for j in nodes],
+                    0.0,
+                    h,
+                    lambda s: kappa * np.exp(-kappa * (h - s)),
+                )
                 parts = [w * calls[j] for w, j in zip(weights, nodes, strict=True)]
                 return still * before + sum(parts) + spread * z
 
@@ -92,6 +99,27 @@ def predictor_corrector(
     return calls[-1]
 
 
+def deis(denoiser: Denoiser, x: Tensor, sigmas: Tensor, noise: object, *, order: int = 3) -> Tensor:
+    """DEIS (2204.13902): (x - H) / sigma is a polynomial of log sigma, integrated over sigma."""
+    times = sigmas.log().tolist()
+    slopes: list[Tensor] = []
+    for i, sigma in enumerate(sigmas.tolist()[:-1]):
+        slopes.append((x - denoiser(x, torch.tensor(sigma, dtype=x.dtype))) / sigma)
+        nodes = range(max(0, i + 1 - order), i + 1)
+        weights = integrals([times[j] for j in nodes], times[i], times[i + 1], np.exp)
+        x = x + sum(a * slopes[j] for a, j in zip(weights, nodes, strict=True))
+    return denoiser(x, sigmas[-1].to(x.dtype))
+
+
+def heun(denoiser: Denoiser, x: Tensor, sigmas: Tensor, noise: object) -> Tensor:
+    """Heun's method for dx/dsigma = (x - H) / sigma (EDM, 2206.00364): two calls a step."""
+    for sigma, below in zip(sigmas[:-1].to(x.dtype), sigmas[1:].to(x.dtype), strict=True):
+        slope = (x - denoiser(x, sigma)) / sigma
+        euler = x + (below - sigma) * slope
+        x = x + (below - sigma) / 2 * (slope + (euler - denoiser(euler, below)) / below)
+    return denoiser(x, sigmas[-1].to(x.dtype))
+
+
 def draw(source: object, noise: object, x: Tensor, step: int) -> Tensor:
     """The z of a step, from a generator or from impulses."""
     if source is not None:
@@ -99,10 +127,13 @@ def draw(source: object, noise: object, x: Tensor, step: int) -> Tensor:
     return torch.randn(x.shape, generator=noise, dtype=x.dtype)
 
 
-def adams(nodes: Sequence[float], h: float, kappa: float) -> list[float]:
-    """Integrals over s in [0, h] of kappa exp(-kappa (h - s)) times Lagrange's polynomials."""
+def integrals(
+    nodes: Sequence[float], start: float, end: float, density: Callable[[Array], Array]
+) -> list[float]:
+    """Integrals from start to end of a density times each of Lagrange's polynomials."""
     s, w = np.polynomial.legendre.leggauss(12)
-    s, w = h * (s + 1) / 2, w * h / 2 * kappa * np.exp(-kappa * (h - h * (s + 1) / 2))
+    s = start + (end - start) * (s + 1) / 2
+    w = w * (end - start) / 2 * density(s)
     return [
         float(w @ np.prod([(s - b) / (a - b) for b in nodes if b != a] or [np.ones_like(s)], 0))
         for a in nodes
@@ -120,17 +151,39 @@ def ays_sigmas(first: float, last: float, count: int) -> Tensor:
     mass = np.array([(v * v / (v + s * s)).sum() for s in grid])
     width = -np.gradient(grid)
     a, b = np.cumsum(mass * width / grid**3), np.cumsum(width / grid**3)
-    cost = (a[None] - a[:, None]) - mass[:, None] * (b[None] - b[:, None])  # from row to column
-    cost[np.tril_indices(600)] = np.inf
+    return least_path(grid, (a[None] - a[:, None]) - mass[:, None] * (b[None] - b[:, None]), count)
+
+
+def least_path(grid: Array, cost: Array, count: int) -> Tensor:
+    """`count` levels of the grid, ends included, of the least cost from each (row) to the next."""
+    cost = np.where(np.tri(len(grid), dtype=bool), np.inf, cost)
     best, back = cost[0], []
     for _ in range(count - 2):
         ways = best[:, None] + cost
         back.append(ways.argmin(0))
         best = ways.min(0)
-    path = [599]
+    path = [len(grid) - 1]
     for row in reversed(back):
         path.append(int(row[path[-1]]))
     return torch.from_numpy(grid[[0, *reversed(path)]].copy())
+
+
+@cache
+def euler_errors(first: float, last: float) -> tuple[Array, Array]:
+    """600 levels, and the error of Euler's step from each (row) to each on the exact path."""
+    grid = geometric_sigmas(first, last, 600).numpy()
+    path = np.sqrt(SPECTRUM.numpy() + grid[:, None] ** 2)
+    slope = grid[:, None] / path
+    steps = [p + (grid[:, None] - s) * d for p, s, d in zip(path, grid, slope, strict=True)]
+    return grid, np.stack([np.linalg.norm(step - path, axis=1) for step in steps])
+
+
+def gits_sigmas(first: float, last: float, count: int) -> Tensor:
+    """GITS (2405.11326) on the same Gaussian: levels of the least sum of Euler's local errors.
+
+    The exact path is x = z sqrt(v + sigma^2), so its error over a step needs no network.
+    """
+    return least_path(*euler_errors(first, last), count)
 
 
 def calibrated(
@@ -142,6 +195,13 @@ def calibrated(
 EULER, ANCESTRAL = (partial(annealed, kappa=kappa, order=1) for kappa in (1.0, 2.0))
 ORDER_2 = {kappa: partial(annealed, kappa=kappa, order=2) for kappa in (1.0, 1.5, 2.0, 2.5)}
 ORDER_3 = {kappa: partial(predictor_corrector, kappa=kappa) for kappa in (1.0, 1.5, 2.5)}
+
+
+def half(levels: Levels) -> Levels:
+    """Of a sampler of two calls a step and one at the end: as many levels as the calls allow."""
+    return lambda first, last, calls: levels(first, last, (calls + 1) // 2)
+
+
 ROWS: dict[str, tuple[Sampler, Levels]] = {
     RIGHT: (ORDER_2[1.5], partial(calibrated, kappa=1.5)),
     ONE: (ORDER_2[1.0], partial(calibrated, kappa=1.0)),
@@ -159,6 +219,10 @@ ROWS: dict[str, tuple[Sampler, Levels]] = {
     "DPM-Solver++ 2M, AYS": (ORDER_2[1.0], ays_sigmas),
     "SDE-DPM-Solver++ 2M, geometric": (ORDER_2[2.0], geometric_sigmas),
     "SDE-DPM-Solver++ 2M, Karras": (ORDER_2[2.0], karras_sigmas),
+    "DPM-Solver++ 2M, GITS": (ORDER_2[1.0], gits_sigmas),
+    "DEIS of order 3, geometric": (deis, geometric_sigmas),
+    "DEIS of order 3, GITS": (deis, gits_sigmas),
+    "Heun, Karras, two calls a step": (heun, half(karras_sigmas)),
     "order-3 predictor-corrector, geometric": (ORDER_3[1.0], geometric_sigmas),
     "order-3 predictor-corrector, Karras": (ORDER_3[1.0], karras_sigmas),
     "order-3 predictor-corrector, calibrated for 2": (ORDER_3[1.0], partial(calibrated, kappa=1.0)),
