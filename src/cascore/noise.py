@@ -130,14 +130,15 @@ class KeyedNoise:
     ) -> Tensor:
         """N(0, 1) by Box and Muller, drawn in float32 from 32-bit integers; at most 6.7 in size."""
         size = math.prod(shape[1:])
-        words = self._words(
-            shape[0], blocks=-(-size // 4), purpose=purpose, step=step, device=device
-        )
-        radius = (words[:2] + 1).float().mul_(2.0**-32).log_().mul_(-2).sqrt_()
-        angle = words[2:].float().mul_(2 * math.pi / 2**32)
-        z = torch.stack([radius * angle.cos(), radius * angle.sin_()], dim=-1)  # [2, N, blocks, 2]
-        z = z.permute(1, 2, 0, 3).flatten(1)[:, :size]
-        return z.reshape(tuple(shape)).to(dtype)
+        blocks = -(-size // 4)
+        words = self._words(shape[0], blocks=blocks, purpose=purpose, step=step, device=device)
+        z = torch.empty(shape[0], blocks, 2, 2, device=device)
+        for pair in range(2):
+            radius = words[pair].add_(1).float().mul_(2.0**-32).log_().mul_(-2).sqrt_()
+            angle = words[pair + 2].float().mul_(2 * math.pi / 2**32)
+            torch.mul(radius, angle.cos(), out=z[:, :, pair, 0])
+            torch.mul(radius, angle.sin_(), out=z[:, :, pair, 1])
+        return z.flatten(1)[:, :size].reshape(tuple(shape)).to(dtype)
 
     def integers(
         self, count: int, *, high: int, purpose: Purpose, step: int = 0, device: Device = "cpu"
@@ -146,7 +147,7 @@ class KeyedNoise:
         if not 1 <= high <= 2**31:
             raise InputError(f"high must be from 1 to 2^31, not {high}")
         words = self._words(count, blocks=1, purpose=purpose, step=step, device=device)
-        return words[0, :, 0] * high >> 32
+        return words[0][:, 0] * high >> 32
 
     def permuted(self, count: int, *, purpose: Purpose, step: int = 0) -> Tensor:
         """Where a permutation of 0, ..., count - 1 takes the indices, int64 [N], in O(N).
@@ -166,7 +167,7 @@ class KeyedNoise:
             for number in range(_FEISTEL_ROUNDS):
                 words = self._of_counter(number, row[:, None], purpose=purpose, step=step)
                 side = sides[number % 2]
-                column, row = row, (column + (words[0, :, 0] * side >> 32)) % side
+                column, row = row, (column + (words[0][:, 0] * side >> 32)) % side
             return row * width + column
 
         place = onward(self._index)
@@ -176,7 +177,7 @@ class KeyedNoise:
 
     def _words(
         self, count: int, *, blocks: int, purpose: Purpose, step: int, device: Device
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         if count != self.count:
             raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
         block = torch.arange(blocks, device=device)
@@ -185,8 +186,8 @@ class KeyedNoise:
 
     def _of_counter(
         self, block: int | Tensor, index: Tensor, *, purpose: Purpose, step: int
-    ) -> Tensor:
-        """Four words int64 [4, N, blocks] of the counter (block, index, step, purpose)."""
+    ) -> tuple[Tensor, ...]:
+        """Four words, each int64 [N, blocks], of the counter (block, index, step, purpose)."""
         step += self._step
         if not 0 <= step <= _WORD:
             raise InputError(f"a step must be from 0 to 2^32 - 1, not {step}")
@@ -206,21 +207,23 @@ def as_source(noise: Noise | None, count: int) -> KeyedNoise | _GeneratorNoise:
     return _GeneratorNoise(noise) if isinstance(noise, torch.Generator) else noise
 
 
-def philox(counter: Tensor, key: Tensor) -> Tensor:
+def philox(counter: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Philox-4x32-10: four random 32-bit words for each 128-bit counter and 64-bit key.
 
     The counter is int64 [4, ...], each entry a 32-bit word, the least significant first; so are the
-    words. The key is int64 [2, ...], broadcast against the counter.
+    words, each int64 [...]. The key is int64 [2, ...], broadcast against the counter.
     """
-    multiplier = torch.tensor(_MULTIPLIERS, device=counter.device)
-    weyl = torch.tensor(_WEYL, device=counter.device)
-    ones = (1,) * (counter.ndim - 1)
-    multiplier, weyl = multiplier.view(2, *ones), weyl.view(2, *ones)
-    even, odd = counter[0::2], counter[1::2]  # words (0, 2) and (1, 3)
+    a, b, c, d, product, other = torch.cat([counter, counter[:2]])  # the last two to be written
+    low, high = key
     for _ in range(_ROUNDS):
-        # The product wraps modulo 2^64, which leaves its 64 bits right in two's complement.
-        product = even * multiplier
-        high, low = product >> 32 & _WORD, product & _WORD
-        even, odd = high.flip(0) ^ odd ^ key, low.flip(0)
-        key = key + weyl & _WORD
-    return torch.stack([even[0], odd[0], even[1], odd[1]])
+        # Products wrap modulo 2^64, which leaves their 64 bits right in two's complement. The upper
+        # half of b and d is never looked at, so one mask for each of the others does.
+        torch.mul(c, _MULTIPLIERS[1], out=product)
+        torch.mul(a, _MULTIPLIERS[0], out=other)
+        torch.bitwise_right_shift(product, 32, out=c).bitwise_xor_(b).bitwise_xor_(low)
+        torch.bitwise_right_shift(other, 32, out=a).bitwise_xor_(d).bitwise_xor_(high)
+        a, b, c, d, product, other = c, product, a, other, b, d
+        a.bitwise_and_(_WORD)
+        c.bitwise_and_(_WORD)
+        low, high = low + _WEYL[0], high + _WEYL[1]
+    return a, b.bitwise_and_(_WORD), c, d.bitwise_and_(_WORD)

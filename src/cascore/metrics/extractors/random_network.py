@@ -129,5 +129,5 @@ def _uniform(count: int, *, stream: int) -> Tensor:
     blocks = torch.arange(-(-count // 4))
     zeros = torch.zeros_like(blocks)
     counter = torch.stack([blocks, zeros + stream, zeros, zeros])
-    words = philox(counter, torch.tensor([_SEED, 0])[:, None]).T.flatten()[:count]
+    words = torch.stack(philox(counter, torch.tensor([_SEED, 0])[:, None]), -1).flatten()[:count]
     return ((words >> 16).float() + 0.5) / 2**15 - 1
