@@ -3,6 +3,9 @@
     python tools/train_classifier.py digits --seed 1 --out CHOOSER
     python -m benchmarks.guidance MODEL --chooser CHOOSER/digits.safetensors --count 2000
 
+Where the model knows some of the classes that the classifiers know, `--known` names all of those,
+in order: a picture is then of its class if it is that to a classifier among all it knows.
+
 For each guidance: how many pictures a classifier finds to be of the class that they were asked for,
 and recall and coverage within each class, in the features of that classifier. The best guidance is
 that of most agreement which has at least half of the recall and of the coverage at guidance 1; it
@@ -11,6 +14,7 @@ judged by the classifier of the data set on other pictures, ± one standard erro
 """
 
 import argparse
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,6 +87,23 @@ def best(rows: Sequence[Judged]) -> float:
     return max(kept, key=lambda row: row.whole["agreement"].mean).guidance
 
 
+def reordered(classifier: Classifier, known: Sequence[str], asked: Sequence[str]) -> Classifier:
+    """The classifier with the classes that are asked for first, and the others it knows after."""
+    missing = [name for name in asked if name not in known]
+    if missing or len(known) != classifier.network.head.out_features:
+        raise InputError(
+            f"--known has {len(known)} names, for a classifier of"
+            f" {classifier.network.head.out_features} classes, and must have those of the model:"
+            f" {', '.join(asked)}"
+        )
+    order = [*asked, *(name for name in known if name not in asked)]
+    rows = torch.tensor([known.index(name) for name in order])
+    network = copy.deepcopy(classifier.network)
+    network.head.weight.data = network.head.weight[rows]
+    network.head.bias.data = network.head.bias[rows]
+    return replace(classifier, network=network)
+
+
 def compare(
     model: Model,
     chooser: Classifier,
@@ -128,6 +149,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--chooser", type=Path, required=True, help="FOLDER/NAME.safetensors")
     parser.add_argument("--judge", type=Path, help="FOLDER/NAME.safetensors, of no shipped one")
+    parser.add_argument("--known", nargs="+", help="all classes of the classifiers, in order")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--calls", type=int, default=12)
@@ -143,13 +165,12 @@ def main() -> None:
         seed=given.seed,
         sampler=Sampler(calls=given.calls),
     )
-    scan, rows = compare(
-        model,
-        read_classifier(given.chooser),
-        None if given.judge is None else read_classifier(given.judge),
-        weights=given.weights,
-        settings=settings,
-    )
+    chooser = read_classifier(given.chooser)
+    judge = None if given.judge is None else read_classifier(given.judge)
+    if given.known:
+        chooser = reordered(chooser, given.known, model.classes)
+        judge = None if judge is None else reordered(judge, given.known, model.classes)
+    scan, rows = compare(model, chooser, judge, weights=given.weights, settings=settings)
     for title, part in (("chosen by", scan), ("judged by", rows)):
         print(f"{title} the classifier {part[0].judge[:12]}, {given.count} pictures a row")
         for row in part:

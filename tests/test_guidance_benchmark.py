@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from running import run
 
-from benchmarks.guidance import Judged, best, compare
+from benchmarks.guidance import Judged, best, compare, reordered
 from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.evaluation.classes import proportional_labels
@@ -73,3 +73,18 @@ def test_a_model_of_classes_is_chosen_for_and_judged(chooser, tmp_path):
     assert plain.whole["agreement"].mean == pytest.approx(float(agreement))
     with pytest.raises(InputError, match="would choose for itself"):
         compare(model, judge, weights=[], settings=settings)
+
+
+def test_a_classifier_of_more_classes_judges_those_that_a_model_knows():
+    known, asked = [*"0123456789"], ["7", "3"]
+    classifier, digits = load_classifier("digits"), load_images("digits", "test")
+    assert digits.labels is not None
+    found = reordered(classifier, known, asked).classify(digits.images)
+    plain = classifier.classify(digits.images)
+    assert torch.equal(found == 0, plain == 7)
+    assert torch.equal(found == 1, plain == 3)
+    assert bool((found > 1).any())
+    assert torch.equal(classifier.classify(digits.images), plain)  # as it was
+    for names in (known[:9], [*known, "10"], [*known[:9], "nine"]):
+        with pytest.raises(InputError, match="--known has"):
+            reordered(classifier, names, ["9"])
