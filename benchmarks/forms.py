@@ -18,7 +18,7 @@ sizes or times.
 
 import argparse
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,8 +84,10 @@ def trained(experiment: Experiment, folder: Path, splits: Mapping[str, ImageSet]
     return load(folder, device=torch.device("cpu"))
 
 
-def numbers(model: Model, held_out: ImageSet, data: Data) -> dict[str, float]:
-    """What the table says of a model, by its column."""
+def numbers(
+    model: Model, held_out: ImageSet, data: Data, *, distances: Sequence[int] = (12, 50)
+) -> dict[str, float]:
+    """What the table says of a model, by its column; distances at so many calls."""
     images = held_out.images[torch.linspace(0, held_out.count - 1, PICTURES).long()]
     errors = denoising_errors(model.denoiser, images, SIGMAS, seed=SEED)
     found = {f"{sigma:g}": error for sigma, error in zip(SIGMAS, errors, strict=True)}
@@ -95,7 +97,7 @@ def numbers(model: Model, held_out: ImageSet, data: Data) -> dict[str, float]:
     with torch.no_grad():
         off = model.denoiser(clean + sigma * z, sigma) - clean
     found[f"colour, {SIGMAS[-1]:g}"] = float(off.mean(dim=(2, 3)).square().mean().sqrt())
-    for calls in (12, 50):
+    for calls in distances:
         settings = EvaluationSettings(
             path=model.folder,
             root=data.root,
