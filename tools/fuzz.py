@@ -60,7 +60,7 @@ from cascore.model.advice import read_choices
 from cascore.model.checkpoint_file import read_checkpoint_file
 from cascore.model.folder import ModelRecord
 from cascore.model.pretrained import shipped_folders
-from cascore.plain import from_plain, json_text, read_json, read_log
+from cascore.plain import from_plain, json_text, log_from_end, read_json, read_log
 from cascore.training.checkpoint import read_tensors
 
 PATIENCE = 10.0  # seconds of the processor for one input
@@ -183,7 +183,7 @@ def kinds(folder: Path) -> Iterator[Kind]:
     record |= {"source": "s", "split": "s", "preparation": [], "fingerprint": "f", "cascore": "0"}
     yield Kind("record.json", json.dumps(record).encode(), from_json(PreparedRecord))
     metrics = b"".join(b'{"step": %d, "dsm": 1.5}\n' % step for step in range(1, 9))
-    yield Kind("metrics.jsonl", metrics, read_log)
+    yield Kind("metrics.jsonl", metrics, lambda path: (read_log(path), [*log_from_end(path)]))
     choice = {"order": 2, "kappa": 2.0, "spacing": "centred", "weights": "w", "extractor": "e"}
     choice |= {"gain": 0.1, "gain_error": 0.1, "tuned": True}
     advice = {"format_version": 1, "calls": {"12": choice}}
