@@ -48,7 +48,7 @@ from cascore.data.lsun import require_whole
 from cascore.data.originals import mapped_array
 from cascore.data.packed import find_packed
 from cascore.data.prepared import PreparedRecord
-from cascore.data.shards import _places
+from cascore.data.shards import places_in
 from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import evaluate
@@ -136,7 +136,7 @@ def packed_files(rng: np.random.Generator) -> Iterator[Kind]:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    yield Kind("set.tar", stream.getvalue(), _places)
+    yield Kind("set.tar", stream.getvalue(), places_in)
     stream, pixels = io.BytesIO(), rng.integers(0, 256, (4, 5, 5, 3), dtype=np.uint8)
     np.savez_compressed(stream, arr_0=pixels, arr_1=np.arange(4))
     yield Kind("set.npz", stream.getvalue(), unpacked)
