@@ -1,6 +1,9 @@
-"""How tests run a command, and make a run that takes a second."""
+"""How tests run a command, make a run that takes a second, and count what is read."""
 
+import re
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,3 +45,15 @@ def trained_in(folder, experiment):
     for _ in training_run(experiment, folder, device=CPU):
         pass
     return folder
+
+
+@contextmanager
+def reading_at_most(most):
+    """Within, this process reads no more bytes of files than that, by the kernel's count."""
+    before = _bytes_read()
+    yield
+    assert _bytes_read() - before <= most
+
+
+def _bytes_read():
+    return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])

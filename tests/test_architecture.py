@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "cascore"
 LONGEST = 500
 
 ROOMS = (
-    "errors", "ranges", "files", "plain", "locks", "foreign", "fetching", "hub",
+    "stubs", "errors", "ranges", "files", "plain", "locks", "foreign", "fetching", "hub",
     "pixels", "preprocessing",
     "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration", "guidance",
     "operators", "restoration", "flow",
@@ -142,22 +142,45 @@ def test_no_file_is_too_long():
     assert {path.name: length for path, length in lengths.items() if length > LONGEST} == {}
 
 
+def loaded_by(statement):
+    """The modules of a fresh process after a statement, as the last line that it prints."""
+    script = f"import sys; {statement}; print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    return set(answer.stdout.splitlines()[-1].split())
+
+
 @pytest.mark.parametrize(
     "statement",
     [
-        "import cascore.cli.__main__, cascore.experiment.settings, cascore.measurement",
+        "from cascore.cli.__main__ import COMMANDS, class_of; [*map(class_of, COMMANDS)]",
+        "import cascore.experiment.settings, cascore.measurement",
         "import cascore, cascore.errors; cascore.__all__, dir(cascore)",
     ],
 )
 def test_what_is_imported_at_the_start_loads_no_torch(statement):
     """Help and wrong arguments are answered at once."""
-    script = f"import sys; {statement}; print(*sys.modules)"
-    answer = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True
-    )
-    loaded = set(answer.stdout.split())
+    loaded = loaded_by(statement)
     assert "cascore" in loaded
     assert loaded & {"torch", "numpy", "scipy", "diffusers", "PIL", "matplotlib"} == set()
+
+
+def test_to_draw_a_picture_loads_only_what_draws_it(tmp_path):
+    """No other command, no format of data, no metric, no library of theirs."""
+    line = ["sample", "digits", "--count", "1", "--calls", "2", "--out", str(tmp_path / "out")]
+    loaded = loaded_by(
+        f"from cascore.cli.__main__ import parse; parse({line}).run('cascore'); print()"
+    )
+    assert {name for name in loaded if name.startswith("cascore.cli.")} == {
+        f"cascore.cli.{name}" for name in ("__main__", "common", "options", "sample")
+    }
+    assert {name for name in loaded if re.match(r"cascore\.(data|metrics)\.", name)} == {
+        "cascore.data.images", "cascore.data.points", "cascore.metrics.features"
+    }  # fmt: skip
+    beside = {"scipy", "matplotlib", "pyarrow", "lmdb", "jinja2", "diffusers", "huggingface_hub"}
+    others = {"cascore.evaluation", "cascore.report", "cascore.experiment.run"}
+    assert loaded & (beside | others) == set()
 
 
 def test_every_public_name_is_there():

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow
 import pytest
+from originals import write_tar
 from PIL import Image
 from pyarrow import parquet
 from running import run
@@ -140,6 +141,26 @@ def test_a_class_is_one_in_all_files_whatever_its_number(tmp_path):
     }  # fmt: skip
 
 
+def test_shards_become_a_folder_with_their_classes_and_splits(tmp_path):
+    expected = {}
+    for split, numbers in (("train", range(16)), ("test", range(16, 24))):
+        members = {}
+        for place, number in enumerate(numbers):
+            key, label, image = f"{number:03d}", LABELS[number], encoded(PIXELS[number])
+            members |= {f"{key}.cls": b"%d" % label, f"{key}.json": b"{}", f"{key}.img.PNG": b"x"}
+            members[f"{key}.PNG"] = image
+            expected[f"{split}/{label:02d}/{split}-7-{place:08d}.png"] = image
+        write_tar(tmp_path / "in" / "deeper" / f"{split}-7.tar", members)
+    assert unpacked(tmp_path / "in", tmp_path) == expected
+
+
+def test_a_shard_without_labels_has_no_classes(tmp_path):
+    images = [encoded(pixels, "JPEG") for pixels in PIXELS[:3]]
+    names = {f"{letter}.jpg": image for letter, image in zip("abc", images, strict=True)}
+    found = unpacked(write_tar(tmp_path / "x.tar", names), tmp_path)
+    assert found == {f"x-{i:08d}.jpg": image for i, image in enumerate(images)}
+
+
 def write_foreign(folder):
     """Files that cannot be unpacked, with a word of what is said."""
     good = {"a.png": encoded(PIXELS[0])}
@@ -156,6 +177,9 @@ def write_foreign(folder):
         write_zip(folder / "none.zip", {"a.txt": b"x"}): "no image file",
         write_zip(folder / "junk.zip", {"a.png": b"junk"}): "a.png",
         write_zip(folder / "label.zip", good | pair): "no label for a.png",
+        write_tar(folder / "none.tar", {"a.txt": b"x"}): "no shard .* holds an image",
+        write_tar(folder / "few.tar", good | {"a.cls": b"1", "b.png": b"x"}): "1 of 2 images",
+        write_tar(folder / "junk.tar", {"a.png": b"junk"}): r"byte 512 of .*junk\.tar",
         write_zip(folder / "words.zip", good | {"dataset.json": '{"labels": [1]}'}): "no list",
         folder / "float.npy": "float64",
         folder / "few.npz": "no class for each",

@@ -1,5 +1,6 @@
 """JSON into dataclasses: there and back, and every fault an InputError that names it."""
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -9,11 +10,15 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from running import reading_at_most
 
+from cascore import plain
 from cascore.errors import InputError
 from cascore.plain import (
     from_plain,
     json_text,
+    last_line,
+    log_from_end,
     parse_json,
     read_json,
     read_json_lines,
@@ -169,6 +174,44 @@ def test_a_log_gives_every_line_that_can_be_read_and_counts_the_others(tmp_path)
     ):
         path.write_bytes(content)
         assert read_log(path) == (values, damaged)
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 2**16])
+def test_a_log_is_read_from_its_end_as_from_its_start(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(plain, "_BLOCK", block)
+    path = tmp_path / "log.jsonl"
+    assert list(log_from_end(path)) == []
+    assert last_line(path) is None
+    for content in (
+        b"",
+        b'1\n{"b"',
+        b'1\n{"b"\n3\n',
+        b"\xff\n2\n\xff\n4\n[",
+        b'\xef\xbb\xbf{"a": 1}\r\n"\xc3\xa9"\n\n\n{"step": 12}',
+    ):
+        path.write_bytes(content)
+        lines = list(log_from_end(path))[::-1]
+        values = [line.value for line in lines if line.value is not None]
+        assert values == read_log(path).values
+        assert last_line(path) == (values[-1] if values else None)
+        ends = itertools.accumulate(map(len, content.splitlines(keepends=True)))
+        assert [line.end for line in lines] == list(ends)
+
+
+def test_a_line_longer_than_any_is_passed_over_from_the_end_too(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"[" + b"{}," * 400_000 + b"{}]\n2\n")
+    assert list(log_from_end(path)) == [(2, 1_200_007), (None, 1_200_005)]
+
+
+def test_the_last_line_of_a_log_is_read_without_the_others(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with path.open("wb") as log:
+        log.truncate(2**30)  # which takes no room
+        log.seek(2**30)
+        log.write(b'\n{"step": 7}\n{"ste')
+    with reading_at_most(2**17):
+        assert last_line(path) == {"step": 7}
 
 
 def test_what_is_too_long_is_refused_before_its_values_fill_the_memory(tmp_path):

@@ -22,8 +22,8 @@ from PIL import Image
 from running import POINTS, run, tiny, trained_in
 from torch.nn import functional as F
 
-from cascore.cli.common import local_server
 from cascore.cli.play import Handler
+from cascore.cli.serving import local_server
 from cascore.model.loading import load
 from cascore.noise import KeyedNoise
 from cascore.pixels import to_uint8

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 import cascore
 from cascore.experiment.run import training_run
+from cascore.plain import read_log
 from cascore.training.checkpoint import checkpoints
 
 FOREVER = 10**6
@@ -102,11 +103,9 @@ def test_damage_to_a_line_of_the_log_costs_no_other_line(tmp_path):
     lines = log.read_bytes().splitlines(keepends=True)
     damaged = b"".join([lines[0], b"\xff" + lines[1][1:], *lines[2:]])
     log.write_bytes(damaged)
-    told = []
-    go(tiny(save_every=3, steps=7), tmp_path / "run", notify=told.append)
-    assert log.read_bytes().splitlines(keepends=True)[:5] == [lines[0], *lines[2:]]
-    assert log.with_name("metrics.jsonl.aside").read_bytes() == damaged
-    assert any("metrics.jsonl: a line cannot be read" in line for line in told)
+    go(tiny(save_every=3, steps=7), tmp_path / "run")
+    assert log.read_bytes().startswith(damaged)
+    assert [line["step"] for line in read_log(log).values] == [1, 3, 4, 5, 6, 7]
 
 
 def test_lines_are_on_the_disk_before_the_checkpoint_that_counts_on_them(tmp_path, monkeypatch):

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import CPU, POINTS
+from running import CPU, POINTS, reading_at_most
 from safetensors.torch import load_file
 
 from cascore.errors import InputError
 from cascore.experiment import build, run
 from cascore.experiment.run import freed, training_run
 from cascore.experiment.run_folder import read_experiment
+from cascore.experiment.run_start import cut_metrics
 from cascore.experiment.settings import Adversarial, Data, Network, Train
 from cascore.model.loading import load
 from cascore.noise import KeyedNoise, Purpose
@@ -229,12 +230,43 @@ def test_a_kill_before_or_while_old_checkpoints_are_deleted_is_made_good(done, m
     assert sorted(path.name for path in kept.iterdir()) == ["step-00000004", "step-00000006"]
 
 
-def test_a_log_with_a_hole_is_told_of(done):
+def test_a_log_that_ends_before_its_checkpoint_is_told_of(done):
     lines = (done / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (done / "metrics.jsonl").write_text("".join(lines[:2] + lines[3:]))
+    (done / "metrics.jsonl").write_text("".join(lines[:4]))
     told = []
     go(with_train(steps=7), done, notify=told.append)
-    assert "1 of 6 updates are missing" in told[1]
+    assert "2 of 6 updates are missing at its end" in told[1]
+    (done / "metrics.jsonl").unlink()
+    go(with_train(steps=8), done, notify=told.append)
+    assert "7 of 7 updates are missing" in told[3]
+    assert json.loads((done / "metrics.jsonl").read_text())["step"] == 8
+
+
+def test_going_on_reads_the_end_of_a_long_log(tmp_path):
+    """A million updates, of which some are later than the checkpoint, and one is unfinished."""
+    lines = [b'{"step": %d, "dsm": 0.5, "learning_rate": 1e-3}\n' % n for n in range(1, 10**6 + 1)]
+    path, told = tmp_path / "metrics.jsonl", []
+    path.write_bytes(b"".join(lines) + lines[-1][:20])
+    with reading_at_most(2**19):
+        cut_metrics(path, 10**6 - 5000, notify=told.append)
+    assert path.read_bytes() == b"".join(lines[:-5000])
+    assert told == []
+
+
+def test_a_cut_log_ends_in_a_whole_line_and_what_is_damaged_in_the_cut_is_kept(tmp_path):
+    path, told = tmp_path / "metrics.jsonl", []
+    path.write_bytes(b'{"step": 1}\n{"step": 2}')
+    cut_metrics(path, 2, notify=told.append)
+    assert path.read_bytes() == b'{"step": 1}\n{"step": 2}\n'
+    assert told == []
+    damaged = b'{"step": 1}\n\xff\n"step"\n{"step": 3}\n{"st'
+    path.write_bytes(damaged)
+    cut_metrics(path, 2, notify=told.append)
+    assert path.read_bytes() == b'{"step": 1}\n'
+    assert path.with_name("metrics.jsonl.aside").read_bytes() == damaged
+    assert "a line cannot be read" in told[0]
+    assert "1 of 2 updates are missing" in told[1]
+    assert len(told) == 2
 
 
 def test_a_checkpoint_that_only_says_it_is_later_stops_no_training(done):

@@ -48,7 +48,7 @@ from cascore.data.lsun import require_whole
 from cascore.data.originals import mapped_array
 from cascore.data.packed import find_packed
 from cascore.data.prepared import PreparedRecord
-from cascore.data.shards import _places
+from cascore.data.shards import places_in
 from cascore.data.unpickling import unpickle_arrays
 from cascore.errors import InputError
 from cascore.evaluation.evaluate import evaluate
@@ -60,7 +60,7 @@ from cascore.model.advice import read_choices
 from cascore.model.checkpoint_file import read_checkpoint_file
 from cascore.model.folder import ModelRecord
 from cascore.model.pretrained import shipped_folders
-from cascore.plain import from_plain, json_text, read_json, read_log
+from cascore.plain import from_plain, json_text, log_from_end, read_json, read_log
 from cascore.training.checkpoint import read_tensors
 
 PATIENCE = 10.0  # seconds of the processor for one input
@@ -136,7 +136,7 @@ def packed_files(rng: np.random.Generator) -> Iterator[Kind]:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    yield Kind("set.tar", stream.getvalue(), _places)
+    yield Kind("set.tar", stream.getvalue(), places_in)
     stream, pixels = io.BytesIO(), rng.integers(0, 256, (4, 5, 5, 3), dtype=np.uint8)
     np.savez_compressed(stream, arr_0=pixels, arr_1=np.arange(4))
     yield Kind("set.npz", stream.getvalue(), unpacked)
@@ -183,7 +183,7 @@ def kinds(folder: Path) -> Iterator[Kind]:
     record |= {"source": "s", "split": "s", "preparation": [], "fingerprint": "f", "cascore": "0"}
     yield Kind("record.json", json.dumps(record).encode(), from_json(PreparedRecord))
     metrics = b"".join(b'{"step": %d, "dsm": 1.5}\n' % step for step in range(1, 9))
-    yield Kind("metrics.jsonl", metrics, read_log)
+    yield Kind("metrics.jsonl", metrics, lambda path: (read_log(path), [*log_from_end(path)]))
     choice = {"order": 2, "kappa": 2.0, "spacing": "centred", "weights": "w", "extractor": "e"}
     choice |= {"gain": 0.1, "gain_error": 0.1, "tuned": True}
     advice = {"format_version": 1, "calls": {"12": choice}}

@@ -7,19 +7,31 @@ wrong with it is an `InputError` that names the file and the field.
 import dataclasses
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    BinaryIO,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from cascore.errors import InputError
 from cascore.files import write_text
 
 _MAX_BYTES = 2**24  # no file of ours comes near; its values may take thirty times as much memory
 _MAX_LOG, _MAX_LINE = 2**28, 2**20
+_BLOCK = 2**16  # bytes of a log that are read at once from its end
 _MAX_DEPTH = 64  # far below what copying and printing a value can take
 _MAX_DIGITS = 20  # of 2^64 - 1, the largest seed
 
@@ -67,6 +79,53 @@ def read_log(path: Path) -> Log:
     return Log(values, len(bad) - unfinished)
 
 
+class LogLine(NamedTuple):
+    """A line of a log: what it says, None if it cannot be read, and how many bytes end with it."""
+
+    value: Any
+    end: int
+
+
+def log_from_end(path: Path) -> Iterator[LogLine]:
+    """The lines of a log from its last to its first; one that is missing has none.
+
+    They are read in blocks of 64 KiB from the end, so that who needs the last lines of a long log
+    reads no more than these, and no more of it is ever in memory than a block and a line.
+
+    Raises:
+        InputError: what is no file, or cannot be read.
+    """
+    if not path.exists():
+        return
+    with _open(path) as log:
+        start = end = size = log.seek(0, os.SEEK_END)
+        rest = b""  # what was read of the line that ends at `end`
+        while start:
+            stop = min(start, _BLOCK)
+            start -= stop
+            log.seek(start)
+            block = log.read(stop)
+            while (at := block.rfind(b"\n", 0, stop)) >= 0:
+                if (begin := start + at + 1) < size:  # no line follows the last line break
+                    yield LogLine(_value_or_none(block[at + 1 : stop] + rest, path), end)
+                end, stop, rest = begin, at, b""
+            rest = (block[:stop] + rest)[-_MAX_LINE - 1 :]  # enough to refuse a longer one
+        if size:
+            yield LogLine(_value_or_none(rest, path), end)
+
+
+def last_line(path: Path) -> Any:
+    """What the last line of a log says that can be read; None where there is none."""
+    return next((line.value for line in log_from_end(path) if line.value is not None), None)
+
+
+def _value_or_none(content: bytes, path: Path) -> Any:
+    try:
+        return _line(content, str(path))
+    except InputError:
+        return None
+
+
 def _lines(path: Path) -> Iterator[Callable[[], Any]]:
     for number, line in enumerate(_content(path, _MAX_LOG).splitlines(), start=1):
         yield partial(_line, line, f"{path}, line {number}")
@@ -79,12 +138,20 @@ def _line(content: bytes, where: str) -> Any:
 
 
 def _content(path: Path, most: int) -> bytes:
+    with _open(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise InputError(f"{path} is too large for a file of JSON: more than {most >> 20} MiB")
+        return file.read()
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """A file to read; whatever the system says against that is an InputError."""
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
-        if path.stat().st_size > most:
-            raise InputError(f"{path} is too large for a file of JSON: more than {most >> 20} MiB")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 

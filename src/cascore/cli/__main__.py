@@ -8,50 +8,36 @@ import shlex
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import fields
+from importlib import import_module
 from typing import NoReturn, TextIO
 
 import tyro
 
 from cascore import __version__
 from cascore.cli.common import Command, given_options, parsed
-from cascore.cli.compare import Compare
-from cascore.cli.convert import Convert
-from cascore.cli.data import DataSets
-from cascore.cli.evaluate import Evaluate
-from cascore.cli.export import Export
-from cascore.cli.info import Info
-from cascore.cli.play import Play
-from cascore.cli.presets import Presets
-from cascore.cli.quickstart import Quickstart
-from cascore.cli.reference import MakeReference
-from cascore.cli.restore import Restore
-from cascore.cli.sample import Sample
-from cascore.cli.train import Train, parse_train
-from cascore.cli.tune import Tune
-from cascore.cli.verify import Verify
-from cascore.cli.watch import Watch
 from cascore.errors import InputError, nearest
 from cascore.experiment.settings import Sampler
 from cascore.plain import printable
 
-COMMANDS: dict[str, type[Command]] = {
-    "quickstart": Quickstart,
-    "train": Train,
-    "watch": Watch,
-    "convert": Convert,
-    "export": Export,
-    "sample": Sample,
-    "play": Play,
-    "restore": Restore,
-    "tune": Tune,
-    "evaluate": Evaluate,
-    "compare": Compare,
-    "verify": Verify,
-    "reference": MakeReference,
-    "info": Info,
-    "presets": Presets,
-    "data": DataSets,
+COMMANDS = {
+    "quickstart": "Quickstart",
+    "train": "Train",
+    "watch": "Watch",
+    "convert": "Convert",
+    "export": "Export",
+    "sample": "Sample",
+    "play": "Play",
+    "restore": "Restore",
+    "tune": "Tune",
+    "evaluate": "Evaluate",
+    "compare": "Compare",
+    "verify": "Verify",
+    "reference": "MakeReference",
+    "info": "Info",
+    "presets": "Presets",
+    "data": "DataSets",
 }
+"""The class of each command, in the file of its name; only that of the command is loaded."""
 
 SHELLS = ("bash", "zsh")
 
@@ -135,7 +121,17 @@ def parse(given: Sequence[str]) -> Command:
         )
     if name in ("sample", "evaluate", "tune"):
         _require_fitting(given_options(rest), tune=name == "tune")
-    return parse_train(rest) if name == "train" else parsed(COMMANDS[name], rest, f"cascore {name}")
+    if name == "train":
+        from cascore.cli.train import parse_train
+
+        return parse_train(rest)
+    return parsed(class_of(name), rest, f"cascore {name}")
+
+
+def class_of(name: str) -> type[Command]:
+    """The class of a command by its name."""
+    command: type[Command] = getattr(import_module(f"cascore.cli.{name}"), COMMANDS[name])
+    return command
 
 
 def _print_completion(shell: Sequence[str]) -> NoReturn:
@@ -144,7 +140,7 @@ def _print_completion(shell: Sequence[str]) -> NoReturn:
         given, known = " ".join(shell) or "nothing", ", ".join(SHELLS)
         raise InputError(f"--print-completion takes the name of a shell ({known}), not {given}")
     tyro.extras.subcommand_cli_from_dict(
-        dict(COMMANDS),
+        {name: class_of(name) for name in COMMANDS},
         prog="cascore",
         args=["--tyro-print-completion", *shell],
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone),
@@ -167,8 +163,8 @@ def _require_fitting(given: Collection[str], *, tune: bool) -> None:
 
 def _help() -> str:
     lines = "\n".join(
-        f"  {name:<12}{(inspect.getdoc(command) or '').partition(chr(10))[0]}"
-        for name, command in COMMANDS.items()
+        f"  {name:<12}{(inspect.getdoc(class_of(name)) or '').partition(chr(10))[0]}"
+        for name in COMMANDS
     )
     return f"""usage: cascore COMMAND [OPTIONS]
 

@@ -4,8 +4,7 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -94,20 +93,6 @@ def given_options(arguments: Sequence[str]) -> frozenset[str]:
     """
     names = (token.partition("=")[0] for token in arguments if token.startswith("--"))
     return frozenset(name[2:].replace("-", "_").replace(".no_", ".") for name in names)
-
-
-def local_server(handler: Callable[..., BaseHTTPRequestHandler], port: int) -> ThreadingHTTPServer:
-    """A server that only this machine reaches, at a port or, of 0, at any that is free.
-
-    Raises:
-        InputError: The port cannot be had.
-    """
-    try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError as error:
-        raise InputError(
-            f"port {port} cannot be had ({error.strerror}): give another one"
-        ) from None
 
 
 def display_of(workers: "Workers") -> Display:

@@ -166,14 +166,15 @@ class Verify:
 
 @dataclass(frozen=True, kw_only=True)
 class Unpack:
-    """Write the pictures of an archive, an array or a table out as a folder of image files.
+    """Write the pictures of an archive, an array, a table or shards out as a folder of image files.
 
     Example: cascore data unpack pictures.zip photos
     """
 
     source: tyro.conf.Positional[Path]
-    """A .zip of images (with the labels of EDM's dataset.json), an .npy or .npz of pixels, or a
-    .parquet file of a data set of the hub, or the folder of such files."""
+    """A .zip of images (with the labels of EDM's dataset.json), an .npy or .npz of pixels, a
+    .parquet file of a data set of the hub, a .tar of webdataset, or the folder of such tables or
+    shards."""
     out: tyro.conf.Positional[Path]
     """New folder; classes become subfolders of it."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.model.pretrained import find_model
-from cascore.plain import json_text, read_log
+from cascore.plain import json_text, last_line
 from cascore.progress import Display
 
 
@@ -41,6 +41,6 @@ class Info:
             parameters = sum(weights.numel() for weights in model.denoiser.parameters())
             console.print(f"score network: {parameters:,} parameters")
             console.print(f"datum: {list(model.shape)}; weights: {model.digest}")
-        if not alone and (metrics := read_log(path / METRICS).values):
-            console.print(f"last: {json.dumps(metrics[-1])}")
+        if not alone and (metrics := last_line(path / METRICS)) is not None:
+            console.print(f"last: {json.dumps(metrics)}")
         return 0

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, get_args
 
 from cascore.cli import options
-from cascore.cli.common import local_server, plain_console
+from cascore.cli.common import plain_console
+from cascore.cli.serving import local_server
 from cascore.errors import InputError
 from cascore.experiment.settings import Spacing
 from cascore.plain import whole_number

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from cascore.cli.common import local_server, plain_console
+from cascore.cli.common import plain_console
+from cascore.cli.serving import local_server
 from cascore.errors import InputError
 from cascore.progress import Display
 

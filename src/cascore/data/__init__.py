@@ -17,11 +17,10 @@
 "Prepared" sets are folders of `root` that `prepare` wrote; every set but the points may be one.
 """
 
-from cascore.data.catalogue import load as load
-from cascore.data.catalogue import load_image_splits as load_image_splits
-from cascore.data.catalogue import load_images as load_images
-from cascore.data.catalogue import load_points as load_points
-from cascore.data.catalogue import names as names
-from cascore.data.images import DATA_ROOT as DATA_ROOT
-from cascore.data.images import ImageSet as ImageSet
-from cascore.data.points import PointSet as PointSet
+from cascore.stubs import handed_out
+
+__all__, __getattr__ = handed_out(__name__, __file__)
+
+
+def __dir__() -> list[str]:
+    return __all__

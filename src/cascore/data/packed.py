@@ -1,4 +1,4 @@
-"""Pictures in one file, an archive, an array or a table, written out as a folder of images.
+"""Pictures in one file, an archive, an array, a table or a shard, written out as a folder.
 
 What reads images reads folders (`cascore.data.folder`); so what others hand on in one file is
 unpacked once. Image files keep their bytes; classes become subfolders, and the splits that files
@@ -17,6 +17,7 @@ import torch
 from cascore.data.archives import opened_zip, read_zip_member
 from cascore.data.decoding import opened_image
 from cascore.data.listing import is_image_name
+from cascore.data.shards import places_in, require_labels
 from cascore.errors import InputError, MissingExtraError
 from cascore.foreign import parsing, read_npz
 from cascore.pixels import encode_png
@@ -47,28 +48,30 @@ class Packed(NamedTuple):
 
 
 def find_packed(source: Path) -> Packed:
-    """The pictures of a file, or of a folder of tables.
+    """The pictures of a file, or of a folder of tables or of shards.
 
     A .zip of image files, whose folders are kept, or are classes by number where it has EDM's
     dataset.json; an .npy of pixels, uint8 [N, H, W], [N, H, W, C] or [N, C, H, W]; an .npz with
     such an array as arr_0 or images, and labels [N] as arr_1 or labels; .parquet files of the hub,
-    with a column of image files and one of labels. Anything else, and what is damaged, raises
-    InputError, here or while the images are taken. (The hub's .arrow files are not read: their
-    reader believes damaged lengths.)
+    with a column of image files and one of labels; shards of webdataset (`cascore.data.shards`), in
+    .tar. Anything else, and what is damaged, raises InputError, here or while the images are taken.
+    (The hub's .arrow files are not read: their reader believes damaged lengths.)
     """
     if not source.exists():
         raise InputError(f"there is no {source}; give the path of what is to be unpacked")
-    if source.is_dir():  # of tables
-        tables = sorted(source.rglob("*.parquet"))
-        if not tables:
-            raise InputError(
-                f"{source} is a folder without .parquet files; a folder of images needs no"
-                " unpacking: folder:PATH"
-            )
-        return _from_tables(tables)
+    if source.is_dir():
+        if tables := sorted(source.rglob("*.parquet")):
+            return _from_tables(tables)
+        if shards := sorted(source.rglob("*.tar")):
+            return _from_shards(shards, source)
+        raise InputError(
+            f"{source} is a folder without .parquet or .tar files; a folder of images needs no"
+            " unpacking: folder:PATH"
+        )
     kinds: Mapping[str, Callable[[Path], Packed]] = {
         ".zip": _from_zip, ".npy": _from_npy, ".npz": _from_npz,
         ".parquet": lambda path: _from_tables([path]),
+        ".tar": lambda path: _from_shards([path], path),
     }  # fmt: skip
     if source.suffix not in kinds:
         raise InputError(f"{source} is none of {', '.join(kinds)}: unpack it with what made it")
@@ -178,6 +181,47 @@ def _from_pixels(pixels: Any, labels: Any, path: Path) -> Packed:
     return Packed(len(pixels), images())
 
 
+# --- files of many --------------------------------------------------------------------------------
+
+
+def _splits(paths: Sequence[Path]) -> Mapping[Path, str]:
+    """The split that each file's name begins with, if that is so of all and some are held out."""
+    splits = {path: re.split(r"[-_.]", path.name.lower())[0] for path in paths}
+    named = {"train"} < {*splits.values()} <= {"train", *_HELD_OUT}
+    return splits if named else dict.fromkeys(paths, "")
+
+
+def _numbered(content: bytes, where: str, stem: PurePosixPath, number: int) -> PackedImage:
+    """An image file out of one of many, named by that, its number and its own format."""
+    with opened_image(content, name=where) as image:
+        kind = str(image.format).lower()
+    suffix = {"jpeg": "jpg", "tiff": "tif"}.get(kind, kind)
+    return PackedImage(stem.with_name(f"{stem.name}-{number:08d}.{suffix}"), content)
+
+
+# --- shards of webdataset -------------------------------------------------------------------------
+
+
+def _from_shards(paths: Sequence[Path], source: Path) -> Packed:
+    places, splits = {path: places_in(path) for path in paths}, _splits(paths)
+    every = np.concatenate([*places.values()])
+    if not len(every):
+        raise InputError(f"no shard in {source} holds an image")
+    require_labels(every, source)
+    folder_of = _by_number(every[:, 2].tolist())
+
+    def images() -> Iterator[PackedImage]:
+        for path, rows in places.items():
+            with parsing(path, "a shard"), path.open("rb") as shard:
+                for number, (start, size, label) in enumerate(rows.tolist()):
+                    shard.seek(start)
+                    stem = PurePosixPath(splits[path], folder_of(label) if label >= 0 else "")
+                    where = f"the image at byte {start:,} of {path}"
+                    yield _numbered(shard.read(size), where, stem / path.stem, number)
+
+    return Packed(len(every), images())
+
+
 # --- tables of the hub ----------------------------------------------------------------------------
 
 
@@ -197,9 +241,7 @@ class _Table(NamedTuple):
 
 
 def _from_tables(paths: Sequence[Path]) -> Packed:
-    splits = {path: re.split(r"[-_.]", path.name.lower())[0] for path in paths}
-    named = {"train"} < {*splits.values()} <= {"train", *_HELD_OUT}
-    tables = [_table(path, splits[path] if named else "") for path in paths]
+    tables = [_table(path, split) for path, split in _splits(paths).items()]
     numbers = {label for table in tables for label in table.labels}  # a class is one in all files
     whole = all(isinstance(number, int) and number >= 0 for number in numbers)
     nameless: Callable[[Any], str] = _by_number(numbers) if whole else str
@@ -238,10 +280,7 @@ def _table_image(table: _Table, value: Any, place: PurePosixPath, number: int) -
     where = f"row {number} of {table.path}"
     if not isinstance(content, bytes):
         raise InputError(f"{where} holds no bytes of an image file")
-    with opened_image(content, name=where) as image:
-        kind = str(image.format).lower()
-    suffix = {"jpeg": "jpg", "tiff": "tif"}.get(kind, kind)
-    return PackedImage(place / f"{table.path.stem}-{number:08d}.{suffix}", content)
+    return _numbered(content, where, place / table.path.stem, number)
 
 
 def _class(label: Any, names: Sequence[str], nameless: Callable[[Any], str]) -> str:

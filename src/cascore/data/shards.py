@@ -85,7 +85,7 @@ def find_shards(folder: Path, *, root: Path | None = None) -> Shards:
 
     def places_by_shard() -> list[Places]:
         if not scanned:
-            scanned.extend(map(_places, paths))
+            scanned.extend(map(places_in, paths))
         return scanned
 
     def lengths() -> list[Places]:
@@ -104,17 +104,28 @@ def find_shards(folder: Path, *, root: Path | None = None) -> Shards:
     if not counts.any():
         raise InputError(f"no shard in {folder} holds an image")
     places = kept("places", places_by_shard, int(counts.sum()), 3)
-    labelled = int((places[:, 2] >= 0).sum())
-    if labelled not in (0, len(places)):
-        raise InputError(
-            f"{labelled:,} of {len(places):,} images in {folder} have a label (.{_LABEL}): give one"
-            " to all of them, or to none"
-        )
+    require_labels(places, folder)
     return Shards(tuple(paths), torch.from_numpy(counts), torch.from_numpy(places))
 
 
-def _places(path: Path) -> Places:
-    """First byte, number of bytes and label of each picture of a shard, int64 [pictures, 3]."""
+def require_labels(places: Places, where: Path) -> None:
+    """Raise InputError where some pictures have a label and others have none."""
+    labelled = int((places[:, 2] >= 0).sum())
+    if labelled not in (0, len(places)):
+        raise InputError(
+            f"{labelled:,} of {len(places):,} images in {where} have a label (.{_LABEL}): give one"
+            " to all of them, or to none"
+        )
+
+
+def places_in(path: Path) -> Places:
+    """First byte, number of bytes and label of each picture of a shard, int64 [pictures, 3].
+
+    The label is -1 where there is none.
+
+    Raises:
+        InputError: as `find_shards` raises it of a shard.
+    """
     places = []
     with path.open("rb") as content:
         for key, members in groupby(tar_members(path), key=lambda member: _split(member)[0]):

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from cascore.data import ImageSet, PointSet, load, load_image_splits
+from cascore.data import ImageSet, PointSet
 from cascore.denoiser import ConditionalDenoiser, PreconditionedDenoiser, UnconditionalDenoiser
 from cascore.errors import InputError
 from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Schedule
@@ -76,11 +76,15 @@ _COPIES = 8  # of a batch, at the least, that training holds: clean, noisy, H, t
 
 def load_data(data: Data, split: str) -> ImageSet | PointSet:
     """One split of the experiment's data set."""
+    from cascore.data import load  # and with it every format, which a model does not need
+
     return load(data.name, split, root=data.root, folder=data.options)
 
 
 def load_data_splits(data: Data) -> Mapping[str, ImageSet]:
     """Every split of the experiment's images: train, and test where anything is held out."""
+    from cascore.data import load_image_splits
+
     return load_image_splits(data.name, root=data.root, folder=data.options)
 
 

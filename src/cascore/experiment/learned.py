@@ -13,9 +13,12 @@ Three signs that a model has not learned yet, each against what costs nothing:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cascore.experiment.looks import Look, Yardstick
 from cascore.plain import from_plain, read_json, write_json
+
+if TYPE_CHECKING:
+    from cascore.experiment.looks import Look, Yardstick
 
 LEARNED = "learned.json"
 
@@ -53,10 +56,10 @@ class Learned:
 
 
 def judged(
-    look: Look,
+    look: "Look",
     *,
     linear: Sequence[float],
-    yardstick: Yardstick,
+    yardstick: "Yardstick",
     pictures: int,
     size: int,
     minutes: float,
@@ -101,7 +104,7 @@ def judged(
     )
 
 
-def _advice(look: Look, pictures: int, size: int, minutes: float) -> tuple[str, ...]:
+def _advice(look: "Look", pictures: int, size: int, minutes: float) -> tuple[str, ...]:
     advice = []
     if look.step < _FEW_UPDATES:
         advice.append(

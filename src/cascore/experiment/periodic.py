@@ -74,11 +74,16 @@ def sound_lines(log: Path, notify: Callable[[str], None]) -> list[Any]:
     """What a log says, before it is written anew; it is kept beside if lines cannot be read."""
     values, damaged = read_log(log)
     if damaged:
-        aside = log.with_name(f"{log.name}.aside")
-        shutil.copyfile(log, aside)
-        lines = f"{damaged} lines" if damaged > 1 else "a line"
-        notify(f"{log}: {lines} cannot be read and are left out; {aside.name} is what it was")
+        keep_aside(log, damaged, notify)
     return values
+
+
+def keep_aside(log: Path, damaged: int, notify: Callable[[str], None]) -> None:
+    """Copy a log before so many of its lines, which cannot be read, are left out, and say so."""
+    aside = log.with_name(f"{log.name}.aside")
+    shutil.copyfile(log, aside)
+    lines = f"{damaged} lines" if damaged > 1 else "a line"
+    notify(f"{log}: {lines} cannot be read and are left out; {aside.name} is what it was")
 
 
 def _step(measurement: Measurement) -> int:

@@ -138,6 +138,7 @@ def training_run(
         workers.barrier()
         if workers.rank == 0:
             _bring_up_to_date(folder, experiment, data, described, state.step, notify)
+        workers.barrier()  # now all read the same last rate
         course = Course(experiment.train.steps, before)
         if pace is not None and isinstance(data, ImageSet):
             rate_before = last_rate(folder, experiment.train.learning_rate)

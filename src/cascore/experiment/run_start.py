@@ -10,7 +10,7 @@ import torch
 from cascore.experiment.fine_tuning import Begun, write_base
 from cascore.experiment.looks import LOOKS, SAMPLES, cut_looks
 from cascore.experiment.page import PAGE
-from cascore.experiment.periodic import EVALUATIONS, cut_evaluations, sound_lines
+from cascore.experiment.periodic import EVALUATIONS, cut_evaluations, keep_aside
 from cascore.experiment.run_folder import (
     BEST,
     CHECKPOINTS,
@@ -22,16 +22,9 @@ from cascore.experiment.run_folder import (
     is_run,
 )
 from cascore.experiment.settings import Experiment
-from cascore.files import (
-    is_leftover,
-    remove_folder,
-    remove_leftovers,
-    replaced_folder,
-    set_aside,
-    write_text,
-)
+from cascore.files import is_leftover, remove_folder, remove_leftovers, replaced_folder, set_aside
 from cascore.locks import one_writer
-from cascore.plain import json_line, write_json
+from cascore.plain import log_from_end, write_json
 from cascore.training import Workers, held_by_first
 from cascore.training.checkpoint import checkpoints
 from cascore.training.logs import LOG_FOLDERS
@@ -102,22 +95,38 @@ def start_run(
 def cut_back(folder: Path, step: int, *, notify: Callable[[str], None]) -> None:
     """Bring a run back to a step: what is later in its logs is dropped, checkpoints are set aside.
 
-    A log of metrics that does not reach from update 1 to the step is told of.
+    A log of metrics that ends before the step is told of.
     """
     for checkpoint in checkpoints(folder / CHECKPOINTS):
         if checkpoint.step > step:
             notify(f"{checkpoint.folder} is set aside as {set_aside(checkpoint.folder).name}")
-    path = folder / METRICS
-    kept = [
-        line
-        for line in sound_lines(path, notify)
-        if isinstance(line, dict) and type(line.get("step")) is int and 0 < line["step"] <= step
-    ]
-    if missing := step - len({line["step"] for line in kept}):
-        notify(
-            f"{path} does not reach from update 1 to the checkpoint: {missing:,} of {step:,}"
-            " updates are missing in it; the weights do not need them"
-        )
-    write_text(path, "".join(map(json_line, kept)))
+    cut_metrics(folder / METRICS, step, notify=notify)
     cut_evaluations(folder, step, notify=notify)
     cut_looks(folder, step, notify=notify)
+
+
+def cut_metrics(path: Path, step: int, *, notify: Callable[[str], None]) -> None:
+    """Drop what follows the last line of a step or of one before it: only that much is read.
+
+    A long run has millions of lines. Damage further up stays where it is, as who reads all of them
+    passes over it.
+    """
+    end = last = damaged = 0
+    for number, line in enumerate(log_from_end(path)):
+        logged = line.value.get("step") if isinstance(line.value, dict) else None
+        if type(logged) is int and 0 < logged <= step:
+            end, last = line.end, logged
+            break
+        damaged += line.value is None and number > 0  # the last one may be unfinished
+    if damaged:
+        keep_aside(path, damaged, notify)
+    if missing := step - last:
+        notify(
+            f"{path} does not reach to the checkpoint: {missing:,} of {step:,} updates are missing"
+            " at its end; the weights do not need them"
+        )
+    with path.open("a+b") as log:  # which makes one that is missing
+        log.truncate(end)
+        log.seek(max(0, end - 1))
+        if log.read(1) not in (b"", b"\n"):
+            log.write(b"\n")

@@ -21,7 +21,7 @@ from cascore.experiment.periodic import keep_best
 from cascore.experiment.run_folder import CHECKPOINTS, HELD_OUT_LOSS, METRICS
 from cascore.experiment.settings import Experiment
 from cascore.measurement import Selection
-from cascore.plain import read_log
+from cascore.plain import last_line
 from cascore.theory import linear_errors
 from cascore.training import Pace, TrainState
 from cascore.training.checkpoint import checkpoints
@@ -207,10 +207,8 @@ class TimedRun(Course):
 
 def last_rate(folder: Path, full: float) -> float:
     """The rate of the last update of a run, as a share of the full one; 0 of none."""
-    path = folder / METRICS
-    lines = read_log(path).values
-    rate = lines[-1].get("learning_rate", full) if lines else 0.0
-    return float(rate) / full
+    line = last_line(folder / METRICS)
+    return 0.0 if line is None else float(line.get("learning_rate", full)) / full
 
 
 def remarks_of_size(train: ImageSet, held_out: ImageSet | None) -> list[str]:

@@ -1,35 +1,9 @@
 """How good samples are: distances between features, their errors, classes reached, neighbours."""
 
-from cascore.measurement import ExtractorIdentity as ExtractorIdentity
-from cascore.measurement import Floor as Floor
-from cascore.metrics.class_scores import inception_score as inception_score
-from cascore.metrics.extractors import extractor_names as extractor_names
-from cascore.metrics.extractors import load_extractor as load_extractor
-from cascore.metrics.extractors.classifier import Classifier as Classifier
-from cascore.metrics.extractors.classifier import load_classifier as load_classifier
-from cascore.metrics.extractors.classifier import read_classifier as read_classifier
-from cascore.metrics.extractors.inception import Inception as Inception
-from cascore.metrics.extractors.inception import download_inception as download_inception
-from cascore.metrics.extractors.inception import load_inception as load_inception
-from cascore.metrics.extractors.random_network import random_convolution as random_convolution
-from cascore.metrics.extractors.user_module import module_extractor as module_extractor
-from cascore.metrics.extrapolation import frechet_extrapolated as frechet_extrapolated
-from cascore.metrics.extrapolation import frechet_jackknife as frechet_jackknife
-from cascore.metrics.features import FeatureExtractor as FeatureExtractor
-from cascore.metrics.features import extract_features as extract_features
-from cascore.metrics.floor import real_floor as real_floor
-from cascore.metrics.frechet import FeatureMoments as FeatureMoments
-from cascore.metrics.frechet import feature_moments as feature_moments
-from cascore.metrics.frechet import frechet_distance as frechet_distance
-from cascore.metrics.frechet import frechet_estimate as frechet_estimate
-from cascore.metrics.kernel import kernel_distance as kernel_distance
-from cascore.metrics.manifold import DensityCoverage as DensityCoverage
-from cascore.metrics.manifold import PrecisionRecall as PrecisionRecall
-from cascore.metrics.manifold import density_coverage as density_coverage
-from cascore.metrics.manifold import precision_recall as precision_recall
-from cascore.metrics.modes import ModeCoverage as ModeCoverage
-from cascore.metrics.modes import mode_coverage as mode_coverage
-from cascore.metrics.modes import published_kl as published_kl
-from cascore.metrics.modes import stacked_labels as stacked_labels
-from cascore.metrics.neighbours import memorisation_ratio as memorisation_ratio
-from cascore.metrics.neighbours import nearest_neighbours as nearest_neighbours
+from cascore.stubs import handed_out
+
+__all__, __getattr__ = handed_out(__name__, __file__)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -36,7 +36,6 @@ from cascore.model.folder import (
     read_model_record,
 )
 from cascore.model.pretrained import find_model, shipped_names, spoken_name
-from cascore.model.sharing import push_model, save_model
 from cascore.progress import Display
 from cascore.sampling import Callback, Samples
 from cascore.training.checkpoint import Checkpoint, unverified, verified_record
@@ -87,6 +86,8 @@ class Model:
         Raises:
             InputError: something is there already, or other weights are where it was loaded from.
         """
+        from cascore.model.sharing import save_model
+
         save_model(self.folder, Path(folder), step=self.step, digest=self.digest)
 
     def push_to_hub(
@@ -100,6 +101,8 @@ class Model:
             InputError: no access or no connection, with the client's own reason.
             MissingExtraError: huggingface_hub is not installed.
         """
+        from cascore.model.sharing import push_model
+
         return push_model(
             self.folder, name, step=self.step, digest=self.digest, private=private, message=message
         )
