@@ -292,6 +292,16 @@ def test_a_saved_pipeline_is_the_pipeline(tmp_path):
         assert torch.equal(part(x, sigma), expected)
 
 
+def test_a_network_saved_beside_its_scheduler_is_the_pipeline(tmp_path):
+    pipeline = saved(tmp_path / "saved")
+    for part in (pipeline.unet, pipeline.scheduler):
+        part.save_pretrained(tmp_path / "flat")
+    x, sigma = pixels(), torch.tensor(3.0)
+    with torch.no_grad():
+        expected = cascore.from_diffusers(pipeline)(x, sigma)
+        assert torch.equal(cascore.from_diffusers(tmp_path / "flat")(x, sigma), expected)
+
+
 def test_weights_that_could_run_code_are_refused(tmp_path):
     saved(tmp_path / "saved", safe_serialization=False)
     with pytest.raises(InputError, match=r"unet holds no weights in safetensors.*run code"):

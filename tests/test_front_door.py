@@ -90,6 +90,10 @@ def test_what_is_no_model_or_no_seed_is_refused(run, tmp_path):
         cascore.load("fashion")
     with pytest.raises(InputError, match="neither a run nor a model folder"):
         cascore.load(tmp_path)
+    for name, instead in (("x.pth", "cascore convert"), ("model_index.json", "from_diffusers")):
+        (tmp_path / name).touch()
+        with pytest.raises(InputError, match=instead):
+            cascore.load(tmp_path if name.endswith(".json") else tmp_path / name)
     model = cascore.load(run)
     for seeds in ([], [-1], [2**64], 16):
         with pytest.raises(InputError, match="seed"):

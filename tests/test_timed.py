@@ -377,7 +377,7 @@ def test_advice_names_time_size_and_pictures():
         "smaller pictures",
         "more pictures than 99",
     ]
-    assert "--minutes 20," in found.words  # 500 updates in 5 minutes, 2,000 are wanted
+    assert "500 of 2,000 updates: --minutes 20," in found.words  # of which 5 minutes made 500
 
 
 class Exact(torch.nn.Module):

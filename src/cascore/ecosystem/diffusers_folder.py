@@ -15,7 +15,7 @@ _PARTS = ("unet", "transformer", "scheduler", "vae", "vqvae")
 
 
 def read_diffusers(folder: str | Path) -> Any:
-    """The parts of a saved pipeline by name, or a saved network.
+    """The parts of a saved pipeline by name, or a saved network, with a scheduler saved beside it.
 
     Only classes of diffusers are made, and weights of safetensors are all that is loaded.
 
@@ -32,9 +32,14 @@ def read_diffusers(folder: str | Path) -> Any:
     if (path / _INDEX).is_file():
         listed = read_json(path / _INDEX)
         present = [part for part in _PARTS if listed.get(part)]
-        return SimpleNamespace(**{part: _made(path / part, listed[part]) for part in present})
+        configs = {part: _SCHEDULER if part == "scheduler" else _CONFIG for part in present}
+        made = {part: _made(path / part / configs[part], listed[part]) for part in present}
+        return SimpleNamespace(**made)
     if (path / _CONFIG).is_file():
-        return _made(path, None)
+        network = _made(path / _CONFIG, None)
+        if not (path / _SCHEDULER).is_file():
+            return network
+        return SimpleNamespace(unet=network, scheduler=_made(path / _SCHEDULER, None))
     raise InputError(
         f"{path} is no folder that save_pretrained of diffusers wrote: it holds neither {_INDEX}"
         f" nor {_CONFIG}"
@@ -51,12 +56,11 @@ def require_diffusers() -> None:
         ) from error
 
 
-def _made(folder: Path, listed: Any) -> Any:
+def _made(file: Path, listed: Any) -> Any:
     """A network or scheduler of a folder, by the class of diffusers that its file names."""
     import diffusers
 
-    scheduler = (folder / _SCHEDULER).is_file()
-    file = folder / (_SCHEDULER if scheduler else _CONFIG)
+    folder, scheduler = file.parent, file.name == _SCHEDULER
     if not file.is_file():
         raise InputError(f"there is no file {file}: the folder is not whole")
     name = read_json(file).get("_class_name")

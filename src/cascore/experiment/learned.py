@@ -108,7 +108,7 @@ def _advice(look: "Look", pictures: int, size: int, minutes: float) -> tuple[str
     advice = []
     if look.step < _FEW_UPDATES:
         advice.append(
-            f"more time, for {look.step:,} updates are few: --minutes"
+            f"more time, for it made {look.step:,} of {_FEW_UPDATES:,} updates: --minutes"
             f" {_rounded(minutes * _FEW_UPDATES / max(1, look.step))}, or a faster machine"
         )
     if size > _LARGE:

@@ -294,8 +294,17 @@ def require_model(path: Path) -> None:
     if not is_model(path):
         raise InputError(
             f"{path} is neither a run nor a model folder: it holds no experiment.json and no"
-            f" {MODEL}"
+            f" {MODEL}{_instead(path)}"
         )
+
+
+def _instead(path: Path) -> str:
+    """What is done with a model of another kind; empty where it is none that is known."""
+    if path.suffix in (".pth", ".pt"):
+        return "; cascore convert makes a model folder of a published checkpoint"
+    if any((path / name).is_file() for name in ("model_index.json", "config.json")):
+        return "; a model of diffusers is sampled from Python, by cascore.from_diffusers"
+    return ""
 
 
 def absent(path: Path) -> InputError:
