@@ -236,7 +236,10 @@ def test_with_a_label_chains_draw_the_posterior_of_its_component(label, index):
 
 @pytest.mark.parametrize(
     ("sampler", "least", "most"),
-    [(Sampler(calls=12), 1.0, 1.12), (Sampler(calls=12, order=1, kappa=2.0), 0.65, 0.75)],
+    [
+        (Sampler(calls=12, spacing="centred"), 1.0, 1.15),
+        (Sampler(calls=12, order=1, kappa=2.0, spacing="geometric"), 0.65, 0.75),
+    ],
 )
 def test_in_few_calls_first_order_draws_too_little_of_the_spread_and_is_nearer_for_it(
     sampler, least, most
