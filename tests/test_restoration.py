@@ -9,6 +9,7 @@ from torch import nn
 
 from cascore import consistent_annealed, geometric_sigmas, guided, initial_noise, labelled, load
 from cascore.errors import InputError
+from cascore.experiment.chain import chain_sigmas
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.model import restore as tasks
 from cascore.noise import KeyedNoise, Purpose
@@ -231,6 +232,40 @@ def test_with_a_label_chains_draw_the_posterior_of_its_component(label, index):
     errors = (raw.mean(dim=0) - mean) / (variances / count).sqrt()
     assert float(errors.abs().max()) < 4.5
     assert float((raw.var(dim=0) / variances - 1).abs().max()) < 4.5 * math.sqrt(2 / count)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "least", "most"),
+    [
+        (Sampler(calls=12, spacing="centred"), 1.0, 1.15),
+        (Sampler(calls=12, order=1, kappa=2.0, spacing="geometric"), 0.65, 0.75),
+    ],
+)
+def test_in_few_calls_first_order_draws_too_little_of_the_spread_and_is_nearer_for_it(
+    sampler, least, most
+):
+    """The posterior by Bayes, of one component; 400 draws of 32 free directions, 4.5 errors.
+
+    A draw is nearer the truth the less of the spread it has: dB of draws are no measure of it.
+    """
+    (model, observation), count = coloured(), 400
+    drawn = tasks.restore(
+        model, observation, range(count), sampler, task="colorize", label="red", batch_size=count
+    ).denoised
+    prior = Gaussian()
+    prior.covariance = 0.2**2 * torch.eye(DIMENSION, dtype=torch.float64)
+    y = observation.seen.double().flatten()
+    _, covariance = posterior(prior, matrix_of(grey()), y, observation.noise)
+    share = float((drawn.double().flatten(1).var(dim=0).sum() / covariance.trace()) ** 0.5)
+    chain = model.chain(sampler)
+    steps = consistent_steps(
+        chain_sigmas(chain, model.experiment.schedule), kappa=chain.kappa, order=chain.order
+    )
+    stds = torch.linalg.eigvalsh(covariance).sqrt().tolist()
+    laws = [gaussian_law(steps, mean=0, std=std, start_mean=0, start_std=30) for std in stds]
+    expected = sum(law.denoised_variance for law in laws) / sum(std**2 for std in stds)
+    assert share == pytest.approx(expected**0.5, rel=4.5 / math.sqrt(2 * 32 * count))
+    assert least < share < most
 
 
 def test_without_a_label_both_colours_come_equally_often():
