@@ -362,22 +362,28 @@ YARDSTICK = Yardstick(floor=0.016, blank=4.7, saturated=0.026)
     ],
 )
 def test_each_sign_of_noise_is_told(seen, sign):
-    facts = {"linear": LINEAR, "yardstick": YARDSTICK, "pictures": 5000, "size": 32, "minutes": 9}
+    facts = {"linear": LINEAR, "yardstick": YARDSTICK, "pictures": 5000, "shape": (3, 32, 32)}
+    facts |= {"minutes": 9, "begun": False}
     found = judged(look(9.0, 1.0, **GOOD | seen), **facts)
     assert len(found.signs) == (sign is not None)
     assert (sign or "") in found.words
     assert bool(found.words) is bool(found.advice) is (sign is not None)
 
 
-def test_advice_names_time_size_and_pictures():
-    facts = {"linear": LINEAR, "yardstick": YARDSTICK, "pictures": 99, "size": 64, "minutes": 5}
+def test_advice_names_time_size_another_model_and_pictures():
+    facts = {"linear": LINEAR, "yardstick": YARDSTICK, "pictures": 99, "minutes": 5}
+    facts |= {"shape": (3, 64, 64), "begun": False}
     found = judged(look(5.0, 1.0, **GOOD | {"saturated": 0.9}), **facts)
     assert [x.split(",")[0] for x in found.advice] == [
         "more time",
         "smaller pictures",
+        "a model to begin with",
         "more pictures than 99",
     ]
     assert "500 of 2,000 updates: --minutes 20," in found.words  # of which 5 minutes made 500
+    for other in ({"begun": True}, {"shape": (1, 64, 64)}):
+        static = look(5.0, 1.0, **GOOD | {"saturated": 0.9})
+        assert "--from" not in judged(static, **facts | other).words
 
 
 class Exact(torch.nn.Module):
@@ -401,7 +407,8 @@ def test_static_of_the_former_default_is_no_picture_and_the_optimum_is(tmp_path)
         pass
     looks = Looks(experiment, tmp_path, TRAIN, HELD_OUT)
     linear = linear_errors(stationary_variances(TRAIN), SIGMAS)
-    facts = {"linear": linear, "yardstick": looks.yardstick(), "pictures": 40, "size": 8}
+    facts = {"linear": linear, "yardstick": looks.yardstick(), "pictures": 40}
+    facts |= {"shape": TRAIN.shape, "begun": False}
     static = judged(looks.take(former, minutes=1.0), minutes=1.0, **facts)
     assert len(static.signs) == 3, static
     best = looks.take(TrainState(Exact(TRAIN)), minutes=1.0)

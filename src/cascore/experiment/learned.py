@@ -30,7 +30,7 @@ SATURATED = 0.1
 DISTANCE = 0.5
 """The largest kernel distance, as a share of a blank picture's; that of real ones is 0."""
 
-_FEW_UPDATES, _FEW_PICTURES, _LARGE = 2000, 1000, 32
+_FEW_UPDATES, _FEW_PICTURES, _LARGE, _COLOURS = 2000, 1000, 32, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,9 @@ def judged(
     linear: Sequence[float],
     yardstick: "Yardstick",
     pictures: int,
-    size: int,
+    shape: Sequence[int],
     minutes: float,
+    begun: bool,
 ) -> Learned:
     """What the last look at a training says.
 
@@ -71,8 +72,9 @@ def judged(
         linear: Errors of the best linear denoiser at the look's levels.
         yardstick: Of the training images.
         pictures: How many there are to learn from.
-        size: Their height in pixels.
+        shape: Of one, [C, H, W].
         minutes: Of training.
+        begun: Whether it began with another model's weights.
     """
     signs = []
     errors = look.train if look.held_out is None else look.held_out
@@ -100,12 +102,14 @@ def judged(
     return Learned(
         step=look.step,
         signs=tuple(signs),
-        advice=_advice(look, pictures, size, minutes) if signs else (),
+        advice=_advice(look, pictures, shape, minutes, begun) if signs else (),
     )
 
 
-def _advice(look: "Look", pictures: int, size: int, minutes: float) -> tuple[str, ...]:
-    advice = []
+def _advice(
+    look: "Look", pictures: int, shape: Sequence[int], minutes: float, begun: bool
+) -> tuple[str, ...]:
+    advice, (channels, size, _) = [], shape
     if look.step < _FEW_UPDATES:
         advice.append(
             f"more time, for it made {look.step:,} of {_FEW_UPDATES:,} updates: --minutes"
@@ -113,6 +117,8 @@ def _advice(look: "Look", pictures: int, size: int, minutes: float) -> tuple[str
         )
     if size > _LARGE:
         advice.append(f"smaller pictures, in another run: --data.size {_LARGE}")
+    if channels == _COLOURS and not begun:
+        advice.append("a model to begin with, in another run: --from cifar-10")
     if pictures < _FEW_PICTURES:
         advice.append(f"more pictures than {pictures:,}")
     return tuple(advice) or ("more time (--minutes), or a wider network (--network.width)",)

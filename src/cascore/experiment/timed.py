@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cascore.data import ImageSet
 from cascore.data.spectrum import stationary_variances
+from cascore.experiment.fine_tuning import read_base
 from cascore.experiment.learned import LEARNED, judged, read_learned, write_learned
 from cascore.experiment.looks import (
     SIGMAS,
@@ -172,8 +173,9 @@ class TimedRun(Course):
             linear=self._linear,
             yardstick=self._looks.yardstick(),
             pictures=self._train.count,
-            size=self._train.shape[1],
+            shape=self._train.shape,
             minutes=self.spent / 60,
+            begun=read_base(self._folder) is not None,
         )
         write_learned(self._folder, learned)
         write_film(self._folder)
