@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 
 from cascore.sampling import consistent_steps, langevin_steps
 from cascore.schedule import geometric_sigmas, karras_sigmas
-from cascore.theory import gaussian_law, noise_std
+from cascore.theory import blind_noise_std, gaussian_law, noise_std
 
 PAGE = Path(__file__).parents[2] / "docs/sde.md"
 FIRST, LAST, STD = 20.0, 0.05, 0.5
@@ -125,11 +125,15 @@ def test_the_authors_step_sizes_in_kappa(first, count, n_sigma, epsilon, kappa):
     assert math.log1p(-eta) / math.log(gamma) == pytest.approx(kappa, abs=0.005)
 
 
-@pytest.mark.parametrize(("epsilon", "n_sigma", "excess"), [(1.8e-5, 1, 1.14), (3.6e-6, 5, 1.11)])
-def test_the_noise_that_the_authors_langevin_chains_leave(epsilon, n_sigma, excess):
+@pytest.mark.parametrize(
+    ("epsilon", "n_sigma", "excess", "blind"), [(1.8e-5, 1, 1.14, 1.53), (3.6e-6, 5, 1.11, 1.41)]
+)
+def test_the_noise_that_the_authors_langevin_chains_leave(epsilon, n_sigma, excess, blind):
     levels = geometric_sigmas(50, 0.01, 232)
     steps = langevin_steps(levels, epsilon=epsilon, n_sigma=n_sigma)
     assert float(noise_std(steps, start=50.0).after[-1]) / 0.01 == pytest.approx(excess, abs=0.005)
+    left = blind_noise_std(steps, start=50.0).after[-1] / 0.01
+    assert float(left) == pytest.approx(blind, abs=0.005)
     c = epsilon / 0.01**2 / (math.log(5000) / (231 * n_sigma))
     assert (c, math.sqrt(c / (c - 1))) == pytest.approx((4.88, 1.12), abs=0.005)
     assert (c - math.sqrt(c**2 - 4 * c)) / 2 == pytest.approx(1.40, abs=0.005)  # blind networks
