@@ -31,6 +31,7 @@ _CLASSES = 96  # of the variances: one number stands for all within a few per ce
 _CLOSEST = 1.16  # ratio of neighbouring levels, unless so many levels do not fit the range
 _FINE = 1 / 64  # weight of the distance in units of each variance; see `calibrated_sigmas`
 _EVEN = 1e-4  # weight of even steps, per unit of the sum of the variances
+_EVEN_BLIND = 1e-2  # the same of a blind network; see `calibrated_sigmas`
 _DIGITS = 5  # of a level that are kept: far more than matter, far fewer than rounding moves
 
 
@@ -62,7 +63,9 @@ def calibrated_sigmas(
         kappa: of the sampler, by default 1.5. Levels belong to a kappa.
         order: of the sampler, 1 or 2, by default 2.
         blind: for a network that does not see sigma: the law is that of Proposition 4, of many
-            dimensions; in 64 geometric levels may be better (`docs/calibration.md`).
+            dimensions. In few, the noise of a chain fluctuates, and more so where a large step
+            follows a small one, so even steps have a hundred times the weight: then these levels
+            are no worse than geometric ones in 64 dimensions either (`docs/calibration.md`).
 
     Returns:
         float64 [count], no two neighbours closer than a factor 1.16 or half an even step. Variances
@@ -127,7 +130,8 @@ class _Problem:
         law, derivatives = _with_derivatives(logs, values, many, self.kappa, self.order, self.blind)
         deviation, aim = np.sqrt(law), values / np.sqrt(values + self.steps.last**2)
         weight = np.sqrt(many * (1 + _FINE * (many @ values / many.sum()) / values))
-        even = math.sqrt(_EVEN * float(many @ values) / len(u))
+        weight_of_even = _EVEN_BLIND if self.blind else _EVEN
+        even = math.sqrt(weight_of_even * float(many @ values) / len(u))
         by_level = (derivatives / (2 * deviation)).T * weight[:, None]
         return (
             np.concatenate([weight * (deviation - aim), even * u]),
