@@ -119,7 +119,7 @@ def test_more_time_or_speed_gives_a_wider_network_and_at_least_2000_updates():
         assert fitting >= LEAST_STEPS or (width, batch) == (32, 16)
         assert experiment.data == FOLDER.data  # never fewer pixels
     assert seen == sorted(seen)
-    assert len(set(seen)) == 6
+    assert len(set(seen)) > 5
     assert (seen[0], seen[-1]) == ((32, 16), (128, 128))
 
 

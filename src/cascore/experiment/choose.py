@@ -32,10 +32,9 @@ _TINY = 16  # smaller images are not folded
 _USUAL = 20  # of so many images one may be smaller than the size that is chosen: it is enlarged
 LAST = 0.01
 LEAST_STEPS = 2000
-_LADDER = (128, 128), (128, 64), (96, 32), (64, 32), (48, 16), (32, 16)
-"""Widths and batches, from what needs the most time. Small batches, for many updates: in ten
-minutes of one core 48 and 16 learn more than 48 and 32 or 32 and 32 (docs/own-pictures.md)."""
-_FOLDED_AFTER = 3  # rungs, from which on a large image is folded by 4 in place of 2
+_LADDER = (128, 128), (128, 64), (96, 64), (64, 64), (64, 32), (48, 32), (32, 32), (32, 16)
+"""Widths and batches, from what needs the most time."""
+_FOLDED_AFTER = 4  # rungs, from which on a large image is folded by 4 in place of 2
 _TRIALS = 3  # of networks
 _PARTS = ("data", "network", "schedule", "train", "adversarial")
 LARGEST_WORK = 2e11  # products of pixels for Technique 1: some ten seconds on one core
