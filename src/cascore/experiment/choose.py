@@ -305,8 +305,8 @@ def choose_network(
         f" {1000 * variants[chosen].seconds:,.0f} ms here, so about {updates:,} fit into"
         f" {minutes:g} minutes"
         + (
-            f", and fewer than {LEAST_STEPS:,} make rough pictures: more minutes, smaller pictures"
-            " (--data.size) or a model to begin with (--from, cifar-10 for colour) help"
+            f", and fewer than {LEAST_STEPS:,} make rough pictures: more minutes or smaller"
+            " pictures (--data.size) help"
             if updates < LEAST_STEPS
             else f"; it is about the largest of which {LEAST_STEPS:,} do"
         )
