@@ -47,7 +47,7 @@ def _eta(chain: Chain, schedule: Schedule) -> float:
     return eta_from_kappa(chain.kappa, gamma)
 
 
-def _scans(rows: Rows) -> Rows:
+def scans_of(rows: Rows) -> Rows:
     """A row for each scan of step sizes: the lowest, what `ties` with it, the cost of DEFAULT."""
     scans = Rows()
     for of in rows.by("model", "n_sigma", "extractor", "outcome", "sampler").values():
@@ -68,7 +68,7 @@ def _scans(rows: Rows) -> Rows:
 
 def claims(results: Measured, scale: Sequence[Scans]) -> list[Claim]:
     """The paper's claims of both samplers, each side at its best step size."""
-    rows = _scans(results.rows).where(both=True)
+    rows = scans_of(results.rows).where(both=True)
     statements = [
         (DENOISING, rows, "{model}, n_σ = {n_sigma}", "outcome: denoised < raw"),
         (CONSISTENT, rows, "{model}", "sampler: CAS < ALS"),
@@ -78,7 +78,7 @@ def claims(results: Measured, scale: Sequence[Scans]) -> list[Claim]:
 
 def page(results: Measured, scale: Sequence[Scans]) -> Page:
     """The authors' curves in epsilon and kappa, and the same on models of our own."""
-    published, scans = published_curves(), _scans(results.rows)
+    published, scans = published_curves(), scans_of(results.rows)
     ours, consistent = scans.where(sampler="CAS"), published.where(sampler="CAS").by("curve")
     index = {"network": "`{model}`", "n_σ": "{n_sigma}", "features of": "`{extractor}`"}
     authors = [

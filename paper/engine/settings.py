@@ -8,8 +8,8 @@ from torch import Tensor
 from cascore.experiment.chain import chain_sigmas, resolved
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import Experiment, Sampler, Schedule, Spacing
-from cascore.sampling import consistent_steps, langevin_steps
-from cascore.theory import NoiseStd, noise_std
+from cascore.sampling import Step, consistent_steps, langevin_steps
+from cascore.theory import NoiseStd, blind_noise_std, noise_std
 
 Precision = Literal["float32", "bfloat16"]
 VALIDATION_SEED = 1000
@@ -61,12 +61,17 @@ class Chain:
 
     def ideal_noise(self, schedule: Schedule) -> NoiseStd:
         """Propositions 1 and 2: the noise of a chain on the perfect score of a single datum."""
+        return noise_std(self._steps(schedule), start=schedule.first)
+
+    def blind_noise(self, schedule: Schedule, *, excess: float) -> NoiseStd:
+        """Proposition 4: the same on the perfect blind network, from so much too noisy a start."""
+        return blind_noise_std(self._steps(schedule), start=(1 + excess) * schedule.first)
+
+    def _steps(self, schedule: Schedule) -> list[Step]:
         sigmas, size = self.sigmas(schedule), {"eta": self.eta, "epsilon": self.epsilon}
         if self.method == "als":
-            steps = langevin_steps(sigmas, n_sigma=self.n_sigma, **size)
-        else:
-            steps = consistent_steps(sigmas, kappa=self.kappa, order=self.order, **size)
-        return noise_std(steps, start=schedule.first)
+            return langevin_steps(sigmas, n_sigma=self.n_sigma, **size)
+        return consistent_steps(sigmas, kappa=self.kappa, order=self.order, **size)
 
 
 def cas(kappa: float | None = None, **settings: Any) -> Chain:
