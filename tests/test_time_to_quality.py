@@ -1,0 +1,93 @@
+"""The benchmark of time to quality: what its numbers are of, against closed forms."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+pytest.importorskip("diffusers")
+
+from benchmarks import time_to_quality as bench
+from cascore.experiment import build
+from cascore.experiment.settings import Data
+
+
+class _OneDatum(nn.Module):
+    """Epsilon of the perfect network of one datum x0 in [-1, 1]."""
+
+    def __init__(self, datum: Tensor, alphas: Tensor) -> None:
+        super().__init__()
+        self.datum, self.alphas = datum, alphas
+
+    def forward(self, x: Tensor, step: Tensor) -> Tensor:
+        alpha = self.alphas[step].reshape(-1, 1, 1, 1)
+        return (x - alpha.sqrt() * self.datum) / (1 - alpha).sqrt()
+
+
+@pytest.mark.parametrize("name", ["DDPM, 50 calls", "DPM-Solver++, 20 calls"])
+def test_their_samplers_find_the_one_datum_in_our_pixels(name: str) -> None:
+    """DDPM's and DPM-Solver++'s last step returns x0 itself, whatever noise went before."""
+    from diffusers import DDPMScheduler
+
+    datum = torch.tensor([-0.5, 0.0, 0.25, 0.75]).reshape(1, 1, 2, 2)
+    network = _OneDatum(datum, DDPMScheduler().alphas_cumprod)
+    drawn = bench.their_draws((1, 2, 2))[name](network, range(3))
+    assert drawn.shape == (3, 1, 2, 2)
+    expected = torch.tensor([0.25, 0.5, 0.625, 0.875]).expand(3, 4)
+    # The last step of DPM-Solver++ ends at sigma_min: alpha_bar_0 = 0.9999 leaves 1 % of noise.
+    torch.testing.assert_close(drawn.flatten(1), expected, atol=0.03, rtol=0)
+
+
+def test_our_network_in_their_loop_is_told_a_quarter_of_log_sigma() -> None:
+    alphas = torch.tensor([0.9, 0.5, 0.01], dtype=torch.float64)
+    told = bench.Told((1, 8, 8), alphas)
+    sigma = [math.sqrt(1 / a - 1) for a in (0.9, 0.5, 0.01)]
+    assert told.levels.tolist() == pytest.approx([math.log(s) / 4 for s in sigma])  # type: ignore[operator]
+
+
+def test_networks_have_as_many_weights() -> None:
+    """Ours and theirs, for grey clothes and coloured photographs, to 5 %."""
+    for shape in ((1, 28, 28), (3, 32, 32)):
+        ours = sum(w.numel() for w in bench.Told(shape, torch.tensor([0.5])).parameters())
+        theirs = sum(w.numel() for w in bench.Epsilon(shape).parameters())
+        assert theirs == pytest.approx(ours, rel=0.05)
+
+
+def test_an_average_is_kept_after_each_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock of which an update takes 7 seconds, and 100 seconds in all."""
+    now = [1000.0]
+
+    def updates() -> bench.Updates:
+        for step in range(1, 100):
+            now[0] += 7
+            yield step, lambda step=step: nn.Linear(step, 1)  # type: ignore[misc]
+
+    monkeypatch.setattr(bench.time, "monotonic", lambda: now[0])
+    found = bench.kept(updates(), 100.0)
+    assert [(seconds, step) for seconds, step, _ in found] == [(14, 2), (28, 4), (56, 8), (105, 15)]
+    assert [average.in_features for *_, average in found] == [2, 4, 8, 15]
+
+
+def test_seconds_until_a_distance_of_a_power_law() -> None:
+    course = [(t, 90 * t**-0.5) for t in (10.0, 30.0, 200.0)]
+    assert bench.seconds_until(9.0, course) == pytest.approx(100.0)
+    assert bench.seconds_until(50.0, course) == 10.0
+    assert bench.seconds_until(1.0, course) == math.inf
+
+
+@pytest.mark.parametrize("way", [*bench.FORMS, *list(bench.THEIRS)[:2]])
+def test_every_way_is_trained_and_measured(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "COUNT", 100)
+    monkeypatch.setattr(bench, "SHARES", (0.5, 1.0))
+    data = Data(name="digits")
+    images = build.load_data_splits(data)["train"]
+    rows = list(bench.rows_of(way, 1, data, images, 0.01))
+    assert len(rows) == 2 * len(bench.SHARES)
+    assert all(math.isfinite(row.distance) and row.seconds_for_64 > 0 for row in rows)
+    assert rows[-1].updates > rows[0].updates >= 1
+    bench.write(tmp_path / "rows.csv", rows)
+    assert bench.read(tmp_path / "rows.csv") == rows
