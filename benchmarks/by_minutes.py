@@ -4,8 +4,8 @@
     cascore train folder:photos --minutes 30 --out runs/photos-30
     python -m benchmarks.by_minutes runs/photos-10 runs/photos-30 --out photos.png
 
-For each run the minutes, the width, the pictures seen and columns of `benchmarks/forms.py`: errors
-of H on held-out pictures by noise level, of its mean colour, the Fréchet distance at 12 calls. The
+For each run the minutes, the width, the pictures seen, the errors of H on held-out pictures by
+noise level and of its mean colour, and the Fréchet distance of 2,000 samples at 12 calls. The
 picture has the same seeds drawn by each run, from top to bottom, a row for each class it knows.
 """
 
@@ -14,12 +14,31 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.forms import numbers
+from benchmarks.held_out import held_out_errors
 from cascore import load
+from cascore.evaluation.evaluate import evaluate
 from cascore.experiment import build
+from cascore.experiment.settings import Data, EvaluationSettings, Sampler
+from cascore.model.loading import Model
 from cascore.pixels import save_png, sheet, to_uint8
 
-SHOWN, CALLS = 16, 12
+SHOWN, CALLS, SAMPLES = 16, 12, 2000
+
+
+def distance_of(model: Model, data: Data) -> float:
+    """The Fréchet distance of denoised samples to the training pictures."""
+    settings = EvaluationSettings(
+        path=model.folder,
+        root=data.root,
+        metrics=("frechet",),
+        count=SAMPLES,
+        sampler=Sampler(calls=CALLS),
+    )
+    return next(
+        number.value or 0.0
+        for number in evaluate(settings, device=torch.device("cpu"), model=model).measurements
+        if number.images.form == "denoised" and number.references[0].split == "train"
+    )
 
 
 def main() -> None:
@@ -36,8 +55,8 @@ def main() -> None:
         label = "all" if model.classes else None
         count = SHOWN * max(1, len(model.classes))
         rows.append(to_uint8(model.sample(range(count), label=label, calls=CALLS).denoised))
-        held_out = build.load_data_splits(data)["test"]
-        found = numbers(model, held_out, data, distances=(CALLS,))
+        found = held_out_errors(model.denoiser, build.load_data_splits(data)["test"])
+        found[f"{CALLS} calls"] = distance_of(model, data)
         if not number:
             columns = ["run", "minutes", "width", "pictures seen", *found]
             print(f"| {' | '.join(columns)} |\n| --- |{' ---: |' * (len(columns) - 1)}")

@@ -85,7 +85,11 @@ def page(results: Results, scale: Scale) -> Page:
     """Both networks beside the authors' curves, cells, kappa and noise, and few calls."""
     few = few_calls.page(results.few, [scale.few])
     best, authors = _best(results), published_curves().where(data="cifar10", network="unet")
-    theory, first = list(_theory(results, scale)), scale.scans[0].extractors[0]
+    subject = scale.scans[0]
+    schedule, first = subject.experiment().schedule, subject.extractors[0]
+    gamma = (schedule.last / schedule.first) ** (1 / (schedule.levels - 1))
+    dimensions = math.prod(SHAPES[subject.data])
+    theory = list(_theory(results, subject, excess=1 / math.sqrt(2 * dimensions)))
     index = {"sampler": "{sampler}", "n_σ": "{n_sigma}", "outcome": "{outcome}"}
     words = {
         **few.words,
@@ -93,6 +97,9 @@ def page(results: Results, scale: Scale) -> Page:
         "authors": {of[0]["curve"]: _authors(of) for of in authors.by("curve").values()},
         "kappas": best.where(sampler="CAS", extractor=first),
         "theory": theory,
+        "least": 2 * (1 - gamma**2) / gamma**2,
+        "dimensions": dimensions,
+        "excess": 100 / math.sqrt(2 * dimensions),
     }
     ours = results.scans.rows.where(extractor=first)
     pictures = {
@@ -116,30 +123,22 @@ def _authors(curve: Rows) -> dict[str, object]:
     for outcome in OUTCOMES:
         allowed = curve.where(allowed=True)
         low = allowed[allowed.values(outcome).index(min(allowed.values(outcome)))]
-        of[outcome] = low[outcome], low["epsilon"], low.get("kappa")
+        of[outcome] = low[outcome], low["epsilon"]
     return of
 
 
-def _theory(results: Results, scale: Scale) -> Iterator[Row]:
-    """Of each chain at n_sigma 1 on the plain network, Proposition 4's noise and the distances.
+def _theory(results: Results, subject: Scans, *, excess: float) -> Iterator[Row]:
+    """Of each chain at n_sigma 1 on a network, its distances and what Proposition 4 says of it.
 
-    The noise in x over sigma at the last call, where it starts as much too large as the length of
-    D normal numbers is likely to be: 1 / sqrt(2 D).
+    The noise in x over sigma at the last call, from a start that is by `excess` too noisy.
     """
-    subject = scale.scans[0]
-    schedule, dimensions = subject.experiment().schedule, math.prod(SHAPES[subject.data])
+    schedule = subject.experiment().schedule
     of = results.scans.rows.where(model=subject.preset, extractor=subject.extractors[0], n_sigma=1)
     for (sampler, knob), rows in of.by("sampler", "knob").items():
-        chain = (cas if sampler == "CAS" else als)(knob)
-        noise = chain.blind_noise(schedule, excess=1 / math.sqrt(2 * dimensions))
+        noise = (cas if sampler == "CAS" else als)(knob).blind_noise(schedule, excess=excess)
         distances = {o: mean_of(rows.where(outcome=o)).mean for o in OUTCOMES}
-        relative = float(noise.before[-1]) / schedule.last
-        yield {
-            "model": subject.preset,
-            "sampler": sampler,
-            "knob": knob,
-            "noise": relative,
-        } | distances
+        chain = {"model": subject.preset, "sampler": sampler, "knob": knob}
+        yield {**chain, "noise": float(noise.before[-1]) / schedule.last, **distances}
 
 
 def _eta(ours: Rows, authors: Rows, results: Results) -> Picture:

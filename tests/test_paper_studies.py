@@ -356,3 +356,24 @@ def test_the_authors_minima_are_the_noted_ones() -> None:
 def test_one_of_the_authors_rows_lies_outside_of_the_allowed_interval_and_is_kept() -> None:
     outside = [(row["curve"], row["epsilon"]) for row in published_curves().where(allowed=False)]
     assert outside == [("cifar10_unet__c_adv_n5_2k", 7e-7)]
+
+
+# --- photographs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("knob", [1.0, 1.5, 2.5])
+def test_noise_of_a_blind_network_is_proposition_4_in_its_own_words(knob: float) -> None:
+    """docs/blindness.md: kappa of consistent annealing, a tenth of it as eta of Langevin."""
+    schedule = PRESETS["cifar-10-small"].schedule
+    gamma = (0.01 / 50.0) ** (1 / 231)
+    of_cas = of_als = 1.01 * 50.0
+    for i in range(231):
+        sigma, eta = 50.0 * gamma**i, knob / 10
+        kept, fresh = gamma**knob, gamma**2 - gamma ** (2 * knob)
+        of_cas = math.sqrt((of_cas - sigma + sigma * kept) ** 2 + sigma**2 * fresh)
+        of_als = math.sqrt((of_als - eta * sigma) ** 2 + 2 * eta * sigma**2)
+    last_calls = (
+        float(chain.blind_noise(schedule, excess=0.01).before[-1])
+        for chain in (cas(knob), als(knob / 10))
+    )
+    assert tuple(last_calls) == pytest.approx((of_cas, of_als), rel=1e-9)

@@ -126,7 +126,7 @@ def updates() -> Iterator[Pair]:
     """What follows the gradient."""
     from diffusers.training_utils import EMAModel
 
-    experiment = PRESETS["cifar-10-small"]
+    experiment = PRESETS["cifar-10-classes"]
     network, average = _state(experiment).denoiser, _state(experiment).denoiser
     for parameter in network.parameters():
         parameter.grad = torch.randn_like(parameter)

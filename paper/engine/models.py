@@ -82,5 +82,7 @@ def _is_of(folder: Path, experiment: Experiment) -> bool:
     # Where a model came from, and what a preset is called, decides no weight.
     data = replace(record.experiment.data, root=experiment.data.root)
     known = replace(freed(record.experiment, experiment), data=data, name=experiment.name)
+    if experiment.train.objective == "plain":  # without a discriminator, whatever it would be
+        known = replace(known, adversarial=experiment.adversarial)
     whole = record.step == experiment.train.steps and record.weights == "ema"
     return whole and known == experiment

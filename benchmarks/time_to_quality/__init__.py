@@ -1,0 +1,1 @@
+"""How good the pictures are after how many seconds of training."""
