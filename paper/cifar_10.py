@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
-from cascore.experiment.presets import SHAPES
+from cascore.experiment.presets import PRESETS, SHAPES
+from cascore.experiment.settings import Schedule
 from paper import few_calls, figure3
 from paper.authors import published_curves
 from paper.engine.charts import Picture, curves, sheets
@@ -19,7 +20,8 @@ from paper.few_calls import Headline
 from paper.figure3 import Scans
 
 PLAN = Plan("cifar-10")
-SHOWN = 8
+SHOWN, AUTHORS = 8, "the authors' U-Net"
+KINDS = {"blind": "blind", "seen": "sees $\\sigma$"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,21 +91,23 @@ def page(results: Results, scale: Scale) -> Page:
     schedule, first = subject.experiment().schedule, subject.extractors[0]
     gamma = (schedule.last / schedule.first) ** (1 / (schedule.levels - 1))
     dimensions = math.prod(SHAPES[subject.data])
-    theory = list(_theory(results, subject, excess=1 / math.sqrt(2 * dimensions)))
+    theory = Rows(_theory(results, subject, authors, excess=1 / math.sqrt(2 * dimensions)))
     index = {"sampler": "{sampler}", "n_σ": "{n_sigma}", "outcome": "{outcome}"}
     words = {
         **few.words,
         "cells": pivot(best, index, "`{extractor}`, {objective}", _cell),
         "authors": {of[0]["curve"]: _authors(of) for of in authors.by("curve").values()},
         "kappas": best.where(sampler="CAS", extractor=first),
-        "theory": theory,
+        "theory": theory.where(network="ours"),
         "least": 2 * (1 - gamma**2) / gamma**2,
+        "seen": 1 - gamma,
         "dimensions": dimensions,
         "excess": 100 / math.sqrt(2 * dimensions),
     }
     ours = results.scans.rows.where(extractor=first)
     pictures = {
         "eta": _eta(ours.where(n_sigma=1), authors.where(n_sigma=1), results),
+        "cliff": _cliff(theory),
         "kappa": _kappa(ours.where(sampler="CAS"), authors.where(sampler="CAS")),
         "samples": sheets(results.scans.sheets),
         "few-calls": few.pictures["distances"],
@@ -127,18 +131,51 @@ def _authors(curve: Rows) -> dict[str, object]:
     return of
 
 
-def _theory(results: Results, subject: Scans, *, excess: float) -> Iterator[Row]:
-    """Of each chain at n_sigma 1 on a network, its distances and what Proposition 4 says of it.
+def _theory(results: Results, subject: Scans, authors: Rows, *, excess: float) -> Iterator[Row]:
+    """Of each chain, our own and the authors', its distances and what the propositions say of it.
 
-    The noise in x over sigma at the last call, from a start that is by `excess` too noisy.
+    The noise in x over sigma at the last call, from a start that is by `excess` too noisy: of a
+    network that does not see sigma (Proposition 4), and of one that does (1 and 2).
     """
-    schedule = subject.experiment().schedule
-    of = results.scans.rows.where(model=subject.preset, extractor=subject.extractors[0], n_sigma=1)
-    for (sampler, knob), rows in of.by("sampler", "knob").items():
-        noise = (cas if sampler == "CAS" else als)(knob).blind_noise(schedule, excess=excess)
-        distances = {o: mean_of(rows.where(outcome=o)).mean for o in OUTCOMES}
-        chain = {"model": subject.preset, "sampler": sampler, "knob": knob}
-        yield {**chain, "noise": float(noise.before[-1]) / schedule.last, **distances}
+    first, schedule = subject.extractors[0], subject.experiment().schedule
+    of = results.scans.rows.where(model=subject.preset, extractor=first)
+    for (sampler, n, knob), rows in of.by("sampler", "n_sigma", "knob").items():
+        chain = (cas if sampler == "CAS" else als)(knob, n_sigma=n)
+        raw, denoised = (mean_of(rows.where(outcome=outcome)).mean for outcome in OUTCOMES)
+        said = {"network": "ours", "sampler": sampler, "n_sigma": n, "knob": knob}
+        yield {**said, **_noise(chain, schedule, excess), "raw": raw, "denoised": denoised}
+    schedule = PRESETS["cifar10-unet"].schedule
+    for row in authors.where(allowed=True):
+        n, eta = row["n_sigma"], row["epsilon"] / schedule.last**2
+        consistent = row["sampler"] == "CAS"
+        chain = cas(row["kappa"], n_sigma=n) if consistent else als(eta, n_sigma=n)
+        said = {"network": AUTHORS, "sampler": row["sampler"], "n_sigma": n, "knob": chain.knob}
+        noise = _noise(chain, schedule, excess)
+        yield {**said, **noise, "raw": row["raw"], "denoised": row["denoised"]}
+
+
+def _noise(chain: Chain, schedule: Schedule, excess: float) -> dict[str, float]:
+    noises = chain.blind_noise(schedule, excess=excess), chain.ideal_noise(schedule)
+    blind, seen = (float(noise.before[-1]) / schedule.last for noise in noises)
+    return {"blind": blind, "seen": seen}
+
+
+def _cliff(theory: Rows) -> Picture:
+    """Annealed Langevin sampling: distances, and the noise that blind and other networks leave."""
+    rows = Rows()
+    for (network, n), scan in theory.where(sampler="ALS").by("network", "n_sigma").items():
+        lowest = min(scan.values("denoised"))
+        label = f"{network}, $n_\\sigma$ = {n}"
+        for row in scan if len(scan) > 1 else ():
+            of = {**row, "label": label, "standard_error": math.nan}
+            panel = "distance over the scan's lowest, denoised"
+            rows.append({**of, "panel": panel, "distance": row["denoised"] / lowest})
+    authors = theory.where(sampler="ALS", network=AUTHORS)
+    for row, (kind, name) in product(authors, KINDS.items()):
+        of = {"label": f"{name}, $n_\\sigma$ = {row['n_sigma']}", "standard_error": math.nan}
+        panel = "noise / $\\sigma$ at the last call, by the propositions"
+        rows.append({**row, **of, "panel": panel, "distance": row[kind]})
+    return curves(rows, **PLAN.look("cliff"))
 
 
 def _eta(ours: Rows, authors: Rows, results: Results) -> Picture:
@@ -146,7 +183,7 @@ def _eta(ours: Rows, authors: Rows, results: Results) -> Picture:
     rows = Rows()
     for row, outcome in product(authors, OUTCOMES):
         axis, of = row["epsilon"] / 0.01**2, {"outcome": outcome, "standard_error": math.nan}
-        title = "the authors' U-Net, adversarial (FID)"
+        title = f"{AUTHORS}, adversarial (FID)"
         rows.append({**row, **of, "axis": axis, "distance": row[outcome], "title": title})
     for row in ours:
         rows.append({**row, "title": f"ours, {_objective(row['model'])}"})
@@ -164,7 +201,7 @@ def _kappa(ours: Rows, authors: Rows) -> Picture:
     for curve, outcome in product(authors.by("curve").values(), OUTCOMES):
         allowed = curve.where(allowed=True)
         lowest, n = min(allowed.values(outcome)), curve[0]["n_sigma"]
-        title = f"the authors' U-Net, adversarial, $n_\\sigma$ = {n}"
+        title = f"{AUTHORS}, adversarial, $n_\\sigma$ = {n}"
         for row in allowed:
             of = {"title": title, "outcome": outcome, "distance": row[outcome] / lowest}
             rows.append({**row, **of, "standard_error": math.nan})

@@ -23,6 +23,7 @@ from cascore.theory import (
     noise_std,
     unconditional_optimum,
 )
+from paper.authors import published_curves
 
 PAGE = (Path(__file__).parents[2] / "docs/blindness.md").read_text("utf-8")
 TWELVE = geometric_sigmas(20.0, 0.01, 12)
@@ -307,3 +308,21 @@ def test_the_optimum_over_the_training_levels_does_the_same(kappa, low, high):
 
     last = noise_at_calls(denoiser, 21.0, 64, 3072, sigmas=TWELVE, kappa=kappa, order=1)[-1] / 0.01
     assert low < float(last.mean()) < high
+
+
+def test_the_authors_curves_of_annealed_langevin_fall_off_where_a_blind_network_has_no_rest():
+    """Their own measurements of CIFAR-10; a network that sees sigma needs 1 - gamma = 0.037."""
+    gamma = (0.01 / 50) ** (1 / 231)
+    least = 2 * (1 - gamma**2) / gamma**2
+    scans = published_curves().where(data="cifar10", sampler="ALS").by("curve").values()
+    below, above = [], []
+    for scan in scans:
+        lowest = min(scan.values("denoised"))
+        for row in scan:
+            place = row["epsilon"] / 0.01**2 * row["n_sigma"] / least
+            factor = row["denoised"] / lowest
+            below += [factor] * (place < 0.85)
+            above += [factor] * (1 <= place <= 1.3)
+    assert (len(scans), round(least, 3), round(1 - gamma, 3)) == (4, 0.153, 0.037)
+    assert (round(min(below)), round(max(below)), round(max(above), 2)) == (6, 30, 1.10)
+    assert "6 to 30 times the lowest, up to 1.3 of it at most 1.10" in " ".join(PAGE.split())
