@@ -321,12 +321,13 @@ def page(results: Measured, scale: Sequence[Headline]) -> Page:
     """Distances and ratios with their bounds, and the fewest calls that are shown to be enough."""
     networks = found(results)
     words = {"networks": networks, "methods": METHODS, "margin": MARGIN, "floors": results.floors}
-    pictures = {"distances": _picture(results, networks)}
+    pictures = {"distances": picture(results, **PLAN.look("distances"))}
     return Page(words, pictures, PLAN.tables(measurements=results.rows, choices=results.tried))
 
 
-def _picture(results: Measured, networks: Sequence[Found]) -> Picture:
-    """Distance against calls, a panel for each network."""
+def picture(results: Measured, *, floors: bool = True, **look: Any) -> Picture:
+    """Distance against calls, a panel for each network, with `floors` those of real pictures."""
+    networks = found(results)
     best = {network.name: network.best.number for network in networks}
     kinds = {network.name: network.kind for network in networks}
     rows = Rows(
@@ -335,11 +336,11 @@ def _picture(results: Measured, networks: Sequence[Found]) -> Picture:
         if row["method"] != BEST
     )
 
-    def bands(row: Row) -> Mapping[str, Number]:
-        real = results.floors[row["model"]]
+    def bands(row: Row) -> Mapping[str, Number | None]:
+        real = results.floors[row["model"]] if floors else None
         return {"new real pictures": real, "the paper's best": best[row["model"]]}
 
-    return curves(rows, lambda of: Distance(of).number, bands=bands, **PLAN.look("distances"))
+    return curves(rows, lambda of: Distance(of).number, bands=bands, **look)
 
 
 def _style(row: Row) -> dict[str, object]:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
@@ -466,3 +467,16 @@ def test_a_picture_keeps_every_ink(tmp_path: Path) -> None:
     with Image.open(tmp_path / "picture.png") as image:
         inks = {ink for _, ink in image.convert("RGB").getcolors(image.width * image.height) or []}
     assert {tuple(round(255 * part) for part in to_rgb(ink)) for ink in COLOURS} <= inks
+
+
+def test_a_picture_of_photographs_keeps_their_colours(tmp_path: Path) -> None:
+    """64 x 64 colours, which no palette has; drawn without interpolation, so each is found."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    figure, (panel,) = new_figure(1)
+    panel.imshow(pixels, interpolation="nearest", aspect="auto")
+    write_picture(tmp_path / "picture.png", figure)
+    with Image.open(tmp_path / "picture.png") as image:
+        colours = {
+            ink for _, ink in image.convert("RGB").getcolors(image.width * image.height) or []
+        }
+    assert {tuple(map(int, ink)) for ink in pixels.reshape(-1, 3)} <= colours

@@ -121,7 +121,7 @@ def curves(
     label: str,
     colour: Colour = lambda row: BLACK,
     panel: str,
-    bands: Callable[[Row], Mapping[str, Number]] = lambda row: {},
+    bands: Callable[[Row], Mapping[str, Number | None]] = lambda row: {},
     line: float | None = None,
     columns: int = 2,
     height: float = 4.0,

@@ -23,7 +23,7 @@ from paper.engine.rows import Row, Table, csv_text, markdown_table, table
 _ROOT = Path(__file__).parents[1]
 _Kind = TypeVar("_Kind")
 _DPI = 130
-_COLOURS = 256  # of the palette of a picture, a third of the bytes
+_COLOURS, _NEARLY_ALL = 256, 0.9  # of the palette of a picture, a third of the bytes; of its pixels
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def write_template(template: str, words: Mapping[str, Any], path: Path) -> None:
 
 
 def write_picture(path: Path, figure: Figure) -> None:
-    """As a PNG of few colours."""
+    """As a PNG of few colours, unless it has photographs."""
     drawn = io.BytesIO()
     with mpl.rc_context({"font.family": "DejaVu Sans"}):
         figure.savefig(drawn, format="png", dpi=_DPI)
@@ -147,11 +147,17 @@ def write_picture(path: Path, figure: Figure) -> None:
 
 
 def _with_palette(image: Image.Image) -> Image.Image:
-    """In its most frequent colours, exact ones: the ink of a single mark stays what it is."""
+    """In its most frequent colours, exact ones: the ink of a single mark stays what it is.
+
+    A picture of which these are not nearly all keeps its own.
+    """
     whole = np.asarray(image, dtype=np.int64) @ np.array([1 << 16, 1 << 8, 1])
     numbers, places, counts = np.unique(whole, return_inverse=True, return_counts=True)
     found = np.stack([numbers >> 16, numbers >> 8, numbers], axis=1) & 255
-    inks = found[np.argsort(-counts, kind="stable")[:_COLOURS]]
+    frequent = np.argsort(-counts, kind="stable")[:_COLOURS]
+    if counts[frequent].sum() < _NEARLY_ALL * counts.sum():
+        return image
+    inks = found[frequent]
     nearest = (np.square(inks).sum(1) - 2 * found @ inks.T).argmin(1)
     indices = nearest[places].astype(np.uint8).reshape(image.height, image.width)
     reduced = Image.fromarray(indices)
