@@ -36,7 +36,9 @@ def models(run, tmp_path):
 
 
 def test_a_kept_model_of_the_very_training_is_taken(models):
-    kept = replace(TINY, train=replace(TINY.train, save_every=7, keep_last=1))  # weigh nothing
+    # What a run saves weighs nothing, nor does a discriminator that is not trained.
+    kept = replace(TINY, train=replace(TINY.train, save_every=7, keep_last=1))
+    kept = replace(kept, adversarial=Adversarial(width=3))
     record = read_model_record(models.kept / "digits-seed-0")
     assert models.of(kept).digest == record.digest
     assert not models.runs.exists()
@@ -49,13 +51,22 @@ def test_a_kept_model_of_the_very_training_is_taken(models):
         {"train": replace(TINY.train, steps=1)},
         {"train": replace(TINY.train, precision="bfloat16")},
         {"schedule": replace(TINY.schedule, levels=27)},
-        {"adversarial": Adversarial(width=3)},
+        {"train": replace(TINY.train, objective="hybrid")},
     ],
 )
 def test_what_differs_in_anything_that_decides_the_weights_is_trained(models, change):
     record = read_model_record(models.kept / "digits-seed-0")
     assert models.of(replace(TINY, **change)).digest != record.digest
     assert len(list(models.runs.iterdir())) == 1
+
+
+def test_the_discriminator_of_a_hybrid_training_decides_its_weights(tmp_path):
+    hybrid = replace(TINY, train=replace(TINY.train, objective="hybrid"))
+    list(training_run(hybrid, tmp_path / "run", device=CPU))
+    convert_run(tmp_path / "run", tmp_path / "kept" / "digits-hybrid", weights="ema")
+    models = Models(tmp_path / "runs", tmp_path / "kept", CPU, notify=lambda message: None)
+    assert models.has(hybrid)
+    assert not models.has(replace(hybrid, adversarial=Adversarial(width=3)))
 
 
 def test_the_models_of_the_package_are_taken_under_any_name(models):
