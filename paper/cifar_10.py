@@ -20,7 +20,8 @@ from paper.few_calls import Headline
 from paper.figure3 import Scans
 
 PLAN = Plan("cifar-10")
-SHOWN, AUTHORS = 8, "the authors' U-Net"
+SHOWN = 8
+AUTHORS, THEIR_SCHEDULE = "the authors' U-Net", PRESETS["cifar10-unet"].schedule
 KINDS = {"blind": "blind", "seen": "sees $\\sigma$"}
 
 
@@ -156,7 +157,7 @@ def _theory(results: Results, subject: Scans, authors: Rows, *, excess: float) -
         raw, denoised = (mean_of(rows.where(outcome=outcome)).mean for outcome in OUTCOMES)
         said = {"network": "ours", "sampler": sampler, "n_sigma": n, "knob": knob}
         yield {**said, **_noise(chain, schedule, excess), "raw": raw, "denoised": denoised}
-    schedule = PRESETS["cifar10-unet"].schedule
+    schedule = THEIR_SCHEDULE
     for row in authors.where(allowed=True):
         n, eta = row["n_sigma"], row["epsilon"] / schedule.last**2
         consistent = row["sampler"] == "CAS"
@@ -194,7 +195,10 @@ def _eta(ours: Rows, authors: Rows, results: Results) -> Picture:
     """Figure 3 of the authors' network and of ours, each with its own distance."""
     rows = Rows()
     for row, outcome in product(authors, OUTCOMES):
-        axis, of = row["epsilon"] / 0.01**2, {"outcome": outcome, "standard_error": math.nan}
+        axis, of = (
+            row["epsilon"] / THEIR_SCHEDULE.last**2,
+            {"outcome": outcome, "standard_error": math.nan},
+        )
         title = f"{AUTHORS}, adversarial (FID)"
         rows.append({**row, **of, "axis": axis, "distance": row[outcome], "title": title})
     for row in ours:

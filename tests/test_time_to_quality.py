@@ -12,6 +12,7 @@ pytest.importorskip("diffusers")
 from benchmarks.time_to_quality import __main__ as bench
 from benchmarks.time_to_quality import rows as table
 from benchmarks.time_to_quality import ways
+from cascore.evaluation.reference import load_reference
 from cascore.experiment import build
 from cascore.experiment.settings import Data
 
@@ -86,7 +87,11 @@ def test_every_way_is_trained_and_measured(
     monkeypatch.setattr(bench, "COUNT", 80)
     monkeypatch.setattr(bench, "SHARES", (0.5, 1.0))
     data = Data(name="digits")
-    rows = [row for row, _ in bench.rows_of(way, 1, data, dict(build.load_data_splits(data)), 0.01)]
+    splits, reference = (
+        build.load_data_splits(data),
+        load_reference(data, count=80, device=ways.CPU),
+    )
+    rows = [row for row, _ in bench.rows_of(way, 1, data, splits, reference, 0.01)]
     distances = [row for row in rows if row.kind == table.DISTANCE]
     assert len(distances) == 3  # one sampler after both shares, one more at the end
     assert all(math.isfinite(row.value) and row.seconds_for_64 > 0 for row in distances)

@@ -25,9 +25,8 @@ Not evidence for a GPU, larger networks, longer trainings.
 """
 
 import argparse
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -52,6 +51,7 @@ from cascore.experiment import build
 from cascore.experiment.settings import Data
 from cascore.metrics import extract_features, frechet_jackknife
 from cascore.pixels import save_png, sheet, to_uint8
+from cascore.stats import estimate
 
 COUNT, FEW, BLOCKS, SHOWN = 500, 250, 10, 12
 
@@ -73,18 +73,23 @@ def distance_of(pixels: Tensor, reference: Reference) -> tuple[float, float]:
     """The distance to the training images without its bias, and its standard error."""
     features = extract_features(reference.extractor, pixels)
     values = frechet_jackknife(features, reference.moments["train"], blocks=BLOCKS)
-    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+    distance = estimate(values.tolist())
+    return distance.mean, distance.error
 
 
 def rows_of(
-    way: str, seed: int, data: Data, splits: dict[str, ImageSet], minutes: float
+    way: str,
+    seed: int,
+    data: Data,
+    splits: Mapping[str, ImageSet],
+    reference: Reference,
+    minutes: float,
 ) -> Iterator[tuple[Row, Tensor]]:
     """Train, then measure: rows, each with the pictures that it is of, none for errors of H."""
     torch.manual_seed(seed)
     seconds, none = 60 * minutes, torch.empty(0)
     training = WAYS[way].training(data, splits["train"], seed=seed, seconds=seconds)
     found = kept(training.updates, seconds)
-    reference = load_reference(data, count=COUNT, device=CPU)
     for place, (spent, updates, average) in enumerate(found, start=1):
         average.eval()
         weights = sum(weight.numel() for weight in average.parameters())
@@ -120,15 +125,20 @@ def main() -> None:
     shown: list[Tensor] = []
     if given.data is not None:
         data = Data(name=given.data, root=given.root)
-        splits = dict(build.load_data_splits(data))
+        splits = build.load_data_splits(data)
+        reference = load_reference(data, count=COUNT, device=CPU)
         for seed in given.seeds:
             for way in given.ways:
                 key = (data.name, given.minutes, way, seed)
                 if key in {(row.data, row.minutes, row.way, row.seed) for row in read(given.out)}:
                     continue
-                new = list(rows_of(way, seed, data, splits, given.minutes))
+                new = list(rows_of(way, seed, data, splits, reference, given.minutes))
                 write(given.out, [*read(given.out), *(row for row, _ in new)])
-                drawn = [pixels for row, pixels in new if row.kind == DISTANCE and row.share == 3]
+                drawn = [
+                    pixels
+                    for row, pixels in new
+                    if row.kind == DISTANCE and row.share == len(SHARES) - 1
+                ]
                 shown += [drawn[0][:SHOWN]] if seed == given.seeds[0] else []
                 print(f"{way}, seed {seed}: {new[-1][0].updates:,} updates", flush=True)
     rows = read(given.out)

@@ -10,6 +10,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from cascore.stats import estimate
+
 SHARES = (0.1, 0.25, 0.5, 1.0)
 """Of the time, after which the average of the weights is kept."""
 DISTANCE, ERROR = "Fréchet distance", "error of H"
@@ -110,7 +112,7 @@ def seconds_until(distance: float, course: Course) -> float:
 def cell(rows: Sequence[Row]) -> str:
     """The mean of the seeds ± its standard error; of one seed ± that of its pictures."""
     values = [row.value for row in rows]
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(rows) > 1 else rows[0].error
+    error = estimate(values).error if len(rows) > 1 else rows[0].error
     return f"{statistics.fmean(values):.3g}" + ("" if math.isnan(error) else f" ± {error:.2g}")
 
 

@@ -17,15 +17,15 @@ from cascore.experiment import build
 from cascore.experiment.chain import generate
 from cascore.experiment.choose import choose_levels
 from cascore.experiment.presets import FOLDER
-from cascore.experiment.settings import Data, Experiment, Network, Sampler, Train
-from cascore.networks import ConditionalUNet
+from cascore.experiment.settings import ENDLESS, Data, Experiment, Network, Sampler, Train
 from cascore.training import Pace, Workers
 
 CPU = torch.device("cpu")
-BATCH, ENDLESS = 32, 10**7
+BATCH = 32
 NETWORK = Network(
     width=48, multipliers=(1, 2, 2), attention=(False, True, False), blocks=1, unshuffle=2
 )
+_AWARE = replace(NETWORK, conditional=True)
 _PARTS = 250  # pictures at a time
 
 Updates = Iterator[tuple[int, Callable[[], nn.Module]]]
@@ -116,16 +116,10 @@ class Ours:
 class Told(nn.Module):
     """Our U-Net where theirs stands: it is told the step as log(sigma) / 4, as in EDM's form."""
 
-    def __init__(self, shape: tuple[int, ...], alphas: Tensor) -> None:
+    def __init__(self, shape: tuple[int, ...], alphas: Tensor, *, seed: int = 0) -> None:
         super().__init__()
-        self.network = ConditionalUNet(
-            channels=shape[0],
-            width=NETWORK.width,
-            multipliers=NETWORK.multipliers,
-            blocks=NETWORK.blocks,
-            attention=NETWORK.attention,
-            unshuffle=NETWORK.unshuffle,
-        )
+        denoiser = build.build_denoiser(_AWARE, build.Subject(shape=shape), seed=seed)
+        self.network: nn.Module = denoiser.network  # type: ignore[assignment]
         self.register_buffer("levels", ((1 - alphas) / alphas).log() / 8)
 
     def forward(self, x: Tensor, step: Tensor) -> Tensor:
@@ -170,7 +164,7 @@ class Theirs:
         from diffusers import DDPMScheduler
 
         alphas = DDPMScheduler().alphas_cumprod
-        network = Epsilon(images.shape) if self.whole else Told(images.shape, alphas)
+        network = Epsilon(images.shape) if self.whole else Told(images.shape, alphas, seed=seed)
         return Training(self._updates(network, images, seconds, seed), their_samplers(images.shape))
 
     def _updates(self, network: nn.Module, images: ImageSet, seconds: float, seed: int) -> Updates:
@@ -239,7 +233,6 @@ def their_samplers(shape: tuple[int, ...]) -> dict[str, Drawn]:
     }
 
 
-_AWARE = replace(NETWORK, conditional=True)
 WAYS: Mapping[str, Ours | Theirs] = {
     "cascore": Ours(replace(_AWARE, preconditioned=True)),
     "cascore, paper's form": Ours(_AWARE),
