@@ -3,21 +3,20 @@
     python -m benchmarks.time_to_quality fashion-mnist --root FOLDER_OF_PREPARED_SETS --minutes 4
     python -m benchmarks.time_to_quality folder:photos --ways cascore "cascore 0.3" --seeds 0 1
 
-Each way trains for so many minutes by the clock, on one thread, in bfloat16, on batches of 32, for
-each seed, and leaves the average of its weights after a tenth, a quarter, a half and all of the
-time. Samplers draw from each of these; the Fréchet distance to the training images is without the
-bias of finitely many samples, in the features that `cascore evaluate` takes. Of ours also the
-errors of H on held-out images at the end.
+Each way trains for so many minutes by the clock, on one thread, on batches of 32, in bfloat16 where
+the processor computes in it, for each seed, and leaves the average of its weights after a quarter,
+a half and all of the time. Samplers draw from each of these; the Fréchet distance to the training
+images is without the bias of finitely many samples, in the features that `cascore evaluate` takes.
+Of ours also the errors of H on held-out images at the end.
 
-- cascore: a U-Net of 2.5 million weights in EDM's form, log-normal levels, a rate that follows the
+- cascore: a U-Net of 1.1 million weights in EDM's form, log-normal levels, a rate that follows the
   clock; the default sampler.
 - cascore, paper's form: the same at the paper's levels with H = x + sigma f(x, sigma); and blind.
 - cascore 0.3: the paper's form, blind, at a constant rate.
 - diffusers' loop: the same U-Net in the loop of their unconditional training example: 1,000 linear
   steps, epsilon, AdamW at 1e-4 with warm-up and cosine (here by the clock), clipping, EMAModel;
-  DPM-Solver++ at 20 calls, DDPM at 50 and, of few pictures of the first seed, at 1,000. Again at
-  our learning rate.
-- diffusers: its own UNet2DModel of as many weights in that loop.
+  DPM-Solver++ at 20 calls, DDPM at 50 and, of the first seed, at 1,000. Again at our rate.
+- diffusers: its own UNet2DModel of as many weights in that loop, without the 1,000 calls.
 
 Rows go to OUT, a CSV file, and what it has is not measured again; tables of all that it has are
 printed. `--draw PICTURE` draws it, `--sheet PICTURE` what the first seed of each way drew last.
@@ -98,7 +97,7 @@ def rows_of(
         for name, sampler in training.samplers.items():
             if not (sampler.when == "each" or (last and (sampler.when == "end" or seed == 0))):
                 continue
-            count = FEW if sampler.when == "once" else COUNT
+            count = COUNT if sampler.when == "each" else FEW
             started = time.perf_counter()
             pixels = to_uint8(sampler.draw(average, range(count)))
             took = 64 * (time.perf_counter() - started) / count

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cascore.stats import estimate
 
-SHARES = (0.1, 0.25, 0.5, 1.0)
+SHARES = (0.25, 0.5, 1.0)
 """Of the time, after which the average of the weights is kept."""
 DISTANCE, ERROR = "Fréchet distance", "error of H"
 _LOOKS: Mapping[str, tuple[str, str]] = {

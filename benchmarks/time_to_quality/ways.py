@@ -22,10 +22,7 @@ from cascore.training import Pace, Workers
 
 CPU = torch.device("cpu")
 BATCH = 32
-NETWORK = Network(
-    width=48, multipliers=(1, 2, 2), attention=(False, True, False), blocks=1, unshuffle=2
-)
-_AWARE = replace(NETWORK, conditional=True)
+HALF = build.computes_in_bfloat16(CPU)  # as `--minutes` chooses, and theirs alike
 _PARTS = 250  # pictures at a time
 
 Updates = Iterator[tuple[int, Callable[[], nn.Module]]]
@@ -50,6 +47,18 @@ class Training:
     samplers: Mapping[str, Drawn]
 
 
+def network_of(shape: tuple[int, ...]) -> Network:
+    """Our U-Net of 1.1 million weights: three resolutions where the sides of pictures allow it."""
+    three = all(side % 8 == 0 for side in shape[1:])
+    return Network(
+        width=32 if three else 40,
+        multipliers=(1, 2, 2) if three else (1, 2),
+        attention=(False, True, False) if three else (False, True),
+        blocks=1,
+        unshuffle=2,
+    )
+
+
 # --- ours ----------------------------------------------------------------------------------------
 
 
@@ -57,24 +66,28 @@ class Training:
 class Ours:
     """A form of our network, trained as folders are today or, `constant`, as 0.3's presets were."""
 
-    network: Network
+    conditional: bool = False
+    preconditioned: bool = False
     constant: bool = False
 
     def experiment(self, data: Data, images: ImageSet, seed: int) -> Experiment:
         """Its settings."""
         schedule, _ = choose_levels(images, progress=lambda count: None)
-        law = "log-normal" if self.network.preconditioned else "levels"
+        law = "log-normal" if self.preconditioned else "levels"
+        network = replace(
+            network_of(images.shape),
+            conditional=self.conditional,
+            preconditioned=self.preconditioned,
+        )
         today = replace(FOLDER.train, sigmas=law)
         train = replace(
             Train(learning_rate=today.learning_rate) if self.constant else today,
             steps=ENDLESS,
             seed=seed,
             batch_size=BATCH,
-            precision="bfloat16",
+            precision="bfloat16" if HALF else "float32",
         )
-        return Experiment(
-            name="time", data=data, network=self.network, schedule=schedule, train=train
-        )
+        return Experiment(name="time", data=data, network=network, schedule=schedule, train=train)
 
     def training(self, data: Data, images: ImageSet, *, seed: int, seconds: float) -> Training:
         """Our loop, its rate by the clock unless it is constant; the default sampler."""
@@ -118,7 +131,8 @@ class Told(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], alphas: Tensor, *, seed: int = 0) -> None:
         super().__init__()
-        denoiser = build.build_denoiser(_AWARE, build.Subject(shape=shape), seed=seed)
+        aware = replace(network_of(shape), conditional=True)
+        denoiser = build.build_denoiser(aware, build.Subject(shape=shape), seed=seed)
         self.network: nn.Module = denoiser.network  # type: ignore[assignment]
         self.register_buffer("levels", ((1 - alphas) / alphas).log() / 8)
 
@@ -140,7 +154,7 @@ class Epsilon(nn.Module):
             in_channels=shape[0],
             out_channels=shape[0],
             layers_per_block=1,
-            block_out_channels=(48, 96, 96),
+            block_out_channels=(32, 64, 64),
             down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
             norm_num_groups=16,
@@ -165,7 +179,10 @@ class Theirs:
 
         alphas = DDPMScheduler().alphas_cumprod
         network = Epsilon(images.shape) if self.whole else Told(images.shape, alphas, seed=seed)
-        return Training(self._updates(network, images, seconds, seed), their_samplers(images.shape))
+        drawn = their_samplers(images.shape)
+        if self.whole:  # which takes four times as long a call
+            del drawn["DDPM, 1000 calls"]
+        return Training(self._updates(network, images, seconds, seed), drawn)
 
     def _updates(self, network: nn.Module, images: ImageSet, seconds: float, seed: int) -> Updates:
         from diffusers import DDPMScheduler
@@ -195,7 +212,7 @@ class Theirs:
                 clean = batch.float() / 127.5 - 1
                 noise = torch.randn(clean.shape, generator=generator)
                 steps = torch.randint(0, 1000, (len(clean),), generator=generator)
-                with torch.autocast("cpu", torch.bfloat16):
+                with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
                     output = network(scheduler.add_noise(clean, noise, steps), steps)
                 nn.functional.mse_loss(output.float(), noise).backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -234,10 +251,10 @@ def their_samplers(shape: tuple[int, ...]) -> dict[str, Drawn]:
 
 
 WAYS: Mapping[str, Ours | Theirs] = {
-    "cascore": Ours(replace(_AWARE, preconditioned=True)),
-    "cascore, paper's form": Ours(_AWARE),
-    "cascore, paper's form, blind": Ours(NETWORK),
-    "cascore 0.3": Ours(NETWORK, constant=True),
+    "cascore": Ours(conditional=True, preconditioned=True),
+    "cascore, paper's form": Ours(conditional=True),
+    "cascore, paper's form, blind": Ours(),
+    "cascore 0.3": Ours(constant=True),
     "diffusers' loop": Theirs(),
     "diffusers' loop, our rate": Theirs(rate=FOLDER.train.learning_rate),
     "diffusers": Theirs(whole=True),
