@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.speed import paired as timing
-from benchmarks.speed.__main__ import FILE, PAGE, in_words, read, table, time_text, with_table
+from benchmarks.speed.__main__ import (
+    FILE,
+    PAGE,
+    Group,
+    in_words,
+    machines,
+    read,
+    table,
+    time_text,
+    with_table,
+)
 from benchmarks.speed.paired import paired
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +62,7 @@ def test_what_is_above_its_aim_is_behind(monkeypatch):
 def test_the_page_has_the_table_of_the_file():
     groups, page = read(ROOT / FILE), (ROOT / PAGE).read_text(encoding="utf-8")
     assert with_table(page, groups) == page
-    rows = [row for group in groups.values() for row in group]
+    rows = [row for group in groups.values() for row in group.rows]
     assert table(groups).count("\n") == len(rows) + 1
 
 
@@ -61,3 +71,8 @@ def test_the_page_has_the_table_of_the_file():
 )
 def test_times_are_told_in_a_unit_that_suits_them(seconds, text):
     assert time_text(seconds) == text
+
+
+def test_each_machine_is_told_with_what_was_timed_on_it():
+    groups = {"noise": Group("one", []), "steps": Group("another", []), "order": Group("one", [])}
+    assert machines(groups) == "- noise, order: one\n- steps: another"

@@ -117,3 +117,14 @@ def test_the_table_says_when_each_was_as_good_as_diffusers_ends(tmp_path: Path) 
     assert [text.strip() for text in theirs.split("|")][6:8] == ["1 ± 0.1", "60"]
     table.draw_picture(rows, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_longer_trainings_on_the_same_pictures_are_another_task() -> None:
+    rows = [
+        table.Row(
+            "digits", m, "cascore", 0, 60 * m, 7, 9, table.DISTANCE, "a", 500, 1 / m, 0.1, 0.5
+        )
+        for m in (10.0, 30.0)
+    ]
+    assert [course[0][0].value for course in table.courses(rows).values()] == [1 / 10, 1 / 30]
+    assert len(table.distances_table(rows).splitlines()) == 2 + 2

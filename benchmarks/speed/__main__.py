@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +27,16 @@ FILE, PAGE = Path("benchmarks/data/speed.json"), Path("docs/performance.md")
 _START, _END = "<!-- speed: written by `python -m benchmarks.speed` -->", "<!-- end of speed -->"
 _HEAD = "| what | ours | beside it | its time | ours / its | aim | 0.3 |"
 
-Groups = Mapping[str, Sequence[Pair]]
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that were timed together, and the machine in words."""
+
+    machine: str
+    rows: Sequence[Pair]
+
+
+Groups = Mapping[str, Group]
 
 
 def main() -> None:
@@ -46,33 +55,33 @@ def main() -> None:
         for row in GROUPS[name]():
             print(in_words(row), flush=True)
             rows.append(row)
-        groups = {
-            key: rows if key == name else groups[key] for key in GROUPS if key in {*groups, name}
-        }
-        saved = {
-            "machine": machine(),
-            "rows": {k: [asdict(r) for r in v] for k, v in groups.items()},
-        }
+        timed = {**groups, name: Group(machine(), rows)}
+        groups = {key: timed[key] for key in GROUPS if key in timed}
+        saved = {key: asdict(group) for key, group in groups.items()}
         write_text(arguments.out, json.dumps(saved, indent=1) + "\n")
     if arguments.out == FILE:
         write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), groups))
 
 
 def machine() -> str:
-    """What the rows were timed on, in words."""
+    """What rows are timed on, in words."""
     lines = Path("/proc/cpuinfo")
     text = lines.read_text(encoding="utf-8") if lines.exists() else ""
     model = next((x.split(":")[1].strip() for x in text.splitlines() if "model name" in x), "")
     return (
-        f"{model or platform.processor()}, {os.cpu_count()} cores, one thread,"
+        f"{model or platform.processor()} ({torch.backends.cpu.get_cpu_capability()}),"
+        f" {os.cpu_count()} cores, one thread,"
         f" torch {torch.__version__}, Python {platform.python_version()}"
     )
 
 
-def read(path: Path) -> dict[str, Sequence[Pair]]:
+def read(path: Path) -> dict[str, Group]:
     """The rows of a file, by group."""
-    saved = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return {name: [Pair(**row) for row in rows] for name, rows in saved.items()}
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: Group(group["machine"], [Pair(**row) for row in group["rows"]])
+        for name, group in saved.items()
+    }
 
 
 def in_words(row: Pair) -> str:
@@ -89,7 +98,7 @@ def in_words(row: Pair) -> str:
 def table(groups: Groups) -> str:
     """All rows as Markdown; bold where they are behind what was asked of them."""
     lines = [_HEAD, "| --- | ---: | --- | ---: | ---: | ---: | ---: |"]
-    for row in (row for rows in groups.values() for row in rows):
+    for row in (row for group in groups.values() for row in group.rows):
         low, middle, high = (ratio_text(x) for x in (row.low, row.ratio, row.high))
         ratio = f"{middle} ({low} to {high})"
         cells = (
@@ -105,11 +114,19 @@ def table(groups: Groups) -> str:
     return "\n".join(lines)
 
 
+def machines(groups: Groups) -> str:
+    """A line for each machine, with what was timed on it."""
+    found: dict[str, list[str]] = {}
+    for name, group in groups.items():
+        found.setdefault(group.machine, []).append(name)
+    return "\n".join(f"- {', '.join(names)}: {machine}" for machine, names in found.items())
+
+
 def with_table(page: str, groups: Groups) -> str:
-    """The page with the table in its place."""
+    """The page with the table and the machines in their place."""
     head, rest = page.split(_START)
     _, tail = rest.split(_END)
-    return f"{head}{_START}\n\n{table(groups)}\n\n{_END}{tail}"
+    return f"{head}{_START}\n\n{table(groups)}\n\n{machines(groups)}\n\n{_END}{tail}"
 
 
 def ratio_text(ratio: float) -> str:

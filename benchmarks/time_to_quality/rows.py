@@ -49,6 +49,11 @@ class Row:
     seconds_for_64: float = math.nan
 
     @property
+    def task(self) -> str:
+        """What all ways are given alike: the pictures and the time."""
+        return f"{self.data}, {self.minutes:g} minutes"
+
+    @property
     def share(self) -> int:
         """The index of its share of the time."""
         return min(
@@ -79,11 +84,11 @@ Course = Sequence[tuple[float, float]]
 
 
 def courses(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[list[Row]]]:
-    """Distances by data, way and sampler: for each share of the time the rows of all seeds."""
+    """Distances by task, way and sampler: for each share of the time the rows of all seeds."""
     found: dict[tuple[str, str, str], dict[int, list[Row]]] = {}
     for row in rows:
         if row.kind == DISTANCE:
-            found.setdefault((row.data, row.way, row.of), {}).setdefault(row.share, []).append(row)
+            found.setdefault((row.task, row.way, row.of), {}).setdefault(row.share, []).append(row)
     return {key: [shares[i] for i in sorted(shares)] for key, shares in found.items()}
 
 
@@ -119,18 +124,18 @@ def cell(rows: Sequence[Row]) -> str:
 def distances_table(rows: Sequence[Row]) -> str:
     """A line for each way and sampler: its end, and when it was as good as diffusers ends."""
     lines = [
-        "| data | training | sampler | seeds | updates | distance at the end"
+        "| data and time | training | sampler | seeds | updates | distance at the end"
         " | seconds until diffusers' end | seconds for 64 pictures |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     found = courses(rows)
     means = {key: [mean_point(at) for at in course] for key, course in found.items()}
-    for (data, way, sampler), course in found.items():
-        theirs = [of[-1][1] for (d, w, _), of in means.items() if (d, w) == (data, "diffusers")]
-        until = seconds_until(min(theirs), means[data, way, sampler]) if theirs else math.nan
+    for (task, way, sampler), course in found.items():
+        theirs = [of[-1][1] for (t, w, _), of in means.items() if (t, w) == (task, "diffusers")]
+        until = seconds_until(min(theirs), means[task, way, sampler]) if theirs else math.nan
         end = course[-1]
         cells = [
-            *(data, way, sampler, str(len(end))),
+            *(task, way, sampler, str(len(end))),
             f"{statistics.fmean(row.updates for row in end):,.0f}",
             cell(end),
             "never" if math.isinf(until) else "" if len(course) == 1 else f"{until:.0f}",
@@ -141,29 +146,29 @@ def distances_table(rows: Sequence[Row]) -> str:
 
 
 def errors_table(rows: Sequence[Row]) -> str:
-    """A line for each set and way, a column for each level of noise."""
+    """A line for each task and way, a column for each level of noise."""
     errors = [row for row in rows if row.kind == ERROR]
     levels = list(dict.fromkeys(row.of for row in errors))
     lines = [
-        f"| data | training | {' | '.join(levels)} |",
+        f"| data and time | training | {' | '.join(levels)} |",
         "| --- | --- |" + " ---: |" * len(levels),
     ]
-    for data, way in dict.fromkeys((row.data, row.way) for row in errors):
-        of = [row for row in errors if (row.data, row.way) == (data, way)]
+    for task, way in dict.fromkeys((row.task, row.way) for row in errors):
+        of = [row for row in errors if (row.task, row.way) == (task, way)]
         cells = (cell([row for row in of if row.of == level]) for level in levels)
-        lines.append(f"| {data} | {way} | {' | '.join(cells)} |")
+        lines.append(f"| {task} | {way} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def draw_picture(rows: Sequence[Row], path: Path) -> None:
-    """Distance against seconds of training, a panel for each set: means, bars over all seeds."""
+    """Distance against seconds of training, a panel for each task: means, bars over all seeds."""
     found = courses(rows)
-    sets = list(dict.fromkeys(data for data, *_ in found))
-    figure = Figure(figsize=(4.6 * len(sets), 5.2), layout="constrained")
-    panels = figure.subplots(1, len(sets), squeeze=False)[0]
-    for panel, data in zip(panels, sets, strict=True):
-        for way, sampler in [key[1:] for key in found if key[0] == data]:
-            course, (ink, mark) = found[data, way, sampler], _LOOKS[way]
+    tasks = list(dict.fromkeys(task for task, *_ in found))
+    figure = Figure(figsize=(4.6 * len(tasks), 5.2), layout="constrained")
+    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+    for panel, task in zip(panels, tasks, strict=True):
+        for way, sampler in [key[1:] for key in found if key[0] == task]:
+            course, (ink, mark) = found[task, way, sampler], _LOOKS[way]
             points = [mean_point(at) for at in course]
             values = [[row.value for row in at] for at in course]
             below = [mean - min(of) for (_, mean), of in zip(points, values, strict=True)]
@@ -176,7 +181,7 @@ def draw_picture(rows: Sequence[Row], path: Path) -> None:
                 linestyle="-",
                 label=f"{way}: {sampler}",
             )
-        panel.set(xscale="log", yscale="log", title=data, xlabel="seconds of training")
+        panel.set(xscale="log", yscale="log", title=task, xlabel="seconds of training")
         panel.set_ylabel("Fréchet distance without its bias")
         panel.grid(visible=True, which="both", color="#d9d9d9", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
@@ -188,7 +193,7 @@ def draw_picture(rows: Sequence[Row], path: Path) -> None:
         list(marks.values()),
         list(marks),
         loc="outside lower center",
-        ncols=2 if len(sets) > 1 else 1,
+        ncols=2 if len(tasks) > 1 else 1,
         frameon=False,
         fontsize=9,
     )
