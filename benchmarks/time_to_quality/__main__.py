@@ -15,7 +15,8 @@ Of ours also the errors of H on held-out images at the end.
 - cascore 0.3: the paper's form, blind, at a constant rate.
 - diffusers' loop: the same U-Net in the loop of their unconditional training example: 1,000 linear
   steps, epsilon, AdamW at 1e-4 with warm-up and cosine (here by the clock), clipping, EMAModel;
-  DPM-Solver++ at 20 calls, DDPM at 50 and, of the first seed, at 1,000. Again at our rate.
+  DPM-Solver++ at 20 calls, DDPM at 50 and, of the first seed, at 1,000. Again at our
+  rate and warm-up, which is five times shorter.
 - diffusers: its own UNet2DModel of as many weights in that loop, without the 1,000 calls.
 
 Rows go to OUT, a CSV file, and what it has is not measured again; tables of all that it has are

@@ -171,6 +171,7 @@ class Theirs:
     """The loop of diffusers' unconditional training example, around its U-Net or around ours."""
 
     rate: float = 1e-4
+    warmup: int = 500
     whole: bool = False
 
     def training(self, data: Data, images: ImageSet, *, seed: int, seconds: float) -> Training:
@@ -208,7 +209,7 @@ class Theirs:
                 share = min(1.0, (time.monotonic() - started) / seconds)
                 for group in optimizer.param_groups:
                     cosine = 0.5 * (1 + math.cos(math.pi * share))
-                    group["lr"] = self.rate * min(step / 500, cosine)
+                    group["lr"] = self.rate * min(step / self.warmup, cosine)
                 clean = batch.float() / 127.5 - 1
                 noise = torch.randn(clean.shape, generator=generator)
                 steps = torch.randint(0, 1000, (len(clean),), generator=generator)
@@ -256,7 +257,9 @@ WAYS: Mapping[str, Ours | Theirs] = {
     "cascore, paper's form, blind": Ours(),
     "cascore 0.3": Ours(constant=True),
     "diffusers' loop": Theirs(),
-    "diffusers' loop, our rate": Theirs(rate=FOLDER.train.learning_rate),
+    "diffusers' loop, our rate": Theirs(
+        rate=FOLDER.train.learning_rate, warmup=FOLDER.train.warmup
+    ),
     "diffusers": Theirs(whole=True),
 }
 """By name."""
