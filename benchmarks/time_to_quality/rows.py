@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from cascore.stats import estimate
+from paper.engine.charts import new_figure, plain_ticks
+from paper.engine.page import write_picture
 
 SHARES = (0.25, 0.5, 1.0)
 """Of the time, after which the average of the weights is kept."""
@@ -161,11 +161,13 @@ def errors_table(rows: Sequence[Row]) -> str:
 
 
 def draw_picture(rows: Sequence[Row], path: Path) -> None:
-    """Distance against seconds of training, a panel for each task: means, bars over all seeds."""
+    """Distance against seconds of training, a panel for each task: means, bars over all seeds.
+
+    Of samplers of the end alone there are marks without a line, a star for 1,000 calls.
+    """
     found = courses(rows)
     tasks = list(dict.fromkeys(task for task, *_ in found))
-    figure = Figure(figsize=(4.6 * len(tasks), 5.2), layout="constrained")
-    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+    figure, panels = new_figure(len(tasks), height=4.6)
     for panel, task in zip(panels, tasks, strict=True):
         for way, sampler in [key[1:] for key in found if key[0] == task]:
             course, (ink, mark) = found[task, way, sampler], _LOOKS[way]
@@ -173,28 +175,18 @@ def draw_picture(rows: Sequence[Row], path: Path) -> None:
             values = [[row.value for row in at] for at in course]
             below = [mean - min(of) for (_, mean), of in zip(points, values, strict=True)]
             above = [max(of) - mean for (_, mean), of in zip(points, values, strict=True)]
+            line = len(points) > 1
             panel.errorbar(
                 *zip(*points, strict=True),
                 yerr=[below, above],
                 color=ink,
-                marker=mark if len(points) > 1 else "*" if "1000" in sampler else "+",
-                linestyle="-",
-                label=f"{way}: {sampler}",
+                marker=mark if line else "*" if "1000" in sampler else "+",
+                label=f"{way}: {sampler}" if line else None,
             )
         panel.set(xscale="log", yscale="log", title=task, xlabel="seconds of training")
-        panel.set_ylabel("Fréchet distance without its bias")
-        panel.grid(visible=True, which="both", color="#d9d9d9", linewidth=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-    marks = {}
-    for panel in panels:
-        handles, labels = panel.get_legend_handles_labels()
-        marks |= dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(marks.values()),
-        list(marks),
-        loc="outside lower center",
-        ncols=2 if len(tasks) > 1 else 1,
-        frameon=False,
-        fontsize=9,
-    )
-    figure.savefig(path, dpi=130)
+        plain_ticks(panel.xaxis)
+        plain_ticks(panel.yaxis)
+    panels[0].set_ylabel("Fréchet distance without its bias")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    write_picture(path, figure)
