@@ -122,23 +122,25 @@ def cell(rows: Sequence[Row]) -> str:
 
 
 def distances_table(rows: Sequence[Row]) -> str:
-    """A line for each way and sampler: its end, and when it was as good as diffusers ends."""
+    """A line for each way and sampler: its end, and when it was as good as diffusers' best end."""
     lines = [
         "| data and time | training | sampler | seeds | updates | distance at the end"
-        " | seconds until diffusers' end | seconds for 64 pictures |",
+        " | seconds until diffusers' best | seconds for 64 pictures |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     found = courses(rows)
     means = {key: [mean_point(at) for at in course] for key, course in found.items()}
     for (task, way, sampler), course in found.items():
-        theirs = [of[-1][1] for (t, w, _), of in means.items() if (t, w) == (task, "diffusers")]
+        theirs = [
+            of[-1][1] for (t, w, _), of in means.items() if t == task and w.startswith("diffusers")
+        ]
         until = seconds_until(min(theirs), means[task, way, sampler]) if theirs else math.nan
         end = course[-1]
         cells = [
             *(task, way, sampler, str(len(end))),
             f"{statistics.fmean(row.updates for row in end):,.0f}",
             cell(end),
-            "never" if math.isinf(until) else "" if len(course) == 1 else f"{until:.0f}",
+            "" if len(course) == 1 else "never" if math.isinf(until) else f"{until:.0f}",
             f"{statistics.fmean(row.seconds_for_64 for row in end):.2g}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
