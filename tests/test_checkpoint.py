@@ -24,6 +24,7 @@ from cascore.training.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
+from cascore.training.state import _new_moments
 
 POINTS = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
 SIGMAS = torch.tensor([1.0, 0.1], dtype=torch.float64)
@@ -349,3 +350,11 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {*kept, left[0]}
     remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*kept}
+
+
+@pytest.mark.parametrize(("fused", "device"), [(True, "meta"), (False, "cpu")])
+def test_adam_counts_its_steps_where_its_kernel_looks_for_them(fused, device):
+    """The fused one beside the weights, on a GPU too; the plain one on the processor."""
+    weights = torch.nn.Parameter(torch.empty(2, device="meta"))
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(2))], fused=fused)
+    assert _new_moments(weights, optimizer)["step"].device.type == device

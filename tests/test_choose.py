@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from running import run
+from running import CPU, run
 from scipy.spatial.distance import pdist
 
 from cascore.data.contents import read_folder
 from cascore.errors import InputError
+from cascore.experiment import build
 from cascore.experiment.build import Subject, build_denoiser
 from cascore.experiment.choose import (
     LEAST_STEPS,
@@ -22,8 +23,8 @@ from cascore.experiment.choose import (
     fitting_size,
     survey_folder,
 )
-from cascore.experiment.cost import Measured, step_cost
-from cascore.experiment.presets import FOLDER
+from cascore.experiment.cost import Measured, measured_step, step_cost
+from cascore.experiment.presets import FOLDER, PRESETS
 from cascore.experiment.run_folder import read_experiment
 from cascore.experiment.settings import Data
 from cascore.pixels import save_png, to_float
@@ -269,6 +270,27 @@ def test_a_model_directory_keeps_no_path_and_may_be_read_by_all(photos, tmp_path
         assert str(tmp_path).encode() not in file.read_bytes(), file
         assert file.stat().st_mode & 0o777 == 0o644, file
     assert "folder:photos" in (tmp_path / "model" / "model.json").read_text()
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(96, 3), (128, 32)])
+def test_a_batch_in_parts_is_tried_in_parts_whatever_the_ladder_has(
+    batch, parts, photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    given = ("--train.batch-size", batch, "--train.accumulation", parts, "--network.width", 4)
+    assert run("train", f"folder:{photos}", "--dry-run", "--minutes", "0.01", *given) == 0
+    told = capsys.readouterr().out
+    settings = json.loads(told[: told.index("\n}\n") + 2])["train"]
+    assert (settings["batch_size"], settings["accumulation"]) == (batch, parts)
+
+
+def test_a_step_that_takes_long_is_tried_on_rows_that_its_parts_divide(monkeypatch):
+    monkeypatch.setattr("cascore.experiment.cost.training_speed", lambda device: 1.0)
+    monkeypatch.setattr("cascore.experiment.cost._TRIAL_STEPS", 2)
+    digits = PRESETS["digits"]
+    train = replace(digits.train, batch_size=12, accumulation=4)
+    experiment = replace(digits, network=replace(digits.network, width=8), train=train)
+    assert measured_step(experiment, build.load_data(digits.data, "train"), CPU).rows == 4
 
 
 def test_what_is_not_given_follows_what_is(photos, tmp_path, capsys, monkeypatch):

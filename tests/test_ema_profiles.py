@@ -1,5 +1,7 @@
 """Averages of the weights whose length is chosen when the training is over (EDM2)."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,18 @@ def test_the_best_length_is_that_of_the_least_held_out_loss(kept, tmp_path, caps
     record = load(tmp_path / "best")
     chosen = min(losses, key=lambda length: losses[length])
     assert f"relative length {chosen:g} " in (record.folder / "README.md").read_text("utf-8")
+
+
+def test_the_weights_before_a_training_are_part_of_no_average(kept, tmp_path):
+    """A run that began with another model's weights keeps them as its checkpoint of step 0."""
+    run_with_base = tmp_path / "run"
+    shutil.copytree(kept, run_with_base)
+    first = checkpoints(run_with_base / "checkpoints")[0].folder
+    shutil.copytree(first, first.with_name("step-00000000"))
+    made = [tmp_path / "without", tmp_path / "with"]
+    for source, out in zip((kept, run_with_base), made, strict=True):
+        assert run("convert", source, out, "--ema-length", 0.07) == 0
+    assert len({(out / "model.safetensors").read_bytes() for out in made}) == 1
 
 
 def test_a_length_that_cannot_be_made_is_refused(kept, tmp_path, capsys):

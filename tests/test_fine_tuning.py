@@ -178,3 +178,8 @@ def test_the_word_after_from_is_not_what_is_trained():
         assert (command.start, command.base) == ("fashion-mnist", "digits")
     with pytest.raises(InputError, match="say what to train"):
         parse_train(["--from", "digits"])
+
+
+@pytest.mark.parametrize("switch", ["--dry-run", "--train.compiled", "--data.no-flip"])
+def test_the_word_after_a_switch_is_what_is_trained(switch):
+    assert parse_train([switch, "cifar-10-small"]).start == "cifar-10-small"

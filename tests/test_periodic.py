@@ -257,6 +257,28 @@ def test_the_settings_may_change_when_a_run_goes_on(whole, tmp_path):
     assert [each.step for each in checkpoints(run / "best")] == [9]
 
 
+def test_a_run_that_goes_on_from_its_best_and_is_killed_at_once_has_that(whole, tmp_path):
+    """The best one is pruned from the others, and those that are left are later."""
+    run = tmp_path / "run"
+    shutil.copytree(whole[0], run)
+    earlier, _ = checkpoints(run / "checkpoints")
+    periodic.keep_best(run, replace(read_selection(run), step=earlier.step), earlier.folder)
+    shutil.rmtree(earlier.folder)
+    steps = training_run(evaluated(evaluate_every=0), run, device=CPU, checkpoint="best")
+    steps.close()
+    assert [x.step for x in checkpoints(run / "checkpoints")] == [earlier.step]
+    assert go(evaluated(evaluate_every=0), run)[0].step == earlier.step + 1
+
+
+def test_a_run_of_which_the_best_alone_is_left_does_not_begin_again(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole[0], run)
+    for checkpoint in checkpoints(run / "checkpoints"):
+        shutil.rmtree(checkpoint.folder)
+    with pytest.raises(InputError, match="--checkpoint best"):
+        go(evaluated(), run)
+
+
 def test_a_selection_that_lost_its_checkpoint_is_told(whole, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(whole[0], run)

@@ -46,6 +46,7 @@ from cascore.plain import read_json_lines
 from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser, linear_errors
 from cascore.training import Pace, TrainState, train
+from cascore.training.checkpoint import checkpoints
 from cascore.training.held_out import denoising_errors
 
 
@@ -128,6 +129,20 @@ def test_a_training_goes_on_from_its_last_rate_with_the_time_that_is_left():
 def test_updates_end_it_too():
     pace = Pace(100.0, steps=10, started=0.0, now=Clock(0.0))
     assert [pace.share(step) for step in (0, 5, 10)] == [0, 0.5, 1]
+
+
+def test_processes_tell_each_other_where_they_compute():
+    """NCCL takes tensors of GPUs alone; the device that stands for one here computes nothing."""
+    seen = []
+
+    class Others:
+        def mean(self, values):
+            seen.append(values.device.type)
+            return torch.tensor(0.25)
+
+    pace = Pace(100.0, steps=10, workers=Others(), device=torch.device("meta"), now=Clock(1.0))
+    assert pace.share(1) == 0.25
+    assert seen == ["meta"]
 
 
 def test_it_ends_in_time_whatever_the_machine_does(tmp_path, monkeypatch):
@@ -234,6 +249,27 @@ def test_a_run_that_is_killed_goes_on_and_is_judged(whole, tmp_path, monkeypatch
     (tmp_path / "run" / LEARNED).unlink()  # killed before the end
     assert trained(tmp_path / "run", TINY, monkeypatch)[0] == []
     assert read_learned(tmp_path / "run") is not None
+
+
+def test_the_best_look_of_a_run_that_was_killed_before_it_was_kept(whole, tmp_path, monkeypatch):
+    """The weights of the look are those of the newest checkpoint, from which the run goes on."""
+    folder = tmp_path / "run"
+    trained(folder, TINY, monkeypatch, should_stop=itertools.chain([0] * 99, [1]).__next__)
+    newest = checkpoints(folder / "checkpoints")[-1]
+    line = json.loads((folder / "looks.jsonl").read_text("utf-8").splitlines()[-1])
+    with (folder / "looks.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line | {"step": newest.step, "loss": 1e-6}) + "\n")
+    trained(folder, TINY, monkeypatch, should_stop=lambda: True)
+    assert read_selection(folder).step == newest.step
+    assert [x.step for x in checkpoints(folder / "best")] == [newest.step]
+
+
+def test_a_run_that_goes_on_looks_again_when_a_mark_is_passed(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    trained(folder, TINY, monkeypatch, should_stop=itertools.chain([0] * 99, [1]).__next__)
+    before = [look.step for look in read_looks(folder)]
+    trained(folder, TINY, monkeypatch, should_stop=lambda: True, tick=1e-3)
+    assert [look.step for look in read_looks(folder)] == before
 
 
 def test_a_preset_takes_minutes_and_goes_on_without_being_told_again(tmp_path, capsys):

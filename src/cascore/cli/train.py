@@ -167,7 +167,7 @@ def parse_train(arguments: Sequence[str]) -> Train:
     words = [
         word
         for last, word in pairwise(["", *arguments])
-        if not word.startswith("-") and (not last.startswith("--") or last == "--dry-run")
+        if not word.startswith("-") and (not last.startswith("--") or _is_switch(last))
     ]
     start = next((word for word in words if word in PRESETS or is_folder(word)), None)
     if start is None:
@@ -184,6 +184,13 @@ def parse_train(arguments: Sequence[str]) -> Train:
         experiment = by_clock(experiment, given)
     default = Train(start=start, given=given, experiment=experiment)
     return parsed(Train, rest, prog=f"cascore train {start}", default=default)
+
+
+def _is_switch(option: str) -> bool:
+    """Whether an option takes no value, so that what follows it can be what to train."""
+    part, _, setting = option.removeprefix("--").replace(".no-", ".").partition(".")
+    of = getattr(FOLDER, part, None) if setting else Train
+    return isinstance(getattr(of, (setting or part).replace("-", "_"), None), bool)
 
 
 def _unknown(word: str) -> str:
@@ -233,11 +240,12 @@ def _train(
     from cascore.evaluation.evaluate import checkpoint_measure
     from cascore.experiment import build
     from cascore.experiment.run import training_run
-    from cascore.training import joined_processes
-    from cascore.training.checkpoint import checkpoints
+    from cascore.training import PATIENCE, joined_processes
+    from cascore.training.checkpoint import checkpoints, read_record
     from cascore.training.logs import logged
 
-    with joined_processes(build.select_device(device)) as (target, workers):
+    # One of them measures while the others wait, which may take hours.
+    with joined_processes(build.select_device(device), patience=PATIENCE) as (target, workers):
         display, signals = display_of(workers), _Signals()
         workers = replace(workers, sharded=sharded and workers.count > 1)
         metrics = training_run(
@@ -254,14 +262,15 @@ def _train(
             base=base,
             started=started,
         )
-        settings, minutes = experiment.train, experiment.minutes
+        settings, left = experiment.train, 0.0
+        if experiment.minutes:
+            known = checkpoints(folder / "checkpoints")
+            before = read_record(known[-1]).seconds or 0.0 if known else 0.0
+            left = max(0.0, 60 * experiment.minutes - before - (time.monotonic() - started))
         if workers.rank == 0:
             metrics = logged(metrics, log, folder, settings=to_plain(experiment))
         shown = display.training(
-            metrics,
-            total=settings.steps,
-            batch_size=settings.batch_size,
-            seconds=60 * minutes - (time.monotonic() - started) if minutes else None,
+            metrics, total=settings.steps, batch_size=settings.batch_size, seconds=left or None
         )
         with signals.noted():
             for _ in shown:

@@ -354,7 +354,9 @@ def _rung(experiment: Experiment, size: int, number: int) -> Experiment:
         attention=tuple(n == coarse for n in range(len(grids))),
         unshuffle=unshuffle,
     )
-    return replace(experiment, network=network, train=replace(experiment.train, batch_size=batch))
+    # In one part, whose number need not divide this batch: what was given comes back with the rest.
+    train = replace(experiment.train, batch_size=batch, accumulation=1)
+    return replace(experiment, network=network, train=train)
 
 
 def _halves(size: int) -> bool:

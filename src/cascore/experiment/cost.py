@@ -101,6 +101,8 @@ def measured_step(
     settings = experiment.train
     expected = step_cost(experiment, data.shape).seconds(training_speed(device))
     rows = max(1, min(settings.batch_size, int(settings.batch_size * _TRIAL_SECONDS / expected)))
+    parts = settings.accumulation
+    rows = max(parts, rows - rows % parts)  # each part has as many
     small = replace(experiment, train=replace(settings, batch_size=rows, steps=_TRIAL_STEPS))
     state = build.build_state(small, build.Subject.of(data), device=device)
     steps = build.training_loop(small, state, data, device=device, workers=Workers())

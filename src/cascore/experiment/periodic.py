@@ -132,6 +132,18 @@ def keep_best(folder: Path, selection: Selection, chosen: Path) -> None:
             remove_folder(checkpoint.folder)
 
 
+def restore_best(folder: Path, step: int) -> None:
+    """Copy the best checkpoint of that step back among those that a run goes on from.
+
+    Before later ones are set aside: who is killed between has a checkpoint of all that is kept.
+    """
+    for best in checkpoints(folder / BEST):
+        target = folder / CHECKPOINTS / best.folder.name
+        if best.step == step and not target.is_dir():
+            with replaced_folder(target) as temporary:
+                shutil.copytree(best.folder, temporary, dirs_exist_ok=True)
+
+
 def _best(candidates: list[Measurement]) -> Measurement:
     """The last of those that tie with the least; as they come, it is the newest or stays.
 

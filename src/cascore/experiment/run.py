@@ -17,8 +17,9 @@ from cascore.data.spectrum import principal_variances
 from cascore.errors import EvaluationStopped, InputError
 from cascore.experiment import build
 from cascore.experiment.fine_tuning import BASE, Base, begin_from, read_base, require_same_base
-from cascore.experiment.periodic import Measure, PeriodicEvaluation
+from cascore.experiment.periodic import Measure, PeriodicEvaluation, restore_best
 from cascore.experiment.run_folder import (
+    BEST,
     CHECKPOINTS,
     DATA,
     EXPERIMENT,
@@ -98,7 +99,7 @@ def training_run(
     _require_shareable(experiment, workers)
     with ExitStack() as held:
         held.enter_context(one_training(folder, workers, device=device))
-        pace = _pace(experiment, workers, started)
+        pace = _pace(experiment, workers, device, started)
         if data is None and pace is not None:
             splits = build.load_data_splits(experiment.data)
             data, held_out = splits["train"], splits.get("test")
@@ -182,6 +183,7 @@ def _bring_up_to_date(
     notify: Callable[[str], None],
 ) -> None:
     """Write what a run's folder holds beside its updates, and drop what is later than its step."""
+    restore_best(folder, step)
     cut_back(folder, step, notify=notify)
     saved = checkpoints(folder / CHECKPOINTS)
     if saved and saved[-1].step == step:  # a kill may have come before it
@@ -195,13 +197,20 @@ def _bring_up_to_date(
             write_variances(variances, folder)
 
 
-def _pace(experiment: Experiment, workers: Workers, started: float | None) -> Pace | None:
+def _pace(
+    experiment: Experiment, workers: Workers, device: torch.device, started: float | None
+) -> Pace | None:
     """The clock of a training by the clock."""
     settings, seconds = experiment.train, 60 * experiment.minutes
     if not seconds:
         return None
     return Pace(
-        seconds, steps=settings.steps, warmup=settings.warmup, workers=workers, started=started
+        seconds,
+        steps=settings.steps,
+        warmup=settings.warmup,
+        workers=workers,
+        device=device,
+        started=started,
     )
 
 
@@ -214,6 +223,11 @@ def _resume(
             raise InputError(
                 f"{folder} began with the weights of {base.words}, which no checkpoint holds any"
                 f" more: restore one, or delete {folder / BASE} and give --from again"
+            )
+        if best := checkpoints(folder / BEST):
+            raise InputError(
+                f"{folder} has no checkpoint but its best, {best[-1].folder}: go on from it with"
+                " --checkpoint best, or choose another folder"
             )
         return 0.0
     checkpoint, differences, _ = read_checkpoint(

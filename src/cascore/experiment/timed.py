@@ -123,13 +123,19 @@ class TimedRun(Course):
                 for remark in (*remarks_of_size(self._train, self._held_out), REPLAY):
                     self._notify(remark)
             self._prepare()
-            if not known:
+            if known:
+                self._looked_at = min(share, known[-1].minutes / minutes)
+                if state.step > 0:  # a kill may have come between a look and this
+                    self._keep_best(known)
+            else:
                 self._look(state, share=0.0)
             return True
         if read_learned(folder) is None:  # killed before its end
             self._prepare()
             if not known or known[-1].step < state.step:
                 self.look(state, share=1.0)
+            else:
+                self._keep_best(known)
             self.end()
         if over:
             self._notify(
@@ -153,6 +159,11 @@ class TimedRun(Course):
         """Look, and keep the best weights; whether it is time to stop, because it gets worse."""
         self._look(state, share=share)
         looks = read_looks(self._folder)
+        self._keep_best(looks)
+        return has_risen(looks)
+
+    def _keep_best(self, looks: list[Look]) -> None:
+        """Keep the newest checkpoint if its look was the best; again where it was kept before."""
         best = least_loss(looks)
         newest = checkpoints(self._folder / CHECKPOINTS)[-1]
         if best is not None and best.step == newest.step and best.loss is not None:
@@ -161,7 +172,6 @@ class TimedRun(Course):
                 metric=HELD_OUT_LOSS, value=best.loss, step=best.step, candidates=measured
             )
             keep_best(self._folder, chosen, newest.folder)
-        return has_risen(looks)
 
     def end(self) -> None:
         """Say what became of it: the film, the page, and whether it learned its pictures."""

@@ -82,7 +82,7 @@ def _kept(
     """The averages in a checkpoint and in the earlier ones of the run."""
     sources = [last]
     for checkpoint in checkpoints(run / CHECKPOINTS):
-        if checkpoint.step < last.step:
+        if 0 < checkpoint.step < last.step:  # one of step 0 is of no training
             try:
                 verified_record(checkpoint)
                 sources.append(checkpoint)

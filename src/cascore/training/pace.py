@@ -23,6 +23,7 @@ class Pace:
         steps: Updates after which training ends, if that is sooner.
         warmup: By 1 / warmup the rate may rise in an update, in units of the full rate.
         workers: The processes that train together.
+        device: Where processes tell each other what is done: NCCL takes nothing else.
         started: When this part of the training began, by `now`.
         now: A clock, in seconds.
     """
@@ -34,10 +35,12 @@ class Pace:
         steps: int,
         warmup: int = 1,
         workers: Workers = ALONE,
+        device: torch.device | None = None,
         started: float | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._total, self._steps, self._warmup, self._workers = seconds, steps, warmup, workers
+        self._device = device
         self._now, self._started = now, now() if started is None else started
         self._before, self._rate = 0.0, 0.0
 
@@ -55,7 +58,7 @@ class Pace:
 
         It is the mean over all processes, which wait for each other here.
         """
-        here = torch.tensor(max(self.spent / self._total, step / self._steps))
+        here = torch.tensor(max(self.spent / self._total, step / self._steps), device=self._device)
         return min(1.0, float(self._workers.mean(here)))
 
     def rate(self, step: int) -> float:

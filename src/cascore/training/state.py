@@ -179,7 +179,11 @@ class TrainState:
             for prefix, module, optimizer in self._optimizers()
             for name, parameter in module.named_parameters()
         ]
-        moments = {name: _new_moments(parameter) for name, _, parameter in slots if started}
+        moments = {
+            name: _new_moments(parameter, optimizer)
+            for name, optimizer, parameter in slots
+            if started
+        }
         current = self._weights() | {
             f"{name}.{key}": value for name, slot in moments.items() for key, value in slot.items()
         }
@@ -244,10 +248,12 @@ def _require_adam(optimizer: torch.optim.Optimizer | None) -> None:
         )
 
 
-def _new_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
+def _new_moments(parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What Adam keeps of a parameter, before its first step."""
+    # Where it counts its steps: a fused kernel refuses another device, a plain one its own.
+    counted_there = optimizer.defaults.get("fused") or optimizer.defaults.get("capturable")
     return {
-        "step": torch.tensor(0.0),
+        "step": torch.zeros((), device=parameter.device if counted_there else "cpu"),
         "exp_avg": torch.zeros_like(parameter),
         "exp_avg_sq": torch.zeros_like(parameter),
     }
