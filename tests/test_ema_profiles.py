@@ -1,5 +1,6 @@
 """Averages of the weights whose length is chosen when the training is over (EDM2)."""
 
+import json
 import shutil
 
 import numpy as np
@@ -130,7 +131,10 @@ def test_the_weights_before_a_training_are_part_of_no_average(kept, tmp_path):
     run_with_base = tmp_path / "run"
     shutil.copytree(kept, run_with_base)
     first = checkpoints(run_with_base / "checkpoints")[0].folder
-    shutil.copytree(first, first.with_name("step-00000000"))
+    zero = first.with_name("step-00000000")
+    shutil.copytree(first, zero)
+    record = json.loads((zero / "state.json").read_text(encoding="utf-8"))
+    (zero / "state.json").write_text(json.dumps(record | {"step": 0}), encoding="utf-8")
     made = [tmp_path / "without", tmp_path / "with"]
     for source, out in zip((kept, run_with_base), made, strict=True):
         assert run("convert", source, out, "--ema-length", 0.07) == 0
