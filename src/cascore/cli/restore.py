@@ -56,8 +56,7 @@ class Restore:
     """Of the first picture."""
     out: Path | None = None
     """New folder (default: within that of the model, or samples/NAME)."""
-    checkpoint: str = "newest"
-    """Of a run: newest, best (by the evaluations during training), or a step."""
+    checkpoint: options.Checkpoint = "auto"
     batch_size: options.BatchSize = 64
     like: options.Like = None
     sampler: options.Samplers = field(default_factory=Sampler)
