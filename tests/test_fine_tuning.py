@@ -119,6 +119,7 @@ def test_a_folder_is_brought_to_the_model_and_classes_keep_their_vectors(base, t
     experiment = read_experiment(out)
     assert experiment.network == read_experiment(base).network
     assert experiment.train.sigmas == "levels"  # as of the base, not as of folders
+    assert experiment.schedule == read_experiment(base).schedule  # it knows nothing between them
     theirs, ours = (
         tensors["ema.network.labels.table.weight"]
         for tensors in (tensors_at(base, 5), tensors_at(out, 0))

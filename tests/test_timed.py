@@ -199,6 +199,31 @@ def test_a_run_leaves_sheets_a_film_a_page_and_its_rates(whole):
     assert read_learned(folder) is not None
 
 
+def test_a_network_that_knows_its_levels_alone_is_looked_at_there(tmp_path, monkeypatch):
+    seen = []
+
+    class Seeing(torch.nn.Module):
+        """Says of what levels it was asked to draw."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x, sigma, label=None):
+            seen.append(float(torch.as_tensor(sigma).flatten()[0]))
+            return 0 * x + self.weight
+
+    experiment = replace(TINY, train=replace(TINY.train, sigmas="levels"))
+    experiment = replace(experiment, network=replace(experiment.network, labels=False))
+    looks = Looks(experiment, tmp_path, TRAIN, HELD_OUT)
+    state = TrainState(Seeing())
+    looks._drawn(state)
+    levels = experiment.schedule
+    trained_at = geometric_sigmas(levels.first, levels.last, levels.levels)
+    for sigma in seen:
+        assert min(abs(sigma / float(level) - 1) for level in trained_at) < 1e-5
+
+
 def test_the_weights_of_the_least_held_out_loss_are_kept(whole):
     folder = whole[0]
     looks = [look for look in read_looks(folder) if look.step]

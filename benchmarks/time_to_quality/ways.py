@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from cascore.data import ImageSet
+from cascore.denoiser import is_blind
 from cascore.experiment import build
-from cascore.experiment.chain import generate
+from cascore.experiment.chain import generate, resolved
 from cascore.experiment.choose import choose_levels
 from cascore.experiment.presets import FOLDER
 from cascore.experiment.settings import ENDLESS, Data, Experiment, Network, Sampler, Train
@@ -94,11 +95,16 @@ class Ours:
         experiment = self.experiment(data, images, seed)
 
         def draw(calls: int, denoiser: nn.Module, seeds: Sequence[int]) -> Tensor:
+            chain = resolved(
+                *(Sampler(calls=calls), experiment.schedule),
+                at_levels=experiment.at_levels,
+                blind=is_blind(denoiser),
+            )
             return generate(
                 denoiser,
                 shape=images.shape,
                 seeds=seeds,
-                sampler=Sampler(calls=calls),
+                sampler=chain.sampler,
                 schedule=experiment.schedule,
                 device=CPU,
             ).denoised

@@ -160,10 +160,12 @@ def choose_experiment(
         minutes=minutes if by_clock else 0.0,
         train=replace(FOLDER.train, steps=ENDLESS),
     )
+    known = _known_levels(base, names)
     if base is not None:
-        chosen = _like_base(chosen, base)
-        reasons.append(f"the network of {base.name}, and the noise levels that it was trained on")
-    if "schedule.first" not in names:
+        chosen = replace(_like_base(chosen, base), schedule=known or chosen.schedule)
+        taken = "law of noise levels" if known is None else "noise levels"
+        reasons.append(f"the network of {base.name}, and its {taken}")
+    if known is None and "schedule.first" not in names:
         with counting("largest distance", images.count) as advance:
             schedule, reason = choose_levels(images, progress=advance)
         chosen = replace(chosen, schedule=schedule)
@@ -174,7 +176,7 @@ def choose_experiment(
     chosen = with_given(chosen, given, names)
     network = chosen.network
     schedule = chosen.schedule
-    if "schedule.levels" not in names and schedule.first > schedule.last:
+    if known is None and "schedule.levels" not in names and schedule.first > schedule.last:
         levels = level_count(math.prod(images.shape), schedule.first, schedule.last)
         chosen = replace(chosen, schedule=replace(schedule, levels=levels))
 
@@ -233,6 +235,14 @@ def _of_base(data: Data, survey: FolderSurvey, base: Base) -> Data:
     require_channels(base, (1 if grey else 3, 0, 0))
     side = base.shape[1]
     return data if data.size or survey.usual < side else replace(data, size=side)
+
+
+def _known_levels(base: Base | None, names: Collection[str]) -> Schedule | None:
+    """The levels of a base that knows nothing between them, where none are given."""
+    given = any(name.startswith("schedule.") for name in names)
+    return (
+        None if base is None or given or not base.experiment.at_levels else base.experiment.schedule
+    )
 
 
 def _like_base(experiment: Experiment, base: Base) -> Experiment:
