@@ -135,12 +135,12 @@ def distances_table(rows: Sequence[Row]) -> str:
             of[-1][1] for (t, w, _), of in means.items() if t == task and w.startswith("diffusers")
         ]
         until = seconds_until(min(theirs), means[task, way, sampler]) if theirs else math.nan
-        end = course[-1]
+        end, known = course[-1], bool(theirs) and len(course) > 1
         cells = [
             *(task, way, sampler, str(len(end))),
             f"{statistics.fmean(row.updates for row in end):,.0f}",
             cell(end),
-            "" if len(course) == 1 else "never" if math.isinf(until) else f"{until:.0f}",
+            "" if not known else "never" if math.isinf(until) else f"{until:.0f}",
             f"{statistics.fmean(row.seconds_for_64 for row in end):.2g}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
