@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from cascore.data import ImageSet
-from cascore.denoiser import is_blind
 from cascore.experiment import build
-from cascore.experiment.chain import generate, resolved
+from cascore.experiment.chain import generate
 from cascore.experiment.choose import choose_levels
 from cascore.experiment.presets import FOLDER
 from cascore.experiment.settings import ENDLESS, Data, Experiment, Network, Sampler, Train
@@ -95,17 +94,13 @@ class Ours:
         experiment = self.experiment(data, images, seed)
 
         def draw(calls: int, denoiser: nn.Module, seeds: Sequence[int]) -> Tensor:
-            chain = resolved(
-                *(Sampler(calls=calls), experiment.schedule),
-                at_levels=experiment.at_levels,
-                blind=is_blind(denoiser),
-            )
             return generate(
                 denoiser,
                 shape=images.shape,
                 seeds=seeds,
-                sampler=chain.sampler,
+                sampler=Sampler(calls=calls),
                 schedule=experiment.schedule,
+                at_levels=experiment.at_levels,
                 device=CPU,
             ).denoised
 

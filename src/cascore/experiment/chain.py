@@ -144,6 +144,7 @@ def generate(
     sampler: Sampler,
     schedule: Schedule,
     device: torch.device,
+    at_levels: bool = False,
     variances: Tensor | None = None,
     start: Tensor | None = None,
     labels: Tensor | None = None,
@@ -157,6 +158,7 @@ def generate(
     Args:
         denoiser: H(x, sigma), on `device`.
         schedule: The training levels, whose range the chain covers.
+        at_levels: Whether the network sees sigma and knows it at those levels alone.
         variances: Of the data, for calibrated levels; None takes `natural_variances`.
         start: Start of the chains, [len(seeds), *shape]; None takes sigma_1 z.
         labels: The class of each picture, int64 [len(seeds)], of a denoiser that takes labels.
@@ -180,7 +182,7 @@ def generate(
         raise InputError(f"start must be {[len(seeds), *shape]}, not {list(start.shape)}")
     if labels is None and guidance != 1:
         raise InputError(f"guidance {guidance:g} goes towards a class: give a label too")
-    chain = resolved(sampler, schedule, blind=is_blind(denoiser))
+    chain = resolved(sampler, schedule, at_levels=at_levels, blind=is_blind(denoiser))
     if variances is None:
         variances = natural_variances(shape, schedule.first)
     sigmas = chain_sigmas(chain, schedule, variances=variances, blind=is_blind(denoiser))

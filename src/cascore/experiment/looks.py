@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from cascore.data import ImageSet
 from cascore.data.decoding import opened_image
-from cascore.denoiser import is_blind
 from cascore.errors import InputError
-from cascore.experiment.chain import generate, resolved
+from cascore.experiment.chain import generate
 from cascore.experiment.periodic import sound_lines
 from cascore.experiment.settings import Experiment, Sampler
 from cascore.files import replaced_file, write_text
@@ -135,18 +134,13 @@ class Looks:
         if self._experiment.network.labels:
             rows = min(_ROWS, len(self.train.classes))
             labels = torch.arange(rows).repeat_interleave(_COLUMNS)
-        experiment = self._experiment
-        chain = resolved(
-            *(Sampler(), experiment.schedule),
-            at_levels=experiment.at_levels,
-            blind=is_blind(state.average),
-        )
         samples = generate(
             state.average,
             shape=self.train.shape,
             seeds=range(rows * _COLUMNS),
-            sampler=chain.sampler,
-            schedule=experiment.schedule,
+            sampler=Sampler(),
+            schedule=self._experiment.schedule,
+            at_levels=self._experiment.at_levels,
             device=next(state.average.parameters()).device,
             labels=labels,
         )

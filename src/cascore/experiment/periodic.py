@@ -123,9 +123,7 @@ def keep_best(folder: Path, selection: Selection, chosen: Path) -> None:
     In that order, so that a run that is killed in between has a best checkpoint that is whole.
     """
     target = folder / BEST / chosen.name
-    if not target.is_dir():
-        with replaced_folder(target) as temporary:
-            shutil.copytree(chosen, temporary, dirs_exist_ok=True)
+    _copy_folder(chosen, target)
     write_json(folder / BEST / SELECTION, selection)
     for checkpoint in checkpoints(folder / BEST):
         if checkpoint.step != selection.step:
@@ -138,10 +136,15 @@ def restore_best(folder: Path, step: int) -> None:
     Before later ones are set aside: who is killed between has a checkpoint of all that is kept.
     """
     for best in checkpoints(folder / BEST):
-        target = folder / CHECKPOINTS / best.folder.name
-        if best.step == step and not target.is_dir():
-            with replaced_folder(target) as temporary:
-                shutil.copytree(best.folder, temporary, dirs_exist_ok=True)
+        if best.step == step:
+            _copy_folder(best.folder, folder / CHECKPOINTS / best.folder.name)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder to where there is none: the copy appears whole."""
+    if not target.is_dir():
+        with replaced_folder(target) as temporary:
+            shutil.copytree(source, temporary, dirs_exist_ok=True)
 
 
 def _best(candidates: list[Measurement]) -> Measurement:
