@@ -207,13 +207,14 @@ def test_levels_are_techniques_1_and_2(photos):
 
 def test_a_folder_trains_says_what_it_chose_and_goes_on(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = ("train", f"folder:{photos}", *TINY, "--train.steps")
+    command = ("train", f"folder:{photos}", *TINY, "--train.decay-from", "1", "--train.steps")
     assert run(*command, "2") == 0
     told = capsys.readouterr().err
     assert told.count("chosen: ") == 5
     experiment = read_experiment(tmp_path / "runs" / "folder-photos")
     assert experiment.name == "folder-photos"
     assert (experiment.network.width, experiment.train.steps) == (4, 2)
+    assert (experiment.minutes, experiment.train.decay_from) == (0, 1)
     assert run(*command, "3") == 0  # though the machine may be faster now
     assert "it goes on with its settings, 2 steps" in capsys.readouterr().err
     again = read_experiment(tmp_path / "runs" / "folder-photos")

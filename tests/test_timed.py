@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import json
+import math
 import shutil
 import threading
 from dataclasses import replace
@@ -217,11 +218,14 @@ def test_a_network_that_knows_its_levels_alone_is_looked_at_there(tmp_path, monk
     experiment = replace(experiment, network=replace(experiment.network, labels=False))
     looks = Looks(experiment, tmp_path, TRAIN, HELD_OUT)
     state = TrainState(Seeing())
-    looks._drawn(state)
+    look = looks.take(state, minutes=1.0)
     levels = experiment.schedule
     trained_at = geometric_sigmas(levels.first, levels.last, levels.levels)
     for sigma in seen:
         assert min(abs(sigma / float(level) - 1) for level in trained_at) < 1e-5
+    step = (levels.first / levels.last) ** (1 / (levels.levels - 1))
+    for sigma, wanted in zip(look.sigmas, SIGMAS, strict=True):  # the nearest of them
+        assert abs(math.log(sigma / wanted)) <= math.log(step) / 2
 
 
 def test_the_weights_of_the_least_held_out_loss_are_kept(whole):
@@ -343,7 +347,7 @@ def test_loss_has_risen_when_it_has_for_long(losses, risen):
 def test_a_run_stops_when_held_out_loss_has_risen(tmp_path, monkeypatch):
     """Its loss is told to rise from the second look on."""
     losses = itertools.chain([9.0, 1.0], itertools.count(2))
-    monkeypatch.setattr("cascore.experiment.looks.mean_loss", lambda errors, s: next(losses))
+    monkeypatch.setattr("cascore.experiment.looks.mean_loss", lambda *_: next(losses))
     reported, told = trained(tmp_path / "run", TINY, monkeypatch)
     looks = read_looks(tmp_path / "run")
     assert [look.loss for look in looks] == [9, 1, 2, 3, 4]

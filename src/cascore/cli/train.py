@@ -182,6 +182,8 @@ def parse_train(arguments: Sequence[str]) -> Train:
     given, experiment = given_options(rest), FOLDER if is_folder(start) else PRESETS[start]
     if "minutes" in given:
         experiment = by_clock(experiment, given)
+    elif "train.steps" in given:  # and no clock, of which a folder has one by default
+        experiment = replace(experiment, minutes=0.0)
     default = Train(start=start, given=given, experiment=experiment)
     return parsed(Train, rest, prog=f"cascore train {start}", default=default)
 

@@ -135,7 +135,9 @@ def choose_experiment(
     Raises:
         InputError: Minutes not positive, or a folder that cannot be trained on, or not from there.
     """
-    path, minutes = folder_path(given.data.name), given.minutes
+    path = folder_path(given.data.name)
+    by_clock = "minutes" in names or "train.steps" not in names
+    minutes = given.minutes if by_clock else FOLDER.minutes  # for which a network is chosen
     require_in_range({"minutes": minutes})
     if base is None:
         _require_halving(given.data.size)  # before thousands of headers are read
@@ -151,7 +153,6 @@ def choose_experiment(
     images = splits["train"]
     if images.count < 2:
         raise InputError(f"{path} has {images.count} image to train on; expected at least 2")
-    by_clock = "minutes" in names or "train.steps" not in names
     chosen = replace(
         FOLDER,
         name=f"folder-{path.resolve().name}",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEARNED = "learned.json"
 
-_LEVELS = (0.15, 0.5, 1.5)  # where a picture is decided, neither nearly clean nor nearly noise
+_LEAST, _MOST = 0.1, 2.0  # between them a picture is decided: 0.15, 0.5 and 1.5 of a look
 LINEAR = 1.0
 """The mean of held-out over linear errors at 0.15, 0.5 and 1.5 that is not to be reached."""
 SATURATED = 0.1
@@ -81,7 +81,7 @@ def judged(
     ratios = [
         error / least
         for sigma, error, least in zip(look.sigmas, errors, linear, strict=True)
-        if sigma in _LEVELS and least > 0
+        if _LEAST < sigma < _MOST and least > 0
     ]
     if ratios and (ratio := sum(ratios) / len(ratios)) > LINEAR:
         signs.append(

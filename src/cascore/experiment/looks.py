@@ -4,6 +4,7 @@
 at the end, the film of them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from cascore.data import ImageSet
 from cascore.data.decoding import opened_image
 from cascore.errors import InputError
+from cascore.experiment.build import training_sigmas
 from cascore.experiment.chain import generate
 from cascore.experiment.periodic import sound_lines
 from cascore.experiment.settings import Experiment, Sampler
@@ -29,7 +31,8 @@ from cascore.training.held_out import denoising_errors
 
 LOOKS, SAMPLES, FILM = "looks.jsonl", "samples", "film.webp"
 SIGMAS = (0.015, 0.05, 0.15, 0.5, 1.5, 5.0)
-"""Where errors are measured: EDM's mean of log sigma, 0.15, and a deviation apart from it each."""
+"""Where errors are measured: EDM's mean of log sigma, 0.15, and a deviation apart from it each;
+`error_levels` are those of an experiment."""
 _DENSITY = (0.135, 0.607, 1.0, 0.607, 0.135, 0.011)  # of EDM's law there
 _PICTURES = 128  # of training and held-out pictures whose errors are measured
 _REFERENCE = 512  # training pictures that drawn ones are compared with
@@ -98,17 +101,18 @@ class Looks:
         (self._folder / SAMPLES).mkdir(exist_ok=True)
         save_png(sheet(drawn, columns=_COLUMNS), self._folder / SAMPLES / name)
         errors = partial(errors_on, state.average, experiment=self._experiment)
+        sigmas = error_levels(self._experiment)
         held_out = None if self.held_out is None else errors(self.held_out)
         features = self._features(drawn)
         look = Look(
             step=state.step,
             minutes=minutes,
-            sigmas=SIGMAS,
+            sigmas=sigmas,
             train=errors(self.train),
             held_out=held_out,
             loss=None
             if held_out is None
-            else mean_loss(held_out, self.train.mean_and_deviation[1]),
+            else mean_loss(held_out, sigmas, self.train.mean_and_deviation[1]),
             saturated=saturated(drawn),
             distance=kernel_distance(features, self._real).mean,
             sheet=name,
@@ -147,14 +151,23 @@ class Looks:
         return to_uint8(samples.denoised)
 
 
+def error_levels(experiment: Experiment) -> tuple[float, ...]:
+    """`SIGMAS`; of a network that knows its training levels alone the nearest of these."""
+    if not experiment.at_levels:
+        return SIGMAS
+    known = training_sigmas(experiment.schedule).tolist()
+    return tuple(min(known, key=lambda level: abs(math.log(level / sigma))) for sigma in SIGMAS)
+
+
 def errors_on(
     denoiser: nn.Module, images: ImageSet, *, experiment: Experiment
 ) -> tuple[float, ...]:
-    """The errors at `SIGMAS` on some images of a set, the same noise for every denoiser."""
+    """The errors at its `error_levels` on some images, the same noise for every denoiser."""
     pixels, labels = _spread(images, _PICTURES)
     told = labels if experiment.network.labels else None
     seed = experiment.train.seed
-    return tuple(denoising_errors(denoiser, pixels, SIGMAS, seed=seed, labels=told))
+    sigmas = error_levels(experiment)
+    return tuple(denoising_errors(denoiser, pixels, sigmas, seed=seed, labels=told))
 
 
 def _spread(images: ImageSet, count: int) -> tuple[Tensor, Tensor | None]:
@@ -168,11 +181,14 @@ def saturated(images: Tensor) -> float:
     return float(((images == 0) | (images == 255)).float().mean())
 
 
-def mean_loss(errors: Sequence[float], deviation: float) -> float:
-    """EDM's loss of errors at `SIGMAS`: error^2 (sigma^2 + s^2) / (sigma s)^2 in its law."""
+def mean_loss(errors: Sequence[float], sigmas: Sequence[float], deviation: float) -> float:
+    """EDM's loss of errors at an experiment's `error_levels`, in its law of sigma.
+
+    Of each level it is error^2 (sigma^2 + s^2) / (sigma s)^2.
+    """
     losses = (
         error**2 * (sigma**2 + deviation**2) / (sigma * deviation) ** 2
-        for error, sigma in zip(errors, SIGMAS, strict=True)
+        for error, sigma in zip(errors, sigmas, strict=True)
     )
     return sum(d * x for d, x in zip(_DENSITY, losses, strict=True)) / sum(_DENSITY)
 

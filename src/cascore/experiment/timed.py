@@ -9,9 +9,9 @@ from cascore.data.spectrum import stationary_variances
 from cascore.experiment.fine_tuning import read_base
 from cascore.experiment.learned import LEARNED, judged, read_learned, write_learned
 from cascore.experiment.looks import (
-    SIGMAS,
     Look,
     Looks,
+    error_levels,
     has_risen,
     least_loss,
     read_looks,
@@ -148,7 +148,8 @@ class TimedRun(Course):
 
     def _prepare(self) -> None:
         self._looks = Looks(self._experiment, self._folder, self._train, self._held_out)
-        self._linear = tuple(linear_errors(stationary_variances(self._train), SIGMAS))
+        levels = error_levels(self._experiment)
+        self._linear = tuple(linear_errors(stationary_variances(self._train), levels))
 
     def is_due(self, share: float) -> bool:
         """Whether to look, at this share of the time; at its end always."""

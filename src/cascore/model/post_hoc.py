@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cascore.errors import InputError
 from cascore.experiment.build import Subject, build_denoiser, load_data_splits
-from cascore.experiment.looks import errors_on, mean_loss
+from cascore.experiment.looks import error_levels, errors_on, mean_loss
 from cascore.experiment.run_folder import CHECKPOINTS, read_checkpoint, read_data, read_experiment
 from cascore.training.checkpoint import Checkpoint, checkpoints, read_tensors, verified_record
 from cascore.training.ema import PROFILES, Combination, Profile, combination
@@ -72,7 +72,9 @@ def losses_by_length(run: Path, *, notify: Callable[[str], None]) -> dict[float,
         if made.misfit <= MISFIT:
             denoiser.load_state_dict(_combined(kept, made))
             errors = errors_on(denoiser, held_out, experiment=experiment)
-            losses[length] = mean_loss(errors, held_out.mean_and_deviation[1])
+            losses[length] = mean_loss(
+                errors, error_levels(experiment), held_out.mean_and_deviation[1]
+            )
     return losses
 
 
