@@ -43,7 +43,8 @@ from cascore.experiment.timed import remarks_of_size
 from cascore.model.convert import convert_run
 from cascore.model.loading import load
 from cascore.networks import UNet
-from cascore.plain import read_json_lines
+from cascore.pixels import save_png
+from cascore.plain import read_json, read_json_lines
 from cascore.schedule import geometric_sigmas
 from cascore.theory import EmpiricalDenoiser, linear_errors
 from cascore.training import Pace, TrainState, train
@@ -354,7 +355,13 @@ def test_a_run_stops_when_held_out_loss_has_risen(tmp_path, monkeypatch):
     assert looks[-1].minutes < 0.5
     assert "More pictures, not more time" in " ".join(told)
     assert read_selection(tmp_path / "run").step == looks[1].step < reported[-1].step
-    assert load(tmp_path / "run", notify=print).step == looks[1].step
+    best = load(tmp_path / "run", notify=print)
+    assert best.step == looks[1].step
+    save_png(TRAIN.images[0], tmp_path / "seen.png")
+    restore = ("restore", tmp_path / "run", tmp_path / "seen.png", "--task", "colorize")
+    few = ("--count", "1", "--calls", "2", "--device", "cpu")
+    assert run(*restore, *few, "--out", tmp_path / "restored") == 0
+    assert read_json(tmp_path / "restored" / "record.json")["checkpoint"] == best.digest
     again, told = trained(tmp_path / "run", TINY, monkeypatch)
     assert again == []
     assert "More pictures, not more time" in told[-1]
