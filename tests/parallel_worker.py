@@ -113,7 +113,7 @@ def with_parts(given, folder, case, workers):
     told = [f"{case}-share {held} {sum(x.numel() for x in state.denoiser.parameters())}"]
     for steps in (HALF, STEPS):
         metrics = go_on(state, data, case, steps=steps, workers=workers)
-        told += [f"{case}-parts {each!r}" for each in metrics]
+        told += [f"{case}-parts {each.numbers}" for each in metrics]
         save(state, place, workers)
     for name, start, sharded in (("taken-over", given / case, True), ("given-back", place, False)):
         state, data = new_state(case)
@@ -156,7 +156,7 @@ def main():
         lines = []
         for case in CASES:
             told = both_halves(folder, case, workers, given=given)
-            lines += [f"{case} {each!r}" for each in told]
+            lines += [f"{case} {each.numbers}" for each in told]
         workers.barrier()
         for case in SHARDED:
             lines += with_parts(folder, folder, case, workers)

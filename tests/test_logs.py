@@ -4,6 +4,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from running import run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -13,6 +14,10 @@ from cascore.training import Metrics
 from cascore.training.logs import logged
 
 TRAIN = ("train", "digits", "--train.batch-size", "4", "--network.width", "8", "--threads", "1")
+
+
+def update(step, *, settled=True, **losses):
+    return Metrics(step, {name: torch.tensor(x) for name, x in losses.items()}, settled=settled)
 
 
 def scalars(folder):
@@ -36,9 +41,16 @@ def test_a_training_and_what_follows_it_stand_in_one_log(tmp_path):
 
 def test_steps_that_are_made_again_take_the_place_of_the_former(tmp_path):
     for first, dsm in ((1, 1.0), (3, 2.0)):
-        steps = (Metrics(step, dsm, None, None) for step in range(first, first + 4))
+        steps = (update(step, dsm=dsm) for step in range(first, first + 4))
         assert len(list(logged(steps, ["tensorboard"], tmp_path))) == 4
     assert scalars(tmp_path) == {"dsm": {1: 1, 2: 1, 3: 2, 4: 2, 5: 2, 6: 2}}
+
+
+def test_what_was_not_read_on_the_way_is_read_at_the_end(tmp_path):
+    steps = (update(step, settled=step == 2, dsm=float(step)) for step in range(1, 5))
+    for each in logged(steps, ["tensorboard"], tmp_path):
+        assert ("numbers" in vars(each)) == (each.step == 2)
+    assert scalars(tmp_path) == {"dsm": {1: 1, 2: 2, 3: 3, 4: 4}}
 
 
 class FakeRun:
@@ -64,7 +76,7 @@ def test_wandb_gets_a_run_that_is_known_by_its_folder(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "wandb", fake)
     for first in (1, 3):
-        steps = (Metrics(step, 0.5, None, 0.25) for step in range(first, first + 2))
+        steps = (update(step, dsm=0.5, discriminator=0.25) for step in range(first, first + 2))
         list(logged(steps, ["wandb"], tmp_path / "run", settings={"name": "digits"}))
     one, two = runs
     assert one.settings == two.settings
@@ -78,7 +90,7 @@ def test_wandb_gets_a_run_that_is_known_by_its_folder(tmp_path, monkeypatch):
 
 def test_a_program_that_is_not_there_is_named_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    steps = iter([Metrics(1, 0.5, None, None)])
+    steps = iter([update(1, dsm=0.5)])
     with pytest.raises(MissingExtraError, match=r"cascore\[wandb\]"):
         logged(steps, ["wandb"], tmp_path)
     assert next(steps).step == 1

@@ -7,6 +7,7 @@ score network. Least squares is the paper's; the others are those that the autho
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -34,13 +35,23 @@ class UniformLevels:
 
     sigmas: Tensor
 
+    def __post_init__(self) -> None:
+        check_sigmas(self.sigmas)
+
+    @cached_property
+    def _copies(self) -> dict[tuple[torch.device, torch.dtype], Tensor]:
+        return {}
+
     def draw(self, noise: Noise, like: Tensor) -> Tensor:
         """Sigma [N]."""
-        source, levels = as_source(noise, len(like)), check_sigmas(self.sigmas)
+        source, of = as_source(noise, len(like)), (like.device, like.dtype)
+        if of not in self._copies:  # once: a GPU would wait for each copy
+            self._copies[of] = self.sigmas.to(*of)
+        levels = self._copies[of]
         level = source.integers(
             len(like), high=len(levels), purpose=Purpose.LEVEL, device=like.device
         )
-        return levels.to(device=like.device, dtype=like.dtype)[level]
+        return levels[level]
 
 
 @dataclass(frozen=True)

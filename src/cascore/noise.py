@@ -107,6 +107,7 @@ class KeyedNoise:
         words = [[seed & _WORD for seed in seeds], [seed >> 32 for seed in seeds]]
         self._key = torch.tensor(words, dtype=torch.int64).expand(2, self.count)
         self._step = step
+        self._copies: dict[torch.device, tuple[Tensor, Tensor]] = {}  # shared with `at`
 
     @property
     def count(self) -> int:
@@ -181,7 +182,7 @@ class KeyedNoise:
         if count != self.count:
             raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
         block = torch.arange(blocks, device=device)
-        index = self._index.to(device)[:, None].expand(count, blocks)
+        index = self._on(block.device)[0][:, None].expand(count, blocks)
         return self._of_counter(block, index, purpose=purpose, step=step)
 
     def _of_counter(
@@ -193,7 +194,13 @@ class KeyedNoise:
             raise InputError(f"a step must be from 0 to 2^32 - 1, not {step}")
         counter = torch.empty(4, *index.shape, dtype=torch.int64, device=index.device)
         counter[0], counter[1], counter[2], counter[3] = block, index, step, int(purpose)
-        return philox(counter, self._key.to(index.device)[:, :, None])
+        return philox(counter, self._on(index.device)[1][:, :, None])
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Indices and keys on a device, to which they go once: a GPU would wait for each copy."""
+        if device not in self._copies:
+            self._copies[device] = self._index.to(device), self._key.to(device)
+        return self._copies[device]
 
 
 Noise = torch.Generator | KeyedNoise

@@ -59,18 +59,22 @@ class Display:
         Where so many `seconds` end it, they are what the bar shows.
         """
         smooth: dict[str, float] = {}
+        unread: list[Metrics] = []
         first: int | None = None
         started = time.monotonic()
         bar = total if seconds is None else max(1, round(seconds))
         with self._bar("training", bar) as show:
             for update in metrics:
                 step = update.step
-                losses: dict[str, float | None] = update._asdict()
                 first = step - 1 if first is None else first
-                for name, value in losses.items():
-                    if name not in ("step", "learning_rate") and value is not None:
+                unread.append(update)
+                for each in unread if update.settled else ():
+                    for name in each.losses:
+                        value = each.numbers[name]
                         old = smooth.get(name, value)
                         smooth[name] = SMOOTHING * old + (1 - SMOOTHING) * value
+                if update.settled:
+                    unread.clear()
                 passed = time.monotonic() - started
                 speed = (step - first) * batch_size / passed
                 text = "  ".join(f"{name} {value:.4g}" for name, value in smooth.items())

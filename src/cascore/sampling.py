@@ -314,9 +314,11 @@ def _walk(
     x = start.to(torch.promote_types(start.dtype, torch.float32), copy=True)
     H = H_previous = start
     remember = any(step.lead for step in steps)
+    # Before the chain: a GPU would wait for the copy of each.
+    levels = torch.tensor([step.sigma for step in steps], dtype=x.dtype, device=x.device)
     with evaluation_mode(denoiser):
         for i, (sigma, eta, lead, noise) in enumerate(steps):
-            H = denoiser(x, torch.tensor(sigma, dtype=x.dtype, device=x.device))
+            H = denoiser(x, levels[i])
             if H.shape != x.shape:
                 raise InputError(
                     f"the denoiser returned {list(H.shape)} for an x of {list(x.shape)}"

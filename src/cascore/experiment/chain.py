@@ -192,7 +192,7 @@ def generate(
         else partial(consistent_annealed, kappa=chain.kappa, order=chain.order)
     )
     settings = {"sigmas": sigmas, "eta": chain.eta, "epsilon": chain.epsilon}
-    parts = []
+    raw, denoised = [], []  # off the device while it goes, which holds one batch
     for first in range(0, len(seeds), batch_size):
         part = seeds[first : first + batch_size]
         noise = KeyedNoise(part)
@@ -210,14 +210,12 @@ def generate(
         of_class = denoiser
         if labels is not None:
             assert isinstance(denoiser, nn.Module)
-            conditional = labelled(denoiser, labels[first : first + batch_size])
+            conditional = labelled(denoiser, labels[first : first + batch_size].to(device))
             of_class = guided(conditional, denoiser, guidance)
-        parts.append(algorithm(of_class, x, **settings, noise=noise, callback=watch))
-    return Samples(
-        raw=torch.cat([part.raw.cpu() for part in parts]),
-        denoised=torch.cat([part.denoised.cpu() for part in parts]),
-        nfe=parts[0].nfe,
-    )
+        part_of = algorithm(of_class, x, **settings, noise=noise, callback=watch)
+        raw.append(part_of.raw.cpu())
+        denoised.append(part_of.denoised.cpu())
+    return Samples(raw=torch.cat(raw), denoised=torch.cat(denoised), nfe=part_of.nfe)
 
 
 def require_room(count: int, shape: tuple[int, ...]) -> None:

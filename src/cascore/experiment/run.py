@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor
@@ -281,6 +281,8 @@ def _saved(
 
     def agreed(here: bool) -> bool:
         """Whether it is so for any process, so that all of them stop after the same step."""
+        if workers.count == 1:
+            return here
         return bool(workers.mean(torch.tensor(float(here), device=device)) > 0)
 
     def stopped() -> bool:
@@ -292,18 +294,19 @@ def _saved(
     if left_off or agreed(lead and not course.begin(state, share=share)):
         return
     stopping = risen = False
-    with (folder / METRICS).open("a" if lead else "r", encoding="utf-8") as log:
+    with (folder / METRICS).open("a" if lead else "r", encoding="utf-8") as file:
+        log = _Log(file if lead else None)
         for metrics in steps:
-            stopping, share = agreed(should_stop()), course.share(state.step)
-            if lead:
-                log.write(json_line(metrics._asdict()))
-            due = evaluation.is_due(state.step)
-            looking = not stopping and agreed(lead and course.is_due(share))
+            log.add(metrics)
+            share, due = course.share(state.step), evaluation.is_due(state.step)
+            # Several GPUs wait for each other to agree.
+            asking = workers.count == 1 or metrics.settled or share >= 1
+            stopping = asking and agreed(should_stop())
+            looking = asking and not stopping and agreed(lead and course.is_due(share))
             if stopping or share >= 1 or due or looking or state.step % settings.save_every == 0:
                 tensors = whole_tensors(state, keep=lead)  # by all, so that all stop at a NaN
+                log.keep()
                 if lead:
-                    log.flush()
-                    os.fsync(log.fileno())  # a checkpoint counts on the lines up to it
                     _save(state, folder, settings, workers, course.spent, tensors)
             stopping = (due and stopped()) or stopping
             risen = looking and agreed(lead and course.look(state, share=share))
@@ -313,6 +316,33 @@ def _saved(
     if lead and not stopping:
         course.end()
     workers.barrier()  # nobody looks for the last checkpoint before it is there
+
+
+class _Log:
+    """The lines of `metrics.jsonl`, of which a process that writes nothing has no file."""
+
+    def __init__(self, file: TextIO | None) -> None:
+        self._file = file
+        self._unread: list[Metrics] = []
+
+    def add(self, metrics: Metrics) -> None:
+        """Note an update, and write what can be read without holding up the next."""
+        self._unread.append(metrics)
+        if metrics.settled:
+            self._write()
+
+    def keep(self) -> None:
+        """Bring all lines to the disk: a checkpoint counts on those up to it."""
+        self._write()
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def _write(self) -> None:
+        if self._file is not None:
+            for metrics in self._unread:
+                self._file.write(json_line({"step": metrics.step} | metrics.numbers))
+        self._unread.clear()
 
 
 def _save(

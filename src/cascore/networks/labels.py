@@ -25,7 +25,7 @@ class LabelEmbedding(nn.Module):
         """Vectors [count, width] of labels, int64 [count] or a scalar; negative and None: none."""
         none = self.table.num_embeddings - 1
         if label is None:
-            label = torch.tensor(none, device=self.table.weight.device)
+            label = torch.full((), none, device=self.table.weight.device)
         vectors: Tensor = self.table(torch.where(label < 0, none, label).expand(count))
         return vectors
 

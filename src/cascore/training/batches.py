@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -100,18 +100,33 @@ class KeyedBatches:
                 f" shifted by {self.shift}: take a few"
             )
 
+    @cached_property
+    def _rows(self) -> Tensor:
+        return self.workers.rows(self.batch_size)
+
+    @cached_property
+    def _noise(self) -> KeyedNoise:
+        return KeyedNoise(self.seed, indices=self._rows)
+
+    @cached_property
+    def _items(self) -> Tensor:
+        """The items, on the GPU where they take no more than a quarter of what is free there."""
+        device = torch.device(self.device)
+        if device.type == "cuda" and 4 * self.items.nbytes <= torch.cuda.mem_get_info(device)[0]:
+            return self.items.to(device)
+        return self.items
+
     def batch(self, step: int) -> Tensor | tuple[Tensor, Tensor] | Batch:
         """The rows of `step` that are this process's."""
-        rows = self.workers.rows(self.batch_size)
-        chosen = batch_rows(len(self.items), self.batch_size, step, self.seed)[rows]
+        chosen = batch_rows(len(self._items), self.batch_size, step, self.seed)[self._rows]
         # index_select copies whole images; indexing with [...] takes six times as long.
-        batch = self.items.index_select(0, chosen).to(self.device)
+        batch = sent(self._items.index_select(0, sent(chosen, self._items.device)), self.device)
         # While a pixel is one byte, not four.
-        noise = KeyedNoise(self.seed, indices=rows).at(step)
+        noise = self._noise.at(step)
         batch, augmentation = augmented(batch, noise, flip=self.flip, shift=self.shift)
         batch = _as_float(batch)
         batch = batch if self.dtype is None else batch.to(self.dtype)
-        labels = None if self.labels is None else self.labels[chosen].to(self.device)
+        labels = None if self.labels is None else sent(self.labels[chosen], self.device)
         if self.told:
             return Batch(batch, labels, augmentation.to(batch.dtype))
         return batch if labels is None else (batch, labels)
@@ -145,7 +160,7 @@ class _IteratedBatches:
                 f"a batch must be a tensor [N, ...], or a tuple or list that begins with one, not"
                 f" {type(batch).__name__}"
             )
-        batch = _as_float(batch.to(self.device)).to(self.dtype)
+        batch = _as_float(sent(batch, self.device)).to(self.dtype)
         if not self.labelled:
             return batch
         if not isinstance(labels, Tensor) or labels.shape != batch.shape[:1]:
@@ -153,7 +168,7 @@ class _IteratedBatches:
                 f"the denoiser knows classes, so a batch must be a pair, {len(batch)} images and"
                 " their labels, int64 [N]"
             )
-        return batch, labels.to(self.device)
+        return batch, sent(labels, self.device)
 
 
 def as_batches(
@@ -207,6 +222,13 @@ def as_batches(
     return _IteratedBatches(data, like, labelled)
 
 
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor on a device, for which neither the processor nor a GPU waits."""
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def _as_float(batch: Tensor) -> Tensor:
     if batch.dtype == torch.uint8:
         return to_float(batch)
@@ -235,7 +257,7 @@ def augmented(
         moved = torch.where((drawn < places)[:, None], moved, 0)
         height, width = batch.shape[-2:]
         batch = shifted(batch, moved)
-        done[:, 1:] = 8 * moved / torch.tensor([width, height], device=batch.device)
+        done[:, 1], done[:, 2] = 8 * moved[:, 0] / width, 8 * moved[:, 1] / height
     return batch, done
 
 

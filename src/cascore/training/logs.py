@@ -54,13 +54,22 @@ def _logged(
 ) -> Iterator[Metrics]:
     with ExitStack() as stack:
         writers: list[_Write] | None = None
+        unread: list[Metrics] = []
+
+        def write() -> None:
+            for update in unread:
+                for each in writers or ():
+                    each(update.step, update.numbers)
+            unread.clear()
+
         for update in metrics:
             if writers is None:  # now the folder is there, and its first step known
                 opened = (log(folder, update.step, settings) for log in logs)
                 writers = [stack.enter_context(log) for log in opened]
-            values = {k: v for k, v in update._asdict().items() if k != "step" and v is not None}
-            for write in writers:
-                write(update.step, values)
+                stack.callback(write)
+            unread.append(update)
+            if update.settled:
+                write()
             yield update
 
 

@@ -1,17 +1,25 @@
 """The training loop, a generator of metrics: printing, saving and stopping belong to the caller."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from cascore.errors import InputError
-from cascore.losses import Corrupted, GanLoss, SigmaLaw, corrupt, labels_dropped, lsgan
+from cascore.losses import (
+    Corrupted,
+    GanLoss,
+    SigmaLaw,
+    UniformLevels,
+    corrupt,
+    labels_dropped,
+    lsgan,
+)
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training.batches import Batch, Batches, TrainingData, as_batches
 from cascore.training.ema import power_decay, update_ema, warmed_decay
@@ -22,23 +30,46 @@ from cascore.training.step import (
     Objective,
     TrainingDivergedError,
     discriminator_step,
+    is_read_at_once,
     score_step,
 )
 
 
-class Metrics(NamedTuple):
-    """What a step reports: means over the global batch; the others only where there are such.
+@dataclass(frozen=True)
+class Metrics:
+    """What an update reports: losses by name, means over the global batch.
 
-    `generator` and `discriminator` are losses of hybrid training, `learning_rate` is the rate of
-    the update where a schedule rules it.
+    There is dsm, and in hybrid training generator and discriminator. To read them is to wait for a
+    GPU; who reads all of them does it where an update is `settled`, for those since the last.
+
+    Attributes:
+        step: Number of the update, from 1.
+        losses: Scalars, where they were computed.
+        learning_rate: Of the update, where a schedule rules it.
+        settled: Whether the losses are known to be finite up to this one: in every update on a
+            processor, in every twentieth and the last on a GPU.
     """
 
     step: int
-    dsm: float
-    generator: float | None
-    discriminator: float | None
+    losses: Mapping[str, Tensor]
     learning_rate: float | None = None
+    settled: bool = True
 
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """The losses, and the learning rate if there is one."""
+        read = torch.stack(list(self.losses.values())).tolist()
+        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
+        return dict(zip(self.losses, read, strict=True)) | rate
+
+    @property
+    def dsm(self) -> float:
+        """The denoising score matching loss, Eq. 1."""
+        return self.numbers["dsm"]
+
+
+READ_EVERY = 20
+"""Updates between looks at what a GPU computes."""
 
 Rate = Callable[[int], float]
 """What multiplies the learning rate in update `step`, counted from 0."""
@@ -126,12 +157,13 @@ def train(
         workers: The processes that train together; the iterable of each gives its equal share.
 
     Yields:
-        `Metrics` once per update of the score network; `step` counts from 1.
+        `Metrics` once per update of the score network.
 
     Raises:
         InputError: a state or data that are none of these, at once; batches that end, when they do.
         TrainingDivergedError: a loss that is not finite; the state is that of the last step, except
-            that D may be ahead within it.
+            that D may be ahead within it. On a GPU it is found at the next `settled` update, and
+            the state is lost: go on from one that was saved.
     """
     if not isinstance(state, TrainState):
         raise InputError(
@@ -155,7 +187,8 @@ def train(
     )
     decay = partial(warmed_decay, ema_decay) if ema_warmup else lambda step: ema_decay
     turns = 0 if state.discriminator is None else discriminator_steps
-    draw = partial(_drawn, sigmas, label_dropout)
+    law = UniformLevels(sigmas) if isinstance(sigmas, Tensor) else sigmas
+    draw = partial(_drawn, law, label_dropout)
     module = torch.compile(state.denoiser) if compiled else state.denoiser
     assert isinstance(module, nn.Module)
     updates = _updates(
@@ -164,10 +197,8 @@ def train(
     return updates if rate is None else _rated(updates, state, rate)
 
 
-def _drawn(
-    sigmas: Tensor | SigmaLaw, label_dropout: float, batch: Batch, noise: KeyedNoise
-) -> Corrupted:
-    drawn = corrupt(batch.clean, sigmas, noise=noise)._replace(augmentation=batch.augmentation)
+def _drawn(law: SigmaLaw, label_dropout: float, batch: Batch, noise: KeyedNoise) -> Corrupted:
+    drawn = corrupt(batch.clean, law, noise=noise)._replace(augmentation=batch.augmentation)
     if batch.labels is None:
         return drawn
     return drawn._replace(label=labels_dropped(batch.labels, label_dropout, noise=noise))
@@ -181,7 +212,7 @@ def _rated(updates: Iterator[Metrics], state: TrainState, rate: Rate) -> Iterato
     for metrics in updates:
         (used, *_) = scheduler.get_last_lr()
         scheduler.step()
-        yield metrics._replace(learning_rate=float(used))
+        yield replace(metrics, learning_rate=float(used))
 
 
 def _updates(
@@ -200,40 +231,71 @@ def _updates(
     denoiser_here = module if state.sharded else workers.wrap(module)
     discriminator_here = None if discriminator is None else workers.wrap(discriminator)
     state.denoiser.train()
+    keyed = cache(partial(_keyed_rows, state.seed, workers))
+    unread = _Unread()
     while state.step < steps:
         given = batches.batch(state.step)
         batch = Batch(*given) if isinstance(given, tuple) else Batch(given)
-        rows = workers.rows(len(batch.clean) * workers.count)
+        noise = keyed(len(batch.clean))
         # The first draw of a step is the score network's, the others are D's.
-        first, *others = (
-            KeyedNoise(state.seed, indices=rows, step=state.step * (turns + 1) + turn)
-            for turn in range(turns + 1)
-        )
-        d_loss: Tensor | None = None
+        first, *others = (noise.at(state.step * (turns + 1) + turn) for turn in range(turns + 1))
+        losses: dict[str, Tensor] = {}
         with _keyed_dropout(state, batch.clean.device, workers), _at(state.step):
-            for noise in others:
+            for other in others:
                 assert discriminator_here is not None
                 assert state.discriminator_optimizer is not None
-                d_loss = discriminator_step(
+                losses["discriminator"] = discriminator_step(
                     discriminator_here.train(),
                     state.discriminator_optimizer,
                     state.denoiser,
-                    draw(batch, noise),
+                    draw(batch, other),
                     objective,
                 )
-            losses = score_step(
+            dsm, generator = score_step(
                 denoiser_here, state.optimizer, discriminator, draw(batch, first), objective
             )
         update_ema(state.average, state.denoiser, decay=decay(state.step))
         state.step += 1
         for length, average in state.profiles.items():
             update_ema(average, state.denoiser, decay=power_decay(length, state.step))
-        yield Metrics(
-            step=state.step,
-            dsm=float(losses.dsm),
-            generator=None if losses.generator is None else float(losses.generator),
-            discriminator=None if d_loss is None else float(d_loss),
-        )
+        losses = {"dsm": dsm} | ({} if generator is None else {"generator": generator}) | losses
+        settled = unread.settled(losses, last=state.step == steps, step=state.step)
+        yield Metrics(step=state.step, losses=losses, settled=settled)
+
+
+def _keyed_rows(seed: int, workers: Workers, count: int) -> KeyedNoise:
+    """The noise of this process's rows, of so many; its keys are on the device after one step."""
+    return KeyedNoise(seed, indices=workers.rows(count * workers.count))
+
+
+class _Unread:
+    """Losses on a GPU, which is not waited for: their sum is looked at from time to time."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None
+        self._count = 0
+
+    def settled(self, losses: Mapping[str, Tensor], *, last: bool, step: int) -> bool:
+        """Whether all losses so far are known to be finite.
+
+        Raises:
+            TrainingDivergedError: one is not.
+        """
+        if is_read_at_once(losses["dsm"].device):  # where every update looked at its own
+            return True
+        here = torch.stack(list(losses.values())).sum()
+        # What is not finite stays so in a sum.
+        self._sum = here if self._sum is None else self._sum + here
+        self._count += 1
+        if not last and self._count < READ_EVERY:
+            return False
+        if not bool(torch.isfinite(self._sum)):
+            raise TrainingDivergedError(
+                f"step {step}: the loss is not finite, in this update or in one of the"
+                f" {self._count - 1} before"
+            )
+        self._sum, self._count = None, 0
+        return True
 
 
 @contextmanager

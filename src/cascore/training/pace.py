@@ -58,8 +58,10 @@ class Pace:
 
         It is the mean over all processes, which wait for each other here.
         """
-        here = torch.tensor(max(self.spent / self._total, step / self._steps), device=self._device)
-        return min(1.0, float(self._workers.mean(here)))
+        here = max(self.spent / self._total, step / self._steps)
+        if self._workers.count > 1:
+            here = float(self._workers.mean(torch.tensor(here, device=self._device)))
+        return min(1.0, here)
 
     def rate(self, step: int) -> float:
         """What multiplies the learning rate in update `step`, counted from 0.

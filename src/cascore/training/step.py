@@ -18,7 +18,12 @@ Clamp = tuple[float, float] | None
 
 
 class TrainingDivergedError(InputError):
-    """A loss that is not finite; raised before the weights are touched."""
+    """A loss that is not finite."""
+
+
+def is_read_at_once(device: torch.device) -> bool:
+    """Whether a number costs nothing to look at: a GPU would have to end all its work before."""
+    return device.type == "cpu"
 
 
 class ScoreLosses(NamedTuple):
@@ -77,7 +82,7 @@ def discriminator_step(
     judged = _called(discriminator, torch.cat([drawn.clean, fake]), precision=precision)
     real_judged, fake_judged = (workers.gather(part) for part in judged.chunk(2))
     loss = discriminator_loss(real_judged, fake_judged, gan=objective.gan)
-    if not bool(torch.isfinite(loss)):
+    if is_read_at_once(loss.device) and not bool(torch.isfinite(loss)):
         raise TrainingDivergedError("the discriminator's loss is not finite")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -102,7 +107,8 @@ def score_step(
         objective: The losses.
 
     Raises:
-        TrainingDivergedError: a loss that is not finite, with the sigma of the worst sample.
+        TrainingDivergedError: a loss that is not finite, with the sigma of the worst sample; the
+            weights are as they were. A loss on a GPU is not looked at here.
     """
     optimizer.zero_grad(set_to_none=True)
     parts = [
@@ -148,9 +154,9 @@ def _in_parts(drawn: Corrupted, parts: int) -> list[Corrupted]:
 
 
 def _checked(loss: Tensor, dsm: Tensor, drawn: Corrupted, workers: Workers) -> Tensor:
-    """The mean DSM loss over all processes, once both it and the loss are finite everywhere."""
+    """The mean DSM loss over all processes; where they are read, it and the loss are finite."""
     means = workers.mean(torch.stack([dsm.mean().detach(), loss.detach()]))
-    if not bool(torch.isfinite(means).all()):
+    if is_read_at_once(means.device) and not bool(torch.isfinite(means).all()):
         losses = workers.gather(dsm.detach())
         sigmas = workers.gather(drawn.sigma)
         worst = int(losses.nan_to_num(nan=torch.inf, posinf=torch.inf).argmax())
