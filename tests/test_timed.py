@@ -337,6 +337,8 @@ def look(minutes, loss, **other):
         ([9, 5, 1, 2, 2], False),  # two looks are no trend
         ([9, 5, 1, 1.01, 1.01, 1.01], False),  # within 2 %
         ([9, 5, 1, 2, 0.9, 2, 2], False),  # a lower one in between
+        ([9, 5, 1, 1.01, 1.05, 1.2], False),  # it had not risen by 2 % at once
+        ([9, 5, 1, 1.01, 1.05, 1.2, 1.5], True),
         ([9, 8, 7, 6, 1, 2, 2, 2], False),  # it took longer to come to the least
         ([None, None, None, None], False),
     ],

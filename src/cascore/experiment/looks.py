@@ -172,7 +172,8 @@ def errors_on(
 
 def _spread(images: ImageSet, count: int) -> tuple[Tensor, Tensor | None]:
     """At most so many pictures, evenly out of all, with their labels."""
-    chosen = torch.linspace(0, images.count - 1, min(count, images.count)).long()
+    count = min(count, images.count)
+    chosen = torch.linspace(0, images.count - 1, count, dtype=torch.float64).long()
     return images.images[chosen], None if images.labels is None else images.labels[chosen]
 
 
@@ -202,7 +203,7 @@ def least_loss(looks: Sequence[Look]) -> Look | None:
 def has_risen(looks: Sequence[Look]) -> bool:
     """Whether more time makes it worse: held-out loss rose, and has been up for long.
 
-    Three looks in a row were above the least by 2 %, and as much time has passed since the least
+    The last three looks were above the least by 2 %, and as much time has passed since the least
     as it took to come to it.
     """
     best = least_loss(looks)
@@ -211,7 +212,10 @@ def has_risen(looks: Sequence[Look]) -> bool:
     later = [look for look in looks if look.step > best.step]
     return (
         len(later) >= _LOOKS_RISEN
-        and all(look.loss is not None and look.loss > _RISEN * best.loss for look in later)
+        and all(
+            look.loss is not None and look.loss > _RISEN * best.loss
+            for look in later[-_LOOKS_RISEN:]
+        )
         and later[-1].minutes >= 2 * best.minutes
     )
 
