@@ -310,7 +310,7 @@ def _walk(
         )
     source = as_source(random, len(start))
     # bfloat16 near 0.7 has spacing 0.004 and would lose sigma_L = 0.01.
-    # A copy: a denoiser may work in place or ask for gradients of what it is given.
+    # A copy: the caller keeps the start, and a denoiser may ask for gradients of what it is given.
     x = start.to(torch.promote_types(start.dtype, torch.float32), copy=True)
     H = H_previous = start
     remember = any(step.lead for step in steps)
