@@ -32,11 +32,24 @@ HALF, STEPS = 10, 20
 SIGMAS = torch.tensor([1.0, 0.3, 0.1], dtype=torch.float64)
 
 
+class InTurn(nn.Module):
+    """Layers one after the other, in a list as the blocks of networks are."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
 def new_state(case):
     torch.manual_seed(7)
     size = (1, 8, 8) if case == "images" else (2,)
     if case == "images":
-        network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 1))
+        network = InTurn(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 1))
         discriminator = BigGANDiscriminator(channels=1, size=8, width=2)
     else:
         network, discriminator = MLP(width=8, depth=2), MLPDiscriminator(width=8, depth=2)
@@ -71,6 +84,7 @@ def go_on(state, data, case, *, steps, workers):
             gan=GAN_LOSSES[CASES[case] or "lsgan"],
             discriminator_steps=2,
             clamp=(0.0, 1.0) if case == "images" else None,
+            recompute=state.sharded,
             workers=workers,
         )
     )

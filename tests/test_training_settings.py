@@ -2,14 +2,16 @@
 
 import copy
 import math
+from itertools import accumulate
 
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from cascore.denoiser import UnconditionalDenoiser
 from cascore.errors import InputError
-from cascore.networks import MLP, MLPDiscriminator
+from cascore.networks import MLP, MLPDiscriminator, NCSNv2, UNet
 from cascore.training import TrainState, adam, train
 from cascore.training.loop import warmed_and_decayed
 
@@ -50,6 +52,38 @@ def test_accumulation_needs_equal_parts_and_no_discriminator():
     state = TrainState(denoiser, discriminator=MLPDiscriminator(width=4, depth=1).double())
     with pytest.raises(InputError, match="judges the batch as a whole"):
         trained(state, accumulation=2)
+
+
+def peak_memory(work):
+    """The most bytes that the work held at once beyond what was there before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        work()
+    events = profiled.profiler.kineto_results.events()
+    return max(accumulate(event.nbytes() for event in events if event.name() == "[memory]"))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: UNet(
+            channels=1, width=16, multipliers=(1, 2), attention=(False, True), dropout=0.2
+        ),
+        lambda: NCSNv2(channels=1, width=8, multipliers=(1, 2, 2, 2)),
+    ],
+)
+def test_what_is_computed_again_is_not_kept_and_the_weights_are_the_same(network):
+    pixels = torch.rand(32, 1, 16, 16, generator=torch.Generator().manual_seed(4))
+    states, peaks = [], []
+    for recompute in (False, True):
+        torch.manual_seed(1)
+        states.append(TrainState(UnconditionalDenoiser(network())))
+        settings = {"steps": 3, "batch_size": 16, "recompute": recompute}
+        updates = train(states[-1], pixels, SIGMAS, **settings)
+        next(updates)  # Adam's moments are there to stay
+        peaks.append(peak_memory(lambda updates=updates: list(updates)))
+        assert not any("forward" in vars(module) for module in states[-1].denoiser.modules())
+    assert torch.equal(weights(states[0]), weights(states[1]))
+    assert peaks[1] < 0.6 * peaks[0]
 
 
 class Watched(torch.optim.Adam):

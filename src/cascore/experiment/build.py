@@ -285,5 +285,6 @@ def training_loop(
         discriminator_steps=opponent.steps,
         clamp=(0.0, 1.0) if opponent.clamp and in_pixels else None,
         compiled=settings.compiled,
+        recompute=settings.recompute,
         workers=workers,
     )

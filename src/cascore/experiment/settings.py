@@ -199,6 +199,9 @@ class Train(_Part):
     """unet, ncsnv2: keep the channels of a pixel together in memory, which may be faster."""
     compiled: bool = False
     """Compile the score network (torch.compile), which takes a minute and may be faster."""
+    recompute: bool = False
+    """unet, ncsnv2: keep what goes into each block alone for the backward pass, which computes the
+    rest again: less memory, up to a third more time, the same weights."""
     seed: int = 0
     """Seed of the initial weights and of every draw."""
     save_every: int = _free_on_resume(500)

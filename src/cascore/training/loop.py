@@ -24,6 +24,7 @@ from cascore.noise import KeyedNoise, Purpose
 from cascore.training.batches import Batch, Batches, TrainingData, as_batches
 from cascore.training.ema import power_decay, update_ema, warmed_decay
 from cascore.training.parallel import ALONE, Workers
+from cascore.training.recompute import recomputed
 from cascore.training.state import TrainState
 from cascore.training.step import (
     Clamp,
@@ -112,6 +113,7 @@ def train(
     discriminator_steps: int = 1,
     clamp: Clamp = None,
     compiled: bool = False,
+    recompute: bool = False,
     workers: Workers = ALONE,
 ) -> Iterator[Metrics]:
     """Sec. 5: alternate updates of D (Eq. 4) and of the score network (Eq. 1 or 5) up to `steps`.
@@ -154,6 +156,7 @@ def train(
         clamp: The data range that H is clamped to before D sees it, (0, 1) for images as in the
             authors' code; None for data without a range.
         compiled: Whether the score network is compiled, which takes a minute and may be faster.
+        recompute: Whether its blocks are computed again in the backward pass, which saves memory.
         workers: The processes that train together; the iterable of each gives its equal share.
 
     Yields:
@@ -194,6 +197,7 @@ def train(
     updates = _updates(
         state, module, batches, draw, objective, steps=steps, turns=turns, decay=decay
     )
+    updates = _recomputing(updates, state.denoiser) if recompute else updates
     return updates if rate is None else _rated(updates, state, rate)
 
 
@@ -202,6 +206,15 @@ def _drawn(law: SigmaLaw, label_dropout: float, batch: Batch, noise: KeyedNoise)
     if batch.labels is None:
         return drawn
     return drawn._replace(label=labels_dropped(batch.labels, label_dropout, noise=noise))
+
+
+def _recomputing(updates: Iterator[Metrics], denoiser: nn.Module) -> Iterator[Metrics]:
+    while True:
+        with recomputed(denoiser):  # not while the caller has the denoiser
+            metrics = next(updates, None)
+        if metrics is None:
+            return
+        yield metrics
 
 
 def _rated(updates: Iterator[Metrics], state: TrainState, rate: Rate) -> Iterator[Metrics]:
