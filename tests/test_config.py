@@ -37,7 +37,8 @@ EVERYTHING = Experiment(
                 seed=2**64 - 1, save_every=2,
                 keep_last=3, keep_every=4, evaluate_every=5, evaluate_count=6, sigmas="log-uniform",
                 log_mean=0.5, log_deviation=0.25, label_dropout=0.2, warmup=3, decay_from=4,
-                weight_decay=0.01, clip_norm=1.5, channels_last=True, compiled=True),
+                weight_decay=0.01, clip_norm=1.5, channels_last=True, compiled=True,
+                recompute=True),
     adversarial=Adversarial(gan="hinge", width=4, steps=2, learning_rate=3e-4, betas=(0.0, 0.5),
                             weight=0.25, clamp=False),
 )  # fmt: skip
