@@ -1,6 +1,7 @@
 """Folders as people have them: splits, links, names, depths, broken images, small, moved."""
 
 import json
+import os
 import shutil
 import struct
 import unicodedata
@@ -186,6 +187,21 @@ def test_a_name_is_the_same_composed_and_decomposed(tmp_path):
     assert composed.keys() == decomposed.keys() == {"train", "test"}
     for split, part in composed.items():
         assert part.digest == decomposed[split].digest
+
+
+def test_a_name_that_is_no_text_is_refused_of_a_folder_and_written_as_an_escape_of_a_file(tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    for name in (HELD_IN, "3.png"):
+        save(tmp_path / "files" / name)
+        save(tmp_path / "classes" / odd / name)
+    (tmp_path / "files" / f"{odd}.png").write_text("")
+    options, root = FolderOptions(skip_broken=True), tmp_path / "root"
+    prepare(find_originals("mine", tmp_path / "files", folder=options), root=root)
+    remark = r"1 images cannot be read and are left out: caf\udce9.png"
+    assert remark in load_images("mine", "train", root=root).record.remarks
+    for folder in (tmp_path / "classes", tmp_path / "classes" / odd):
+        with pytest.raises(InputError, match=f"the folder .*{odd} is not text in UTF-8.*rename"):
+            loaded(folder)
 
 
 def test_all_broken_images_are_found_in_one_pass_or_left_out(tmp_path, capsys):

@@ -24,6 +24,7 @@ from cascore.plain import (
     read_json_lines,
     read_log,
     to_plain,
+    write_json,
 )
 
 
@@ -152,6 +153,12 @@ def test_what_is_no_sound_json_is_refused(tmp_path, content, message):
     for absent in (tmp_path / "absent.json", tmp_path):
         with pytest.raises(InputError, match="there is no file"):
             read_json(absent)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    with pytest.raises(InputError, match=r"written to .*a\.json .*half of a surrogate pair"):
+        write_json(tmp_path / "a.json", {"classes": ["caf\udce9"]})
+    assert not list(tmp_path.iterdir())
 
 
 def test_lines_are_read_one_by_one(tmp_path):

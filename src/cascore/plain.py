@@ -188,7 +188,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _require_sound(value: Any, depth: int) -> None:
     """Refuse what no later step could copy, print or write."""
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        if not is_text(value):
             raise ValueError(f"half of a surrogate pair in {value!a:.60}")
     elif isinstance(value, int | float):
         if isinstance(value, float) and not math.isfinite(value):
@@ -200,6 +200,11 @@ def _require_sound(value: Any, depth: int) -> None:
             raise ValueError(f"it is nested deeper than {_MAX_DEPTH}")
         for part in value if isinstance(value, list) else (*value.keys(), *value.values()):
             _require_sound(part, depth - 1)
+
+
+def is_text(name: str) -> bool:
+    """Whether UTF-8 can hold it: the bytes of a file's name may be no text, and are halves then."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def whole_number(text: str) -> int | None:
@@ -250,8 +255,13 @@ def json_line(values: Mapping[str, Any]) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a dataclass or a plain value as a file of JSON, whole or not at all."""
-    write_text(path, json_text(value))
+    """Write a dataclass or a plain value as a file of JSON, whole or not at all.
+
+    What `parse_json` would refuse to read again is an InputError.
+    """
+    text = json_text(value)
+    parse_json(text, f"what is to be written to {path}")
+    write_text(path, text)
 
 
 def from_plain(kind: type[_Kind], values: Any, where: str) -> _Kind:

@@ -18,6 +18,7 @@ from cascore.data.kept import Source, anew, kept_array, worth_keeping
 from cascore.data.listing import ListedImage, find_images
 from cascore.data.originals import FileFacts, facts_of
 from cascore.errors import InputError
+from cascore.plain import is_text
 
 _TRAIN, _HELD_OUT = "train", ("test", "val", "valid", "validation")
 """First-level folders that are splits, if there is one of each kind."""
@@ -95,7 +96,8 @@ def read_folder(folder: Path, *, skip_broken: bool = False, root: Path | None = 
 
     Images that cannot be read raise one InputError that names them all; or, if they are to be
     skipped, every image is decoded once to find them. Of a large folder that is kept in `root`
-    (None: DATA_ROOT, if that can be written) until a file changes.
+    (None: DATA_ROOT, if that can be written) until a file changes. A folder whose name is not UTF-8
+    raises InputError.
     """
     found = _find(folder)
     return _contents(folder, found, _kept_headers(folder, found, skip_broken, root))
@@ -109,12 +111,24 @@ def examine_folder(folder: Path, *, skip_broken: bool = False) -> Contents:
 
 def _find(folder: Path) -> _Found:
     listing = find_images(folder)
+    _require_text(folder, listing.images)
     inside, held_out, depth = _split_folders(listing.images)
     passed_over = Counter(listing.passed_over)
     if beside := len(listing.images) - len(inside):
         passed_over[f"beside {_TRAIN} and {', '.join(sorted(held_out))}"] = beside
     facts = [facts_of(folder / image.file, image.file.as_posix()) for image in inside]
     return _Found(inside, facts, passed_over, held_out, depth)
+
+
+def _require_text(folder: Path, images: Sequence[ListedImage]) -> None:
+    """Refuse folders whose names are not UTF-8: records name the set and its classes."""
+    inside = (image.name.parent for image in images if not str(image.name).isascii())
+    for path in (folder, *map(folder.joinpath, inside)):
+        if not is_text(str(path)):
+            raise InputError(
+                f"the name of the folder {path} is not text in UTF-8, so no record can hold it;"
+                " rename the folder"
+            )
 
 
 def _contents(folder: Path, found: _Found, headers: Sequence[Header | None]) -> Contents:

@@ -25,6 +25,7 @@ from cascore.data.kept import Source, anew, kept_array, worth_keeping
 from cascore.data.listing import ListedImage, passed_over_words
 from cascore.data.originals import Original, Originals
 from cascore.errors import InputError
+from cascore.plain import printable
 from cascore.preprocessing import FolderOptions
 from cascore.ranges import require_memory
 
@@ -253,7 +254,7 @@ def _record(
         source=f"folder {contents.folder}",
         split=contents.rule,
         preparation=tuple(done),
-        remarks=tuple(remarks),
+        remarks=tuple(map(printable, remarks)),  # names of files need not be UTF-8
     )
 
 
