@@ -122,6 +122,11 @@ def test_linked_folders_are_followed_once_and_what_is_passed_over_is_named(tmp_p
     assert passed.startswith("passed over 8 other files: 2 .heic, 2 link to a folder that is there")
     for kind in ("1 link to a folder above", "1 broken link", "1 .txt", "1 without a suffix"):
         assert kind in passed or "of other kinds" in passed
+    (elsewhere / "cats" / "loop").unlink()
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "cats").symlink_to(elsewhere / "cats")
+    (tmp_path / "links" / "whole").symlink_to(elsewhere)
+    assert not any("link" in remark for remark in remarks(tmp_path / "links"))
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone" / "a.heic").write_text("")
     with pytest.raises(InputError, match=r"no image in .*passed over 1 other file: 1 \.heic"):

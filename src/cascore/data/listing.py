@@ -65,7 +65,8 @@ def _files(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
         for parent, folders, files in os.walk(start, onerror=_refuse):
             status = Path(parent).stat()
             if (status.st_dev, status.st_ino) in entered:
-                passed_over["link to a folder that is there already"] += parent == str(start)
+                if parent == str(start):
+                    passed_over["link to a folder that is there already"] += 1
                 folders.clear()
                 continue
             entered.add((status.st_dev, status.st_ino))
