@@ -179,6 +179,36 @@ def test_sixteen_bits_of_a_tiff_and_a_transparent_colour(tmp_path):
         loaded(tmp_path)
 
 
+def grey_tiff(path, bits, photometric):
+    """A TIFF of 4 x 4 pixels whose bits are all set, by its specification."""
+    size = 2 * bits
+    tags = {
+        256: 4,
+        257: 4,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 122,
+        277: 1,
+        278: 4,
+        279: size,
+    }
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags.items())
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, 9) + entries + bytes(4) + b"\xff" * size)
+
+
+def test_grey_tiffs_of_12_bits_and_of_16_where_white_is_zero_are_refused(tmp_path):
+    """Pillow leaves the one in the low bits and the other a negative."""
+    path = tmp_path / HELD_IN
+    for bits, photometric, grey in ((8, 1, 255), (8, 0, 0), (16, 1, 255)):
+        grey_tiff(path, bits, photometric)
+        assert (whole(tmp_path) == grey).all()
+    for bits, photometric in ((12, 1), (16, 0)):
+        grey_tiff(path, bits, photometric)
+        with pytest.raises(InputError, match="convert it to 8-bit grey"):
+            loaded(tmp_path)
+
+
 def test_a_name_is_the_same_composed_and_decomposed(tmp_path):
     """As a copy through a Mac leaves it; "e" with an accent sorts elsewhere decomposed."""
     names = [f"{kind}/{i}é.png" for kind in ("café", "caff") for i in range(20)]

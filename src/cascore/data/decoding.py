@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from cascore.data.images import Pixels
 from cascore.data.listing import ListedImage
@@ -63,7 +64,7 @@ def read_header(folder: Path, image_file: ListedImage) -> Header:
 def _header(image: ImageFile.ImageFile, image_file: ListedImage, *, name: str) -> Header:
     deep = _stored_deep(image)
     transparent_colour = "transparency" in image.info
-    if image.mode not in _DEEP:
+    if not deep or image.mode not in _DEEP:
         require_8_bits(image, name=name)
     if deep and transparent_colour:
         raise InputError(f"{name} has 16 bits and a transparent colour; convert it to 8 bits")
@@ -151,8 +152,14 @@ def opened_image(content: Path | bytes, *, name: str) -> Iterator[ImageFile.Imag
 
 
 def _stored_deep(image: ImageFile.ImageFile) -> bool:
-    """Whether the file holds 16 bits a channel, of which Pillow's mode tells for grey alone."""
-    return image.format in ("PNG", "TIFF") and ";16" in _raw_mode(image)
+    """Whether the file holds 16 bits a channel, of which Pillow's mode tells for grey alone.
+
+    Not where white is zero, which Pillow turns round for 8 bits only.
+    """
+    white_is_zero = (
+        isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+    )
+    return image.format in ("PNG", "TIFF") and ";16" in _raw_mode(image) and not white_is_zero
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:
