@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn import datasets as sklearn_datasets
 
 from cascore.data import ImageSet, PointSet, load, load_images, load_points, names
-from cascore.data.idx import FASHION_MNIST, read_idx
+from cascore.data.idx import FASHION_MNIST, load_idx, read_idx
 from cascore.errors import InputError
 
 DEBIAN = FASHION_MNIST.folders[0]
@@ -133,6 +133,15 @@ def test_missing_files_are_named_with_the_folders_and_a_way_to_get_them(mnist, t
         load("mnist", "test", root=tmp_path)
     with pytest.raises(InputError, match="root is not given"):
         load("mnist", "train")
+
+
+def test_files_are_looked_for_elsewhere_only_where_no_folder_is_named(mnist, tmp_path):
+    """Else one split would be the user's, and the other another set."""
+    source, empty = dataclasses.replace(FASHION_MNIST, folders=(tmp_path,)), tmp_path / "empty"
+    empty.mkdir()
+    assert load_idx(source, "train").count == len(mnist["train"][0])
+    with pytest.raises(InputError, match=f"looked in {empty};"):
+        load_idx(source, "train", root=empty)
 
 
 IMAGES = np.zeros((3, 28, 28), dtype=np.uint8)

@@ -26,7 +26,7 @@ _PREFIXES = {"train": "train", "test": "t10k"}
 class IdxSource:
     """Four IDX files with 28 x 28 grey images of ten classes, and how to get them.
 
-    `folders` are looked in after the one that the user names.
+    `folders` are looked in where the user names none.
     """
 
     name: str
@@ -65,8 +65,8 @@ MNIST = IdxSource(
 def load_idx(source: IdxSource, split: str, *, root: Path | None = None) -> ImageSet:
     """One official split, uint8 [N, 1, 28, 28] with labels 0 to 9; complete files hold 60k and 10k.
 
-    The files lie in `root`, or else in the source's folders. One that is missing, broken, or not
-    what its name says raises InputError.
+    The files lie in `root`; without one, in one of the source's folders. One that is missing,
+    broken, or not what its name says raises InputError.
     """
     require_split(split)
     image_path, label_path = find_files(source, split, root=root)
@@ -142,7 +142,7 @@ def file_names(split: str) -> tuple[str, str]:
 def find_files(source: IdxSource, split: str, *, root: Path | None) -> tuple[Path, Path]:
     """Images and labels of a split, both from the first folder that has both."""
     names = file_names(split)
-    folders = [*([root] if root is not None else []), *source.folders]
+    folders = source.folders if root is None else [root]
     for folder in folders:
         images, labels = (
             next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
