@@ -96,6 +96,26 @@ def test_other_preprocessing_is_kept_beside_and_a_changed_image_replaces(animals
     assert len(kept(root)) <= number + 2  # of the split test, which was not asked for before
 
 
+def test_a_class_that_comes_or_goes_in_the_other_split_replaces_what_was_kept(tmp_path, large):
+    folder, root = tmp_path / "set", tmp_path / "root"
+    for name in ("train/cat", "train/dog", "test/cat", "test/dog", "test/ant"):
+        (folder / name).mkdir(parents=True)
+        pixels = GENERATOR.integers(0, 256, (4, 6, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name / "a.png")
+
+    def found(labels):
+        part = load_images(f"folder:{folder}", "train", root=root)
+        assert part.labels.tolist() == labels
+        return part.digest  # which compares it with the one that was noted
+
+    whole, number = found([1, 2]), len(kept(root))
+    (folder / "test" / "ant").rename(tmp_path / "ant")
+    assert found([0, 1]) != whole
+    (tmp_path / "ant").rename(folder / "test" / "ant")
+    assert found([1, 2]) == whole
+    assert len(kept(root)) == number
+
+
 def test_a_broken_image_leaves_nothing_behind(animals, tmp_path, large):
     path = next(iter(sorted(animals.rglob("*.png"))))
     path.write_bytes(path.read_bytes()[:60])

@@ -100,9 +100,11 @@ def _pixels(
     side = target.height * target.width
     work = sum(max(header.width * header.height, side) for header in every)
     if worth_keeping(len(every), work):  # then of a small split too
+        labelled = original.labels is not None
         facts = [contents.facts[header.file] for header in contents.of_split(split)]
+        classes = contents.classes if labelled else ()  # they number the labels
         kept = kept_array(
-            Source(contents.folder, [split, *target, original.labels is not None], facts),
+            Source(contents.folder, [split, *target, labelled], [*facts, *classes]),
             *(root, lambda: original.items(0)),
             dtype=np.uint8,
             shape=shape,

@@ -51,11 +51,11 @@ class Kept(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What an array is made from: the folder, how, and the files."""
+    """What an array is made from: the folder, how, and the files or what else may change there."""
 
     folder: Path
     how: Sequence[object]
-    files: Sequence[FileFacts]
+    files: Sequence[FileFacts | str]
 
 
 def worth_keeping(files: int, pixels: int = 0) -> bool:
