@@ -14,7 +14,7 @@ from running import run
 
 from cascore.data import load_image_splits, load_images
 from cascore.data.catalogue import find_originals
-from cascore.data.folder import decode_one
+from cascore.data.folder import decode_one, load_folder
 from cascore.data.prepared import prepare
 from cascore.errors import InputError
 from cascore.experiment.run_folder import read_experiment
@@ -297,6 +297,14 @@ def test_classes_that_are_many_or_small_are_named(tmp_path):
         shutil.copy(tmp_path / "a" / "0.png", tmp_path / f"user{i}")
     assert remarks(tmp_path)[0].startswith("1,001 subfolders are 1,001 classes")
     assert "user103, user104 and 990 more" in remarks(tmp_path)[1]
+
+
+def test_classes_without_an_image_to_train_on_are_named(tmp_path):
+    for name in ("train/cats", "train/dogs", "test/cat", "test/dogs"):
+        for i in range(10):
+            save(tmp_path / name / f"{i}.png", (1, 1))
+    assert remarks(tmp_path) == ("1 of 3 classes have no image to train on: cat",)
+    assert load_folder(tmp_path, "all", options=FolderOptions()).record.remarks == ()
 
 
 @pytest.fixture

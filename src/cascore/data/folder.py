@@ -251,7 +251,7 @@ def _record(
             f"none of the {total} images is held out: what needs held-out images is left out"
         )
     if options.labels:
-        remarks += _remarks_of_classes(contents)
+        remarks += _remarks_of_classes(contents, split=split)
     return DataRecord(
         source=f"folder {contents.folder}",
         split=contents.rule,
@@ -271,4 +271,11 @@ def _remarks_of_classes(contents: Contents) -> Iterator[str]:
         yield (
             f"{len(few):,} of {len(counts):,} classes have fewer than {_FEW_IMAGES} images:"
             f" {listed(few)}"
+        )
+    trained = set(map(contents.class_of, contents.of_split("train")))
+    untrained = [name for name in contents.classes if name not in trained]
+    if split != "all" and untrained:
+        yield (
+            f"{len(untrained):,} of {len(counts):,} classes have no image to train on:"
+            f" {listed(untrained)}"
         )
