@@ -105,6 +105,21 @@ def test_several_held_out_folders_are_one_split_and_train_alone_is_split_by_name
     assert parts["test"].count < 15  # 4 expected
 
 
+def test_a_folder_without_an_image_to_train_on_is_refused(tmp_path, capsys):
+    one, half = tmp_path / "one", tmp_path / "half"
+    for path in (one / HELD_OUT, half / "train" / HELD_IN, half / "test" / HELD_IN):
+        save(path)
+    (half / "train" / HELD_IN).write_text("")
+    for folder, rule in ((one, "test where SHA-256 of"), (half, "as found: the folders train and")):
+        command = ("train", f"folder:{folder}", "--data.skip-broken", *TINY)
+        assert run(*command, "--out", tmp_path / "run") == 2
+        assert f"none of the 1 images in {folder} falls into the train split ({rule}" in told(
+            capsys, "err"
+        )
+        with pytest.raises(InputError, match="falls into the train split"):
+            loaded(folder, skip_broken=True)
+
+
 def test_linked_folders_are_followed_once_and_what_is_passed_over_is_named(tmp_path):
     elsewhere, folder = tmp_path / "elsewhere", tmp_path / "set"
     cat, dog = save(elsewhere / "cats" / HELD_IN), save(folder / "dog" / HELD_IN)
@@ -432,6 +447,6 @@ def test_a_set_against_its_own_reference_scores_nothing(small, capsys):
     assert len(digests) == 1
 
 
-def told(capsys):
+def told(capsys, stream="out"):
     """What was printed, without the breaks of lines."""
-    return " ".join(capsys.readouterr().out.split())
+    return " ".join(getattr(capsys.readouterr(), stream).split())

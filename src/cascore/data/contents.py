@@ -22,7 +22,7 @@ from cascore.plain import is_text
 
 _TRAIN, _HELD_OUT = "train", ("test", "val", "valid", "validation")
 """First-level folders that are splits, if there is one of each kind."""
-TEST_SHARE = 10  # one image in ten
+_TEST_SHARE = 10  # one image in ten
 _NAMED = 10  # images or classes in a message
 _PIXELS = 5  # to a byte of a JPEG file, about
 
@@ -71,14 +71,14 @@ class Contents:
         if self.held_out:
             return "test" if path.parts[0] in self.held_out else "train"
         digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).digest()
-        return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"
+        return "test" if int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0 else "train"
 
     @property
     def rule(self) -> str:
         """What decides the split, in words."""
         if self.held_out:
             return f"as found: the folders {_TRAIN} and {', '.join(sorted(self.held_out))}"
-        return f"test where SHA-256 of the relative path, first 8 bytes, mod {TEST_SHARE} is 0"
+        return f"test where SHA-256 of the relative path, first 8 bytes, mod {_TEST_SHARE} is 0"
 
 
 class _Found(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cascore.data.contents import TEST_SHARE, Contents, examine_folder, listed, read_folder, refusal
+from cascore.data.contents import Contents, examine_folder, listed, read_folder, refusal
 from cascore.data.decoding import Header, Target, decode_one
 from cascore.data.images import (
     SPLITS,
@@ -68,16 +68,12 @@ def load_contents(
 ) -> Mapping[str, ImageSet]:
     """The images of a folder whose headers were read; as `load_folder`, of several splits.
 
-    Without names of splits it is those that have images: train, and test if any is held out.
+    Without names of splits it is train, and test if any is held out; one without images raises
+    InputError.
     """
     target, classes = _target(contents, options), contents.classes if options.labels else ()
-    if splits is None:
-        splits = [split for split in SPLITS if contents.of_split(split)]
     loaded = {}
-    for split in splits:
-        headers = contents.of_split(split)
-        if not headers:
-            raise _empty(contents, split)
+    for split, headers in _chosen(contents, splits).items():
         original = folder_original(contents, headers, target, classes)
         pixels, recorded = _pixels(contents, split, target, original, root)
         loaded[split] = ImageSet(
@@ -119,26 +115,29 @@ def _pixels(
     return pixels, None
 
 
-def _empty(contents: Contents, split: str) -> InputError:
-    return InputError(
-        f"none of the {len(contents.headers)} images in {contents.folder} falls into the {split}"
-        " split, which is decided by a hash of each image's path and gives the test about one in"
-        f" {TEST_SHARE}; use the other split, or add images"
-    )
+def _chosen(contents: Contents, splits: Sequence[str] | None) -> Mapping[str, list[Header]]:
+    """The images of each split; without names of splits train, and test if any is held out."""
+    if splits is None:
+        splits = SPLITS if contents.of_split("test") else SPLITS[:1]
+    chosen = {split: contents.of_split(split) for split in splits}
+    for split, headers in chosen.items():
+        if not headers:
+            raise InputError(
+                f"none of the {len(contents.headers)} images in {contents.folder} falls into the"
+                f" {split} split ({contents.rule}); use the other split, or add images"
+            )
+    return chosen
 
 
 def find_folder(folder: Path, *, name: str, options: FolderOptions) -> Originals:
     """A folder as the originals of a prepared set, of the same images as `load_folder`."""
     contents, target = surveyed(folder, options)
     classes = contents.classes if options.labels else ()
-    chosen = {split: headers for split in SPLITS if (headers := contents.of_split(split))}
-    if "train" not in chosen:
-        raise _empty(contents, "train")
     return Originals(
         name=name,
         splits={
             split: folder_original(contents, headers, target, classes)
-            for split, headers in chosen.items()
+            for split, headers in _chosen(contents, None).items()
         },
         record=_record(contents, contents.headers, target, options, split="train"),
         classes=classes,
@@ -260,7 +259,7 @@ def _record(
     )
 
 
-def _remarks_of_classes(contents: Contents) -> Iterator[str]:
+def _remarks_of_classes(contents: Contents, *, split: str) -> Iterator[str]:
     if not contents.classes:
         return
     counts = Counter(map(contents.class_of, contents.headers))
