@@ -199,6 +199,16 @@ def test_where_pictures_stand_is_found_once_until_a_shard_changes(folder, tmp_pa
     assert find_shards(copy, root=tmp_path).count == 2
 
 
+def test_what_a_mac_adds_between_a_picture_and_its_label_is_passed_over(tmp_path):
+    members = {}
+    for number in range(3):
+        for suffix, content in (("png", encoded(picture(number))), ("cls", b"%d" % number)):
+            members |= {f"./._{number}.{suffix}": b"x", f"./{number}.{suffix}": content}
+    write_tar(tmp_path / "shards" / "0.tar", members | {"__MACOSX/._3.png": b"x"})
+    found = find_shards(tmp_path / "shards", root=tmp_path)
+    assert found.places[:, 2].tolist() == [0, 1, 2]
+
+
 def link():
     info = tarfile.TarInfo("a.png")
     info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -219,6 +229,8 @@ PNG = encoded(picture(0))
         ({"a.png": PNG, "a.cls": b"-1"}, "expected the number of a class"),
         ({"a.png": PNG, "a.cls": b"9" * 21}, "expected the number of a class"),
         ({"a.png": PNG, "a.cls": b"1", "b.png": PNG}, "1 of 2 images .* have a label"),
+        ({"a.png": PNG, "b.png": PNG, "a.cls": b"1", "b.cls": b"1"}, r"a\.cls and beside it no"),
+        ({"a.v1.png": PNG, "b.png": PNG}, r"a\.v1\.png and beside it no image a\.jpg"),
     ],
 )
 def test_shards_that_cannot_be_are_refused(members, message, tmp_path):
@@ -249,6 +261,10 @@ def test_what_cannot_be_asked_of_shards_is_refused(shards, tmp_path):
         find_shards(tmp_path)
     with pytest.raises(InputError, match="need a size"):
         ShardBatches(shards=shards, options=FolderOptions(), batch_size=2, seed=0)
+    for option in ({"skip_broken": True}, {"labels": False}):
+        options = FolderOptions(size=4, **option)
+        with pytest.raises(InputError, match="are for folders"):
+            ShardBatches(shards=shards, options=options, batch_size=2, seed=0)
     with pytest.raises(InputError, match="at least one shard"):
         batches(shards, window=0)
     with pytest.raises(InputError, match="at least one item and one row"):

@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
 from cascore.errors import InputError
@@ -79,14 +79,23 @@ def _other_kind(path: Path) -> str | None:
     """What a file is if it is no image, in a word; None of one whose name says it is."""
     if not path.is_file():
         return "broken link" if path.is_symlink() else "no file"
-    suffix = path.suffix.lower()
+    return other_kind(path)
+
+
+def other_kind(name: PurePath) -> str | None:
+    """What a file is by its name if it is no image, in a word; None of an image."""
+    suffix = name.suffix.lower()
     return None if suffix in _SUFFIXES else suffix or "without a suffix"
+
+
+def is_hidden(name: PurePath) -> bool:
+    """Whether a name within an archive does not count: it is hidden, or of what a Mac adds."""
+    return any(part.startswith((".", "__MACOSX")) for part in name.parts)
 
 
 def is_image_name(path: PurePosixPath) -> bool:
     """Whether a name within an archive says that the file is an image, and is not hidden."""
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not hidden and path.suffix.lower() in _SUFFIXES
+    return not is_hidden(path) and other_kind(path) is None
 
 
 def passed_over_words(passed_over: Mapping[str, int]) -> str:

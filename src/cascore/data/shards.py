@@ -7,7 +7,7 @@ Here each picture is read out of its shard and decoded whenever its turn comes; 
 where the pictures stand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,7 @@ from cascore.data.archives import Member, tar_members
 from cascore.data.decoding import Target, decode_content
 from cascore.data.images import Pixels, array_digest
 from cascore.data.kept import Source, anew, kept_array
-from cascore.data.listing import is_image_name
+from cascore.data.listing import is_hidden, other_kind
 from cascore.data.originals import file_facts
 from cascore.errors import InputError
 from cascore.foreign import parsing
@@ -76,7 +76,7 @@ def find_shards(folder: Path, *, root: Path | None = None) -> Shards:
 
     Raises:
         InputError: no shard or no picture, damage, links, names that lead out, labels that are no
-            numbers, or labels of some pictures only.
+            numbers, of some pictures only or of none, or a picture whose name has a second dot.
     """
     paths = sorted(folder.glob("*.tar"))
     if not paths:
@@ -128,21 +128,35 @@ def places_in(path: Path) -> Places:
     """
     places = []
     with path.open("rb") as content:
-        for key, members in groupby(tar_members(path), key=lambda member: _split(member)[0]):
+        shown = (part for part in tar_members(path) if not is_hidden(PurePosixPath(part.name)))
+        for key, members in groupby(shown, key=lambda member: _split(member)[0]):
             parts = {_split(member)[1]: member for member in members}
-            images = [
-                part
-                for suffix, part in parts.items()
-                if suffix.count(".") == 1 and is_image_name(PurePosixPath(part.name))
-            ]
-            if len(images) > 1 or sum(image.size for image in images) > _LARGEST:
-                raise InputError(
-                    f"{path} holds {len(images)} images {key}.*; expected one, of at most"
-                    f" {_LARGEST:,} bytes"
-                )
+            images = _images(key, parts, path)
             label = _label(content, parts.get(f".{_LABEL}"), path)
             places += [(image.start, image.size, label) for image in images]
     return np.array(places, dtype=np.int64).reshape(-1, 3)
+
+
+def _images(key: str, parts: Mapping[str, Member], path: Path) -> list[Member]:
+    """The picture of a key, if it has one; where a picture or a label would be lost, a refusal."""
+    pictures = {
+        suffix: part
+        for suffix, part in parts.items()
+        if other_kind(PurePosixPath(part.name)) is None
+    }
+    images = [part for suffix, part in pictures.items() if suffix.count(".") == 1]
+    if len(images) > 1 or sum(image.size for image in images) > _LARGEST:
+        raise InputError(
+            f"{path} holds {len(images)} images {key}.*; expected one, of at most"
+            f" {_LARGEST:,} bytes"
+        )
+    lost = [part.name for suffix, part in parts.items() if suffix in (f".{_LABEL}", *pictures)]
+    if lost and not images:
+        raise InputError(
+            f"{path} holds {lost[0]} and beside it no image {key}.jpg (or .png, ...): a key ends at"
+            " the first dot of a name, and its files follow one another; rename or pack them anew"
+        )
+    return images
 
 
 def _split(member: Member) -> tuple[str, str]:
@@ -197,6 +211,11 @@ class ShardBatches:
             raise InputError(f"need at least one shard to mix, not {self.window}")
         if self.options.size is None:
             raise InputError("pictures in shards need a size: FolderOptions(size=64)")
+        if self.options.skip_broken or not self.options.labels:
+            raise InputError(
+                "skip_broken and labels=False are for folders: batches of shards hold every"
+                " picture, and labels if they are labelled=True; leave these options out"
+            )
         if self.labelled and bool(self.shards.places[0, 2] < 0):
             raise InputError(f"the images beside {self.shards.paths[0]} have no labels (.{_LABEL})")
 
