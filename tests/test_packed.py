@@ -49,10 +49,37 @@ def write_zip(path, members):
 def test_an_archive_keeps_its_folders_and_its_bytes(tmp_path):
     images = {f"{'ab'[i % 2]}/{i}.png": encoded(pixels) for i, pixels in enumerate(PIXELS[:6])}
     others = {"readme.txt": b"x", ".hidden.png": b"x", "__MACOSX/a/._0.png": b"x"}
-    path = write_zip(tmp_path / "x.zip", images | others)
+    path = write_zip(tmp_path / "x.ZIP", images | others)
     assert unpacked(path, tmp_path) == images
     loaded = load_image_splits(f"folder:{tmp_path / 'out'}")["train"]
     assert loaded.classes == ("a", "b")
+
+
+def test_what_an_archive_holds_beside_images_is_said(tmp_path, capsys):
+    others = {"b.heic": b"x", "c.HEIC": b"x", "d/e.jxl": b"x", ".f.heic": b"x", "d/": b""}
+    path = write_zip(tmp_path / "x.zip", {"shot 12:30.png": encoded(PIXELS[0])} | others)
+    assert [*unpacked(path, tmp_path)] == ["shot 12:30.png"]
+    assert "passed over 3 other files: 2 .heic, 1 .jxl\n" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"no image file; passed over 3 other files: 2 \.heic"):
+        find_packed(write_zip(tmp_path / "y.zip", others))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("a.png", "a.png/b.png"), "holds a.png/b.png twice, or as a file and a folder"),
+        (("a.png/b.png", "a.png"), "holds a.png twice, or as a file and a folder"),
+        (("a.png", "a.png/b/c.png"), "holds a.png/b/c.png twice, or as a file and a folder"),
+        (("a.png", "./a.png"), "holds a.png twice"),
+        ((f"{'x' * 300}.png",), f"holds {'x' * 300}.png, a name too long for a file"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_refused_as_the_archive_has_it(
+    names, told, tmp_path, capsys
+):
+    write_zip(tmp_path / "x.zip", dict.fromkeys(names, encoded(PIXELS[0])))
+    assert run("data", "unpack", tmp_path / "x.zip", tmp_path / "out") == 2
+    assert told in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_labels_of_edm_become_classes_in_the_order_of_their_numbers(tmp_path):
@@ -165,6 +192,7 @@ def write_foreign(folder):
     """Files that cannot be unpacked, with a word of what is said."""
     good = {"a.png": encoded(PIXELS[0])}
     pair = {"dataset.json": '{"labels": [["b.png", 1]]}'}
+    twice = {"dataset.json": '{"labels": [["a.png", 1], ["a.png", 2]]}'}
     np.save(folder / "float.npy", np.zeros((2, 8, 8)))
     np.savez(folder / "few.npz", images=PIXELS, labels=np.zeros(3, dtype=int))
     parquet.write_table(pyarrow.table({"text": ["a"]}), folder / "text.parquet")
@@ -177,6 +205,8 @@ def write_foreign(folder):
         write_zip(folder / "none.zip", {"a.txt": b"x"}): "no image file",
         write_zip(folder / "junk.zip", {"a.png": b"junk"}): "a.png",
         write_zip(folder / "label.zip", good | pair): "no label for a.png",
+        write_zip(folder / "twice.zip", good | twice): "names a.png twice",
+        write_zip(folder / "drive.zip", {"C:a.png": good["a.png"]}): "leads out",
         write_tar(folder / "none.tar", {"a.txt": b"x"}): "no shard .* holds an image",
         write_tar(folder / "few.tar", good | {"a.cls": b"1", "b.png": b"x"}): "1 of 2 images",
         write_tar(folder / "junk.tar", {"a.png": b"junk"}): r"byte 512 of .*junk\.tar",

@@ -1,5 +1,6 @@
 """`cascore data`: original files to prepared sets, and what a trainer needs to know of a set."""
 
+import errno
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -185,13 +186,11 @@ class Unpack:
         display = Display()
         with new_folder(self.out, "unpacking"), replaced_folder(self.out) as folder:
             packed = find_packed(self.source)
+            for remark in packed.remarks:
+                display.say(remark)
             with display.counting(f"unpacking {self.source}", packed.total) as advance:
                 for name, content in packed.images:
-                    path = folder / name
-                    if path.exists():
-                        raise InputError(f"{self.source} holds {name} twice")
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content)
+                    _write_new(folder / name, content, f"{self.source} holds {name}")
                     advance(1)
         display.say(f"look at it: cascore data show folder:{self.out}")
         plain_console().print(self.out)
@@ -208,6 +207,20 @@ class DataSets:
     def run(self, typed: str) -> int:
         """Do one of them."""
         return self.action.run()
+
+
+def _write_new(path: Path, content: bytes, held: str) -> None:
+    """Write a new file; a name that none can have is refused in words that begin with `held`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(content)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{held} twice, or as a file and a folder; rename it there") from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(f"{held}, a name too long for a file; rename it there") from None
 
 
 def _download(name: str, folder: Path, display: Display) -> Path:

@@ -5,6 +5,7 @@ data set has one, so the file is not what it says.
 """
 
 import gzip
+import re
 import stat
 import tarfile
 import zipfile
@@ -102,7 +103,7 @@ def _too_large(name: str, path: Path, limit: int) -> InputError:
 def _safe_name(name: str, path: Path, *, ordinary: bool) -> str:
     """The last part of a member's name, if it stays inside and is a file or a folder."""
     parsed = PurePosixPath(name.replace("\\", "/"))
-    leads_out = parsed.is_absolute() or ".." in parsed.parts or ":" in name.partition("/")[0]
+    leads_out = parsed.is_absolute() or ".." in parsed.parts or re.match("[A-Za-z]:", name)
     if leads_out or not ordinary:
         fault = "a name that leads out of the archive" if leads_out else "a link or a device"
         raise InputError(f"{path} holds {name!r}, {fault}; it is not what it says: get it anew")

@@ -93,11 +93,6 @@ def is_hidden(name: PurePath) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in name.parts)
 
 
-def is_image_name(path: PurePosixPath) -> bool:
-    """Whether a name within an archive says that the file is an image, and is not hidden."""
-    return not is_hidden(path) and other_kind(path) is None
-
-
 def passed_over_words(passed_over: Mapping[str, int]) -> str:
     """What was passed over, in words: "passed over 33 other files: 30 .heic, 3 .txt"."""
     kinds = Counter(passed_over).most_common()

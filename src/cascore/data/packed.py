@@ -6,6 +6,7 @@ are named by become the folders train and test.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ import torch
 
 from cascore.data.archives import opened_zip, read_zip_member
 from cascore.data.decoding import opened_image
-from cascore.data.listing import is_image_name
+from cascore.data.listing import is_hidden, other_kind, passed_over_words
 from cascore.data.shards import places_in, require_labels
 from cascore.errors import InputError, MissingExtraError
 from cascore.foreign import parsing, read_npz
@@ -41,10 +42,11 @@ class PackedImage(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """What a file holds: how many pictures, and one after the other."""
+    """What a file holds: how many pictures, one after the other, and what is left out, in words."""
 
     total: int
     images: Iterator[PackedImage]
+    remarks: Sequence[str] = ()
 
 
 def find_packed(source: Path) -> Packed:
@@ -73,9 +75,10 @@ def find_packed(source: Path) -> Packed:
         ".parquet": lambda path: _from_tables([path]),
         ".tar": lambda path: _from_shards([path], path),
     }  # fmt: skip
-    if source.suffix not in kinds:
+    suffix = source.suffix.lower()
+    if suffix not in kinds:
         raise InputError(f"{source} is none of {', '.join(kinds)}: unpack it with what made it")
-    return kinds[source.suffix](source)
+    return kinds[suffix](source)
 
 
 # --- archives of images ---------------------------------------------------------------------------
@@ -83,9 +86,14 @@ def find_packed(source: Path) -> Packed:
 
 def _from_zip(path: Path) -> Packed:
     with opened_zip(path) as archive:
-        names = [name for name in archive.namelist() if is_image_name(PurePosixPath(name))]
+        files = [info.filename for info in archive.infolist() if not info.is_dir()]
+        shown = [name for name in files if name != _LABELS and not is_hidden(PurePosixPath(name))]
+        kinds = [(name, other_kind(PurePosixPath(name))) for name in shown]
+        names = [name for name, kind in kinds if kind is None]
+        passed_over = Counter(kind for _, kind in kinds if kind is not None)
+        remarks = [passed_over_words(passed_over)] if passed_over else []
         if not names:
-            raise InputError(f"{path} holds no image file")
+            raise InputError("; ".join([f"{path} holds no image file", *remarks]))
         labels: Mapping[str, int] = {}
         if _LABELS in archive.namelist():
             content = read_zip_member(archive, _LABELS, path=path, limit=_LARGEST)
@@ -107,7 +115,7 @@ def _from_zip(path: Path) -> Packed:
                     place = PurePosixPath(folder_of(labels[name]), *place.parts)
                 yield PackedImage(place, content)
 
-    return Packed(len(names), images())
+    return Packed(len(names), images(), remarks)
 
 
 def _labels(value: Any, path: Path) -> Mapping[str, int]:
@@ -117,6 +125,11 @@ def _labels(value: Any, path: Path) -> Mapping[str, int]:
         case None:
             return {}
         case [*pairs] if all(map(_is_pair, pairs)):
+            counts = Counter(name for name, _ in pairs)
+            if twice := [name for name, count in counts.items() if count > 1]:
+                raise InputError(
+                    f"{_LABELS} in {path} names {twice[0]} twice; leave one label of it"
+                )
             return dict(pairs)
     raise InputError(f"{_LABELS} in {path} holds no list of [name, number] as labels")
 
