@@ -14,6 +14,7 @@ from pyarrow import parquet
 from running import run
 
 from cascore.data.catalogue import load_image_splits
+from cascore.data.listing import find_images
 from cascore.data.packed import find_packed
 from cascore.errors import InputError
 
@@ -24,6 +25,14 @@ LABELS = [number % 12 for number in range(24)]
 def encoded(pixels, kind="PNG"):
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format=kind)
+    return stream.getvalue()
+
+
+def moving(kind):
+    """Two pictures in one file, as cameras write them."""
+    stream = io.BytesIO()
+    first, second = map(Image.fromarray, PIXELS[:2])
+    first.save(stream, format=kind, save_all=True, append_images=[second])
     return stream.getvalue()
 
 
@@ -145,6 +154,70 @@ def test_tables_of_the_hub_keep_bytes_classes_and_splits(tmp_path):
     assert [part.count for part in sets.values()] == [24, 24]
 
 
+def write_tables(folder, *names, labels=(0, 1)):
+    """Tables with two rows each, of the classes cat and dog; the bytes of the images."""
+    known = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    images = [encoded(pixels) for pixels in PIXELS[: len(labels)]]
+    for name in names:
+        made = pyarrow.table({"image": images, "label": [*labels]})
+        made = made.replace_schema_metadata({b"huggingface": json.dumps(known).encode()})
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(made, folder / name)
+    return images
+
+
+def test_folders_say_splits_and_what_is_of_none_is_left_out_beside_them(tmp_path, capsys):
+    """As the hub lays out tables that it converts, and what SVHN and STL-10 have beside."""
+    folder = tmp_path / "data"
+    write_tables(
+        folder, "default/train/0000.parquet", "default/test/0000.parquet", "extra-0.parquet"
+    )
+    assert [*unpacked(folder, tmp_path)] == [
+        f"{split}/{name}/default-{split}-0000-{number:08d}.png"
+        for split in ("test", "train")
+        for number, name in enumerate(("cat", "dog"))
+    ]
+    told = capsys.readouterr().err
+    assert "left out files that are neither of train nor held out: extra-0.parquet\n" in told
+    for path in ("a/train/00000.tar", "a/val/00000.tar", "a/more.tar", "a/.hidden/val/1.tar"):
+        write_tar(tmp_path / "tars" / path, {"x.png": encoded(PIXELS[0])})
+    names = [f"{split}/a-{split}-00000-00000000.png" for split in ("train", "val")]
+    assert [*unpacked(tmp_path / "tars", tmp_path, "two")] == names
+    assert "held out: a/more.tar\n" in capsys.readouterr().err
+
+
+def test_files_of_no_split_keep_their_places_in_the_names(tmp_path):
+    write_tables(tmp_path / "data", "train/0.parquet", "more/0.parquet")
+    assert len(unpacked(tmp_path / "data", tmp_path)) == 4
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"cat", "dog"}
+
+
+@pytest.mark.parametrize("none", [None, -1])
+def test_a_row_without_a_label_has_no_class(none, tmp_path, capsys):
+    images = write_tables(tmp_path, "some.parquet", labels=(0, none, 1))
+    found = unpacked(tmp_path / "some.parquet", tmp_path, "one")
+    assert found == {"cat/some-00000000.png": images[0], "dog/some-00000002.png": images[2]}
+    told = capsys.readouterr().err
+    assert "left out 1 of 3 images, which have no label (null or -1)\n" in told
+    assert "2/2" in told
+    write_tables(tmp_path, "all.parquet", labels=(none, none))
+    assert [*unpacked(tmp_path / "all.parquet", tmp_path, "two")] == [
+        "all-00000000.png", "all-00000001.png"
+    ]  # fmt: skip
+    assert "left out" not in capsys.readouterr().err
+
+
+def test_what_is_unpacked_out_of_one_of_many_has_a_suffix_that_a_folder_reads(tmp_path):
+    kinds = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+    files = [encoded(PIXELS[0], kind) for kind in kinds] + [moving("MPO"), moving("PNG")]
+    parquet.write_table(pyarrow.table({"image": files}), tmp_path / "x.parquet")
+    found = unpacked(tmp_path / "x.parquet", tmp_path)
+    assert [name.rpartition(".")[2] for name in found] == [
+        "png", "jpg", "webp", "bmp", "gif", "tif", "jpg", "png"
+    ]  # fmt: skip
+    assert len(find_images(tmp_path / "out").images) == len(files)
+
+
 def test_a_table_without_names_has_numbers_and_one_without_labels_no_classes(tmp_path):
     parquet.write_table(table(), tmp_path / "a.parquet")
     parquet.write_table(table(labels=False, kind="JPEG"), tmp_path / "b.parquet")
@@ -176,7 +249,7 @@ def test_shards_become_a_folder_with_their_classes_and_splits(tmp_path):
             key, label, image = f"{number:03d}", LABELS[number], encoded(PIXELS[number])
             members |= {f"{key}.cls": b"%d" % label, f"{key}.json": b"{}", f"{key}.img.PNG": b"x"}
             members[f"{key}.PNG"] = image
-            expected[f"{split}/{label:02d}/{split}-7-{place:08d}.png"] = image
+            expected[f"{split}/{label:02d}/deeper-{split}-7-{place:08d}.png"] = image
         write_tar(tmp_path / "in" / "deeper" / f"{split}-7.tar", members)
     assert unpacked(tmp_path / "in", tmp_path) == expected
 

@@ -20,8 +20,8 @@ from cascore.data.originals import FileFacts, facts_of
 from cascore.errors import InputError
 from cascore.plain import is_text
 
-_TRAIN, _HELD_OUT = "train", ("test", "val", "valid", "validation")
-"""First-level folders that are splits, if there is one of each kind."""
+TRAIN, HELD_OUT = "train", ("test", "val", "valid", "validation")
+"""What is called so is a split, where there is one of each kind."""
 _TEST_SHARE = 10  # one image in ten
 _NAMED = 10  # images or classes in a message
 _PIXELS = 5  # to a byte of a JPEG file, about
@@ -77,7 +77,7 @@ class Contents:
     def rule(self) -> str:
         """What decides the split, in words."""
         if self.held_out:
-            return f"as found: the folders {_TRAIN} and {', '.join(sorted(self.held_out))}"
+            return f"as found: the folders {TRAIN} and {', '.join(sorted(self.held_out))}"
         return f"test where SHA-256 of the relative path, first 8 bytes, mod {_TEST_SHARE} is 0"
 
 
@@ -115,7 +115,7 @@ def _find(folder: Path) -> _Found:
     inside, held_out, depth = _split_folders(listing.images)
     passed_over = Counter(listing.passed_over)
     if beside := len(listing.images) - len(inside):
-        passed_over[f"beside {_TRAIN} and {', '.join(sorted(held_out))}"] = beside
+        passed_over[f"beside {TRAIN} and {', '.join(sorted(held_out))}"] = beside
     facts = [facts_of(folder / image.file, image.file.as_posix()) for image in inside]
     return _Found(inside, facts, passed_over, held_out, depth)
 
@@ -195,8 +195,8 @@ def _split_folders(
 ) -> tuple[Sequence[ListedImage], frozenset[str], int]:
     """The images of the set, the folders of what is held out, and how deep the classes lie."""
     tops = {image.name.parts[0] for image in images if len(image.name.parts) > 1}
-    train = {top for top in tops if top.lower() == _TRAIN}
-    held_out = frozenset(top for top in tops if top.lower() in _HELD_OUT)
+    train = {top for top in tops if top.lower() == TRAIN}
+    held_out = frozenset(top for top in tops if top.lower() in HELD_OUT)
     inside = [image for image in images if image.name.parts[0] in train | held_out]
     if train and held_out:
         return inside, held_out, 1

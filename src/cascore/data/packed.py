@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from cascore.data.archives import opened_zip, read_zip_member
+from cascore.data.contents import HELD_OUT, TRAIN, listed
 from cascore.data.decoding import opened_image
 from cascore.data.listing import is_hidden, other_kind, passed_over_words
 from cascore.data.shards import places_in, require_labels
@@ -26,10 +27,10 @@ from cascore.plain import parse_json
 
 _LARGEST = 2**28  # bytes of one image file
 _LABELS = "dataset.json"  # of EDM's and StyleGAN's archives
-_HELD_OUT = ("test", "val", "valid", "validation")
 _AT_ONCE = 16  # rows of a table
 _LARGEST_GROUP = 2**32  # bytes of rows that a parquet file holds together
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
+_NO_LABEL = (None, -1)
 _ARRAYS = ("arr_0", "arr_1", "images", "labels")
 _DENSEST = 100  # times smaller than its arrays a file of pictures may be
 
@@ -62,9 +63,9 @@ def find_packed(source: Path) -> Packed:
     if not source.exists():
         raise InputError(f"there is no {source}; give the path of what is to be unpacked")
     if source.is_dir():
-        if tables := sorted(source.rglob("*.parquet")):
-            return _from_tables(tables)
-        if shards := sorted(source.rglob("*.tar")):
+        if tables := _inside(source, "*.parquet"):
+            return _from_tables(tables, source)
+        if shards := _inside(source, "*.tar"):
             return _from_shards(shards, source)
         raise InputError(
             f"{source} is a folder without .parquet or .tar files; a folder of images needs no"
@@ -72,7 +73,7 @@ def find_packed(source: Path) -> Packed:
         )
     kinds: Mapping[str, Callable[[Path], Packed]] = {
         ".zip": _from_zip, ".npy": _from_npy, ".npz": _from_npz,
-        ".parquet": lambda path: _from_tables([path]),
+        ".parquet": lambda path: _from_tables([path], path),
         ".tar": lambda path: _from_shards([path], path),
     }  # fmt: skip
     suffix = source.suffix.lower()
@@ -197,18 +198,48 @@ def _from_pixels(pixels: Any, labels: Any, path: Path) -> Packed:
 # --- files of many --------------------------------------------------------------------------------
 
 
-def _splits(paths: Sequence[Path]) -> Mapping[Path, str]:
-    """The split that each file's name begins with, if that is so of all and some are held out."""
-    splits = {path: re.split(r"[-_.]", path.name.lower())[0] for path in paths}
-    named = {"train"} < {*splits.values()} <= {"train", *_HELD_OUT}
-    return splits if named else dict.fromkeys(paths, "")
+class _File(NamedTuple):
+    """One of the files: the split that it is of, and what its pictures' names begin with."""
+
+    path: Path
+    split: str
+    stem: str
+
+
+def _inside(source: Path, pattern: str) -> list[Path]:
+    """The files of a folder, without hidden ones."""
+    paths = sorted(source.rglob(pattern))
+    return [path for path in paths if not is_hidden(path.relative_to(source))]
+
+
+def _files(paths: Sequence[Path], source: Path) -> tuple[list[_File], list[str]]:
+    """The files with their splits, where train and a held-out one are among them, and remarks.
+
+    Then files of no split are left out: what they hold may be in the test too.
+    """
+    files = []
+    for path in paths:
+        name = path.relative_to(source if source.is_dir() else source.parent)
+        files.append(_File(path, _split(name), "-".join(name.with_suffix("").parts)))
+    if not {TRAIN} < {file.split for file in files} - {""}:
+        return [file._replace(split="") for file in files], []
+    other = [str(file.path.relative_to(source)) for file in files if not file.split]
+    remark = f"left out files that are neither of train nor held out: {listed(other)}"
+    return [file for file in files if file.split], [remark] if other else []
+
+
+def _split(name: Path) -> str:
+    """The split that the first folder says, or else the first word of the file's name, if any."""
+    *folders, last = (part.lower() for part in name.parts)
+    words = (*folders, re.split(r"[-_.]", last)[0])
+    return next((word for word in words if word in (TRAIN, *HELD_OUT)), "")
 
 
 def _numbered(content: bytes, where: str, stem: PurePosixPath, number: int) -> PackedImage:
     """An image file out of one of many, named by that, its number and its own format."""
     with opened_image(content, name=where) as image:
         kind = str(image.format).lower()
-    suffix = {"jpeg": "jpg", "tiff": "tif"}.get(kind, kind)
+    suffix = {"jpeg": "jpg", "mpo": "jpg", "tiff": "tif"}.get(kind, kind)
     return PackedImage(stem.with_name(f"{stem.name}-{number:08d}.{suffix}"), content)
 
 
@@ -216,23 +247,24 @@ def _numbered(content: bytes, where: str, stem: PurePosixPath, number: int) -> P
 
 
 def _from_shards(paths: Sequence[Path], source: Path) -> Packed:
-    places, splits = {path: places_in(path) for path in paths}, _splits(paths)
-    every = np.concatenate([*places.values()])
+    files, remarks = _files(paths, source)
+    places = [places_in(file.path) for file in files]
+    every = np.concatenate(places)
     if not len(every):
         raise InputError(f"no shard in {source} holds an image")
     require_labels(every, source)
     folder_of = _by_number(every[:, 2].tolist())
 
     def images() -> Iterator[PackedImage]:
-        for path, rows in places.items():
+        for (path, split, name), rows in zip(files, places, strict=True):
             with parsing(path, "a shard"), path.open("rb") as shard:
                 for number, (start, size, label) in enumerate(rows.tolist()):
                     shard.seek(start)
-                    stem = PurePosixPath(splits[path], folder_of(label) if label >= 0 else "")
+                    stem = PurePosixPath(split, folder_of(label) if label >= 0 else "", name)
                     where = f"the image at byte {start:,} of {path}"
-                    yield _numbered(shard.read(size), where, stem / path.stem, number)
+                    yield _numbered(shard.read(size), where, stem, number)
 
-    return Packed(len(every), images())
+    return Packed(len(every), images(), remarks)
 
 
 # --- tables of the hub ----------------------------------------------------------------------------
@@ -241,28 +273,37 @@ def _from_shards(paths: Sequence[Path], source: Path) -> Packed:
 class _Table(NamedTuple):
     """A file of rows with image files, and with labels if there are any.
 
-    The classes have names, which the labels number, or none: then `labels` are all that there are.
+    The classes have names, which the labels number, or none; `bare` rows of it have no label.
     """
 
-    path: Path
-    split: str
+    file: _File
     rows: int
     image: str
     label: str | None
     names: Sequence[str]
     labels: Collection[Any]
+    bare: int
 
 
-def _from_tables(paths: Sequence[Path]) -> Packed:
-    tables = [_table(path, split) for path, split in _splits(paths).items()]
-    numbers = {label for table in tables for label in table.labels}  # a class is one in all files
+def _from_tables(paths: Sequence[Path], source: Path) -> Packed:
+    files, remarks = _files(paths, source)
+    tables = [_table(file) for file in files]
+    total, bare = sum(table.rows for table in tables), sum(table.bare for table in tables)
+    if not any(table.labels for table in tables):
+        tables = [table._replace(label=None) for table in tables]
+    elif bare:
+        remarks.append(f"left out {bare:,} of {total:,} images, which have no label (null or -1)")
+        total -= bare
+    nameless = [table for table in tables if not table.names]
+    numbers = {label for table in nameless for label in table.labels}  # one class in all files
     whole = all(isinstance(number, int) and number >= 0 for number in numbers)
-    nameless: Callable[[Any], str] = _by_number(numbers) if whole else str
-    images = (image for table in tables for image in _table_images(table, nameless))
-    return Packed(sum(table.rows for table in tables), images)
+    folder_of: Callable[[Any], str] = _by_number(numbers) if whole else str
+    images = (image for table in tables for image in _table_images(table, folder_of))
+    return Packed(total, images, remarks)
 
 
-def _table(path: Path, split: str) -> _Table:
+def _table(file: _File) -> _Table:
+    path = file.path
     with _opened(path) as (schema, rows, batches):
         files = [name for name in schema.names if _holds_files(schema.field(name).type)]
         if not files:
@@ -270,36 +311,38 @@ def _table(path: Path, split: str) -> _Table:
                 f"{path} has the columns {', '.join(schema.names)}; expected one with image files"
             )
         label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
-        names, labels = _class_names(schema.metadata or {}, label, path), set[Any]()
-        if label is not None and not names:
-            labels = {x for batch in batches([label]) for x in batch.column(0).to_pylist()}
-    return _Table(path, split, rows, files[0], label, names, labels)
+        names, labels = _class_names(schema.metadata or {}, label, path), Counter[Any]()
+        for batch in [] if label is None else batches([label]):
+            labels.update(batch.column(0).to_pylist())
+    bare = sum(labels.pop(none, 0) for none in _NO_LABEL)
+    return _Table(file, rows, files[0], label, names, labels, bare)
 
 
-def _table_images(table: _Table, nameless: Callable[[Any], str]) -> Iterator[PackedImage]:
+def _table_images(table: _Table, folder_of: Callable[[Any], str]) -> Iterator[PackedImage]:
     number, columns = 0, [table.image, *([table.label] if table.label else [])]
-    with _opened(table.path) as (_, _, batches):
+    with _opened(table.file.path) as (_, _, batches):
         for batch in batches(columns):
             values = [batch.column(name).to_pylist() for name in columns]
             for file, *label in zip(*values, strict=True):
-                classes = (_class(value, table.names, nameless) for value in label)
-                place = PurePosixPath(table.split, *classes)
-                yield _table_image(table, file, place, number)
+                if not any(value in _NO_LABEL for value in label):
+                    classes = (_class(value, table.names, folder_of) for value in label)
+                    stem = PurePosixPath(table.file.split, *classes, table.file.stem)
+                    yield _table_image(table, file, stem, number)
                 number += 1
 
 
-def _table_image(table: _Table, value: Any, place: PurePosixPath, number: int) -> PackedImage:
+def _table_image(table: _Table, value: Any, stem: PurePosixPath, number: int) -> PackedImage:
     content = value.get("bytes") if isinstance(value, dict) else value
-    where = f"row {number} of {table.path}"
+    where = f"row {number} of {table.file.path}"
     if not isinstance(content, bytes):
         raise InputError(f"{where} holds no bytes of an image file")
-    return _numbered(content, where, place / table.path.stem, number)
+    return _numbered(content, where, stem, number)
 
 
-def _class(label: Any, names: Sequence[str], nameless: Callable[[Any], str]) -> str:
+def _class(label: Any, names: Sequence[str], folder_of: Callable[[Any], str]) -> str:
     """The name of a subfolder for a label."""
     known = isinstance(label, int) and 0 <= label < len(names)
-    text = names[label] if known else str(label) if names else nameless(label)
+    text = names[label] if known else str(label) if names else folder_of(label)
     name = re.sub(r"[/\\\x00-\x1f]+", "-", text).strip()
     return f"_{name}" if not name or name.startswith(".") else name
 
