@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -25,17 +26,28 @@ def test_extremes():
     assert (single.covered, single.kl, single.kl_error) == (1, 0.0, 0.0)
 
 
-def test_uniform_labels_have_the_bias_of_a_finite_sample():
+@pytest.mark.parametrize(("modes", "count"), [(100, 20_000), (1000, 1437), (1000, 8)])
+def test_uniform_labels_have_the_bias_of_a_finite_sample(modes, count):
+    """Of the floor the mean of 200 draws, of which their scatter tells the error: four of those."""
     generator = torch.Generator().manual_seed(0)
-    modes, count, trials = 100, 20_000, 50
-    kls = [
-        mode_coverage(torch.randint(modes, (count,), generator=generator), modes).kl
-        for _ in range(trials)
+    drawn = [
+        mode_coverage(torch.randint(modes, (count,), generator=generator), modes)
+        for _ in range(200)
     ]
-    expected = (modes - 1) / (2 * count)
-    # 2 n KL is nearly chi-square: standard deviation √(2 / 99) = 14 % of the mean, over √50
-    # trials 2 %. Four of those.
-    assert sum(kls) / trials == pytest.approx(expected, rel=0.08)
+    kls = torch.tensor([one.kl for one in drawn], dtype=torch.float64)
+    error = float(kls.std()) / 200**0.5
+    assert float(kls.mean()) == pytest.approx(drawn[0].kl_floor, abs=4 * error)
+    if count > 100 * modes:
+        assert drawn[0].kl_floor == pytest.approx((modes - 1) / (2 * count), rel=2e-3)
+
+
+@pytest.mark.parametrize(("modes", "count"), [(1, 3), (2, 5), (3, 4)])
+def test_the_floor_is_the_mean_over_all_that_can_be_drawn(modes, count):
+    every = [
+        mode_coverage(torch.tensor(labels), modes)
+        for labels in itertools.product(range(modes), repeat=count)
+    ]
+    assert every[0].kl_floor == pytest.approx(sum(one.kl for one in every) / len(every), abs=1e-12)
 
 
 def test_errors_by_hand():
@@ -44,7 +56,6 @@ def test_errors_by_hand():
     result = mode_coverage(torch.tensor([0, 0, 1, 2, 0, 0]), 5)
     assert result.covered_error == pytest.approx(math.sqrt(10 / 9))
     assert result.kl_error == pytest.approx(math.sqrt(math.log(4) ** 2 * 2 / 9 / 6 - 1 / 36))
-    assert result.kl_floor == pytest.approx(4 / 12)
 
 
 @pytest.mark.parametrize("power", [0, 1, 3])

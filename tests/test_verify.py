@@ -85,6 +85,16 @@ def test_what_moves_by_rounding_is_told_and_does_not_decide(trained):
     assert any(x.startswith("pixels of the samples was 000000000000") for x in verified.changes)
 
 
+def test_what_even_draws_score_is_no_setting_of_the_measure(trained):
+    """cascore 0.3 recorded it to first order in 1 / count."""
+    record = next(
+        x for x in ask(trained, count=30, metrics=("modes",)).measurements if x.metric == "modes-kl"
+    )
+    older = replace(record, settings={**record.settings, "perfect": 9 / 60})
+    assert record.settings["perfect"] > 9 / 60
+    assert [(number.outcome, number.changes) for number in again([older])] == [("equal", ())]
+
+
 def test_other_weights_are_found_before_anything_is_computed(trained, monkeypatch):
     records = ask(trained, count=30, metrics=("frechet",)).measurements
     path = trained / "checkpoints" / "step-00000002" / "state.safetensors"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from cascore.errors import InputError
+from cascore.evaluation.compare import FIELDS
 from cascore.evaluation.evaluate import evaluate
 from cascore.experiment.chain import recorded
 from cascore.experiment.settings import EvaluationSettings, Sampler
@@ -192,7 +193,8 @@ def _other_meaning(was: Measurement, now: Measurement) -> tuple[str, ...]:
         name = f"the images of {was.images.path}"
         pairs.append((name, was.images.digest[:12], now.images.digest[:12]))
         pairs.append((f"their count in {was.images.path}", was.images.count, now.images.count))
-    pairs.append(("the metric's settings", dict(was.settings), dict(now.settings)))
+    settings = FIELDS["settings"]
+    pairs.append(("the metric's settings", settings(was), settings(now)))
     return _changes(pairs)
 
 

@@ -15,10 +15,12 @@ class ModeCoverage:
 
     Attributes:
         covered: Number of classes with at least one sample.
-        covered_error: Its standard error over the samples, on the careful side.
+        covered_error: Its standard error over the samples, on the careful side on average; 0 where
+            each sample is the only one of its class, of which the samples tell nothing.
         kl: KL(q || uniform) in nats, from 0 (even) to log(modes) (one class).
         kl_error: Its standard error over the samples. What the classifier gets wrong is not in it.
-        kl_floor: What samples that are truly uniform give on average, (modes - 1) / (2 count).
+        kl_floor: What samples that are truly uniform give on average; of many samples a mode,
+            about (modes - 1) / (2 count).
         count: Number of samples counted.
     """
 
@@ -68,9 +70,19 @@ def mode_coverage(labels: Tensor, modes: int) -> ModeCoverage:
         covered_error=((count - 1) / count * (once - once**2 / count)) ** 0.5,
         kl=max(0.0, kl),  # 0 is the minimum, up to rounding
         kl_error=max(unevenness - noise, noise) ** 0.5,
-        kl_floor=(modes - 1) / (2 * count),
+        kl_floor=_even_kl(count, modes),
         count=count,
     )
+
+
+def _even_kl(count: int, modes: int) -> float:
+    """The mean of KL over uniform samples: each mode's hits n are binomial, q = n / count."""
+    hits = torch.arange(count + 1, dtype=torch.float64)
+    ways = math.lgamma(count + 1) - torch.lgamma(hits + 1) - torch.lgamma(count - hits + 1)
+    missed = torch.special.xlog1py(count - hits, torch.full_like(hits, -1 / modes))
+    chances = (ways - hits * math.log(modes) + missed).exp()
+    mean = float((chances * torch.xlogy(hits, hits)).sum())
+    return max(0.0, math.log(modes / count) + modes / count * mean)
 
 
 def stacked_labels(digits: Tensor) -> Tensor:
