@@ -128,6 +128,17 @@ def test_entries_are_found_in_files_folders_and_runs(tmp_path):
     assert [row.label for row in listed] == ["12 calls", "100 calls"]
 
 
+def test_of_numbers_by_class_the_whole_is_compared(tmp_path):
+    for name, value in (("a", 0.9), ("b", 0.8)):
+        whole = changed(metric="agreement", value=value, images__path=name)
+        parts = [replace(whole, value=0.5, settings={"class": c}) for c in ("0", "1")]
+        write_measurements(tmp_path / f"{name}.json", [*parts, whole])
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    found = find_rows(files, metric="agreement", form="denoised", split=None)
+    require_comparable(found)
+    assert [(row.label, row.measurement.value) for row in found] == [("a", 0.9), ("b", 0.8)]
+
+
 def test_a_run_that_was_evaluated_on_the_way_alone_is_compared_by_that(tmp_path):
     run = tmp_path / "run"
     write_measurements(tmp_path / "here.json", [RECORD])

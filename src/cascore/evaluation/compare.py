@@ -38,6 +38,7 @@ class Row:
 def find_rows(paths: Sequence[Path], *, metric: str, form: str, split: str | None) -> list[Row]:
     """The numbers of a metric in files of measurements, folders of files, or runs.
 
+    Of those by class it is that of all classes together.
     `form` is raw, denoised or both, of samples; images of other programs are always taken. `split`
     is that of the reference; None takes train where there are several. Nothing to compare, and
     files that cannot be read, raise InputError.
@@ -90,7 +91,9 @@ def _chosen(
     chosen = [
         m
         for m in measurements
-        if m.metric == metric and (form == "both" or m.images.form in (form, "images"))
+        if m.metric == metric
+        and (form == "both" or m.images.form in (form, "images"))
+        and "class" not in m.settings  # numbers of all classes are compared
     ]
     of_split = [m for m in chosen if (split or "train") in {real.split for real in m.references}]
     return of_split if of_split or split is not None else chosen
