@@ -75,6 +75,19 @@ def test_real_held_out_images_are_of_their_class_as_often_as_the_classifier_know
     assert found["class-recall", None][0] == pytest.approx(mean)
 
 
+def test_the_record_says_how_many_real_images_a_class_was_compared_with(reference, blank):
+    test = load_images("digits", "test")
+    found = of_classes(blank, test.images, reference.see(test.images), test.labels, reference)
+    counts = torch.bincount(test.labels).tolist()
+    expected = dict(zip(NAMES, counts, strict=True)) | {None: 360}
+    for record in found:
+        (*facts,) = record.references  # of agreement none
+        assert [real.count for real in facts] == [expected[record.settings.get("class")]][
+            : len(facts)
+        ]
+        assert bool(facts) == record.metric.startswith("class-")
+
+
 def test_pictures_of_other_classes_agree_with_none_and_cover_nothing(reference, blank):
     test = load_images("digits", "test")
     found = numbers(blank, test.images, (test.labels + 1) % 10, reference)

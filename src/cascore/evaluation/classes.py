@@ -58,23 +58,27 @@ def of_classes(
     theirs = reference.features[reference.split]
     recalls: dict[str, Estimate] = {}
     coverages: dict[str, Estimate] = {}
+    counts: dict[str, int] = {}
     for index, name in enumerate(real.classes):
         ours = made[labels == index]
         others = drawn(theirs[real.labels == index], len(ours))
         if min(len(ours), len(others)) > _COVERAGE:
             recalls[name] = precision_recall(ours, others, neighbours=_RECALL).recall
             coverages[name] = density_coverage(ours, others, neighbours=_COVERAGE).coverage
-    facts = (reference.facts[reference.split],)
+            counts[name] = len(others)
+    facts = reference.facts[reference.split]
     for metric, estimates, neighbours in (
         ("class-recall", recalls, _RECALL),
         ("class-coverage", coverages, _COVERAGE),
     ):
         settings: dict[str, Any] = {"neighbours": neighbours}
-        over = replace(part, metric=metric, references=facts)
+        over = replace(part, metric=metric)
         for name, number in estimates.items():
-            yield _number(over, number, settings | {"class": name})
+            against = replace(over, references=(replace(facts, count=counts[name]),))
+            yield _number(against, number, settings | {"class": name})
         if estimates:
-            yield _number(over, _mean(list(estimates.values())), settings)
+            against = replace(over, references=(replace(facts, count=sum(counts.values())),))
+            yield _number(against, _mean(list(estimates.values())), settings)
     if reference.classifier is not None:
         right = reference.classifier.classify(images) == labels
         judged = replace(blank, metric="agreement", extractor=reference.classifier.identity)
