@@ -93,6 +93,13 @@ def test_ranks_count_who_is_better_beyond_the_95_percent_interval(tmp_path):
     assert [row.tied for row in ranked] == [False, True, False, False]
 
 
+def test_an_error_of_few_parts_ties_further(tmp_path):
+    """Welch of twice ten parts has 18 degrees of freedom: 2.10 errors of 0.1414 and not 1.96."""
+    score = {"metric": "inception-score", "settings": {"splits": 10, "seed": 0}, "floor": None}
+    ranked = rank(rows(tmp_path, *(changed(value=v, **score) for v in (3.0, 2.71, 2.69))))
+    assert [row.rank for row in ranked] == [1, 1, 2]
+
+
 def test_more_is_better_where_it_is(tmp_path):
     high, low = (changed(metric="recall", value=v, error=0.01, floor=None) for v in (0.9, 0.1))
     ranked = rank(rows(tmp_path, low, high))

@@ -67,6 +67,11 @@ def test_every_entry_is_needed_and_of_its_kind():
             measurement_from_plain(unknown, "it")
 
 
+def test_a_negative_error_is_refused():
+    with pytest.raises(InputError, match=r"error is -1\.0; expected at least 0, or none"):
+        measurement_from_plain(plain() | {"error": -1.0}, "it")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -24,6 +24,7 @@ def test_torch_fidelity(splits):
     result = inception_score(unshuffled(LOGITS, seed=3), splits=splits, seed=3)
     published = result.error * math.sqrt(splits - 1) if splits > 1 else 0.0
     assert (result.mean, published) == pytest.approx((value, spread), rel=1e-12, abs=1e-13)
+    assert result.freedom == splits - 1
 
 
 def test_the_definition():

@@ -236,12 +236,19 @@ class Measurement:
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
                 raise InputError(f"{name} is {number}; expected a finite number or none")
+        if self.error is not None and self.error < 0:
+            raise InputError(f"error is {self.error}; expected at least 0, or none")
 
     @property
     def estimate(self) -> Estimate:
-        """Value and error; what is infinite or unknown of them as a float."""
+        """Value and error; what is infinite or unknown of them as a float.
+
+        The error of an Inception score is of the scatter of a few parts: their number is known.
+        """
         value = math.inf if self.value is None else self.value
-        return Estimate(value, math.nan if self.error is None else self.error)
+        parts = self.settings.get("splits")
+        freedom = parts - 1 if isinstance(parts, int) else math.inf
+        return Estimate(value, math.nan if self.error is None else self.error, freedom)
 
     @property
     def at_floor(self) -> bool:

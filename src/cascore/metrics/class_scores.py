@@ -17,8 +17,8 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Estimate:
     part. A part of n images underestimates the entropy of p(class), and so the score: compare
     only equal n, usually 5,000. The score never sees a real image.
 
-    The error is that of the mean of the parts, NaN for a single one; the published "±" is the
-    spread of the parts, the error times √(splits - 1).
+    The error is that of the mean of the parts, NaN for a single one, with splits - 1 degrees of
+    freedom; the published "±" is the spread of the parts, the error times √(splits - 1).
 
     Logits are floating point [N, classes], before the softmax, N >= splits. Logarithms of
     probabilities are logits too, -inf among them; NaN, +inf, and a row without a possible class
@@ -42,7 +42,7 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int) -> Estimate:
     edges = [part * len(logits) // splits for part in range(splits + 1)]
     scores = torch.stack([_score(probabilities[a:b]) for a, b in pairwise(edges)])
     error = float(scores.std()) / splits**0.5 if splits > 1 else float("nan")
-    return Estimate(float(scores.mean()), error)
+    return Estimate(float(scores.mean()), error, splits - 1)
 
 
 def _score(probabilities: Tensor) -> Tensor:
