@@ -144,6 +144,31 @@ def test_a_folder_that_changed_is_told(tmp_path):
     assert again([record])[0].changes[1] == f"their count in {folder} was 40, is 39"
 
 
+def test_statistics_of_a_folder_that_was_resized_are_found_again(trained, tmp_path):
+    large = load_images("digits", "test").images[:40].repeat_interleave(2, 2)
+    folder = write_images(large.repeat_interleave(2, 3), tmp_path / "a")
+    statistics = tmp_path / "a.npz"
+    options = ("--extractor", "pixels", "--size", 8, "--filter", "box", "--device", "cpu")
+    assert run("reference", f"folder:{folder}", statistics, *options) == 0
+    (record, *_) = ask(trained, count=30, data=str(statistics), metrics=("frechet",)).measurements
+    assert record.references[0].settings == {"size": 8, "filter": "box"}
+    assert again([record])[0].outcome == "equal"
+
+
+def test_numbers_without_real_images_have_their_root_from_others_of_the_file(trained, monkeypatch):
+    """The digits need none, but say that one was given; each root would be an evaluation."""
+    records = ask(trained, count=30, root="elsewhere", metrics=("frechet", "modes")).measurements
+    roots = []
+
+    def noting(settings, **how):
+        roots.append(settings.root)
+        return evaluate(settings, **how)
+
+    monkeypatch.setattr("cascore.evaluation.verify.evaluate", noting)
+    assert {number.outcome for number in again(records)} == {"equal"}
+    assert roots == ["elsewhere"]
+
+
 @pytest.mark.parametrize(
     "sampler",
     [

@@ -15,7 +15,7 @@ from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.measurement import METRICS, Measurement
 from cascore.model.loading import Model, load
 from cascore.model.pretrained import find_model
-from cascore.preprocessing import FolderOptions
+from cascore.preprocessing import FolderOptions, is_folder
 from cascore.progress import Display
 
 _TOLERANCE = 1e-4  # relative, of a number without a standard error
@@ -71,8 +71,15 @@ def verify(
 def _together(
     measurements: Sequence[Measurement], root: str | None
 ) -> list[tuple[list[int], EvaluationSettings]]:
-    """Indices of what one evaluation answers, and its settings; numbers of pixels join any."""
-    every = [settings_of_measurement(measurement, root=root) for measurement in measurements]
+    """Indices of what one evaluation answers, and its settings; numbers of pixels join any.
+
+    Those that were compared with no real images take the root of others of the same data.
+    """
+    roots = {m.data: real.settings.get("root") for m in measurements for real in m.references}
+    every = [
+        settings_of_measurement(m, root=root or (None if m.references else roots.get(m.data)))
+        for m in measurements
+    ]
     groups: dict[str, dict[str | None, list[int]]] = {}
     for index, settings in enumerate(every):
         images = repr(replace(settings, metrics=None, extractor=None, as_published=False))
@@ -126,7 +133,8 @@ def settings_of_measurement(
         )
     images, metric = measurement.images, METRICS[measurement.metric]
     first = measurement.references[0].settings if measurement.references else {}
-    folders = {name: value for name, value in first.items() if name != "root"}
+    of_folder = is_folder(measurement.data)  # not of statistics of one, whose file has its own
+    folders = {name: x for name, x in first.items() if of_folder and name != "root"}
     seen = None if metric.needs in ("classifier", "splits") else measurement.extractor
     if measurement.metric == "agreement":  # its extractor is the classifier that judges
         seen = None
