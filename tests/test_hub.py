@@ -9,17 +9,24 @@ import huggingface_hub
 import pytest
 import torch
 from diffusers_models import unet
+from evaluating import ask
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 from running import CPU, run, tiny, trained_in
 
 import cascore
 from cascore.errors import InputError, MissingExtraError
+from cascore.evaluation.verify import verify
+from cascore.experiment.periodic import keep_best
+from cascore.experiment.run_folder import HELD_OUT_LOSS
+from cascore.measurement import Selection
 from cascore.model.card import model_card
+from cascore.model.convert import convert_run
 from cascore.model.folder import read_model_record
 from cascore.model.front_matter import Result, front_matter
 from cascore.model.loading import load
 from cascore.model.pretrained import shipped_folders
+from cascore.training.checkpoint import checkpoints
 
 
 class Hub:
@@ -144,6 +151,26 @@ def test_a_run_is_saved_at_the_step_that_was_loaded(tmp_path):
     assert (saved.step, model.step) == (2, 2)
     ours, theirs = model.denoiser.state_dict(), saved.denoiser.state_dict()
     assert all(torch.equal(theirs[name], tensor) for name, tensor in ours.items())
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_the_best_checkpoint_is_saved_and_found_again_with_how_it_was_selected(tmp_path, pruned):
+    """A training by the clock keeps it in best/, and after a while there alone."""
+    folder = trained_in(tmp_path / "run", tiny("digits", save_every=2))
+    earlier, _ = checkpoints(folder / "checkpoints")
+    selection = Selection(metric=HELD_OUT_LOSS, value=0.1, step=2, candidates=3)
+    keep_best(folder, selection, earlier.folder)
+    if pruned:
+        shutil.rmtree(earlier.folder)
+    model = load(folder, device=CPU)
+    records = ask(folder, count=20, metrics=("frechet",)).measurements
+    assert {(x.model.step, x.selection) for x in records} == {(2, selection)}
+    assert {x.outcome for x in verify(records, root=None, device=CPU)} == {"equal"}
+    model.save_pretrained(tmp_path / "saved")
+    convert_run(folder, tmp_path / "converted", weights="ema")
+    for made in (tmp_path / "saved", tmp_path / "converted"):
+        found = load(made)
+        assert (found.step, found.selection) == (2, selection)
 
 
 def test_other_weights_than_those_that_were_loaded_are_not_saved(tmp_path):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from cascore.errors import InputError
 from cascore.experiment.settings import Data, Sampler
 from cascore.files import file_digest
+from cascore.measurement import Selection
 from cascore.model.convert import convert_run, write_model_folder
 from cascore.model.folder import FORMAT_VERSION, ModelRecord
 from cascore.model.loading import is_model, load
@@ -72,7 +73,12 @@ def record(**changes):
 
 
 @pytest.mark.parametrize(
-    "each", [record(), record(shape=(2,), pixel_range=None, discriminator="f" * 64)]
+    "each",
+    [
+        record(),
+        record(shape=(2,), pixel_range=None, discriminator="f" * 64),
+        record(selection=Selection(metric="frechet", value=1.5, step=3, candidates=4)),
+    ],
 )
 def test_a_record_is_read_as_it_was_written(each):
     assert from_plain(ModelRecord, json.loads(json_text(each)), "it") == each

@@ -122,24 +122,25 @@ def read_checkpoint(
 
 
 def _named_checkpoint(folder: Path, name: str) -> tuple[Checkpoint, Selection | None]:
-    if name == "best":
-        selection = read_selection(folder)
-        if selection is None:
-            raise InputError(
-                f"{folder} has no best checkpoint: none was evaluated during training"
-                " (--train.evaluate-every)"
-            )
-        for checkpoint in checkpoints(folder / BEST):
-            if checkpoint.step == selection.step:
-                return checkpoint, selection
-        raise InputError(f"{folder / BEST} does not hold step {selection.step}, which was best")
     saved = {str(checkpoint.step): checkpoint for checkpoint in checkpoints(folder / CHECKPOINTS)}
-    if name not in saved:
+    if name in saved:
+        return saved[name], None
+    selection = read_selection(folder)
+    if name == "best" and selection is None:
+        raise InputError(
+            f"{folder} has no best checkpoint: none was evaluated during training"
+            " (--train.evaluate-every)"
+        )
+    # The best may be kept there alone, and a record of it knows its step.
+    if selection is None or name not in ("best", str(selection.step)):
         raise InputError(
             f"{folder} has no checkpoint {name!r}; expected newest, best, or one of the steps"
             f" {', '.join(saved) or '(none yet)'}"
         )
-    return saved[name], None
+    for checkpoint in checkpoints(folder / BEST):
+        if checkpoint.step == selection.step:
+            return checkpoint, selection
+    raise InputError(f"{folder / BEST} does not hold step {selection.step}, which was best")
 
 
 def read_selection(folder: Path) -> Selection | None:

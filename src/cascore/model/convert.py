@@ -157,7 +157,7 @@ def convert_run(
     require_new(out)
     experiment, data = read_experiment(run), read_data(run)
     notices: list[str] = []
-    newest, made, _ = read_checkpoint(run, checkpoint, verified_record, notices.append)
+    newest, made, selection = read_checkpoint(run, checkpoint, verified_record, notices.append)
     if made.digest is None:
         notices.append(unverified(newest))
     shape = tuple(data["shape"])
@@ -202,6 +202,7 @@ def convert_run(
             **({} if base is None else {"base": asdict(replace(base, name=_bare_name(base.name)))}),
         },
         samplers=_samplers(experiment, shape, pixel_range),
+        selection=selection,
         **_WRITTEN_LATER,
     )
     written = write_model_folder(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.experiment.settings import Experiment, Sampler
-from cascore.measurement import Floor
+from cascore.measurement import Floor, Selection
 from cascore.plain import from_plain, read_json
 from cascore.training.checkpoint import read_tensors
 from cascore.training.state import require_same_shapes
@@ -73,6 +73,8 @@ class ModelRecord:
     software: Mapping[str, Any]
     scores: tuple[Score, ...] = ()
     """What was measured of these weights when the folder was written."""
+    selection: Selection | None = None
+    """How their checkpoint was chosen; None if no number chose it, or before cascore 0.4."""
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:

@@ -88,7 +88,9 @@ class Model:
         """
         from cascore.model.sharing import save_model
 
-        save_model(self.folder, Path(folder), step=self.step, digest=self.digest)
+        save_model(
+            self.folder, Path(folder), step=self.step, digest=self.digest, selection=self.selection
+        )
 
     def push_to_hub(
         self, name: str, *, private: bool = False, message: str = "A model of cascore"
@@ -104,7 +106,13 @@ class Model:
         from cascore.model.sharing import push_model
 
         return push_model(
-            self.folder, name, step=self.step, digest=self.digest, private=private, message=message
+            self.folder,
+            name,
+            step=self.step,
+            digest=self.digest,
+            selection=self.selection,
+            private=private,
+            message=message,
         )
 
     @property
@@ -406,5 +414,6 @@ def _of_folder(folder: Path) -> Model:
         folder=folder,
         variances=read_variances(folder),
         pixel_range=record.other_pixels,
+        selection=record.selection,
         warning=str(record.source.get("warning", "")),
     )

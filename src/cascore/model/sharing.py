@@ -5,9 +5,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cascore.errors import InputError
+from cascore.experiment.run_folder import read_selection
 from cascore.files import file_digest, replaced_folder, require_new, write_text
 from cascore.hub import push_folder
 from cascore.locks import new_folder
+from cascore.measurement import Selection
 from cascore.model.convert import convert_run
 from cascore.model.folder import WEIGHTS, is_model_folder, read_model_record
 from cascore.model.front_matter import front_matter
@@ -16,7 +18,9 @@ from cascore.model.pretrained import MODEL_FILES
 _CARD = "README.md"
 
 
-def save_model(source: Path, out: Path, *, step: int, digest: str) -> None:
+def save_model(
+    source: Path, out: Path, *, step: int, digest: str, selection: Selection | None
+) -> None:
     """Write the model folder `out` of a model that was read from a run or a model folder.
 
     What is written are the files that it was read from, by `digest` of the weights; a card that has
@@ -26,7 +30,8 @@ def save_model(source: Path, out: Path, *, step: int, digest: str) -> None:
         InputError: something is there already, or the source holds other weights by now.
     """
     if not is_model_folder(source):
-        convert_run(source, out, weights="ema", checkpoint=str(step))
+        chosen = selection is not None and read_selection(source) == selection
+        convert_run(source, out, weights="ema", checkpoint="best" if chosen else str(step))
         return
     require_new(out)
     if file_digest(source / WEIGHTS) != digest:
@@ -43,7 +48,14 @@ def save_model(source: Path, out: Path, *, step: int, digest: str) -> None:
 
 
 def push_model(
-    source: Path, name: str, *, step: int, digest: str, private: bool, message: str
+    source: Path,
+    name: str,
+    *,
+    step: int,
+    digest: str,
+    selection: Selection | None,
+    private: bool,
+    message: str,
 ) -> str:
     """Upload the model folder of `save_model` to the hub; its address.
 
@@ -52,5 +64,5 @@ def push_model(
     """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        save_model(source, folder, step=step, digest=digest)
+        save_model(source, folder, step=step, digest=digest, selection=selection)
         return push_folder(folder, name, private=private, message=message)
