@@ -19,7 +19,7 @@ from cascore.errors import InputError, MissingExtraError
 from cascore.evaluation.verify import verify
 from cascore.experiment.periodic import keep_best
 from cascore.experiment.run_folder import HELD_OUT_LOSS
-from cascore.measurement import Selection
+from cascore.measurement import Selection, read_measurements
 from cascore.model.card import model_card
 from cascore.model.convert import convert_run
 from cascore.model.folder import read_model_record
@@ -84,6 +84,10 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, tmp_path, monkeypatch):
     before = sorted(hub.root.rglob("*"))
     assert run("sample", "hf://someone/digits", "--count", 2, "--calls", 3, "--device", "cpu") == 0
     assert list((tmp_path / "samples" / "digits").iterdir())
+    judged = ("--count", 20, "--calls", 3, "--metrics", "frechet", "--device", "cpu")
+    assert run("evaluate", "hf://someone/digits", *judged, "--out", "a.json") == 0
+    record = read_measurements(tmp_path / "a.json")[0]
+    assert (record.images.path, record.model.digest) == ("hf://someone/digits", model.digest)
     assert sorted(hub.root.rglob("*")) == before
 
 

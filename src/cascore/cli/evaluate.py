@@ -41,9 +41,10 @@ class Evaluate(EvaluationSettings):
     cascore evaluate pictures --data statistics.npz --extractor inception
     """
 
-    path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="MODEL")]]
-    """Folder of a run, a model folder, the name of a model that comes with cascore, or a folder
-    of images, as PATH or folder:PATH."""
+    model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
+    """Folder of a run, a model folder, hf://user/name on the hub, the name of a model that comes
+    with cascore, or a folder of images, as PATH or folder:PATH."""
+    path: tyro.conf.Suppress[tyro.conf.Fixed[Path]] = Path()  # of what was named
     folder: options.Folders = field(default_factory=FolderOptions)
     metrics: tuple[options.Metric, ...] | None = None
     sampler: options.Samplers = field(default_factory=Sampler)
@@ -62,8 +63,7 @@ class Evaluate(EvaluationSettings):
         from cascore.model.wide import ShareDone, first_goes_on, parts_beside
         from cascore.training import PATIENCE, held_by_first, joined_processes
 
-        given = str(self.path)
-        path = folder_path(given) if is_folder(given) else find_model(given)
+        path = folder_path(self.model) if is_folder(self.model) else find_model(self.model)
         sampler = chosen_sampler(self.sampler, self.like, path)
         device = select_device(self.device)
         with joined_processes(device, patience=PATIENCE) as (device, workers):
