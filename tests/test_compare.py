@@ -146,6 +146,16 @@ def test_of_numbers_by_class_the_whole_is_compared(tmp_path):
     assert [(row.label, row.measurement.value) for row in found] == [("a", 0.9), ("b", 0.8)]
 
 
+def test_calls_are_of_the_chain_and_not_the_evaluations_that_guidance_needs(tmp_path):
+    for name, calls, nfe in (("a", 12, 24), ("b", 24, 48), ("c", None, 12)):  # c: of cascore 0.3
+        settings = dict(RECORD.sampler.settings) | ({} if calls is None else {"calls": calls})
+        record = changed(sampler__settings=settings, sampler__nfe=nfe, images__path=name)
+        write_measurements(tmp_path / f"{name}.json", [record])
+    files = [tmp_path / f"{name}.json" for name in "abc"]
+    found = find_rows(files, metric="frechet", form="denoised", split=None)
+    assert [row.label for row in found] == ["a, 12 calls", "b, 24 calls", "c, 12 calls"]
+
+
 def test_a_run_that_was_evaluated_on_the_way_alone_is_compared_by_that(tmp_path):
     run = tmp_path / "run"
     write_measurements(tmp_path / "here.json", [RECORD])

@@ -132,10 +132,16 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerFacts:
-    """Every setting of the sampler, resolved to what was in force, and its network calls."""
+    """Every setting of the sampler, resolved to what was in force, and what a sample cost."""
 
     settings: Mapping[str, Setting]
     nfe: int
+    """Evaluations of the network."""
+
+    @property
+    def calls(self) -> Setting:
+        """Network calls of a chain; cascore 0.3 noted none, and knew no guidance, of two a call."""
+        return self.settings.get("calls", self.nfe)
 
 
 def chain_words(settings: Mapping[str, Setting]) -> str:

@@ -135,7 +135,7 @@ def _title(settings: EvaluationSettings, first: Measurement) -> str:
         return f"{settings.path}: {first.images.count} images"
     return (
         f"{spoken_name(settings.path)}, step {first.model.step}:"
-        f" {chain_words(first.sampler.settings)}, {first.sampler.nfe} calls,"
+        f" {chain_words(first.sampler.settings)}, {first.sampler.calls} calls,"
         f" {first.images.count} images"
     )
 

@@ -123,7 +123,7 @@ def _parts(file: Path, measurement: Measurement) -> dict[str, str]:
         "path": images.path,
         "step": "" if model is None else f"step {model.step}",
         "sampler": "" if sampler is None else chain_words(sampler.settings),
-        "nfe": "" if sampler is None else f"{sampler.nfe} calls",
+        "calls": "" if sampler is None else f"{sampler.calls} calls",
         "form": images.form,
         "seed": "" if images.first_seed is None else f"seed {images.first_seed}",
         "count": f"{images.count} images",
