@@ -77,7 +77,7 @@ def test_evaluations_of_a_run_lie_in_it_and_are_compared(trained, capsys):
         assert run("evaluate", trained, *asked) == 0
     names = sorted(path.name for path in (trained / "evaluations").iterdir())
     assert names == [
-        f"cas-order-2-kappa-2.5-centred-levels-{calls}-calls-seed-0-count-20-step-3.json"
+        f"cas-order-2-kappa-2.5-centred-levels-{calls}-calls-seed-0-count-20-step-3-metrics-frechet.json"
         for calls in (2, 3)
     ]
     capsys.readouterr()
@@ -85,6 +85,20 @@ def test_evaluations_of_a_run_lie_in_it_and_are_compared(trained, capsys):
     told = capsys.readouterr().out
     assert "2 calls" in told
     assert "3 calls" in told
+    shutil.rmtree(trained / "evaluations")
+
+
+def test_other_questions_about_the_same_pictures_have_files_of_their_own(trained):
+    asked = ("--count", 20, "--calls", 2, "--device", "cpu", "--metrics", "frechet")
+    others = {
+        "metrics-frechet-kernel": ("kernel",),
+        "extractor-pixels-metrics-frechet": ("--extractor", "pixels"),
+        "data-digits-metrics-frechet": ("--data", "digits"),
+    }
+    for question in others.values():
+        assert run("evaluate", trained, *asked, *question) == 0
+    names = {path.stem.partition("-step-3-")[2] for path in (trained / "evaluations").iterdir()}
+    assert names == others.keys()
     shutil.rmtree(trained / "evaluations")
 
 

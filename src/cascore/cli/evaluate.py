@@ -239,6 +239,14 @@ def _default_path(settings: EvaluationSettings, model: "Model | None") -> Path |
     facts = {**asdict(chain), "guidance": settings.guidance}
     name = (
         f"{chain_words(facts)} {chain.calls} calls"
-        f" seed {settings.seed} count {settings.count} step {model.step}"
+        f" seed {settings.seed} count {settings.count} step {model.step}{_asked(settings)}"
     )
     return place_for(settings.path, "evaluations") / f"{file_name(name)}.json"
+
+
+def _asked(settings: EvaluationSettings) -> str:
+    """What is asked of the pictures, where not the usual: else one answer replaces another."""
+    usual = EvaluationSettings(path=settings.path)
+    given, unset = (vars(x) | vars(x.folder) for x in (settings, usual))
+    names = ("data", "root", *vars(usual.folder), "extractor", "metrics", "as_published")
+    return "".join(f" {name} {given[name]}" for name in names if given[name] != unset[name])

@@ -33,7 +33,7 @@ class Outcomes(Protocol):
 
 def file_name(words: str) -> str:
     """Words as a name of a file: small letters, digits and dots, all else a hyphen."""
-    return re.sub(r"[^a-z0-9.]+", "-", words.lower())
+    return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
 
 
 def write_samples(
