@@ -212,6 +212,7 @@ def mistakes(trained, tmp_path):
         (("train", "digits", "--network.kind", "mlp"), "use unet or ncsnv2"),
         (("evaluate", mixed), "--data"),
         (("evaluate", mixed, "--data", "digits"), "grey.png"),
+        (("evaluate", mixed, "--data", "digits", "--count=9", "--seed", "5"), "--count, --seed: "),
         (("evaluate", trained, "--count", "1"), "at least 2"),
         (("evaluate", twice, "--data", "digits"), "samples of cascore twice"),
         (("evaluate", trained, "--data", mixed / "absent.npz"), "cannot be read as statistics"),

@@ -1,15 +1,22 @@
 """`cascore evaluate`: a model's samples, or a folder of images, against real images."""
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from cascore.cli import options
-from cascore.cli.common import chosen_sampler, display_of, result_table, table_console
+from cascore.cli.common import (
+    chosen_sampler,
+    display_of,
+    given_options,
+    result_table,
+    table_console,
+)
 from cascore.errors import InputError
 from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.locks import one_file
@@ -71,6 +78,8 @@ class Evaluate(EvaluationSettings):
             if is_model(path):
                 model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
                 advice = model.advised(sampler)
+            elif path.is_dir():
+                _require_of_images(path, given_options(shlex.split(typed)))
             if advice.notice is not None:
                 display.say(advice.notice)
             settings = replace(self, path=path, sampler=advice.sampler)
@@ -99,6 +108,17 @@ class Evaluate(EvaluationSettings):
                 if out is not None:
                     display.say(f"records: {out}")
         return 0
+
+
+def _require_of_images(path: Path, given: Set[str]) -> None:
+    """Refuse what says how a model is to draw, beside a folder of images."""
+    of_models = {"checkpoint", "count", "seed", "batch_size", "guidance", "like"}
+    if unused := sorted(given & (of_models | {x.name for x in fields(Sampler)})):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise InputError(
+            f"{named}: {path} is a folder of images, which are there and all judged; leave out what"
+            " says how a model draws"
+        )
 
 
 @contextmanager
