@@ -1,6 +1,7 @@
 """The command line as a user meets it: results, records, and one clear line for every mistake."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -12,6 +13,7 @@ import cascore
 from cascore.data import load_images
 from cascore.experiment.presets import PRESETS, SAMPLERS
 from cascore.measurement import read_measurements
+from cascore.metrics import extractor_names
 from cascore.pixels import save_png
 
 TINY = ("--network.width", "8", "--train.batch-size", "16", "--train.steps", "3", "--device", "cpu")
@@ -100,6 +102,13 @@ def test_other_questions_about_the_same_pictures_have_files_of_their_own(trained
     names = {path.stem.partition("-step-3-")[2] for path in (trained / "evaluations").iterdir()}
     assert names == others.keys()
     shutil.rmtree(trained / "evaluations")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "reference"])
+def test_help_names_every_extractor(command, capsys):
+    assert run(command, "--help") == 0
+    told = re.split(r"[\s│,;]+", capsys.readouterr().out)
+    assert {*extractor_names()} <= {*told}
 
 
 def test_evaluate_judges_a_folder_of_real_images_at_the_floor(tmp_path, capsys):

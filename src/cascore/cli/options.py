@@ -38,13 +38,17 @@ Checkpoint = Annotated[
 ]
 BatchSize = Annotated[int, arg(help="Pictures at a time.")]
 Root = Annotated[
-    str | None, arg(help="Folder of the real images' files, where they need one, and of inception.")
+    str | None,
+    arg(
+        help="Folder of the real images' files, where they need one, and of inception, dinov2 and"
+        " clip."
+    ),
 ]
 Extractor = Annotated[
     str | None,
     arg(
-        help="digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: the"
-        " data set's classifier, else random-convolution."
+        help="digits, mnist, fashion-mnist, cifar-10-jpeg, pixels, random-convolution, inception,"
+        " dinov2 or clip; default: the data set's classifier, else random-convolution."
     ),
 ]
 Like = Annotated[

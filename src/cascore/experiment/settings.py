@@ -380,12 +380,12 @@ class EvaluationSettings:
     data: str | None = None
     """Real images: a data set, folder:PATH or statistics (.npz); default: the model's own."""
     root: str | None = None
-    """Folder of the real images' files, where they need one, and of inception."""
+    """Folder of the real images' files, where they need one, and of inception, dinov2 and clip."""
     folder: FolderOptions = field(default_factory=FolderOptions)
     """How images of folders are brought to one shape."""
     extractor: str | None = None
-    """digits, mnist, fashion-mnist, pixels, random-convolution or inception; default: that of the
-    statistics, the data set's classifier, else random-convolution."""
+    """digits, mnist, fashion-mnist, cifar-10-jpeg, pixels, random-convolution, inception, dinov2
+    or clip; default: that of the statistics, the data set's classifier, else random-convolution."""
     metrics: tuple[str, ...] | None = None
     """Default: frechet kernel precision-recall memorisation, and modes of stacked digits."""
     as_published: bool = False

@@ -70,8 +70,9 @@ class Extractor:
         if not fits:
             sides = "H, W" if self.size is None else f"{self.size[0]}, {self.size[1]}"
             least = f" with H and W at least {self.smallest}" if self.size is None else ""
+            shape = ", ".join(str(length or "N") for length in images.shape)  # of none yet, any
             raise InputError(
-                f"images are {images.dtype} of shape {tuple(images.shape)}; {self.identity.name!r}"
+                f"images are {images.dtype} of shape [{shape}]; {self.identity.name!r}"
                 f" takes torch.uint8 of shape [N, {' or '.join(map(str, self.channels))}, {sides}]"
                 f"{least} (cascore.pixels turns float pixels in [0, 1] into uint8)"
             )
