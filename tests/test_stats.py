@@ -180,7 +180,7 @@ def test_the_bounds_of_a_ratio_are_fiellers(paired):
     assert ratio_bounds(a, b, paired=paired) == pytest.approx(tuple(sorted(roots)), rel=close)
 
 
-def test_a_ratio_is_shown_below_exactly_the_margins_above_its_bound():
+def test_a_ratio_is_shown_below_the_margins_above_its_bound():
     a, b = groups(4, 10, mean=9, seed=1), groups(4, 10, mean=8, seed=2)
     low, high = ratio_bounds(a, b, paired=True)
     for ratio, answer in [

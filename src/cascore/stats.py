@@ -136,8 +136,10 @@ def within(excess: Estimate) -> Within:
 def ratio_bounds(a: Groups, b: Groups, *, paired: bool) -> tuple[float, float]:
     """A lower and an upper bound of A / B, for positive B, each with 95 % confidence.
 
-    They are where `within` of the excess turns, so that a ratio is shown to be below exactly those
-    margins that are above its upper bound (Fieller 1954): 0 or infinite where there is none.
+    They are where `within` of the excess turns: a ratio is shown to be below the margins that are
+    above its upper bound (Fieller 1954); 0 or infinite where there is none. It may turn again where
+    the error changes from that of the values to that of their groups (`of_groups`), with other
+    degrees of freedom: the bound is then one of the turns, and a margin is to be asked by `within`.
     """
 
     def turn(side: Literal[0, 1]) -> float:
