@@ -13,7 +13,10 @@ from running import CPU, run, tiny, trained_in
 from cascore.data import load_images
 from cascore.data.images import array_digest
 from cascore.errors import InputError
+from cascore.evaluation.metrics import usable_metrics
+from cascore.evaluation.reference import Reference
 from cascore.experiment.chain import generate
+from cascore.experiment.settings import Data
 from cascore.measurement import read_measurements
 from cascore.metrics import (
     FeatureMoments,
@@ -220,6 +223,19 @@ def test_stacked_digits_have_modes_and_the_published_kl(tmp_path):
         ask(folder, data="stacked-digits", metrics=("frechet",), as_published=True)
 
 
+@pytest.mark.parametrize(
+    ("data", "usual"), [("stacked-digits", True), ("cifar-10-jpeg", False), ("digits", False)]
+)
+def test_modes_are_measured_of_stacked_digits_unless_asked_for(data, usual):
+    """The classes of colour photographs are ten, and no modes of the paper."""
+    images = load_images("digits" if data == "digits" else "stacked-digits", "test")  # or as many
+    known, sets = load_classifier("digits"), dict.fromkeys(("train", "test"), images)
+    real = Reference(Data(name=data), known, 100, {}, sets, None, known)
+    usable, _ = usable_metrics(None, real, as_published=False, by_class=False)
+    assert ("modes" in usable) == usual
+    assert usable_metrics(("modes",), real, as_published=True, by_class=False)[0] == ["modes"]
+
+
 def test_a_model_directory_is_judged_and_has_no_checkpoints(trained, tmp_path):
     convert_run(trained, tmp_path / "model", weights="ema")
     record = ask(tmp_path / "model", count=60, metrics=("frechet",)).measurements[0]
@@ -246,7 +262,7 @@ def test_other_training_data_than_the_models_are_told(trained, tmp_path):
         ({"data": "25-gaussians"}, "set of points"),
         ({"data": "swiss"}, "no data set"),
         ({"extractor": "eyes"}, "no extractor 'eyes'"),
-        ({"extractor": "mnist"}, "takes torch.uint8"),
+        ({"extractor": "mnist"}, r"are torch.uint8 of shape \[N, 1, 8, 8\]; 'mnist' takes"),
         ({"metrics": ("fid",)}, "no metric 'fid'"),
         ({"metrics": ("inception-score",)}, "nothing can be measured: inception-score left out"),
         ({"count": 1}, "at least 2"),

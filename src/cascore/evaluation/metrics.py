@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cascore.data.stacked import STACKED
 from cascore.errors import InputError
 from cascore.evaluation.classes import of_classes
 from cascore.evaluation.reference import Reference, drawn
@@ -44,7 +45,7 @@ def usable_metrics(
     if unknown:
         raise InputError(f"there is no metric {unknown[0]!r}; known are {', '.join(METRIC_NAMES)}")
     default = ["frechet", "kernel", "precision-recall", "memorisation"]
-    if reference.classifier is not None and any(s.shape[0] == 3 for s in reference.sets.values()):
+    if reference.classifier is not None and reference.data.name in STACKED:
         default.append("modes")
     if by_class:
         default.append("classes")
