@@ -302,6 +302,21 @@ def test_the_start_of_a_run_that_was_killed_is_taken_over(tmp_path, kept):
     ]  # fmt: skip
 
 
+def test_a_run_whose_checkpoints_were_cleared_is_no_start_of_one(done, tmp_path):
+    """Neither its log goes nor pictures that were drawn of it, of however short a run."""
+    go(with_train(steps=1), tmp_path / "short")
+    picture = tmp_path / "short" / "samples" / "mine" / "denoised.png"
+    picture.parent.mkdir(parents=True)
+    picture.touch()
+    for folder, kept in ((done, done / "metrics.jsonl"), (tmp_path / "short", picture)):
+        for checkpoint in (folder / "checkpoints").iterdir():
+            shutil.rmtree(checkpoint)
+        before = kept.read_bytes()
+        with pytest.raises(InputError, match=r"no checkpoint any more.* choose another folder"):
+            go(TINY, folder)
+        assert kept.read_bytes() == before
+
+
 def test_a_run_has_one_trainer_at_a_time(done):
     first = training_run(with_train(steps=8), done, device=CPU)
     next(first)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from cascore.errors import InputError
 from cascore.experiment.fine_tuning import Begun, write_base
 from cascore.experiment.looks import LOOKS, SAMPLES, cut_looks
 from cascore.experiment.page import PAGE
@@ -20,11 +21,12 @@ from cascore.experiment.run_folder import (
     VARIANCES,
     VARIANCES_DIGEST,
     is_run,
+    read_experiment,
 )
 from cascore.experiment.settings import Experiment
 from cascore.files import is_leftover, remove_folder, remove_leftovers, replaced_folder, set_aside
 from cascore.locks import one_writer
-from cascore.plain import log_from_end, write_json
+from cascore.plain import last_line, log_from_end, write_json
 from cascore.training import Workers, held_by_first
 from cascore.training.checkpoint import checkpoints
 from cascore.training.logs import LOG_FOLDERS
@@ -35,6 +37,7 @@ _OF_A_START = {
     *(VARIANCES, VARIANCES_DIGEST),
     *(LOOKS, SAMPLES, PAGE),
 }
+_FIRST_SHEET = "step-00000000.png"  # the only look before the first checkpoint
 
 
 def one_training(
@@ -53,6 +56,27 @@ def is_unfinished(folder: Path) -> bool:
     return names <= _OF_A_START and all(map(is_leftover, (folder / CHECKPOINTS).iterdir()))
 
 
+def _require_no_later(folder: Path) -> None:
+    """Refuse a run that had checkpoints: its log and the pictures of it are worth something.
+
+    A killed start may have logged updates too, but none beyond the first that is saved.
+    """
+    later = [
+        path
+        for path in folder.glob(f"{SAMPLES}/*")
+        if path.name != _FIRST_SHEET and not is_leftover(path)
+    ]
+    line = last_line(folder / METRICS)
+    step = line.get("step") if isinstance(line, dict) else None
+    if is_run(folder) and type(step) is int and step > read_experiment(folder).train.save_every:
+        later.append(folder / METRICS)
+    if later:
+        raise InputError(
+            f"{folder} has no checkpoint any more, but {later[0]} is of a run that had some: choose"
+            f" another folder, or delete {folder} first"
+        )
+
+
 def start_run(
     folder: Path,
     experiment: Experiment,
@@ -67,8 +91,12 @@ def start_run(
     One that has begun with the weights of another model holds them as the checkpoint of step 0. The
     start of a run without a checkpoint is taken over, and what killed writers left is removed: only
     for who holds the lock.
+
+    Raises:
+        InputError: The folder looks like such a start, but its checkpoints were cleared away.
     """
     if is_unfinished(folder):
+        _require_no_later(folder)
         notify(f"{folder} holds the start of a run without a checkpoint: it is taken over")
         for inner in (folder, folder / CHECKPOINTS):
             remove_leftovers(inner)
