@@ -161,6 +161,13 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_many_names_before_one_given_twice_do_not_take_their_square_of_time():
+    names = [str(number) for number in range(300_000)]  # an hour, if each is compared with all
+    text = "{" + ", ".join(f'"{name}": 0' for name in [*names, names[-1]]) + "}"
+    with pytest.raises(InputError, match="the name '299999' is given twice"):
+        parse_json(text, "it")
+
+
 def test_lines_are_read_one_by_one(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n"\xc3\xa9"\n')
