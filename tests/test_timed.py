@@ -5,10 +5,13 @@ import itertools
 import json
 import math
 import shutil
+import socket
+import struct
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from http.server import ThreadingHTTPServer
+from http.server import HTTPServer
 
 import numpy as np
 import pytest
@@ -517,21 +520,49 @@ def test_watch_says_where_the_page_is(whole, tmp_path, capsys):
     assert "not a run" in capsys.readouterr().err
 
 
-def test_only_the_page_and_its_pictures_are_served(whole):
-    handler = partial(_Handler, page=PAGE, directory=str(whole[0]))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+@contextmanager
+def watched(folder):
+    """The address of a server in front of a run's page, which answers one after the other."""
+    with HTTPServer(("127.0.0.1", 0), partial(_Handler, folder=folder, page=PAGE)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-
-        def status(path):
-            connection = http.client.HTTPConnection(*server.server_address)
-            connection.request("GET", path)
-            return connection.getresponse().status
-
-        sheet = read_looks(whole[0])[0].sheet
-        assert [status(path) for path in ("/", f"/{PAGE}", f"/samples/{sheet}")] == [200] * 3
-        private = ("/experiment.json", "/checkpoints", "/samples/../data.json", "/../run.py")
-        assert [status(path) for path in private] == [404] * len(private)
+        yield server.server_address
         server.shutdown()
+
+
+def http_status(address, path, **headers):
+    connection = http.client.HTTPConnection(*address, timeout=60)
+    connection.request("GET", path, headers=headers)
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_only_the_page_and_its_pictures_are_served_and_only_to_this_machine(whole):
+    with watched(whole[0]) as address:
+        status = partial(http_status, address)
+        sheet = read_looks(whole[0])[0].sheet
+        for path in ("/", f"/{PAGE}", f"/samples/{sheet}"):
+            assert status(path) == 200
+            assert status(path, Host="example.org") == 403
+            assert status(path, Origin="http://example.org") == 403
+        for path in (
+            *("/experiment.json", "/checkpoints", "/samples/../data.json", "/../run.py"),
+            *("/samples/./", "/samples", "/samples/", f"/{PAGE}/", f"/samples//{sheet}"),
+        ):
+            assert status(path) == 404
+
+
+def test_who_leaves_or_sends_junk_to_the_page_is_not_told_of(whole, capsys):
+    with watched(whole[0]) as address:
+        for path in ("/", "/samples/\0"):
+            with socket.create_connection(address) as client:
+                head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{address[1]}\r\n\r\n"
+                client.sendall(head.encode())
+                reset = struct.pack("ii", 1, 0)  # closed at once, with the answer unread
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        assert http_status(address, "/") == 200  # and those before have been answered
+    assert capsys.readouterr().err == ""
 
 
 def test_damage_to_a_look_costs_no_other_one_and_is_told_of(whole, tmp_path):

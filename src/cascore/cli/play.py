@@ -6,12 +6,11 @@ import webbrowser
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, get_args
 
 from cascore.cli import options
 from cascore.cli.common import plain_console
-from cascore.cli.serving import local_server
+from cascore.cli.serving import LocalHandler, local_server
 from cascore.errors import InputError
 from cascore.experiment.settings import Spacing
 from cascore.plain import whole_number
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
     from cascore.playground import Line, Models, Turns
 
 _LONGEST = 2**16  # bytes of a request
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
-    " script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,33 +62,14 @@ def _open(address: str) -> None:
             threading.Thread(target=browser.open, args=(address,), daemon=True).start()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(LocalHandler):
     """GET / is the page, GET /models what it offers; POST /chain draws, lines of JSON."""
-
-    timeout = 10  # seconds that a client may keep a thread waiting
 
     def __init__(self, *arguments: object, models: "Models", turns: "Turns") -> None:
         self._models, self._turns, self._begun = models, turns, False
         super().__init__(*arguments)  # type: ignore[arg-type]
 
-    def handle(self) -> None:
-        """One request; a client may leave at any time."""
-        with suppress(ConnectionError):
-            super().handle()
-
-    def parse_request(self) -> bool:
-        """Refuse what another site sends through a browser, under its own name or ours."""
-        if not super().parse_request():
-            return False
-        port = self.connection.getsockname()[1]
-        own = {x if port == 80 else f"{x}:{port}" for x in ("127.0.0.1", "localhost")}
-        host, origin = self.headers.get("Host"), self.headers.get("Origin")
-        if host in own and origin in (None, *(f"http://{x}" for x in own)):
-            return True
-        self._send_json(403, {"error": f"only http://127.0.0.1:{port} is served here"})
-        return False
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """The page, or what it offers."""
         from cascore.playground import PAGE
 
@@ -108,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send_json(404, {"error": "there is no such page"})
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         """A chain: 400 for what is wrong with a request, 409 if a newer one came first."""
         from cascore.playground import SupersededError, draw, read_request
 
@@ -142,16 +115,3 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(json.dumps({"error": str(error)}).encode() + b"\n")
         else:
             self._send_json(status, {"error": str(error)})
-
-    def _send_json(self, status: int, value: object) -> None:
-        self._send(status, "application/json", json.dumps(value).encode())
-
-    def _send(self, status: int, kind: str, content: bytes) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": kind, **_HEADERS}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: each move of a slider is a request."""

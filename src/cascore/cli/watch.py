@@ -1,17 +1,19 @@
 """`cascore watch`: the page of a training, on which its pictures and errors appear."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from cascore.cli.common import plain_console
-from cascore.cli.serving import local_server
+from cascore.cli.serving import LocalHandler, local_server
 from cascore.errors import InputError
 from cascore.progress import Display
+
+_KINDS = {".html": "text/html; charset=utf-8", ".png": "image/png", ".webp": "image/webp"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,30 +46,25 @@ class Watch:
         return 0
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    """Serves the page and its pictures, and nothing else of a run."""
+class _Handler(LocalHandler):
+    """GET / is the page, and what it shows has its name there; nothing else of a run is served."""
 
-    def __init__(self, *arguments: object, page: str, directory: str) -> None:
-        self._page = page
-        super().__init__(*arguments, directory=directory)  # type: ignore[arg-type]
+    def __init__(self, *arguments: object, folder: Path, page: str) -> None:
+        self._folder, self._page = folder, page
+        super().__init__(*arguments)  # type: ignore[arg-type]
 
-    def translate_path(self, path: str) -> str:
-        """The file of a request; of what is not to be served, one that is not there."""
-        here, asked = Path(self.directory), path.partition("?")[0].strip("/") or self._page
-        parts = asked.split("/")
-        picture = len(parts) == 2 and parts[0] == "samples" and ".." not in parts
-        return str(here / asked if asked == self._page or picture else here / "no such file")
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: a page that reloads itself would fill the terminal."""
+    def do_GET(self) -> None:  # noqa: N802
+        """The page or a picture: what is asked for is compared with what is there, never opened."""
+        asked = self.path.partition("?")[0].removeprefix("/") or self._page
+        for path in (self._folder / self._page, *self._folder.glob("samples/*")):
+            kind = _KINDS.get(path.suffix)
+            if kind and path.relative_to(self._folder).as_posix() == asked and path.is_file():
+                return self._send(200, kind, path.read_bytes())
+        return self._send_json(404, {"error": "there is no such page"})
 
 
 def _serve(folder: Path, port: int, page: str) -> None:
-    handler = partial(_Handler, page=page, directory=str(folder.resolve()))
-    server = local_server(handler, port)
+    server = local_server(partial(_Handler, folder=folder.resolve(), page=page), port)
     Display().say(f"http://127.0.0.1:{port} shows {folder}; interrupt to stop")
-    with server:
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()
