@@ -24,8 +24,10 @@ def plain(record=RECORD):
 def test_a_file_of_records_is_read_back(tmp_path):
     files = replace(RECORD, model=None, sampler=None, selection=None, floor=None, references=())
     unknown = replace(RECORD, value=None, error=None, extractor=None)
-    write_measurements(tmp_path / "deep" / "a.json", [RECORD, files, unknown])
-    assert read_measurements(tmp_path / "deep" / "a.json") == [RECORD, files, unknown]
+    for name in ("a.json", "a.jsonl"):
+        write_measurements(tmp_path / "deep" / name, [RECORD, files, unknown])
+        assert read_measurements(tmp_path / "deep" / name) == [RECORD, files, unknown]
+    assert (tmp_path / "deep" / "a.jsonl").read_text().count("\n") == 3
     assert json.loads((tmp_path / "deep" / "a.json").read_text())[0]["schema"] == SCHEMA
     (tmp_path / "one.json").write_text(json.dumps(plain()))
     (tmp_path / "two.jsonl").write_text(f"{json.dumps(plain())}\n{json.dumps(plain())}\n")

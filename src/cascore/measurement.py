@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cascore.errors import InputError
+from cascore.files import write_text
 from cascore.plain import from_plain, read_json, read_json_lines, to_plain, write_json
 from cascore.stats import Better, Estimate
 
@@ -301,9 +302,12 @@ def measurement_line(measurement: Measurement) -> str:
 
 
 def write_measurements(path: Path, measurements: Sequence[Measurement]) -> None:
-    """Write a file of measurements, whole or not at all."""
+    """Write a file of measurements, whole or not at all: a list, or of .jsonl one to a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, [_plain(measurement) for measurement in measurements])
+    if path.suffix == ".jsonl":
+        write_text(path, "".join(map(measurement_line, measurements)))
+    else:
+        write_json(path, [_plain(measurement) for measurement in measurements])
 
 
 def read_measurements(path: Path) -> list[Measurement]:
