@@ -52,6 +52,11 @@ def test_a_place_that_cannot_be_written_is_told_plainly(name, place, started, tm
     assert "being written" not in told
 
 
+def test_statistics_by_another_name_are_refused_before_pictures_are_read(started, capsys):
+    assert run("reference", "folder:pictures", "out.npy") == 2
+    assert "ends in .npz, not to out.npy" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [("text", "holds no records"), ("folder", "is a folder"), ("/dev/null", "is no file")],

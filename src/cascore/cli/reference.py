@@ -41,7 +41,7 @@ class MakeReference:
 
     def run(self, typed: str) -> int:
         """Write mean and covariance of features, and where they come from."""
-        from cascore.evaluation.reference import named_data
+        from cascore.evaluation.reference import named_data, require_statistics_name
         from cascore.experiment.build import select_device
         from cascore.model.wide import ShareDone, discard_parts
         from cascore.training import PATIENCE, held_by_first, joined_processes
@@ -59,6 +59,7 @@ class MakeReference:
                     if workers.rank == 0:
                         discard_parts(self.out)
                     raise InputError(f"{self.out} is there already: choose another name")
+                require_statistics_name(self.out)
                 self._make(data, device, workers, typed)
         return 0
 

@@ -343,6 +343,12 @@ class Statistics:
         return FeatureMoments(count, self.mean, self.covariance * (count - 1), identity)
 
 
+def require_statistics_name(path: Path) -> None:
+    """Raise InputError unless a file's name is one that `write_statistics` takes."""
+    if path.suffix != ".npz":
+        raise InputError(f"statistics are written to a file that ends in .npz, not to {path.name}")
+
+
 def write_statistics(
     path: Path,
     moments: FeatureMoments,
@@ -352,8 +358,7 @@ def write_statistics(
     command: str,
 ) -> None:
     """Write `mu`, `sigma`, `count` and `provenance` (JSON text) as .npz, whole or not at all."""
-    if path.suffix != ".npz":
-        raise InputError(f"statistics are written to a file that ends in .npz, not to {path.name}")
+    require_statistics_name(path)
     provenance = _Provenance(
         extractor=moments.extractor,
         reference=reference,
