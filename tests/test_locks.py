@@ -72,8 +72,11 @@ def test_no_two_hold_a_lock_that_is_removed_whenever_it_is_given_back(tmp_path):
 
 def test_where_nothing_can_be_written_is_said_before_any_work(tmp_path):
     (tmp_path / "file").write_text("mine")
-    for target in (tmp_path / "file" / "run", Path("/proc/none/run")):
-        with pytest.raises(InputError, match=r"run cannot be written: "), one_writer(target, "it"):
+    for target in (tmp_path / "file" / "run", Path("/proc/none/run"), Path("/")):
+        with (
+            pytest.raises(InputError, match=rf"^{target} cannot be written: "),
+            one_writer(target, "it"),
+        ):
             pytest.fail("written")
 
 

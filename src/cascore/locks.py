@@ -39,6 +39,8 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
         place = named.resolve()
     except (OSError, RuntimeError):  # links that lead to each other
         raise InputError(f"{target} cannot be written: its links lead nowhere") from None
+    if not place.name:
+        raise InputError(f"{target} cannot be written: it is the root; name a new folder within it")
     made = [folder for folder in place.parents if not folder.exists()]  # the lowest first
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
