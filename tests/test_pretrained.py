@@ -100,6 +100,8 @@ def test_a_path_wins_over_a_name_and_is_never_one(here):
 def test_a_tilde_is_the_home_folder(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here))
     assert find_model("~/runs/mine") == here / "runs" / "mine"
+    with pytest.raises(InputError, match="give the path in full"):
+        find_model("~no-such-user/mine")
 
 
 # --- commands ------------------------------------------------------------------------------------

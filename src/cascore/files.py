@@ -17,6 +17,17 @@ _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
 """What systems answer that cannot flush a folder; on them a rename is as safe as it gets."""
 
 
+def home_expanded(path: str | Path) -> Path:
+    """A path in which ~ is a home folder; one of a user that is not known is an InputError."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{path} begins with the home folder of a user, which is not known here; give the path"
+            " in full"
+        ) from None
+
+
 def _temporary(path: Path) -> Path:
     """A hidden name beside `path` that nobody else takes; `remove_leftovers` knows it again."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cascore.errors import InputError
+from cascore.files import home_expanded
 from cascore.ranges import require_in_range
 
 Crop = Literal["center", "none"]
@@ -27,10 +28,7 @@ def folder_path(name: str) -> Path:
             f"{name!r} names no folder: a path has to follow, as in folder:photos (is a variable"
             " empty?)"
         )
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise InputError(f"{name}: {error}; give the path in full") from None
+    return home_expanded(path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cascore.errors import InputError, MissingExtraError
+from cascore.files import home_expanded
 from cascore.foreign import parsing
 from cascore.hub import fetch_folder, is_on_hub
 from cascore.plain import read_json
@@ -28,7 +29,7 @@ def read_diffusers(folder: str | Path) -> Any:
         files = (_INDEX, _CONFIG, _SCHEDULER, _WEIGHTS, f"{_WEIGHTS}.index.json")
         path = fetch_folder(str(folder), [*files, *(f"*/{name}" for name in files)])
     else:
-        path = Path(folder).expanduser()
+        path = home_expanded(folder)
     if (path / _INDEX).is_file():
         listed = read_json(path / _INDEX)
         present = [part for part in _PARTS if listed.get(part)]

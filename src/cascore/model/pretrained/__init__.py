@@ -6,6 +6,7 @@ what is made of these models goes below the working directory.
 
 from pathlib import Path
 
+from cascore.files import home_expanded
 from cascore.hub import fetch_folder, is_on_hub
 
 _HERE = Path(__file__).resolve().parent
@@ -37,11 +38,12 @@ def find_model(given: str) -> Path:
     """The folder that a person means: a path that exists wins, then a name of `shipped_names`.
 
     "hf://user/name" is fetched from the hub, unless it is in the client's cache. `./digits` is
-    always a path. What is neither is returned as the path that it would be.
+    always a path. What is neither is returned as the path that it would be, ~NAME of nobody is an
+    InputError.
     """
     if is_on_hub(given):
         return fetch_folder(given, MODEL_FILES)
-    path = Path(given).expanduser()
+    path = home_expanded(given)
     return path if path.exists() else shipped_folders().get(given, path)
 
 
