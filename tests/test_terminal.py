@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from example_records import RECORD
@@ -134,6 +135,19 @@ def test_nothing_is_said_to_a_reader_who_has_gone(words):
     os.close(writer)
     assert done.stderr == b""
     assert done.returncode in (0, 128 + signal.SIGPIPE)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["info", "digits"]], ids=" ".join)
+def test_results_that_find_no_room_are_one_clear_message(words):
+    """As `> results.txt` on a disk that is full; Python buffers them, and writes at its end."""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cascore", *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, env=buffered,
+        )  # fmt: skip
+    assert re.fullmatch("cascore: error: .*No space left on device.*\n", done.stderr)
+    assert done.returncode == 2
 
 
 def test_streams_that_are_closed_are_nobody(tmp_path):

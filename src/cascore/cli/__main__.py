@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from importlib import import_module
 from typing import NoReturn, TextIO
@@ -50,27 +51,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a result is worth more than a letter of it
             stream.reconfigure(errors="replace")
     try:
-        code, message = parse(given).run(shlex.join(["cascore", *given])), ""
+        try:
+            code, message = parse(given).run(shlex.join(["cascore", *given])), ""
+        finally:
+            _let_go(sys.stdout)
     except (Exception, KeyboardInterrupt) as error:
         code, message = _answer(error)
         if code == 1:
             raise
-    finally:
-        _let_go(sys.stdout)
     if message:
-        sys.stderr.write(f"cascore: {printable(message)}\n")
+        with suppress(OSError):  # the exit code says it too
+            sys.stderr.write(f"cascore: {printable(message)}\n")
     sys.exit(code)
 
 
 def _let_go(stream: TextIO) -> None:
     """Write what a stream still holds; where nobody reads it any more, to nowhere.
 
-    Python flushes at its end too, and would complain.
+    Python flushes at its end too, and would complain. A disk that is full is an OSError.
     """
     try:
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def _answer(error: BaseException) -> tuple[int, str]:
