@@ -150,6 +150,18 @@ def test_results_that_find_no_room_are_one_clear_message(words):
     assert done.returncode == 2
 
 
+def test_messages_that_find_no_room_do_not_end_the_work(tmp_path):
+    """As `2> log` on a disk that is full."""
+    draw = ["sample", "digits", "--count", "1", "--calls", "1", "--device", "cpu", "--out", "out"]
+    for words, code in ((draw, 0), (["sampel"], 2)):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "cascore", *words], cwd=tmp_path, stderr=full
+            )
+        assert done.returncode == code
+    assert (tmp_path / "out" / "denoised.png").is_file()
+
+
 def test_streams_that_are_closed_are_nobody(tmp_path):
     """As `>&- 2>&-` closes them."""
     code = "import os, sys; os.close(1); os.close(2); os.execv(sys.executable, sys.argv[1:])"

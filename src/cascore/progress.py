@@ -33,6 +33,15 @@ class TextConsole(Console):
         """Say nothing more to nobody: whoever stopped reading does not end the work."""
         self.quiet = True
 
+    def _check_buffer(self) -> None:
+        """Write, or where messages cannot be written say nothing more; results are an OSError."""
+        try:
+            super()._check_buffer()
+        except OSError:
+            if not self.stderr:
+                raise
+            self.quiet = True
+
 
 class Display:
     """Progress and messages on one console (standard error, so that output stays clean)."""
