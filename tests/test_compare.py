@@ -207,6 +207,14 @@ def test_the_command_prints_a_table_and_draws(tmp_path, capsys):
     assert "Differences accepted: count" in " ".join(capsys.readouterr().out.split())
 
 
+def test_numbers_that_no_scale_holds_are_listed_without_a_drawing(tmp_path, capsys):
+    write_measurements(tmp_path / "a.json", [changed(value=1e308, error=1e308), changed(value=2.0)])
+    assert run("compare", tmp_path / "a.json") == 0
+    told = capsys.readouterr().out
+    assert "1e+308" in told
+    assert "●" not in told
+
+
 def test_a_chart_has_a_dot_for_every_finite_value_and_refuses_other_endings(tmp_path):
     ranked = rank(rows(tmp_path, RECORD, changed(value=3.0), changed(value=None)))
     comparison_chart(ranked, tmp_path / "deep" / "a.png", title="a", across="b")

@@ -1,5 +1,6 @@
 """`cascore compare`: numbers side by side, in a table, in the terminal and in a picture."""
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ def _bars(numbers: Sequence[Measurement]) -> list[str]:
         number.estimate.mean + side * (number.error or 0.0) for number in finite for side in (-1, 1)
     ]
     low, high = min(ends, default=0.0), max(ends, default=0.0)
+    if not math.isfinite(high - low):  # which no scale holds
+        return [""] * len(numbers)
     scale = (COLUMNS - 1) / (high - low) if high > low else 0.0
     bars = []
     for number in numbers:
