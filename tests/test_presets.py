@@ -289,3 +289,17 @@ def test_calls_count_network_calls_of_either_method_and_a_record_gives_them_agai
 )  # fmt: skip
 def test_the_steps_of_cascore_0_3_are_read_as_levels(old, new):
     assert recorded(old, "it") == new
+
+
+@pytest.mark.parametrize(
+    ("old", "told"),
+    [
+        ({"steps": {}}, "steps is {}; expected a whole number"),
+        ({"steps": 2.0}, "steps is 2.0; expected a whole number"),
+        ({"steps": "ab", "method": "als", "n_sigma": 10**11}, "steps is 'ab'"),
+        ({"steps": 10**6, "method": "als", "n_sigma": "ab"}, "n_sigma is 'ab'"),
+    ],
+)
+def test_steps_of_cascore_0_3_that_are_no_numbers_are_refused_before_they_are_multiplied(old, told):
+    with pytest.raises(InputError, match=told):
+        recorded(old, "it")

@@ -368,6 +368,8 @@ class Sampler:
         if steps is None:
             return {**new, "levels": "all"}
         per_level = new.get("n_sigma", 1) if new.get("method") == "als" else 1
+        for name, number in (("steps", steps), ("n_sigma", per_level)):
+            _require(type(number) is int, f"{name} is {number!r:.60}; expected a whole number")
         return {**new, "calls": steps * per_level}
 
 
