@@ -66,10 +66,14 @@ def test_a_table_survives_every_encoding_and_no_name_moves_the_terminal(tmp_path
 
 
 def test_a_message_shows_control_characters_as_escapes(capsys):
+    shown = "[bold]a$\\frac$ \\x1b]0;owned\\x07 \\u202egnp.exe \\udc80 é\n"
     Display().say(f"[bold]{NASTY}")
-    assert capsys.readouterr().err == (
-        "[bold]a$\\frac$ \\x1b]0;owned\\x07 \\u202egnp.exe \\udc80 é\n"
-    )
+    assert capsys.readouterr().err == shown
+
+
+def test_a_name_is_not_turned_into_a_picture(capsys):
+    Display().say("runs/a:cat:b")
+    assert capsys.readouterr().err == "runs/a:cat:b\n"
 
 
 def interrupted():

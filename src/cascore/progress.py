@@ -25,6 +25,10 @@ _Bar = Callable[[int, str], None]  # what is done, and a text beside it
 class TextConsole(Console):
     """A console that shows text and obeys nothing in it, whoever chose the words."""
 
+    def __init__(self, **options: Any) -> None:
+        """As `rich.console.Console`, but :cat: stays what it is."""
+        super().__init__(emoji=False, **options)
+
     def render_str(self, text: str, **style: Any) -> Text:
         """The text as rich shows it, once it is `printable`."""
         return super().render_str(printable(text), **style)
