@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascore.cli import __main__ as command_line
+from cascore.cli.common import plain_console
 from cascore.evaluation.compare import dot_chart
 from cascore.files import replaced_file, replaced_folder
 from cascore.measurement import write_measurements
@@ -69,6 +70,8 @@ def test_a_message_shows_control_characters_as_escapes(capsys):
     shown = "[bold]a$\\frac$ \\x1b]0;owned\\x07 \\u202egnp.exe \\udc80 é\n"
     Display().say(f"[bold]{NASTY}")
     assert capsys.readouterr().err == shown
+    plain_console().print(Path(f"[bold]{NASTY}"))
+    assert capsys.readouterr().out == shown
 
 
 def test_a_name_is_not_turned_into_a_picture(capsys):

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -28,6 +29,11 @@ class TextConsole(Console):
     def __init__(self, **options: Any) -> None:
         """As `rich.console.Console`, but :cat: stays what it is."""
         super().__init__(emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does, and paths as the text that they are."""
+        texts = (str(part) if isinstance(part, PurePath) else part for part in objects)
+        super().print(*texts, **options)
 
     def render_str(self, text: str, **style: Any) -> Text:
         """The text as rich shows it, once it is `printable`."""
