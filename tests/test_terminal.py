@@ -1,5 +1,6 @@
 """What a person is shown: any name as text, in any encoding, and no traceback for an interrupt."""
 
+import io
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from cascore.evaluation.compare import dot_chart
 from cascore.files import replaced_file, replaced_folder
 from cascore.measurement import write_measurements
 from cascore.plain import printable, whole_number
-from cascore.progress import Display
+from cascore.progress import Display, TextConsole
 from cascore.stats import Estimate
 
 NASTY = "a$\\frac$ \x1b]0;owned\x07 \u202egnp.exe \udc80 é"
@@ -77,6 +78,18 @@ def test_a_message_shows_control_characters_as_escapes(capsys):
 def test_a_name_is_not_turned_into_a_picture(capsys):
     Display().say("runs/a:cat:b")
     assert capsys.readouterr().err == "runs/a:cat:b\n"
+
+
+def test_the_title_of_a_bar_is_shown_as_it_is():
+    stream = io.StringIO()
+    display = Display(TextConsole(file=stream, force_terminal=True, width=200))
+    for title in ("unpacking a[/b].zip", "unpacking [backup].zip", "unpacking :cat:.zip"):
+        with display.counting(title, 3) as advance:
+            advance(3)
+        assert title in stream.getvalue()
+    with display.counting("unpacking \x1b]0;owned.zip", 3) as advance:
+        advance(3)
+    assert "\\x1b]0;owned.zip" in stream.getvalue()
 
 
 def interrupted():

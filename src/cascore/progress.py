@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from cascore.plain import printable
@@ -120,9 +120,10 @@ class Display:
     @contextmanager
     def _bar(self, title: str, total: int) -> Iterator[_Bar]:
         if self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets")):
-            columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-            with Progress(*columns, "{task.fields[text]}", console=self.console) as progress:
-                task = progress.add_task(title, total=total, text="")
+            named = TextColumn("{task.description}", markup=False)
+            parts = (*Progress.get_default_columns()[1:], MofNCompleteColumn(), TimeElapsedColumn())
+            with Progress(named, *parts, "{task.fields[text]}", console=self.console) as progress:
+                task = progress.add_task(printable(title), total=total, text="")
                 yield lambda done, text: progress.update(task, completed=done, text=text)
                 progress.refresh()  # a notebook keeps what was shown last
             return
