@@ -181,6 +181,12 @@ def test_the_word_after_from_is_not_what_is_trained():
         parse_train(["--from", "digits"])
 
 
-@pytest.mark.parametrize("switch", ["--dry-run", "--train.compiled", "--data.no-flip"])
+@pytest.mark.parametrize(
+    "switch",
+    [
+        *("--dry-run", "--no-dry-run", "--train.compiled", "--data.no-flip"),
+        *("--threads=1", "--train.steps=3"),
+    ],
+)
 def test_the_word_after_a_switch_is_what_is_trained(switch):
     assert parse_train([switch, "cifar-10-small"]).start == "cifar-10-small"

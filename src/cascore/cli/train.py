@@ -189,8 +189,11 @@ def parse_train(arguments: Sequence[str]) -> Train:
 
 
 def _is_switch(option: str) -> bool:
-    """Whether an option takes no value, so that what follows it can be what to train."""
-    part, _, setting = option.removeprefix("--").replace(".no-", ".").partition(".")
+    """Whether an option takes no more words, so that what follows it can be what to train."""
+    if "=" in option:
+        return True
+    name = option.removeprefix("--").removeprefix("no-").replace(".no-", ".")
+    part, _, setting = name.partition(".")
     of = getattr(FOLDER, part, None) if setting else Train
     return isinstance(getattr(of, (setting or part).replace("-", "_"), None), bool)
 
