@@ -1,6 +1,7 @@
 """A run of EDM's form that knows classes: trained, sampled by class, converted, loaded by name."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -105,6 +106,20 @@ def test_the_command_draws_a_row_of_each_class(folder, tmp_path, capsys):
     assert run("sample", folder, "--label", "3", "x", *options) == 2
     assert run("sample", folder, "--label", "3", "7", "--count", "5", *options) == 2
     assert "ask for 6" in capsys.readouterr().err
+
+
+def test_classes_whose_names_are_no_names_of_files_have_folders_apart(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    names = ["A", "a", "猫", "犬", "new york", *data["classes"][5:]]
+    (tmp_path / "run" / "data.json").write_text(json.dumps(data | {"classes": names}))
+    for name in names[:5]:
+        asked = ("--label", name, "--count", "1", "--calls", "1", "--device", "cpu")
+        assert run("sample", tmp_path / "run", *asked) == 0
+    drawn = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+    assert len(drawn) == 5
+    assert sum("count-1-a-guidance-1" in name for name in drawn) == 1
+    assert sum("count-1-new-york-guidance-1" in name for name in drawn) == 1
 
 
 def test_data_without_classes_and_networks_that_cannot_be_are_refused(tmp_path, capsys):

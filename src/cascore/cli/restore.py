@@ -66,7 +66,7 @@ class Restore:
         """Draw the pictures, and write them with their mean, their spread and a record."""
         from cascore.experiment import build
         from cascore.experiment.chain import seeds_from
-        from cascore.experiment.outputs import file_name, write_restoration
+        from cascore.experiment.outputs import file_name, told_apart, write_restoration
         from cascore.locks import new_folder
         from cascore.model.loading import load
         from cascore.model.restore import observe, operator_of, psnr, restore
@@ -93,9 +93,10 @@ class Restore:
             display.say(remark)
         sampler = model.advised(sampler).sampler
         chain = model.chain(sampler)
-        name = f"{self.task} {self.picture.stem} {chain.label} {chain.calls} calls seed {self.seed}"
+        name = f"{self.task} {told_apart(self.picture.stem)} {chain.label} {chain.calls} calls"
+        name += f" seed {self.seed}"
         if self.label is not None:
-            name += f" {self.label} guidance {self.guidance:g}"
+            name += f" {told_apart(self.label)} guidance {self.guidance:g}"
         folder = self.out or place_for(path, "samples") / file_name(f"{name} count {self.count}")
         seeds = seeds_from(self.seed, self.count)
         with new_folder(folder, "restoring"):

@@ -46,7 +46,7 @@ class Sample:
         """Draw pictures and write them with their record."""
         from cascore.experiment import build
         from cascore.experiment.chain import seeds_from
-        from cascore.experiment.outputs import file_name, write_samples
+        from cascore.experiment.outputs import file_name, told_apart, write_samples
         from cascore.locks import one_writer
         from cascore.model.loading import load
         from cascore.model.wide import ShareDone, draw_widely, first_goes_on, parts_beside
@@ -67,7 +67,7 @@ class Sample:
             chain = model.chain(advice.sampler)
             name = f"{chain.label} {chain.calls} calls seed {self.seed} count {count}"
             if labels is not None:
-                name += f" {' '.join(self.label)} guidance {self.guidance:g}"
+                name += f" {told_apart(' '.join(self.label))} guidance {self.guidance:g}"
             folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
             lock = one_writer(folder, "sampling")
             with suppress(ShareDone), held_by_first(lock, workers, what=folder, device=device):

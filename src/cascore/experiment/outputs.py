@@ -1,5 +1,6 @@
 """What samples leave on the disk: PNGs, sheets and a record, written as one folder."""
 
+import hashlib
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,14 @@ class Outcomes(Protocol):
 def file_name(words: str) -> str:
     """Words as a name of a file: small letters, digits and dots, all else a hyphen."""
     return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
+
+
+def told_apart(words: str) -> str:
+    """A user's words for `file_name`, with a digest where that would take others for the same."""
+    if file_name(words) == words.replace(" ", "-"):
+        return words
+    digest = hashlib.sha256(words.encode(errors="surrogatepass")).hexdigest()
+    return f"{words} {digest[:8]}"
 
 
 def write_samples(
