@@ -52,6 +52,13 @@ def test_a_place_that_cannot_be_written_is_told_plainly(name, place, started, tm
     assert "being written" not in told
 
 
+def test_a_file_in_place_of_a_folder_of_sheets_is_told_of_first(started, tmp_path, capsys):
+    (tmp_path / "a-file").write_text("precious")
+    assert run("data", "show", "folder:pictures", "--out", "a-file") == 2
+    assert "a-file/sheet.png cannot be written: " in capsys.readouterr().err
+    assert (tmp_path / "a-file").read_text() == "precious"
+
+
 def test_statistics_by_another_name_are_refused_before_pictures_are_read(started, capsys):
     assert run("reference", "folder:pictures", "out.npy") == 2
     assert "ends in .npz, not to out.npy" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from cascore.cli import options
 from cascore.cli.common import plain_console
 from cascore.errors import InputError
 from cascore.files import replaced_folder
-from cascore.locks import new_folder, one_writer
+from cascore.locks import new_folder, one_file, one_writer
 from cascore.preprocessing import FolderOptions, folder_path, is_folder
 from cascore.progress import Display
 
@@ -92,9 +92,9 @@ class Show:
 
         if is_folder(self.name):
             folder_path(self.name)  # refuses what names none, before a place is made
-        folder = self.out or Path("data-sheets") / file_name(self.name)
-        with one_writer(folder, "drawing a sheet"):
-            self._show(folder / "sheet.png")
+        sheet = (self.out or Path("data-sheets") / file_name(self.name)) / "sheet.png"
+        with one_file(sheet, "drawing a sheet"):
+            self._show(sheet)
         return 0
 
     def _show(self, sheet: Path) -> None:
@@ -105,7 +105,6 @@ class Show:
         train = next(iter(sets.values()))
         with Display().counting("largest distance", train.count) as advance:
             diameter = image_diameter(train.images, progress=advance) if train.count > 1 else None
-        sheet.parent.mkdir(exist_ok=True)
         save_png(_sheet(train), sheet)
         console = plain_console()
         for part in sets.values():
