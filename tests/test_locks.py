@@ -13,6 +13,7 @@ import torch
 import cascore
 from cascore.errors import InputError
 from cascore.experiment.run_start import one_training
+from cascore.files import replaced_folder
 from cascore.locks import new_folder, one_writer
 from cascore.training import Workers
 
@@ -78,6 +79,17 @@ def test_where_nothing_can_be_written_is_said_before_any_work(tmp_path):
             one_writer(target, "it"),
         ):
             pytest.fail("written")
+
+
+def test_a_name_that_has_no_room_for_its_temporary_one_is_refused_before_any_work(tmp_path):
+    with replaced_folder(tmp_path / (220 * "a")), one_writer(tmp_path / (220 * "b"), "it"):
+        pass
+    for length in (230, 300):
+        with (
+            pytest.raises(InputError, match="cannot be written: File name too long"),
+            one_writer(tmp_path / (length * "a"), "it"),
+        ):
+            pytest.fail("begun")
 
 
 def test_a_place_has_one_lock_by_whatever_links_it_is_named(tmp_path):

@@ -28,7 +28,7 @@ def home_expanded(path: str | Path) -> Path:
         ) from None
 
 
-def _temporary(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """A hidden name beside `path` that nobody else takes; `remove_leftovers` knows it again."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
@@ -48,7 +48,7 @@ def _named(path: Path, temporary: Path) -> Iterator[None]:
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to; it becomes `path` if the block ends without an error."""
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     try:
         with _named(path, temporary):
             yield temporary
@@ -65,7 +65,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     path = path.absolute()  # of "." too, which has no name
     require_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     temporary.mkdir()
     try:
         with _named(path, temporary):
@@ -128,7 +128,7 @@ def remove_leftovers(folder: Path, *, of: str | None = None) -> None:
 
 def remove_folder(path: Path) -> None:
     """Delete a folder: first its name, so that a kill leaves a leftover and not half a folder."""
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     path.replace(temporary)
     shutil.rmtree(temporary)
 

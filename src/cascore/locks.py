@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cascore.errors import InputError
-from cascore.files import remove_leftovers, require_new
+from cascore.files import remove_leftovers, require_new, temporary_path
 from cascore.plain import printable
 
 _MOMENT = 0.3  # seconds in which a lock that is just given back is got
@@ -44,6 +44,8 @@ def one_writer(target: Path, work: str, *, wait: float = _MOMENT) -> Iterator[No
     made = [folder for folder in place.parents if not folder.exists()]  # the lowest first
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # a name that is too long while it is being written
+            temporary_path(place).lstat()
         path = _lock_path(place)
         lock = FileLock(path, timeout=wait, thread_local=False)
         lock.acquire()
