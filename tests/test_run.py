@@ -190,6 +190,18 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_its_reason(done, damage
     assert all(torch.equal(value, expected[name]) for name, value in again.items())
 
 
+def test_what_was_set_aside_before_is_kept_beside(done):
+    saved, log = done / "checkpoints", done / "metrics.jsonl"
+    for _ in range(3):
+        with log.open("ab") as lines:
+            lines.write(b"\xff\n{}\n")
+        go(TINY, done, checkpoint="4")
+    for folder, name in ((saved, "step-00000006"), (done, "metrics.jsonl")):
+        asides = [f"{name}.aside", f"{name}.aside-2", f"{name}.aside-3"]
+        assert sorted(path.name for path in folder.glob("*.aside*")) == asides
+    assert steps_in(done) == [4, 6]
+
+
 def test_where_no_checkpoint_is_whole_nothing_is_lost(done):
     for checkpoint in checkpoints(done / "checkpoints"):
         flip(checkpoint.tensors)

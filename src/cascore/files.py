@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 
 from cascore.errors import InputError
@@ -142,11 +143,16 @@ def is_leftover(path: Path, *, of: str | None = None) -> bool:
     return match is not None and of in (None, match[1])
 
 
+def aside_of(path: Path) -> Path:
+    """A free name beside a path: NAME.aside, or where that is taken NAME.aside-2 and so on."""
+    first = path.with_name(f"{path.name}.aside")
+    others = (path.with_name(f"{first.name}-{number}") for number in count(2))
+    return next(name for name in chain([first], others) if not name.exists())
+
+
 def set_aside(path: Path) -> Path:
-    """Rename a file or folder to NAME.aside, in place of one set aside before, and return that."""
-    aside = path.with_name(f"{path.name}.aside")
-    if aside.is_dir():
-        shutil.rmtree(aside)
+    """Rename a file or folder to the name of `aside_of`, and return that."""
+    aside = aside_of(path)
     path.replace(aside)
     _flush(path.parent)
     return aside

@@ -14,7 +14,7 @@ from typing import Any
 from cascore.errors import InputError
 from cascore.experiment.run_folder import BEST, CHECKPOINTS, SELECTION
 from cascore.experiment.settings import Train
-from cascore.files import remove_folder, replaced_folder, write_text
+from cascore.files import aside_of, remove_folder, replaced_folder, write_text
 from cascore.measurement import Measurement, Selection, measurement_from_plain, measurement_line
 from cascore.plain import read_log, write_json
 from cascore.stats import independent_difference, verdict
@@ -80,7 +80,7 @@ def sound_lines(log: Path, notify: Callable[[str], None]) -> list[Any]:
 
 def keep_aside(log: Path, damaged: int, notify: Callable[[str], None]) -> None:
     """Copy a log before so many of its lines, which cannot be read, are left out, and say so."""
-    aside = log.with_name(f"{log.name}.aside")
+    aside = aside_of(log)
     shutil.copyfile(log, aside)
     lines = f"{damaged} lines" if damaged > 1 else "a line"
     notify(f"{log}: {lines} cannot be read and are left out; {aside.name} is what it was")
