@@ -329,6 +329,14 @@ def test_a_run_whose_checkpoints_were_cleared_is_no_start_of_one(done, tmp_path)
         assert kept.read_bytes() == before
 
 
+def test_a_run_whose_folder_of_checkpoints_is_gone_keeps_its_log(done):
+    shutil.rmtree(done / "checkpoints")
+    before = (done / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"no checkpoint any more.* choose another folder"):
+        go(TINY, done)
+    assert (done / "metrics.jsonl").read_bytes() == before
+
+
 def test_a_run_has_one_trainer_at_a_time(done):
     first = training_run(with_train(steps=8), done, device=CPU)
     next(first)

@@ -93,10 +93,11 @@ def start_run(
     for who holds the lock.
 
     Raises:
-        InputError: The folder looks like such a start, but its checkpoints were cleared away.
+        InputError: There is a run without a checkpoint that is no start: they were cleared away.
     """
-    if is_unfinished(folder):
+    if not any(checkpoints(folder / inner) for inner in (CHECKPOINTS, BEST)):
         _require_no_later(folder)
+    if is_unfinished(folder):
         notify(f"{folder} holds the start of a run without a checkpoint: it is taken over")
         for inner in (folder, folder / CHECKPOINTS):
             remove_leftovers(inner)
