@@ -322,6 +322,28 @@ def test_code_that_comes_with_a_folder_is_never_run(tmp_path):
         cascore.from_diffusers(tmp_path / "saved" / "unet")
 
 
+@pytest.mark.parametrize(
+    ("file", "kind", "words"),
+    [
+        ("unet/config.json", "DiffusionPipeline", "no network"),
+        ("unet/config.json", "DDPMScheduler", "no network"),
+        ("scheduler/scheduler_config.json", "DDPMPipeline", "no scheduler"),
+    ],
+)
+def test_what_is_no_network_and_no_scheduler_is_not_even_loaded(
+    tmp_path, monkeypatch, file, kind, words
+):
+    """The loader of a pipeline can run code of the folder, in some versions unasked."""
+    saved(tmp_path / "saved")
+    (tmp_path / "saved" / file).write_text(json.dumps({"_class_name": kind}))
+    loaded = []
+    named = getattr(diffusers, kind)
+    monkeypatch.setattr(named, "from_pretrained", lambda *_, **__: loaded.append(kind))
+    with pytest.raises(InputError, match=rf"names diffusers\.{kind}, which is {words}.*never run"):
+        cascore.from_diffusers(tmp_path / "saved")
+    assert not loaded
+
+
 def test_folders_that_are_not_whole_are_told(tmp_path):
     with pytest.raises(InputError, match="neither model_index"):
         cascore.from_diffusers(tmp_path)

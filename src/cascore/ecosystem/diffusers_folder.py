@@ -18,7 +18,8 @@ _PARTS = ("unet", "transformer", "scheduler", "vae", "vqvae")
 def read_diffusers(folder: str | Path) -> Any:
     """The parts of a saved pipeline by name, or a saved network, with a scheduler saved beside it.
 
-    Only classes of diffusers are made, and weights of safetensors are all that is loaded.
+    Only networks and schedulers of diffusers are made, and weights of safetensors are all that is
+    loaded.
 
     Raises:
         InputError: no such folder, other files, weights in another format, or another's class.
@@ -67,10 +68,13 @@ def _made(file: Path, listed: Any) -> Any:
     name = read_json(file).get("_class_name")
     library = listed[0] if isinstance(listed, list) and len(listed) == 2 else "diffusers"
     kind = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if library != "diffusers" or not isinstance(kind, type):
+    # A pipeline is a class of diffusers too, whose loader can run what lies in the folder.
+    base: Any = diffusers.SchedulerMixin if scheduler else diffusers.ModelMixin
+    if library != "diffusers" or not isinstance(kind, type) or not issubclass(kind, base):
+        sought = "scheduler" if scheduler else "network"
         raise InputError(
-            f"{file} names {library}.{name}, which is no class of diffusers {diffusers.__version__}"
-            "; code that comes with a folder is never run"
+            f"{file} names {library}.{name}, which is no {sought} that diffusers"
+            f" {diffusers.__version__} has here; code that comes with a folder is never run"
         )
     if not scheduler and not list(folder.glob(_WEIGHTS)):
         raise InputError(
