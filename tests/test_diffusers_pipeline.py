@@ -9,7 +9,8 @@ import cascore
 from cascore.denoiser import rescaled
 from cascore.diffusers import CascorePipeline
 from cascore.errors import InputError
-from cascore.experiment.settings import Experiment, Network, Schedule
+from cascore.experiment.chain import chain_sigmas
+from cascore.experiment.settings import Experiment, Network, Sampler, Schedule
 from cascore.model.loading import Model, built_denoiser
 from cascore.sampling import consistent_annealed
 
@@ -55,16 +56,24 @@ def drawn(pipe, count=3, **given):
     return pipe(count, generator, output_type="pt", **given).images
 
 
-def test_it_draws_what_our_sampler_draws():
-    shipped = cascore.load("digits")
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("digits", 12), ("digits-aware", 5), ("digits-aware", 12), ("digits-aware", 29),
+     ("cifar-10", 6)],
+)  # fmt: skip
+def test_it_draws_what_our_sampler_draws(name, calls):
+    """One that is blind; one that knows its 28 levels alone; one that saw every sigma."""
+    shipped = cascore.load(name)
     pipe = CascorePipeline.from_model(shipped)
-    found, noise = drawn(pipe), Drawn()
-    schedule = shipped.experiment.schedule
-    sigmas = cascore.centred_sigmas(schedule.first, schedule.last, 12)
+    found, noise = drawn(pipe, num_inference_steps=calls), Drawn()
+    schedule, chain = shipped.experiment.schedule, shipped.chain(Sampler(calls=calls))
     x = schedule.first * noise.normal((3, *shipped.shape), purpose=None)
-    ours = consistent_annealed(shipped.denoiser, x, sigmas, noise=noise)
+    sigmas = chain_sigmas(chain, schedule)
+    ours = consistent_annealed(
+        shipped.denoiser, x, sigmas, kappa=chain.kappa, order=chain.order, noise=noise
+    )
     assert torch.allclose(found, ours.denoised.clamp(0, 1), atol=1e-5)
-    assert found.std() > 0.2  # digits, and no grey
+    assert found.std() > 0.1  # pictures, and no grey
 
 
 @pytest.mark.parametrize("pixels", [None, (-1.0, 1.0)])
@@ -78,6 +87,13 @@ def test_it_is_saved_and_loaded_by_their_loader(tmp_path, pixels):
     assert isinstance(loaded, diffusers.DiffusionPipeline)
     assert torch.equal(drawn(loaded), drawn(pipe))
     assert (pixels is None) == (not isinstance(loaded.unet.denoiser, type(rescaled(len, 0, 1))))
+
+
+def test_its_defaults_are_saved_with_it(tmp_path):
+    pipe = CascorePipeline.from_model(cascore.load("digits-aware"))
+    pipe.save_pretrained(tmp_path / "saved")
+    loaded = CascorePipeline.from_pretrained(tmp_path / "saved")
+    assert torch.equal(drawn(loaded, num_inference_steps=5), drawn(pipe, num_inference_steps=5))
 
 
 def test_a_class_is_asked_for(tmp_path):

@@ -165,6 +165,10 @@ def test_a_chain_that_is_entered_late_begins_there():
         (lambda: CASScheduler(family="other"), "family is 'other'"),
         (lambda: CASScheduler(prediction_type="other"), "expected one of epsilon"),
         (
+            lambda: CASScheduler(spacing="trained"),
+            "spacing is 'trained'; expected of family preserving one of calibrated, geometric",
+        ),
+        (
             lambda: CASScheduler.from_config(diffusers.DDIMScheduler(thresholding=True).config),
             "thresholding = True",
         ),

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cascore.denoiser import NETWORK_KAPPA, is_blind, kappa_of_steps
 from cascore.ecosystem.diffusers_folder import require_diffusers
 from cascore.ecosystem.levels import typical_levels
 from cascore.ecosystem.parametrization import Parametrization, configured, shift_of
 from cascore.errors import InputError
-from cascore.experiment.chain import resolved
-from cascore.experiment.settings import Experiment, Sampler, Spacing
+from cascore.experiment.chain import SPACINGS, chain_sigmas, resolved
+from cascore.experiment.settings import Experiment, Sampler, Schedule, Spacing
 from cascore.model.loading import Model, built_denoiser
 from cascore.plain import from_plain, to_plain
 from cascore.sampling import consistent_steps
@@ -66,10 +67,12 @@ class CASScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         family: preserving, flow, edm or exploding; see `cascore.ecosystem.parametrization`.
         shift: of flow matching.
         sigma_min: of EDM and of exploding variance, as are sigma_max and sigma_data.
-        kappa: in [1, inf]: how much noise a step adds.
+        kappa: in [1, inf]: how much noise a step adds; None for a network of cascore that sees
+            sigma, 2.5 or less in few calls (`cascore.denoiser.kappa_of_steps`).
         order: 1, or 2, the multistep rule; not to be taken for the attribute `order` of diffusers'
             schedulers, the calls that a step makes, which is 1.
-        spacing: of the levels: calibrated, centred, geometric or karras.
+        spacing: of the levels: calibrated, centred, geometric or karras; and of exploding variance
+            trained, the nearest of num_train_timesteps geometric ones, as long as there are enough.
     """
 
     _compatibles = [kind.name for kind in KarrasDiffusionSchedulers]  # noqa: RUF012
@@ -92,11 +95,16 @@ class CASScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
         sigma_data: float = 0.5,
-        kappa: float = 1.5,
+        kappa: float | None = 1.5,
         order: int = 2,
         spacing: Spacing = "calibrated",
     ) -> None:
         self.parametrization = _parametrization(self.config)
+        known = ("calibrated", *SPACINGS, *("trained",) * (family == "exploding"))
+        if spacing not in known:
+            raise InputError(
+                f"spacing is {spacing!r}; expected of family {family} one of {', '.join(known)}"
+            )
         self._clip = clip_sample_range if clip_sample else None
         self._begin: int | None = None
         self._use(self.parametrization.sigmas)
@@ -151,28 +159,39 @@ class CASScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             if form.family == "flow":
                 levels = form.sigma_of(form.steps * levels)
         elif num_inference_steps is not None:
-            ends = float(form.sigmas[0]), float(form.sigmas[-1])
-            levels = typical_levels(
-                ends,
-                num_inference_steps,
-                shape=_SHAPE,
-                variance=_OF_PIXELS if form.family == "exploding" else _VARIANCE,
-                kappa=self.config.kappa,
-                order=self.config.order,
-                spacing=self.config.spacing,
-            )
+            levels = self._spaced(num_inference_steps)
         else:
             raise InputError("give the number of steps, or timesteps, or sigmas")
         self._use(levels, device)
+
+    def _spaced(self, count: int) -> Tensor:
+        """So many levels over the range of the training, as the configuration says."""
+        sigmas, config = self.parametrization.sigmas, self.config
+        first, last = float(sigmas[0]), float(sigmas[-1])
+        if config.spacing == "trained":
+            sampler = Sampler(calls=count, kappa=config.kappa, order=config.order)
+            training = Schedule(first=first, last=last, levels=config.num_train_timesteps)
+            return chain_sigmas(resolved(sampler, training, at_levels=True), training)
+        return typical_levels(
+            (first, last),
+            count,
+            shape=_SHAPE,
+            variance=_OF_PIXELS if self.parametrization.family == "exploding" else _VARIANCE,
+            kappa=config.kappa,
+            order=config.order,
+            spacing=config.spacing,
+        )
 
     def _use(self, levels: Tensor, device: torch.device | str | None = None) -> None:
         """Take these levels, and begin a chain."""
         self.levels = check_sigmas(levels)
         self.parametrization.require_within(self.levels)
-        self._steps = consistent_steps(
-            self.levels, kappa=self.config.kappa, order=self.config.order
-        )
-        self.num_inference_steps = len(self.levels)
+        kappa, order, count = self.config.kappa, self.config.order, len(self.levels)
+        if kappa is None:
+            ratio = float(self.levels[0] / self.levels[-1])
+            kappa = kappa_of_steps(NETWORK_KAPPA, count, ratio=ratio, blind=False, order=order)
+        self._steps = consistent_steps(self.levels, kappa=kappa, order=order)
+        self.num_inference_steps = count
         timesteps = self.parametrization.timestep(self.levels)
         self.timesteps = timesteps.float().to(device or "cpu")
         self._begin = None
@@ -354,16 +373,17 @@ class CascorePipeline(DiffusionPipeline):  # type: ignore[misc]
             pixel_range=model.pixel_range,
         )
         unet.denoiser.load_state_dict(model.denoiser.state_dict())
-        schedule = model.experiment.schedule
-        chain = resolved(Sampler(), schedule)
+        schedule, chain = model.experiment.schedule, model.chain(Sampler())
         scheduler = CASScheduler(
+            num_train_timesteps=schedule.levels,
             family="exploding",
             prediction_type="sample",
             sigma_min=schedule.last,
             sigma_max=schedule.first,
-            kappa=chain.kappa,
+            # One that sees sigma has another kappa for each number of calls.
+            kappa=chain.kappa if is_blind(model.denoiser) else None,
             order=chain.order,
-            spacing=chain.spacing,
+            spacing="trained" if model.experiment.at_levels else chain.spacing,
         )
         return cls(unet.eval().to(model.device), scheduler)
 
