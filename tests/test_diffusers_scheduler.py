@@ -179,6 +179,33 @@ def test_configurations_that_are_not_known_are_refused(make, words):
         make()
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("CMStochasticIterative", "KarrasVe", "IPNDM", "SCM", "UnCLIP", "DDPMWuerstchen"),
+        *("CogVideoXDDIM", "LCM"),
+    ],
+)
+def test_schedulers_of_unknown_processes_are_refused_by_name(tmp_path, kind):
+    theirs = getattr(diffusers, f"{kind}Scheduler")
+    theirs().save_pretrained(tmp_path)
+    config = theirs.load_config(tmp_path)
+    with pytest.raises(InputError, match=f"{kind}Scheduler is of no process that is known here"):
+        CASScheduler.from_config(config)
+
+
+@pytest.mark.parametrize(
+    "kind", ["CMStochasticIterative", "KarrasVe", "IPNDM", "SCM", "UnCLIP", "DDPMWuerstchen"]
+)
+def test_configurations_without_a_name_are_told_by_their_keys(kind):
+    """Diffusers writes the name when a scheduler is saved."""
+    config = getattr(diffusers, f"{kind}Scheduler")().config
+    with pytest.raises(InputError, match="the scheduler is of no process that is known here"):
+        CASScheduler.from_config(config)
+    with pytest.raises(InputError, match=r"the scheduler has snr_shift_scale = 3\.0"):
+        CASScheduler.from_config(diffusers.CogVideoXDDIMScheduler().config)
+
+
 # --- in their pipelines ---------------------------------------------------------------------------
 
 

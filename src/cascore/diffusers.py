@@ -116,6 +116,9 @@ class CASScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         """A scheduler for a network that was trained for another: theirs, or one of ours.
 
         Further settings, such as kappa, replace those of the configuration.
+
+        Raises:
+            InputError: a scheduler of an unknown process, or with a setting that is not known here.
         """
         ours = _translated(dict(config))
         return super().from_config(ours, return_unused_kwargs, **kwargs)
@@ -276,7 +279,7 @@ def _translated(config: Mapping[str, Any]) -> dict[str, Any]:
     """Our configuration for a network whose scheduler has another's configuration."""
     if "family" in config:
         return dict(config)
-    form = configured(config, str(config.get("_class_name", "the scheduler")))
+    form = configured(config, config.get("_class_name"))
     taken = {key: value for key, value in config.items() if key in _TAKEN}
     return {
         **taken,

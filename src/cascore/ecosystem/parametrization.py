@@ -46,6 +46,8 @@ _PRESERVING = frozenset(
     )
 )
 """Schedulers of diffusers for networks of a discrete, variance-preserving process."""
+_OTHERS = ("FlowMatch", "EDM", "ScoreSdeVe", "CASScheduler")
+"""How the names of the other schedulers that are known begin, ours among them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,27 +161,25 @@ def parametrization_of(scheduler: Any) -> Parametrization:
     """
     if isinstance(own := getattr(scheduler, "parametrization", None), Parametrization):
         return own
-    name = type(scheduler).__name__
-    if name in _PRESERVING or name.startswith(("FlowMatch", "EDM", "ScoreSdeVe")):
-        return configured(dict(scheduler.config), name)
-    raise InputError(
-        f"{name} is of no process that is known here: variance-preserving ones (DDPM, DDIM, PNDM,"
-        " Euler, Heun, DPM-Solver, DEIS, UniPC, SA), flow matching, EDM and ScoreSdeVe are"
-    )
+    return configured(dict(scheduler.config), type(scheduler).__name__)
 
 
-def configured(config: Mapping[str, Any], name: str) -> Parametrization:
-    """The parametrization of the configuration of a scheduler of that name.
+def configured(config: Mapping[str, Any], name: str | None) -> Parametrization:
+    """The parametrization of the configuration of a scheduler of that name, if it has one.
 
     Its keys tell the family: flow matching has a shift and no betas, EDM a sigma_data.
 
     Raises:
-        InputError: a setting that changes what the network is told in a way that is not known.
+        InputError: a scheduler of another process, or a setting that changes what the network is
+            told in a way that is not known.
         MissingExtraError: diffusers is not installed.
     """
+    if name is not None and name not in _PRESERVING and not name.startswith(_OTHERS):
+        raise _of_no_known_process(name)
     for key, known in _KNOWN.items():
         if config.get(key, known) not in (known, None):
-            raise InputError(f"{name} has {key} = {config[key]!r}; known is {known!r}")
+            spoken = name or "the scheduler"
+            raise InputError(f"{spoken} has {key} = {config[key]!r}; known is {known!r}")
     prediction = str(config.get("prediction_type") or "epsilon")
     steps = int(config.get("num_train_timesteps", 1000))
     flow = prediction == "flow_prediction" or config.get("use_flow_sigmas")
@@ -188,6 +188,9 @@ def configured(config: Mapping[str, Any], name: str) -> Parametrization:
     if "beta_start" in config:
         alpha_bar = ddpm_scheduler(config).alphas_cumprod
         return variance_preserving(alpha_bar, _ALSO_CALLED.get(prediction, prediction))
+    # Others have the two sigmas too, but say neither what is predicted nor where sampling ends.
+    if not ("sigma_max" in config and config.keys() & {"prediction_type", "sampling_eps"}):
+        raise _of_no_known_process(name or "the scheduler")
     ends = torch.tensor((config["sigma_max"], config["sigma_min"]), dtype=torch.float64)
     if "sigma_data" in config:
         deviation = float(config["sigma_data"])
@@ -198,10 +201,19 @@ def configured(config: Mapping[str, Any], name: str) -> Parametrization:
     return Parametrization(family="exploding", prediction=prediction, sigmas=ends)
 
 
+def _of_no_known_process(name: str) -> InputError:
+    """What to say of a scheduler whose networks cannot be read."""
+    return InputError(
+        f"{name} is of no process that is known here: variance-preserving ones (DDPM, DDIM, PNDM,"
+        " Euler, Heun, DPM-Solver, DEIS, UniPC, SA), flow matching, EDM and ScoreSdeVe are"
+    )
+
+
 _KNOWN: Mapping[str, object] = {
     "timestep_type": "discrete",
     "invert_sigmas": False,
     "thresholding": False,
+    "snr_shift_scale": 1,
 }
 """Settings that are known at these values alone."""
 _ALSO_CALLED = {"original_sample": "sample"}
