@@ -153,6 +153,18 @@ def test_a_length_that_cannot_be_made_is_refused(kept, tmp_path, capsys):
         assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.parametrize("length", [0.1, "best"])
+def test_an_average_is_none_of_the_raw_weights(kept, tmp_path, capsys, length):
+    asked = ("--weights", "raw", "--ema-length", length)
+    assert run("convert", kept, tmp_path / "no", *asked) == 2
+    said = capsys.readouterr().err
+    assert f"--ema-length {length} is of an average: leave one of them out" in " ".join(
+        said.split()
+    )
+    assert "held-out" not in said
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_number_of_the_checkpoint_is_none_of_another_average(kept, tmp_path):
     asked = ("--count", 20, "--calls", 2, "--device", "cpu", "--out", tmp_path / "records.json")
     assert run("evaluate", kept, *asked) == 0

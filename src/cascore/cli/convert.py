@@ -75,7 +75,7 @@ class Convert:
         return 0
 
     def _of_run(self) -> "Conversion":
-        from cascore.model.convert import convert_run
+        from cascore.model.convert import convert_run, require_of_average
         from cascore.model.folder import is_model_folder
 
         source = self.source
@@ -86,6 +86,7 @@ class Convert:
         if given:
             raise InputError(f"a run has settings of its own: leave out {', '.join(given)}")
         length = self.ema_length
+        require_of_average(self.weights, length)  # before the best one is looked for
         if length == "best":
             length = self._best_length()
         measured = [record for file in self.records for record in read_measurements(file)]

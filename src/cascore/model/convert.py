@@ -152,9 +152,10 @@ def convert_run(
 
     Raises:
         InputError: No run, no checkpoint yet, one that is damaged, records of other weights, or a
-            length of the average that cannot be made.
+            length of the average that cannot be made, or beside the raw weights.
     """
     require_new(out)
+    require_of_average(weights, ema_length)
     experiment, data = read_experiment(run), read_data(run)
     notices: list[str] = []
     newest, made, selection = read_checkpoint(run, checkpoint, verified_record, notices.append)
@@ -214,6 +215,15 @@ def convert_run(
         measured=measured,
     )
     return Conversion(written, tuple(notices))
+
+
+def require_of_average(weights: Weights, ema_length: float | str | None) -> None:
+    """Raise InputError for a length of the average where weights without an average are wanted."""
+    if weights == "raw" and ema_length is not None:
+        raise InputError(
+            f"--weights raw are those of the last step, and --ema-length {ema_length} is of an"
+            " average: leave one of them out"
+        )
 
 
 def write_model_folder(
