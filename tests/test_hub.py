@@ -91,6 +91,15 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, tmp_path, monkeypatch):
     assert sorted(hub.root.rglob("*")) == before
 
 
+def test_damage_to_the_variances_is_seen_after_the_hub(hub):
+    """Their digest goes there and comes back with them."""
+    load("digits-aware").push_to_hub("someone/aware")
+    path = hub.root / "hub" / "someone" / "aware" / "variances.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match=r"variances\.npy is not what was written"):
+        load("hf://someone/aware")
+
+
 def test_what_the_hub_refuses_is_one_line(hub):
     with pytest.raises(InputError, match=r"hf://a/b cannot be downloaded: 404"):
         load("hf://a/b")
@@ -122,6 +131,7 @@ def test_a_saved_model_is_the_model_and_its_card_is_read_by_the_hub(tmp_path):
     model.save_pretrained(tmp_path / "saved")
     assert load(tmp_path / "saved").digest == model.digest
     source = shipped_folders()["fashion-mnist"]
+    assert {x.name for x in (tmp_path / "saved").iterdir()} == {x.name for x in source.iterdir()}
     for file in (tmp_path / "saved").iterdir():
         assert file.name == "README.md" or file.read_bytes() == (source / file.name).read_bytes()
     card = huggingface_hub.ModelCard.load(tmp_path / "saved" / "README.md")

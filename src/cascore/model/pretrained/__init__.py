@@ -13,8 +13,8 @@ _HERE = Path(__file__).resolve().parent
 _MARK = "model.json"
 
 MODEL_FILES = (
-    *(_MARK, "model.safetensors", "discriminator.safetensors", "variances.npy", "sampler.json"),
-    "README.md",
+    *(_MARK, "model.safetensors", "discriminator.safetensors", "variances.npy"),
+    *("variances.npy.sha256", "sampler.json", "README.md"),
 )
 """What a model folder may hold; samples and evaluations of it are not a part of it."""
 
