@@ -1,5 +1,7 @@
 """Our networks in a pipeline of diffusers."""
 
+from dataclasses import replace
+
 import diffusers
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from cascore.denoiser import rescaled
 from cascore.diffusers import CascorePipeline
 from cascore.errors import InputError
 from cascore.experiment.chain import chain_sigmas
-from cascore.experiment.settings import Experiment, Network, Sampler, Schedule
+from cascore.experiment.settings import Data, Experiment, Network, Sampler, Schedule
 from cascore.model.loading import Model, built_denoiser
 from cascore.sampling import consistent_annealed
 
@@ -94,6 +96,19 @@ def test_its_defaults_are_saved_with_it(tmp_path):
     pipe.save_pretrained(tmp_path / "saved")
     loaded = CascorePipeline.from_pretrained(tmp_path / "saved")
     assert torch.equal(drawn(loaded, num_inference_steps=5), drawn(pipe, num_inference_steps=5))
+
+
+def test_no_path_of_the_machine_that_trained_is_saved(tmp_path):
+    private = model(tmp_path)
+    data = Data(name="folder:/home/someone/photos", root="/home/someone/data")
+    private.experiment = replace(private.experiment, data=data)
+    private.data = {"name": data.name, "record": {"source": data.name, "remarks": [data.root]}}
+    CascorePipeline.from_model(private).save_pretrained(tmp_path / "saved")
+    files = [path for path in (tmp_path / "saved").rglob("*.json") if path.is_file()]
+    assert len(files) == 3
+    for path in files:
+        assert "/home" not in path.read_text(), path
+    assert "folder:photos" in (tmp_path / "saved" / "unet" / "config.json").read_text()
 
 
 def test_a_class_is_asked_for(tmp_path):

@@ -18,6 +18,7 @@ from cascore.ecosystem.parametrization import Parametrization, configured, shift
 from cascore.errors import InputError
 from cascore.experiment.chain import SPACINGS, chain_sigmas, resolved
 from cascore.experiment.settings import Experiment, Sampler, Schedule, Spacing
+from cascore.model.convert import without_paths
 from cascore.model.loading import Model, built_denoiser
 from cascore.plain import from_plain, to_plain
 from cascore.sampling import consistent_steps
@@ -369,10 +370,11 @@ class CascorePipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         if len(model.shape) != 3:
             raise InputError(f"{model!r} is of points: a pipeline draws pictures")
+        experiment, data = without_paths(model.experiment, model.data)
         unet = CascoreModel(
             shape=list(model.shape),
-            experiment=to_plain(model.experiment),
-            data=to_plain(dict(model.data)),
+            experiment=to_plain(experiment),
+            data=to_plain(data),
             pixel_range=model.pixel_range,
         )
         unet.denoiser.load_state_dict(model.denoiser.state_dict())

@@ -184,14 +184,14 @@ def convert_run(
     pixel_range = (0.0, 1.0) if len(shape) == 3 else None
     training, learned = {name: getattr(made, name) for name in _OF_TRAINING}, read_learned(run)
     base = read_base(run)
-    bare = replace(experiment.data, name=_without_path(experiment.data.name), root=None)
+    settings, known = without_paths(experiment, data)
     record = ModelRecord(
         shape=shape,
         pixel_range=pixel_range,
-        experiment=replace(experiment, data=bare),
+        experiment=settings,
         step=newest.step,
         weights=weights,
-        data=_without_paths(data),
+        data=known,
         source={
             "kind": "run of cascore",
             "name": f"{newest.folder.name}/{newest.tensors.name}",
@@ -273,21 +273,26 @@ def write_model_folder(
     return record
 
 
+def without_paths(
+    experiment: Experiment, data: Mapping[str, Any]
+) -> tuple[Experiment, dict[str, Any]]:
+    """Settings, and what is known of their data, without the paths of the machine that trained.
+
+    They mean nothing where the model goes, and may be private.
+    """
+    bare = replace(experiment.data, name=_without_path(experiment.data.name), root=None)
+    known = {**data, "name": _without_path(str(data["name"]))}
+    if is_folder(known["name"]):
+        known["record"] = {**data.get("record", {}), "source": "a folder of images", "remarks": []}
+    return replace(experiment, data=bare), known
+
+
 def _without_path(name: str) -> str:
-    """A path of the machine that trained means nothing where the model goes, and may be private."""
     return f"folder:{Path(name.removeprefix('folder:')).name}" if is_folder(name) else name
 
 
 def _bare_name(model: str) -> str:
     return model if is_on_hub(model) else Path(model).name
-
-
-def _without_paths(data: Mapping[str, Any]) -> dict[str, Any]:
-    name = str(data["name"])
-    kept = {**data, "name": _without_path(name)}
-    if kept["name"] != name or is_folder(name):
-        kept["record"] = {**data.get("record", {}), "source": "a folder of images", "remarks": []}
-    return kept
 
 
 def _published_state(
