@@ -223,8 +223,24 @@ def test_labels_and_conditioning_reach_the_network():
     label = torch.arange(5)
     cascore.labelled(denoiser, label)(pixels(), torch.tensor(1.0))
     given = network.seen[-1][2]
-    assert given["encoder_hidden_states"] is text
+    assert torch.equal(given["encoder_hidden_states"], text.repeat(5, 1, 1))
     assert torch.equal(given["class_labels"], label)
+
+
+def test_a_text_of_one_row_is_that_of_every_picture():
+    text, scheduler = torch.randn(1, 3, 8), diffusers.DDPMScheduler()
+    network, x = told_by_text(), torch.randn(4, 4, 4, 4)
+    one, each = (
+        cascore.from_diffusers(
+            network,
+            scheduler=scheduler,
+            autoencoder=autoencoder(),
+            conditioning={"encoder_hidden_states": rows},
+        )
+        for rows in (text, text.repeat(4, 1, 1))
+    )
+    with torch.no_grad():
+        assert torch.equal(one(x, torch.tensor(2.0)), each(x, torch.tensor(2.0)))
 
 
 def test_classes_are_guided():

@@ -61,6 +61,9 @@ class CASScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     pipeline. The last step returns H(x, sigma_L), the denoised sample. Order 1 is DDIM at kappa 1
     and ancestral sampling at kappa 2; order 2 DPM-Solver++(2M) and SDE-DPM-Solver++(2M).
 
+    Its timesteps lie between those of the training, which a network with a table of them, such as
+    one of time_embedding_type "learned", does not take: `cascore.from_diffusers` rounds for it.
+
     Args:
         num_train_timesteps: as in `diffusers.DDIMScheduler`, and so are beta_start, beta_end,
             beta_schedule, trained_betas, rescale_betas_zero_snr, clip_sample, clip_sample_range.

@@ -68,7 +68,9 @@ class DiffusersDenoiser(nn.Module):
         timestep = form.timestep(level.reshape(-1)).expand(len(x))
         if self._whole:
             timestep = timestep.round().long()
-        given = {**self.conditioning, **({} if label is None else {"class_labels": label})}
+        given = {name: _of_each(value, len(x)) for name, value in self.conditioning.items()}
+        if label is not None:
+            given["class_labels"] = label
         seen = (form.input_scale(level) * theirs).to(_dtype_of(self.network, precise))
         output = _tensor_of(self.network(seen, timestep=timestep, **given)).to(precise)
         c_skip, c_out = form.skip_and_out(level)
@@ -155,6 +157,12 @@ def from_diffusers(
     return DiffusersDenoiser(
         network, parametrization_of(process), autoencoder=autoencoder, conditioning=conditioning
     ).eval()
+
+
+def _of_each(value: Any, count: int) -> Any:
+    """An argument of the network for so many pictures: a tensor of one row is that of each."""
+    one = isinstance(value, Tensor) and value.shape[:1] == (1,)
+    return value.expand(count, *value.shape[1:]) if one else value
 
 
 def _tensor_of(output: Any) -> Tensor:
