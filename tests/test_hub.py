@@ -197,3 +197,13 @@ def test_other_weights_than_those_that_were_loaded_are_not_saved(tmp_path):
     with pytest.raises(InputError, match="other weights than when it was loaded"):
         model.save_pretrained(tmp_path / "two")
     assert not (tmp_path / "two").exists()
+
+
+def test_a_step_that_was_trained_anew_is_not_saved_for_the_old_one(tmp_path):
+    trained_in(tmp_path / "run", tiny("digits", steps=2))
+    model = load(tmp_path / "run", device=CPU)
+    shutil.rmtree(tmp_path / "run")
+    trained_in(tmp_path / "run", tiny("digits", steps=2, seed=1))
+    with pytest.raises(InputError, match="other weights than when it was loaded"):
+        model.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cascore.errors import InputError
-from cascore.experiment.run_folder import read_selection
+from cascore.experiment.run_folder import read_checkpoint, read_selection
 from cascore.files import file_digest, replaced_folder, require_new, write_text
 from cascore.hub import push_folder
 from cascore.locks import new_folder
@@ -14,6 +14,7 @@ from cascore.model.convert import convert_run
 from cascore.model.folder import WEIGHTS, is_model_folder, read_model_record
 from cascore.model.front_matter import front_matter
 from cascore.model.pretrained import MODEL_FILES
+from cascore.training.checkpoint import verified_record
 
 _CARD = "README.md"
 
@@ -29,13 +30,14 @@ def save_model(
     Raises:
         InputError: something is there already, or the source holds other weights by now.
     """
+    require_new(out)
     if not is_model_folder(source):
         chosen = selection is not None and read_selection(source) == selection
-        convert_run(source, out, weights="ema", checkpoint="best" if chosen else str(step))
+        checkpoint = "best" if chosen else str(step)
+        _require_same(_digest_of(source, checkpoint), digest, source)
+        convert_run(source, out, weights="ema", checkpoint=checkpoint)
         return
-    require_new(out)
-    if file_digest(source / WEIGHTS) != digest:
-        raise InputError(f"{source} holds other weights than when it was loaded: load it again")
+    _require_same(file_digest(source / WEIGHTS), digest, source)
     record = read_model_record(source)
     with new_folder(out, "saving a model"), replaced_folder(out) as temporary:
         for name in MODEL_FILES:
@@ -45,6 +47,18 @@ def save_model(
         text = card.read_text(encoding="utf-8") if card.is_file() else ""
         if not text.startswith("---\n"):
             write_text(card, front_matter(record, ()) + text)
+
+
+def _require_same(found: str, digest: str, source: Path) -> None:
+    if found != digest:
+        raise InputError(f"{source} holds other weights than when it was loaded: load it again")
+
+
+def _digest_of(run: Path, name: str) -> str:
+    """Of the weights in a run's checkpoint, as the model that is loaded from it has it."""
+    # What is to be known of the checkpoint was said when it was loaded.
+    checkpoint, record, _ = read_checkpoint(run, name, verified_record, lambda notice: None)
+    return record.digest or file_digest(checkpoint.tensors)
 
 
 def push_model(
