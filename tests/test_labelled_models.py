@@ -85,6 +85,8 @@ def test_what_cannot_be_drawn_is_refused(folder):
         ({"label": ["1", "2", "3"]}, "4 pictures cannot be shared by 3 classes: ask for 6"),
         ({"guidance": 2.0}, "give a label too"),
         ({"label": []}, "there is no class"),
+        ({"label": 3}, "label is 3; expected names, which are text: '0', '1'"),
+        ({"label": [1, 2]}, r"label is \[1, 2\]; expected names"),
     ):
         with pytest.raises(InputError, match=message):
             model.sample(range(4), calls=2, **options)

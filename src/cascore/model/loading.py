@@ -200,7 +200,10 @@ class Model:
         """
         if label is None:
             return None
-        names = [label] if isinstance(label, str) else list(label)
+        names = [label] if isinstance(label, str) or not isinstance(label, Iterable) else [*label]
+        if not all(isinstance(name, str) for name in names):
+            known = ", ".join(map(repr, self.classes)) or "none"
+            raise InputError(f"label is {label!r:.60}; expected names, which are text: {known}")
         names = [*self.classes] if names == ["all"] else names
         unknown = [name for name in names if name not in self.classes]
         if unknown or not names:
