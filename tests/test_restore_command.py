@@ -9,6 +9,8 @@ from PIL import Image
 from running import run
 
 from cascore.data import load_images
+from cascore.model.advice import Choice, write_choice
+from cascore.model.loading import load
 from cascore.model.restore import observe, operator_of, psnr, read_picture
 from cascore.operators import few_numbers
 from cascore.pixels import save_png
@@ -102,7 +104,7 @@ def test_known_pixels_stay_and_the_hole_is_filled_where_the_picture_is_as_it_is_
 
 
 def test_a_small_picture_is_what_is_seen_of_a_large_one(files):
-    operator = operator_of("super-resolve", SHAPE, mask=None, factor=4, blur=1, numbers=None)
+    operator = operator_of("super-resolve", SHAPE)
     observation = observe(files / "small.png", operator, SHAPE, noise=0.0, degrade=False)
     pixels = np.asarray(Image.open(files / "small.png")) / 255
     assert observation.seen.shape == (1, 1, 2, 2)
@@ -112,6 +114,36 @@ def test_a_small_picture_is_what_is_seen_of_a_large_one(files):
     assert torch.equal(shown[0, 0, :4, :4], observation.seen[0, 0, 0, 0].expand(4, 4))
     larger = observe(files / "digit.png", operator, SHAPE, noise=0.0, degrade=False)
     assert len(larger.remarks) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "option", "value", "own"),
+    [
+        ("colorize", "mask", "hole.png", "inpaint"),
+        ("deblur", "factor", "4", "super-resolve"),
+        ("super-resolve", "blur", "1.0", "deblur"),
+        ("deblur", "numbers", "20", "compressed"),
+    ],
+)
+def test_what_is_for_another_task_is_refused(task, option, value, own, files, capsys):
+    """And with the value that it has by default there."""
+    asked = ("--task", task, f"--{option}", value, "--degrade")
+    assert run("restore", "digits", files / "digit.png", *asked) == 2
+    assert f"--{option} is for --task {own}, not for {task}" in capsys.readouterr().err
+
+
+def test_a_choice_of_tuning_is_named_as_in_sampling(files, tmp_path, capsys):
+    model = load("digits")
+    model.save_pretrained(tmp_path / "model")
+    for weights, words in ((model.digest, "as tuned for 3"), ("0" * 64, "tuned for other weights")):
+        choice = Choice(
+            order=1, kappa=3.25, spacing="geometric", weights=weights, extractor="digits",
+            gain=0.5, gain_error=0.1, tuned=True,
+        )  # fmt: skip
+        write_choice(tmp_path / "model" / "sampler.json", 3, choice)
+        asked = ("--task", "deblur", "--degrade", *ASKED, "--out", tmp_path / weights)
+        assert run("restore", tmp_path / "model", files / "digit.png", *asked) == 0
+        assert words in " ".join(capsys.readouterr().err.split())
 
 
 def test_few_numbers_are_shown_as_the_picture_of_least_norm_around_grey(files):

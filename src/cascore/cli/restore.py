@@ -36,10 +36,10 @@ class Restore:
     """What is missing: some pixels, the colour, resolution, sharpness, or all but a few numbers."""
     mask: Path | None = None
     """inpaint: an image that is white where pixels are missing."""
-    factor: int = 4
-    """super-resolve: how many pixels become one, in each direction."""
-    blur: float = 1.0
-    """deblur: deviation of the Gaussian blur, in pixels."""
+    factor: int | None = None
+    """super-resolve: how many pixels become one, in each direction (default: 4)."""
+    blur: float | None = None
+    """deblur: deviation of the Gaussian blur, in pixels (default: 1)."""
     numbers: int | None = None
     """compressed: how many random projections are seen (default: a tenth of the pixels)."""
     noise: float = 0.02
@@ -91,7 +91,10 @@ class Restore:
         )
         for remark in observation.remarks:
             display.say(remark)
-        sampler = model.advised(sampler).sampler
+        advice = model.advised(sampler)
+        if advice.notice is not None:
+            display.say(advice.notice)
+        sampler = advice.sampler
         chain = model.chain(sampler)
         name = f"{self.task} {told_apart(self.picture.stem)} {chain.label} {chain.calls} calls"
         name += f" seed {self.seed}"

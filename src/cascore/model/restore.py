@@ -58,16 +58,29 @@ def operator_of(
     task: str,
     shape: tuple[int, ...],
     *,
-    mask: Path | None,
-    factor: int,
-    blur: float,
-    numbers: int | None,
+    mask: Path | None = None,
+    factor: int | None = None,
+    blur: float | None = None,
+    numbers: int | None = None,
 ) -> Operator:
     """The operator of a task for pictures of a shape.
 
+    Of the rest each is for one task; by default 4, 1 and a tenth of the pixels, but a mask has to
+    be given.
+
     Raises:
-        InputError: a task that does not fit the pictures, or that lacks its mask.
+        InputError: a task that does not fit the pictures, that lacks its mask, or what is for
+            another.
     """
+    of_one_task = {
+        "mask": (mask, "inpaint"),
+        "factor": (factor, "super-resolve"),
+        "blur": (blur, "deblur"),
+        "numbers": (numbers, "compressed"),
+    }
+    for option, (value, own) in of_one_task.items():
+        if value is not None and own != task:
+            raise InputError(f"--{option} is for --task {own}, not for {task}")
     if task == "inpaint":
         if mask is None:
             raise InputError(
@@ -75,14 +88,12 @@ def operator_of(
             )
         missing, _ = read_picture(mask, (1, *shape[1:]), smooth=False)
         return seen_pixels(missing[0, 0] < 0.5)
-    if mask is not None:
-        raise InputError(f"--mask is for --task inpaint, not for {task}")
     if task == "colorize":
         operator = grey()
     elif task == "super-resolve":
-        operator = shrunk(factor)
+        operator = shrunk(4 if factor is None else factor)
     elif task == "deblur":
-        operator = blurred(blur)
+        operator = blurred(1.0 if blur is None else blur)
     else:
         dimension = shape[0] * shape[1] * shape[2]
         operator = few_numbers(max(1, dimension // 10) if numbers is None else numbers, dimension)
