@@ -115,7 +115,9 @@ def test_a_name_is_sampled_judged_verified_and_described(here, capsys):
     (pictures,) = (here / "samples" / "digits").iterdir()
     assert (here / told.out.strip()).resolve() == pictures.resolve()
     assert str(pictures.relative_to(here) / "denoised.png") in told.err
-    assert re.search(r"4 samples of digits at 3 network calls each \(.*\) in \d+\.\d s", told.err)
+    assert re.search(
+        r"4 samples of digits at 3 network evaluations each \(.*\) in \d+\.\d s", told.err
+    )
     assert json.loads((pictures / "record.json").read_text())["run"] == "digits"
 
     assert run("sample", "digits", "--count", 4, *quick) == 2

@@ -140,9 +140,10 @@ class SamplerFacts:
     """Evaluations of the network."""
 
     @property
-    def calls(self) -> Setting:
+    def calls(self) -> int:
         """Network calls of a chain; cascore 0.3 noted none, and knew no guidance, of two a call."""
-        return self.settings.get("calls", self.nfe)
+        noted = self.settings.get("calls")
+        return noted if isinstance(noted, int) else self.nfe
 
 
 def chain_words(settings: Mapping[str, Setting]) -> str:

@@ -179,7 +179,7 @@ def _words(number: Measurement) -> str:
     """What drew the samples, and their distance."""
     assert number.sampler is not None  # a model was sampled
     words, distance = chain_words(number.sampler.settings), number.estimate
-    calls = f"{number.sampler.nfe} network calls"
+    calls = f"{number.sampler.calls} network calls"
     return f"{words} in {calls} ({distance.mean:.2f} ± {distance.error:.2f})"
 
 

@@ -186,7 +186,8 @@ class Samples:
 
     def __repr__(self) -> str:
         count, *shape = self.denoised.shape
-        return f"<Samples: {count} of {'×'.join(map(str, shape))}, {self.nfe} network calls each>"
+        pictures = f"{count} of {'×'.join(map(str, shape))}"
+        return f"<Samples: {pictures}, {self.nfe} network evaluations each>"
 
     def save(self, path: Path | str) -> None:
         """Write the denoised pictures as one sheet, a PNG file, whole or not at all.

@@ -100,7 +100,8 @@ class Sample:
                     columns = count // rows if rows > 1 else None
                     write_samples(samples, folder, seeds=seeds, record=record, columns=columns)
                 display.say(
-                    f"{count} samples of {spoken_name(path)} at {samples.nfe} network calls each"
+                    f"{count} samples of {spoken_name(path)}"
+                    f" at {samples.nfe} network evaluations each"
                     f" ({chain.label}) in {time.monotonic() - started:.1f} s"
                 )
                 if len(model.shape) == 3:

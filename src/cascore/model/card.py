@@ -131,7 +131,7 @@ def scores_of(
             error=number.error,
             floor=number.floor,
             sampler="" if number.sampler is None else chain_words(number.sampler.settings),
-            calls=None if number.sampler is None else number.sampler.nfe,
+            calls=None if number.sampler is None else number.sampler.calls,
             count=number.images.count,
             against=_against(number),
             features=_features(number),
