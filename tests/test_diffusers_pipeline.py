@@ -121,6 +121,18 @@ def test_a_class_is_asked_for(tmp_path):
     assert not torch.equal(one, none)
 
 
+def test_classes_follow_the_network_to_its_device(tmp_path):
+    class Elsewhere:
+        """Labels that are none before they are moved."""
+
+        def to(self, device):
+            return torch.ones(3, dtype=torch.int64, device=device)
+
+    pipe = CascorePipeline.from_model(model(tmp_path, labels=True))
+    found = drawn(pipe, class_labels=Elsewhere())
+    assert torch.equal(found, drawn(pipe, class_labels=torch.ones(3).long()))
+
+
 def test_pictures_come_in_their_forms(tmp_path):
     pipe = CascorePipeline.from_model(cascore.load("digits"))
     tensors = drawn(pipe)

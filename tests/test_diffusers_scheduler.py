@@ -146,6 +146,21 @@ def test_noise_is_added_as_they_do():
     assert torch.allclose(ours.scale_noise(clean, t, z), expected, atol=1e-5)
 
 
+def test_noise_is_added_on_devices_without_float64():
+    class OnMps(torch.Tensor):
+        """Timesteps as they are there, until they are on the CPU."""
+
+        def double(self):
+            raise TypeError("Cannot convert a MPS Tensor to float64")
+
+        def cpu(self):
+            return self.as_subclass(torch.Tensor)
+
+    clean, z, t = pixels(3), pixels(3, seed=1), torch.tensor([0, 400, 999])
+    found = CASScheduler().add_noise(clean, z, t.as_subclass(OnMps))
+    assert torch.equal(found, CASScheduler().add_noise(clean, z, t))
+
+
 def test_a_chain_that_is_entered_late_begins_there():
     scheduler = CASScheduler(kappa=1.0)
     scheduler.set_timesteps(6)

@@ -15,6 +15,7 @@ from cascore.schedule import geometric_sigmas, karras_sigmas
 from cascore.theory import (
     EmpiricalDenoiser,
     GaussianMixtureDenoiser,
+    UnitNoiseDenoiser,
     gaussian_law,
     noise_std,
     unconditional_optimum,
@@ -61,6 +62,17 @@ def test_a_mixture_of_one_component_is_the_gaussian_formula():
     w = 0.6**2 / (0.6**2 + sigma**2)
     found = GaussianMixtureDenoiser(mean, 0.6 * one, one)(x, sigma)
     torch.testing.assert_close(found, mean + w * (x - mean))
+
+
+def test_the_data_follow_x_to_its_device():
+    data, x = normal(5, 3), torch.empty(4, 3, dtype=torch.float64, device="meta")
+    flat = torch.full((5,), 0.1), torch.ones(5)
+    for denoiser in (
+        EmpiricalDenoiser(data),
+        GaussianMixtureDenoiser(data, *flat),
+        UnitNoiseDenoiser(data[0]),
+    ):
+        assert denoiser(x, 0.4).device == x.device, denoiser
 
 
 def test_data_may_be_numbers():

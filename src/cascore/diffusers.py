@@ -257,7 +257,7 @@ class CASScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The state of clean samples at timesteps [N]: s (clean + sigma z)."""
         form = self.parametrization
-        sigma = form.sigma_of(timesteps.double().cpu())
+        sigma = form.sigma_of(timesteps.cpu().double())  # MPS has no float64
         shape = (-1, *(1,) * (original_samples.ndim - 1))
         s, sigma = (v.reshape(shape).to(original_samples) for v in (form.state_scale(sigma), sigma))
         return s * (original_samples + sigma * noise)
@@ -416,12 +416,13 @@ class CascorePipeline(DiffusionPipeline):  # type: ignore[misc]
             return_dict: a named result with `images`, or a tuple of them.
         """
         device = self._execution_device
+        labels = None if class_labels is None else class_labels.to(device)
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         shape = (batch_size, *self.unet.config.shape)
         x = randn_tensor(shape, generator=generator, device=device, dtype=self.unet.dtype)
         x = x * self.scheduler.init_noise_sigma
         for timestep in self.progress_bar(self.scheduler.timesteps):
-            denoised = self.unet(x, timestep, class_labels).sample
+            denoised = self.unet(x, timestep, labels).sample
             x = self.scheduler.step(denoised, timestep, x, generator=generator).prev_sample
         images = x.clamp(0, 1)
         if output_type != "pt":

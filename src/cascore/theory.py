@@ -102,7 +102,7 @@ class UnitNoiseDenoiser:
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """H(x, sigma) = x - sigma sqrt(D) (x - x0) / |x - x0|; D is the size of the datum."""
-        away = x - self.datum
+        away = x - self.datum.to(x.device)
         length = away.flatten(1).norm(dim=1) / math.sqrt(self.datum.numel())
         return x - broadcast_sigma(sigma, x) / broadcast_sigma(length, x) * away
 
