@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 from running import CPU, run, tiny, trained_in
 
 from cascore.errors import InputError
@@ -20,6 +21,7 @@ from cascore.experiment.presets import PRESETS
 from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.measurement import read_measurements
 from cascore.model.advice import Advised, Choice, read_choices, write_choice
+from cascore.model.convert import convert_run
 from cascore.model.loading import load
 from cascore.pixels import to_uint8
 
@@ -249,6 +251,22 @@ def test_a_choice_for_other_weights_or_of_the_default_is_not_taken(trained):
     assert "other weights" in advised.notice
     choose(trained, order=2, kappa=2.0, tuned=False)  # the default of today, whatever it was then
     assert load(trained).advised(untuned) == Advised(untuned)
+
+
+def test_a_choice_goes_with_the_weights_that_it_was_for(trained, tmp_path):
+    choose(trained)
+    model = load(trained)
+    model.save_pretrained(tmp_path / "saved")
+    saved = load(tmp_path / "saved")
+    assert read_choices(tmp_path / "saved" / "sampler.json")[3].kappa == 3.25
+    drawn = {"calls": 3, "progress": False}
+    assert torch.equal(saved.sample([1, 2], **drawn).raw, model.sample([1, 2], **drawn).raw)
+    convert_run(trained, tmp_path / "raw", weights="raw")
+    convert_run(trained, tmp_path / "half", weights="ema", half=True)
+    choose(trained, weights="0" * 64)
+    convert_run(trained, tmp_path / "stale", weights="ema")
+    for other in ("raw", "half", "stale"):
+        assert not (tmp_path / other / "sampler.json").exists(), other
 
 
 def test_a_choice_is_taken_with_the_levels_it_was_tuned_at(trained):

@@ -26,6 +26,7 @@ from cascore.files import file_digest, replaced_folder, require_new, write_text
 from cascore.hub import is_on_hub
 from cascore.locks import new_folder
 from cascore.measurement import Measurement
+from cascore.model.advice import ADVICE, Choice, read_choices, write_choice
 from cascore.model.card import model_card, scores_of
 from cascore.model.checkpoint_file import read_checkpoint_file
 from cascore.model.folder import (
@@ -149,6 +150,7 @@ def convert_run(
 
     The checkpoint is one that `load` takes. `half` rounds the weights to float16, half the bytes;
     they are float32 again when loaded. `ema_length` makes the average anew (`post_hoc_average`).
+    What was tuned goes with the very weights that it was tuned for.
 
     Raises:
         InputError: No run, no checkpoint yet, one that is damaged, records of other weights, or a
@@ -182,6 +184,10 @@ def convert_run(
         module = build.build_discriminator(experiment.adversarial, shape, seed=0)
         opponent = fitting_tensors(module, newest.tensors, prefix="discriminator.")
     pixel_range = (0.0, 1.0) if len(shape) == 3 else None
+    source = made.digest or file_digest(newest.tensors)
+    # The weights that are loaded from the run, to the bit.
+    same = weights == "ema" and not half and ema_length is None
+    choices = read_choices(run / ADVICE) if same else {}
     training, learned = {name: getattr(made, name) for name in _OF_TRAINING}, read_learned(run)
     base = read_base(run)
     settings, known = without_paths(experiment, data)
@@ -195,7 +201,7 @@ def convert_run(
         source={
             "kind": "run of cascore",
             "name": f"{newest.folder.name}/{newest.tensors.name}",
-            "sha256": made.digest or file_digest(newest.tensors),
+            "sha256": source,
             "stored": str(stored).removeprefix("torch."),
             "training": {name: value for name, value in training.items() if value is not None},
             **({} if learned is None or not learned.words else {"warning": learned.words}),
@@ -213,6 +219,7 @@ def convert_run(
         discriminator=opponent,
         variances=read_variances(run),
         measured=measured,
+        tuned={calls: x for calls, x in choices.items() if x.weights == source},
     )
     return Conversion(written, tuple(notices))
 
@@ -234,8 +241,11 @@ def write_model_folder(
     discriminator: Mapping[str, Tensor] | None,
     variances: Tensor | None = None,
     measured: Sequence[Measurement] = (),
+    tuned: Mapping[int, Choice] | None = None,
 ) -> ModelRecord:
     """Write a model folder, whole or not at all, of the weights of the bare network.
+
+    The choices that were tuned for these weights are by number of calls; they get their new digest.
 
     Returns:
         The record as it was written, its digests and versions filled in.
@@ -267,6 +277,8 @@ def write_model_folder(
         write_json(temporary / MODEL, record)
         if variances is not None:
             write_variances(variances, temporary)
+        for calls, choice in (tuned or {}).items():
+            write_choice(temporary / ADVICE, calls, replace(choice, weights=record.digest))
         parameters = sum(tensor.numel() for tensor in weights.values())
         card = model_card(record, parameters=parameters)
         write_text(temporary / "README.md", card)
