@@ -88,9 +88,7 @@ class Model:
         """
         from cascore.model.sharing import save_model
 
-        save_model(
-            self.folder, Path(folder), step=self.step, digest=self.digest, selection=self.selection
-        )
+        save_model(self.folder, Path(folder), checkpoint=self._checkpoint, digest=self.digest)
 
     def push_to_hub(
         self, name: str, *, private: bool = False, message: str = "A model of cascore"
@@ -108,12 +106,16 @@ class Model:
         return push_model(
             self.folder,
             name,
-            step=self.step,
+            checkpoint=self._checkpoint,
             digest=self.digest,
-            selection=self.selection,
             private=private,
             message=message,
         )
+
+    @property
+    def _checkpoint(self) -> str:
+        """Which one of its run's it is: the best may be gone from among the newest."""
+        return str(self.step) if self.selection is None else "best"
 
     @property
     def sigmas(self) -> Tensor:

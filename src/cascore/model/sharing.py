@@ -5,11 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cascore.errors import InputError
-from cascore.experiment.run_folder import read_checkpoint, read_selection
+from cascore.experiment.run_folder import read_checkpoint
 from cascore.files import file_digest, replaced_folder, require_new, write_text
 from cascore.hub import push_folder
 from cascore.locks import new_folder
-from cascore.measurement import Selection
 from cascore.model.convert import convert_run
 from cascore.model.folder import WEIGHTS, is_model_folder, read_model_record
 from cascore.model.front_matter import front_matter
@@ -19,9 +18,7 @@ from cascore.training.checkpoint import verified_record
 _CARD = "README.md"
 
 
-def save_model(
-    source: Path, out: Path, *, step: int, digest: str, selection: Selection | None
-) -> None:
+def save_model(source: Path, out: Path, *, checkpoint: str, digest: str) -> None:
     """Write the model folder `out` of a model that was read from a run or a model folder.
 
     What is written are the files that it was read from, by `digest` of the weights; a card that has
@@ -31,13 +28,12 @@ def save_model(
         InputError: something is there already, or the source holds other weights by now.
     """
     require_new(out)
-    if not is_model_folder(source):
-        chosen = selection is not None and read_selection(source) == selection
-        checkpoint = "best" if chosen else str(step)
-        _require_same(_digest_of(source, checkpoint), digest, source)
+    of_run = not is_model_folder(source)
+    if (_digest_of(source, checkpoint) if of_run else file_digest(source / WEIGHTS)) != digest:
+        raise InputError(f"{source} holds other weights than when it was loaded: load it again")
+    if of_run:
         convert_run(source, out, weights="ema", checkpoint=checkpoint)
         return
-    _require_same(file_digest(source / WEIGHTS), digest, source)
     record = read_model_record(source)
     with new_folder(out, "saving a model"), replaced_folder(out) as temporary:
         for name in MODEL_FILES:
@@ -49,11 +45,6 @@ def save_model(
             write_text(card, front_matter(record, ()) + text)
 
 
-def _require_same(found: str, digest: str, source: Path) -> None:
-    if found != digest:
-        raise InputError(f"{source} holds other weights than when it was loaded: load it again")
-
-
 def _digest_of(run: Path, name: str) -> str:
     """Of the weights in a run's checkpoint, as the model that is loaded from it has it."""
     # What is to be known of the checkpoint was said when it was loaded.
@@ -62,14 +53,7 @@ def _digest_of(run: Path, name: str) -> str:
 
 
 def push_model(
-    source: Path,
-    name: str,
-    *,
-    step: int,
-    digest: str,
-    selection: Selection | None,
-    private: bool,
-    message: str,
+    source: Path, name: str, *, checkpoint: str, digest: str, private: bool, message: str
 ) -> str:
     """Upload the model folder of `save_model` to the hub; its address.
 
@@ -78,5 +62,5 @@ def push_model(
     """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        save_model(source, folder, step=step, digest=digest, selection=selection)
+        save_model(source, folder, checkpoint=checkpoint, digest=digest)
         return push_folder(folder, name, private=private, message=message)
