@@ -16,6 +16,8 @@ from diffusers_models import unet
 from running import run
 
 import cascore
+from cascore.experiment.run_folder import is_run
+from cascore.model.folder import is_model_folder
 from cascore.pixels import save_png
 from paper import __main__ as paper
 from tools.package import absolute
@@ -34,7 +36,8 @@ SMALL = {
     "evaluate": {"--count": 12},
     "tune": {"--count": 8, "--blocks": 2},
 }
-"""The settings at which commands run here, in place of printed ones or of defaults."""
+"""The settings at which commands run here, in place of printed ones or of defaults; of images that
+are there already all are judged."""
 
 SMALLER = {"--train.evaluate-every": 3, "--train.evaluate-count": 8, "--minutes": 0.01}
 """The same, where they are printed."""
@@ -92,7 +95,10 @@ def make_belongings(folder):
 def small(words):
     """The words of a command at small settings."""
     given = {option: value for option, value in SMALLER.items() if option in words}
-    for option, value in (SMALL.get(words[0], {}) | given).items():
+    place = Path(words[1]) if len(words) > 1 else Path()
+    of_images = place.is_dir() and not (is_run(place) or is_model_folder(place))
+    usual = {} if words[0] == "evaluate" and of_images else SMALL.get(words[0], {})
+    for option, value in (usual | given).items():
         if option in words:
             words[words.index(option) + 1] = str(value)
         else:

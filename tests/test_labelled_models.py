@@ -111,7 +111,7 @@ def test_the_command_draws_a_row_of_each_class(folder, tmp_path, capsys):
 
 
 def test_classes_whose_names_are_no_names_of_files_have_folders_apart(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "run")
+    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("samples"))
     data = json.loads((tmp_path / "run" / "data.json").read_text())
     names = ["A", "a", "猫", "犬", "new york", *data["classes"][5:]]
     (tmp_path / "run" / "data.json").write_text(json.dumps(data | {"classes": names}))
