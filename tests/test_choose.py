@@ -304,3 +304,21 @@ def test_what_is_not_given_follows_what_is(photos, tmp_path, capsys, monkeypatch
     assert settings["schedule"]["first"] == 50
     assert settings["schedule"]["levels"] == level_count(3 * 8 * 8, 50, 0.01)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_step_is_measured_until_its_numbers_are_there(monkeypatch):
+    """On a GPU an update is reported when it is asked for, and done when it can be read."""
+    digits = PRESETS["digits"]
+    now = [0.0]
+
+    class Update:
+        @property
+        def dsm(self):
+            now[0] += 3.0
+            return 0.0
+
+    data = build.load_data(digits.data, "train")
+    monkeypatch.setattr("cascore.experiment.cost.training_speed", lambda device: 1e15)
+    monkeypatch.setattr(build, "training_loop", lambda *_, **__: [Update() for _ in range(6)])
+    monkeypatch.setattr("cascore.experiment.cost.time.perf_counter", lambda: now[0])
+    assert measured_step(digits, data, CPU) == (128, 3.0, 0.0)
