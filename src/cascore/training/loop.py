@@ -209,12 +209,8 @@ def _drawn(law: SigmaLaw, label_dropout: float, batch: Batch, noise: KeyedNoise)
 
 
 def _recomputing(updates: Iterator[Metrics], denoiser: nn.Module) -> Iterator[Metrics]:
-    while True:
-        with recomputed(denoiser):  # not while the caller has the denoiser
-            metrics = next(updates, None)
-        if metrics is None:
-            return
-        yield metrics
+    with recomputed(denoiser):  # once: for other functions it would be compiled anew
+        yield from updates
 
 
 def _rated(updates: Iterator[Metrics], state: TrainState, rate: Rate) -> Iterator[Metrics]:
