@@ -90,12 +90,10 @@ def test_blocks_are_the_same_functions_in_every_update():
     """Others would be compiled anew in each."""
     network = UNet(channels=1, width=8, multipliers=(1, 2), attention=(False, False))
     state = TrainState(UnconditionalDenoiser(network))
-    pixels, seen = torch.rand(8, 1, 8, 8), []
-    for _ in train(state, pixels, SIGMAS, steps=3, batch_size=4, recompute=True):
-        seen.append([block.forward for block in network.down])
-    assert all(
-        block is first for later in seen for block, first in zip(later, seen[0], strict=True)
-    )
+    pixels = torch.rand(8, 1, 8, 8)
+    updates = train(state, pixels, SIGMAS, steps=3, batch_size=4, recompute=True)
+    first, *others = ([block.forward for block in network.down] for _ in updates)
+    assert all(a is b for seen in others for a, b in zip(seen, first, strict=True))
 
 
 class Watched(torch.optim.Adam):

@@ -77,8 +77,10 @@ class Display:
 
         Where so many `seconds` end it, they are what the bar shows.
         """
+        from cascore.training.loop import Backlog
+
         smooth: dict[str, float] = {}
-        unread: list[Metrics] = []
+        backlog = Backlog()
         first: int | None = None
         started = time.monotonic()
         bar = total if seconds is None else max(1, round(seconds))
@@ -86,14 +88,11 @@ class Display:
             for update in metrics:
                 step = update.step
                 first = step - 1 if first is None else first
-                unread.append(update)
-                for each in unread if update.settled else ():
+                for each in backlog.readable(update):
                     for name in each.losses:
                         value = each.numbers[name]
                         old = smooth.get(name, value)
                         smooth[name] = SMOOTHING * old + (1 - SMOOTHING) * value
-                if update.settled:
-                    unread.clear()
                 passed = time.monotonic() - started
                 speed = (step - first) * batch_size / passed
                 text = "  ".join(f"{name} {value:.4g}" for name, value in smooth.items())

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
@@ -49,6 +49,7 @@ from cascore.training.checkpoint import (
     verified_record,
     whole_tensors,
 )
+from cascore.training.loop import Backlog
 
 ALONE = Workers()
 _QUICK_AXES, _SHORT = 1024, 5.0  # numbers of a datum: axes of more take seconds, of short minutes
@@ -323,26 +324,23 @@ class _Log:
 
     def __init__(self, file: TextIO | None) -> None:
         self._file = file
-        self._unread: list[Metrics] = []
+        self._backlog = Backlog()
 
     def add(self, metrics: Metrics) -> None:
         """Note an update, and write what can be read without holding up the next."""
-        self._unread.append(metrics)
-        if metrics.settled:
-            self._write()
+        self._write(self._backlog.readable(metrics))
 
     def keep(self) -> None:
         """Bring all lines to the disk: a checkpoint counts on those up to it."""
-        self._write()
+        self._write(self._backlog.rest())
         if self._file is not None:
             self._file.flush()
             os.fsync(self._file.fileno())
 
-    def _write(self) -> None:
+    def _write(self, updates: Sequence[Metrics]) -> None:
         if self._file is not None:
-            for metrics in self._unread:
+            for metrics in updates:
                 self._file.write(json_line({"step": metrics.step} | metrics.numbers))
-        self._unread.clear()
 
 
 def _save(

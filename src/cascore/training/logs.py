@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cascore.errors import MissingExtraError
-from cascore.training.loop import Metrics
+from cascore.training.loop import Backlog, Metrics
 
 LogName = Literal["tensorboard", "wandb"]
 """A program that shows the metrics of trainings."""
@@ -54,22 +54,19 @@ def _logged(
 ) -> Iterator[Metrics]:
     with ExitStack() as stack:
         writers: list[_Write] | None = None
-        unread: list[Metrics] = []
+        backlog = Backlog()
 
-        def write() -> None:
-            for update in unread:
+        def write(updates: Iterable[Metrics]) -> None:
+            for update in updates:
                 for each in writers or ():
                     each(update.step, update.numbers)
-            unread.clear()
 
         for update in metrics:
             if writers is None:  # now the folder is there, and its first step known
                 opened = (log(folder, update.step, settings) for log in logs)
                 writers = [stack.enter_context(log) for log in opened]
-                stack.callback(write)
-            unread.append(update)
-            if update.settled:
-                write()
+                stack.callback(lambda: write(backlog.rest()))
+            write(backlog.readable(update))
             yield update
 
 

@@ -69,6 +69,23 @@ class Metrics:
         return self.numbers["dsm"]
 
 
+class Backlog:
+    """Updates whose numbers are to be read, but not before they are settled."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Metrics] = []
+
+    def readable(self, update: Metrics) -> list[Metrics]:
+        """Take an update; what can be read now without holding up the next, in order."""
+        self._waiting.append(update)
+        return self.rest() if update.settled else []
+
+    def rest(self) -> list[Metrics]:
+        """What is still to be read, whatever that holds up."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
 READ_EVERY = 20
 """Updates between looks at what a GPU computes."""
 
