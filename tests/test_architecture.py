@@ -19,7 +19,7 @@ ROOMS = (
     "pixels", "preprocessing",
     "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration", "guidance",
     "operators", "restoration", "flow",
-    "stats", "measurement", "networks", "training", "progress", "data", "metrics",
+    "stats", "measurement", "arithmetic", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "ecosystem", "diffusers", "evaluation", "report", "playground",
     "cli", "__main__",
 )  # fmt: skip

@@ -106,8 +106,9 @@ def evaluation_mode(denoiser: Denoiser) -> Iterator[None]:
 
 def as_told(*extras: Tensor | None) -> tuple[Tensor | None, ...]:
     """The extras up to the last that is one: what takes none of them is called without."""
-    count = max((n for n, extra in enumerate(extras, start=1) if extra is not None), default=0)
-    return extras[:count]
+    while extras and extras[-1] is None:
+        extras = extras[:-1]
+    return extras
 
 
 class _NetworkDenoiser(nn.Module):

@@ -199,6 +199,11 @@ class Selection:
     candidates: int
 
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""Of a network's products: float32; tf32, in which a GPU keeps 10 bits of mantissa, and any other
+device all; or bfloat16, which has 7. Whatever else is computed is float32."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Computation:
     """What moves a number by rounding, where anything does."""
@@ -206,6 +211,9 @@ class Computation:
     device: str
     threads: int
     batch_size: int
+    precision: Precision = "float32"
+    """Of the network of a model."""
+    compiled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,8 @@ class Evaluate(EvaluationSettings):
     path: tyro.conf.Suppress[tyro.conf.Fixed[Path]] = Path()  # of what was named
     folder: options.Folders = field(default_factory=FolderOptions)
     metrics: tuple[options.Metric, ...] | None = None
+    precision: options.Precisions = "float32"
+    compiled: options.Compiled = False
     sampler: options.Samplers = field(default_factory=Sampler)
     like: options.Like = None
     out: Path | None = None
@@ -112,7 +114,10 @@ class Evaluate(EvaluationSettings):
 
 def _require_of_images(path: Path, given: Set[str]) -> None:
     """Refuse what says how a model is to draw, beside a folder of images."""
-    of_models = {"checkpoint", "count", "seed", "batch_size", "guidance", "like"}
+    of_models = {
+        *("checkpoint", "count", "seed", "batch_size"),
+        *("precision", "compiled", "guidance", "like"),
+    }
     if unused := sorted(given & (of_models | {x.name for x in fields(Sampler)})):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
         raise InputError(
@@ -268,5 +273,8 @@ def _asked(settings: EvaluationSettings) -> str:
     """What is asked of the pictures, where not the usual: else one answer replaces another."""
     usual = EvaluationSettings(path=settings.path)
     given, unset = (vars(x) | vars(x.folder) for x in (settings, usual))
-    names = ("data", "root", *vars(usual.folder), "extractor", "metrics", "as_published")
+    names = (
+        *("data", "root", *vars(usual.folder)),
+        *("extractor", "metrics", "as_published", "precision"),
+    )
     return "".join(f" {name} {given[name]}" for name in names if given[name] != unset[name])

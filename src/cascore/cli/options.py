@@ -6,7 +6,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from cascore.experiment.presets import PUBLISHED
 from cascore.experiment.settings import Sampler
-from cascore.measurement import METRIC_NAMES, METRICS
+from cascore.measurement import METRIC_NAMES, METRICS, Precision
 from cascore.preprocessing import FolderOptions
 
 if TYPE_CHECKING:
@@ -37,6 +37,20 @@ Checkpoint = Annotated[
     ),
 ]
 BatchSize = Annotated[int, arg(help="Pictures at a time.")]
+Precisions = Annotated[
+    Precision,
+    arg(
+        help="In which the model's network multiplies: tf32 is for GPUs, bfloat16 for devices that"
+        " compute in it, there about twice as fast; the pictures change a little."
+    ),
+]
+Compiled = Annotated[
+    bool,
+    arg(
+        help="Compile the model's network (torch.compile, with CUDA graphs on a GPU), which takes a"
+        " minute or more."
+    ),
+]
 Root = Annotated[
     str | None,
     arg(

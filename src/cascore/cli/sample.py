@@ -38,6 +38,8 @@ class Sample:
     """Of the first picture; picture i has seed + i, and looks the same in any batch."""
     checkpoint: options.Checkpoint = "auto"
     batch_size: options.BatchSize = 256
+    precision: options.Precisions = "float32"
+    compiled: options.Compiled = False
     like: options.Like = None
     sampler: options.Samplers = field(default_factory=Sampler)
     device: options.Device = "auto"
@@ -57,7 +59,14 @@ class Sample:
         device = build.select_device(self.device)
         with joined_processes(device, patience=PATIENCE) as (device, workers):
             display = display_of(workers)
-            model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
+            model = load(
+                path,
+                device=device,
+                checkpoint=self.checkpoint,
+                precision=self.precision,
+                compiled=self.compiled,
+                notify=display.say,
+            )
             named = model.classes if self.label == ("all",) else self.label
             rows = max(1, len(named))
             count = (8 * rows if rows > 1 else 64) if self.count is None else self.count
@@ -68,6 +77,7 @@ class Sample:
             name = f"{chain.label} {chain.calls} calls seed {self.seed} count {count}"
             if labels is not None:
                 name += f" {told_apart(' '.join(self.label))} guidance {self.guidance:g}"
+            name += f" {self.precision}" * (self.precision != "float32")
             folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")
             lock = one_writer(folder, "sampling")
             with suppress(ShareDone), held_by_first(lock, workers, what=folder, device=device):
@@ -96,6 +106,8 @@ class Sample:
                         "count": count,
                         "labels": list(named),
                         "guidance": self.guidance if named else None,
+                        "precision": self.precision,
+                        "compiled": self.compiled,
                     }
                     columns = count // rows if rows > 1 else None
                     write_samples(samples, folder, seeds=seeds, record=record, columns=columns)

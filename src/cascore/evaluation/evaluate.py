@@ -73,11 +73,7 @@ def evaluate(
     drawn and seen by all `workers`; the others end there with ShareDone, and the first one
     measures. What cannot be found, does not fit together, or is of another shape raises InputError.
     """
-    if model is None and is_model(settings.path):
-        model = load(settings.path, device=device, checkpoint=settings.checkpoint)
-    source = _files(settings) if model is None else model
-    if isinstance(source, Model):
-        require_room(settings.count, source.shape)
+    source = _source(settings, model, device)
     reference = reference or reference_for(settings, source, device=device)
     usable, notices = usable_metrics(
         settings.metrics,
@@ -126,7 +122,11 @@ def evaluate(
             extractor=None,
             references=(),
             computation=Computation(
-                device=device.type, threads=torch.get_num_threads(), batch_size=settings.batch_size
+                device=device.type,
+                threads=torch.get_num_threads(),
+                batch_size=settings.batch_size,
+                precision=settings.precision,
+                compiled=settings.compiled,
             ),
             software=software(),
             command=command,
@@ -246,6 +246,18 @@ def _other_data(model: Model, reference: Reference) -> list[str]:
     if name != train.name and not (is_folder(name) and is_folder(train.name)):
         return []
     return [f"{train.name} is not what the model was trained on: its images have another digest"]
+
+
+def _source(
+    settings: EvaluationSettings, model: Model | None, device: torch.device
+) -> Model | ImageSet:
+    """The model, which computes as the settings say, or the images of a folder."""
+    if model is None and not is_model(settings.path):
+        return _files(settings)
+    if model is None:
+        model = load(settings.path, device=device, checkpoint=settings.checkpoint)
+    require_room(settings.count, model.shape)
+    return replace(model, precision=settings.precision, compiled=settings.compiled)
 
 
 def _files(settings: EvaluationSettings) -> ImageSet:

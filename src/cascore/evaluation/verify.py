@@ -160,6 +160,8 @@ def settings_of_measurement(
         seed=images.first_seed or 0,
         count=images.count,
         batch_size=measurement.computation.batch_size,
+        precision=measurement.computation.precision,
+        compiled=measurement.computation.compiled,
     )
 
 

@@ -8,10 +8,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from cascore.arithmetic import tf32
 from cascore.data import ImageSet, PointSet
 from cascore.denoiser import ConditionalDenoiser, PreconditionedDenoiser, UnconditionalDenoiser
 from cascore.errors import InputError
-from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Schedule
+from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Schedule, Train
 from cascore.losses import GAN_LOSSES, GanLoss, LogNormal, LogUniform, SigmaLaw, UniformLevels
 from cascore.networks import (
     MLP,
@@ -243,6 +244,16 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     return any(known.get(unit, False) for unit in ("avx512_bf16", "amx_bf16", "arm_bf16"))
 
 
+def remarks_of_speed(settings: Train, device: torch.device) -> list[str]:
+    """What would make a training faster that is slow without need."""
+    if device.type != "cuda" or settings.precision != "float32":
+        return []
+    return [
+        "float32 in full, as asked: a GPU that knows TF32 is several times as fast with"
+        " --train.precision tf32, and large networks more with bfloat16"
+    ]
+
+
 def use_threads(threads: int | None) -> None:
     """Set PyTorch's CPU threads; None leaves them alone."""
     if threads is not None:
@@ -267,7 +278,7 @@ def training_loop(
     in_pixels = isinstance(data, ImageSet)
     if rate is None and (settings.warmup or settings.decay_from):
         rate = warmed_and_decayed(settings.warmup, settings.decay_from)
-    return train(
+    updates = train(
         state,
         build_batches(data, experiment, device=device, workers=workers),
         training_law(experiment),
@@ -288,3 +299,14 @@ def training_loop(
         recompute=settings.recompute,
         workers=workers,
     )
+    return _each_with_tf32(updates, allowed=settings.precision == "tf32")
+
+
+def _each_with_tf32(updates: Iterator[Metrics], *, allowed: bool) -> Iterator[Metrics]:
+    """The updates; what is done between them computes as it would."""
+    while True:
+        with tf32(allowed):
+            update = next(updates, None)
+        if update is None:
+            return
+        yield update

@@ -127,7 +127,8 @@ def training_run(
             count = workers.count
             start_run(folder, experiment, described, begun=begun, processes=count, notify=notify)
         workers.barrier()
-        for remark in (*(begun.record.remarks if begun else ()), *data.record.remarks):
+        own = build.remarks_of_speed(experiment.train, device)
+        for remark in (*(begun.record.remarks if begun else ()), *data.record.remarks, *own):
             notify(remark)
         if workers.sharded:
             state.shard(workers, device=device)

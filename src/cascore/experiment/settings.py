@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cascore.errors import InputError
-from cascore.measurement import chain_words
+from cascore.measurement import Precision, chain_words
 from cascore.preprocessing import FolderOptions
 from cascore.ranges import require_in_range
 
@@ -192,9 +192,10 @@ class Train(_Part):
     ema_profiles: bool = False
     """Keep two more averages in every checkpoint (EDM2), from which cascore convert --ema-length
     makes one of another length when the training is over; --train.keep-every widens the choice."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: autocast of both networks, twice as fast where the processor computes in it, and
-    ten times as slow where it does not."""
+    precision: Precision = "float32"
+    """tf32: a GPU multiplies with 10 bits of mantissa, several times as fast. bfloat16: autocast of
+    both networks, twice as fast where the device computes in it, ten times as slow on a processor
+    that does not."""
     channels_last: bool = False
     """unet, ncsnv2: keep the channels of a pixel together in memory, which may be faster."""
     compiled: bool = False
@@ -401,6 +402,10 @@ class EvaluationSettings:
     """Of the first picture."""
     batch_size: int = 256
     """Pictures at a time."""
+    precision: Precision = "float32"
+    """Of a model's network: float32, tf32 (GPUs) or bfloat16."""
+    compiled: bool = False
+    """Compile a model's network."""
     guidance: float | None = None
     """Ask a model for each class as often as the real images have it, this far towards it, and
     judge by class too; by default no class is asked for."""

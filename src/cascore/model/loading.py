@@ -3,13 +3,15 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from cascore.arithmetic import computed, require_precision
 from cascore.denoiser import Denoiser, is_blind, rescaled
 from cascore.errors import InputError
 from cascore.experiment import build
@@ -25,7 +27,7 @@ from cascore.experiment.run_folder import (
 from cascore.experiment.settings import Chain, Experiment, Sampler, Spacing
 from cascore.files import file_digest
 from cascore.guidance import guided, labelled
-from cascore.measurement import Selection
+from cascore.measurement import Precision, Selection
 from cascore.model.advice import Advised, advised
 from cascore.model.folder import (
     MODEL,
@@ -41,7 +43,7 @@ from cascore.sampling import Callback, Samples
 from cascore.training.checkpoint import Checkpoint, unverified, verified_record
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Model:
     """A trained model: it draws samples, and its `denoiser` goes wherever a denoiser does.
 
@@ -57,6 +59,8 @@ class Model:
         pixel_range: of the network's own pixels, where they are not [0, 1].
         selection: how its checkpoint was chosen; None if no number chose it.
         warning: that it has not learned its pictures yet, where its training found so.
+        precision: in which samples are computed.
+        compiled: whether they are by a compiled network.
     """
 
     denoiser: nn.Module
@@ -70,6 +74,8 @@ class Model:
     pixel_range: tuple[float, float] | None = None
     selection: Selection | None = None
     warning: str = ""
+    precision: Precision = "float32"
+    compiled: bool = False
 
     def __repr__(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.denoiser.parameters())
@@ -231,6 +237,11 @@ class Model:
         assert which is not None
         return guided(labelled(self.denoiser, which[0]), self.denoiser, guidance)
 
+    @cached_property
+    def _computed(self) -> nn.Module:
+        """H as samples are drawn by it, which knows for how many pictures it was compiled."""
+        return computed(self.denoiser, precision=self.precision, compiled=self.compiled)
+
     def chain(self, sampler: Sampler) -> Chain:
         """The chain that settings come to for this model."""
         experiment, blind = self.experiment, is_blind(self.denoiser)
@@ -261,7 +272,7 @@ class Model:
         nobody = nullcontext(lambda calls: None)
         with display.counting("sampling", calls) if display else nobody as advance:
             return generate(
-                self.denoiser,
+                self._computed,
                 shape=self.shape,
                 seeds=seeds,
                 sampler=chain.sampler,
@@ -333,6 +344,8 @@ def load(
     *,
     device: torch.device | str = "cpu",
     checkpoint: str = "auto",
+    precision: Precision = "float32",
+    compiled: bool = False,
     notify: Callable[[str], None] = warnings.warn,
 ) -> Model:
     """The model of a model folder, or of a run's checkpoint, whose average of the weights it takes.
@@ -343,12 +356,19 @@ def load(
         device: where it is to compute.
         checkpoint: for a run: newest (that is whole), best (by the evaluations during training), a
             step, or auto: of a training by the clock its best, else the newest.
+        precision: in which it computes samples: float32; tf32, which on a GPU is faster; or
+            bfloat16. The weights and what samplers compute are float32 in each, and `denoiser`
+            itself computes as PyTorch does.
+        compiled: whether `torch.compile`, with CUDA graphs on a GPU, makes its samples faster; the
+            first batch waits for it, for a minute or more.
         notify: told of checkpoints that were passed over and why, of one that is unverified, and
             that a model has not learned its pictures yet, where its training found so.
 
     Raises:
-        InputError: neither, no such checkpoint, or files that are damaged or do not fit together.
+        InputError: neither, no such checkpoint or precision, or files that are damaged or do not
+            fit together.
     """
+    require_precision(precision)
     folder = find_model(name_or_path) if isinstance(name_or_path, str) else name_or_path
     require_model(folder)
     if not is_model_folder(folder):
@@ -360,7 +380,7 @@ def load(
     if model.warning:
         notify(model.warning)
     model.denoiser.eval().requires_grad_(False)
-    return model.to(device)
+    return replace(model.to(device), precision=precision, compiled=compiled)
 
 
 def _of_run(folder: Path, name: str, notify: Callable[[str], None]) -> Model:

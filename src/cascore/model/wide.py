@@ -234,6 +234,8 @@ def draw_widely(
         "guidance": guidance,
         "batch_size": batch_size,
         "device": model.device.type,
+        "precision": model.precision,
+        "compiled": model.compiled,
     }
     folder = opened_parts(parts, "pictures", facts, workers=workers)
     rows = [slice(first, first + batch_size) for first in range(0, len(seeds), batch_size)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cascore.arithmetic import tf32
 from cascore.errors import InputError
 from cascore.measurement import ExtractorIdentity
 from cascore.pixels import to_float
@@ -46,16 +47,17 @@ class Extractor:
     def applied(self, compute: Callable[[Tensor], Tensor], images: Tensor, *, width: int) -> Tensor:
         """What `compute` makes of images, batch by batch, float32 [N, width] on the CPU.
 
-        Convolutions are computed in full float32 and by deterministic algorithms: PyTorch's default
-        on GPUs, TF32 with 10 bits of mantissa, is too coarse for distances that are to agree to
-        1e-4.
+        All is computed in full float32 and by deterministic algorithms: PyTorch's default for
+        convolutions on GPUs, TF32 with 10 bits of mantissa, is too coarse for distances that are to
+        agree to 1e-4.
         """
         self._require(images)
         rows = [torch.empty(0, width)]
-        exact = torch.backends.cudnn.flags(
+        repeatable = torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
-        with exact, torch.autocast(self.device.type, enabled=False):
+        full = torch.autocast(self.device.type, enabled=False)
+        with tf32(allowed=False), repeatable, full:
             for start in range(0, len(images), self.batch_size):
                 part = images[start : start + self.batch_size].to(self.device)
                 rows.append(compute(part).float().cpu())
