@@ -2,16 +2,19 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from cascore.cli import options
 from cascore.cli.common import chosen_sampler, plain_console
 from cascore.errors import InputError
-from cascore.experiment.settings import Sampler
+from cascore.experiment.settings import Chain, Sampler
 from cascore.model.pretrained import find_model, place_for, spoken_name
 from cascore.progress import Display
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +69,10 @@ class Restore:
         """Draw the pictures, and write them with their mean, their spread and a record."""
         from cascore.experiment import build
         from cascore.experiment.chain import seeds_from
-        from cascore.experiment.outputs import file_name, told_apart, write_restoration
+        from cascore.experiment.outputs import write_restoration
         from cascore.locks import new_folder
         from cascore.model.loading import load
-        from cascore.model.restore import observe, operator_of, psnr, restore
+        from cascore.model.restore import observe, operator_of, restore
 
         path, display = find_model(self.path), Display()
         sampler = chosen_sampler(self.sampler, self.like, path)
@@ -96,11 +99,7 @@ class Restore:
             display.say(advice.notice)
         sampler = advice.sampler
         chain = model.chain(sampler)
-        name = f"{self.task} {told_apart(self.picture.stem)} {chain.label} {chain.calls} calls"
-        name += f" seed {self.seed}"
-        if self.label is not None:
-            name += f" {told_apart(self.label)} guidance {self.guidance:g}"
-        folder = self.out or place_for(path, "samples") / file_name(f"{name} count {self.count}")
+        folder = self.out or place_for(path, "samples") / self._folder_name(chain)
         seeds = seeds_from(self.seed, self.count)
         with new_folder(folder, "restoring"):
             samples = restore(
@@ -114,7 +113,7 @@ class Restore:
                 guidance=self.guidance,
                 display=display,
             )
-            record = {
+            record: dict[str, object] = {
                 "run": spoken_name(path),
                 "checkpoint": model.digest,
                 "picture": str(self.picture),
@@ -128,17 +127,33 @@ class Restore:
                 "count": self.count,
                 "command": typed,
             }
-            drawn, whole = samples.denoised, observation.whole
+            whole = observation.whole
             if whole is not None:
-                mean = drawn.clamp(0, 1).mean(dim=0, keepdim=True)
-                decibels = {"draws": psnr(drawn, whole), "mean": psnr(mean, whole)}
-                record["psnr"] = decibels
-                display.say(
-                    f"against the whole picture: {decibels['draws']:.1f} dB for one drawn,"
-                    f" {decibels['mean']:.1f} dB for their mean"
-                )
+                record["psnr"] = _decibels(samples.denoised, whole, display)
             seen = observation.shown(model.shape)
             write_restoration(samples, folder, seeds=seeds, record=record, seen=seen, whole=whole)
         display.say(f"all on one sheet: {folder / 'restored.png'}")
         plain_console().print(folder)
         return 0
+
+    def _folder_name(self, chain: Chain) -> str:
+        from cascore.experiment.outputs import file_name, told_apart
+
+        name = f"{self.task} {told_apart(self.picture.stem)} {chain.label} {chain.calls} calls"
+        name += f" seed {self.seed}"
+        if self.label is not None:
+            name += f" {told_apart(self.label)} guidance {self.guidance:g}"
+        return file_name(f"{name} count {self.count}")
+
+
+def _decibels(drawn: "Tensor", whole: "Tensor", display: Display) -> dict[str, float]:
+    """How near the pictures are to the whole one, each and their mean; it is told, too."""
+    from cascore.model.restore import psnr
+
+    mean = drawn.clamp(0, 1).mean(dim=0, keepdim=True)
+    found = {"draws": psnr(drawn, whole), "mean": psnr(mean, whole)}
+    display.say(
+        f"against the whole picture: {found['draws']:.1f} dB for one drawn,"
+        f" {found['mean']:.1f} dB for their mean"
+    )
+    return found

@@ -119,9 +119,15 @@ class Tune:
             reference = seen_widely(
                 reference, parts, device=model.device, workers=workers, display=display
             )
-            result, record = self._search(model, reference, parts, workers, display)
-            untuned = model.chain(Sampler(calls=calls))
-            record |= {"untuned": asdict(untuned), "command": typed, "software": software()}
+            started = time.monotonic()
+            result = self._search(model, reference, parts, workers, display)
+            record = {
+                **self._record(result, model, reference),
+                "seconds": round(time.monotonic() - started, 1),
+                "untuned": asdict(model.chain(Sampler(calls=calls))),
+                "command": typed,
+                "software": software(),
+            }
             choice = choice_of(result, model, extractor=extractor, calls=calls)
             with replaced_folder(folder) as temporary:
                 write_json(temporary / "tuning.json", {"model": name, **record})
@@ -140,6 +146,14 @@ class Tune:
         display.say(f"{advice}, record and picture in {folder}")
         plain_console().print(folder)
 
+    @property
+    def _seeds(self) -> dict[str, int]:
+        return {"first_seed": self.seed, "batch_size": self.batch_size}
+
+    @property
+    def _grid(self) -> dict[str, int]:
+        return {"blocks": self.blocks, "points": 7, "rounds": 3}
+
     def _search(
         self,
         model: "Model",
@@ -147,10 +161,8 @@ class Tune:
         parts: Path,
         workers: "Workers",
         display: Display,
-    ) -> "tuple[SearchResult, dict[str, object]]":
-        """What a search finds, and its record: all that the choice follows from."""
-        import torch
-
+    ) -> "SearchResult":
+        """Search with what all processes draw and see; the first one goes on."""
         from cascore.denoiser import is_blind
         from cascore.evaluation.search import search
         from cascore.evaluation.tune import (
@@ -161,9 +173,7 @@ class Tune:
         )
         from cascore.model.wide import first_goes_on
 
-        calls, schedule, started = self.calls, model.experiment.schedule, time.monotonic()
-        seeds = {"first_seed": self.seed, "batch_size": self.batch_size}
-        grid = {"blocks": self.blocks, "points": 7, "rounds": 3}
+        calls, schedule = self.calls, model.experiment.schedule
         largest = largest_kappa(schedule, calls=calls)
         display.say(
             f"Fréchet distance of {self.blocks} × {self.count} denoised samples in {calls} calls,"
@@ -179,13 +189,13 @@ class Tune:
             "schedule": asdict(schedule),
             "calls": calls,
             "count": self.count,
-            **seeds,
+            **self._seeds,
             "extractor": asdict(reference.extractor.identity),
             "reference": [fact.digest for fact in reference.facts.values()],
             "device": model.device.type,
         }
         objective, share = shared_objective(
-            frechet_objective(model, reference, calls=calls, **seeds),
+            frechet_objective(model, reference, calls=calls, **self._seeds),
             parts,
             decides,
             workers=workers,
@@ -198,16 +208,21 @@ class Tune:
             largest=largest,
             watch=tell,
             ahead=share,
-            **grid,
+            **self._grid,
         )
         first_goes_on(workers)
+        return result
+
+    def _record(
+        self, result: "SearchResult", model: "Model", reference: "Reference"
+    ) -> dict[str, object]:
+        """All that the choice follows from."""
+        import torch
+
+        from cascore.evaluation.tune import largest_kappa
+
         facts, floor = reference.facts[reference.split], reference.floors[reference.split]
-        curve = [
-            asdict(candidate)
-            | {"values": values, "over_default": asdict(result.against_default(candidate))}
-            for candidate, values in sorted(result.curve.items())
-        ]
-        return result, {
+        return {
             "weights": model.digest,
             "step": model.step,
             "experiment": asdict(model.experiment),
@@ -217,19 +232,22 @@ class Tune:
             "extractor": asdict(reference.extractor.identity),
             "floor": None if floor is None else asdict(floor),
             "count": self.count,
-            **seeds,
+            **self._seeds,
             "threads": torch.get_num_threads(),
-            "calls": calls,
+            "calls": self.calls,
             "orders": self.orders,
-            **grid,
-            "largest_kappa": largest,
-            "curve": curve,
+            **self._grid,
+            "largest_kappa": largest_kappa(model.experiment.schedule, calls=self.calls),
+            "curve": [
+                asdict(candidate)
+                | {"values": values, "over_default": asdict(result.against_default(candidate))}
+                for candidate, values in sorted(result.curve.items())
+            ],
             "default": asdict(result.default),
             "best": asdict(result.best),
             "fresh": [asdict(drawn) | {"values": values} for drawn, values in result.fresh.items()],
             "gain": asdict(result.difference),
             "choice": asdict(result.choice),
-            "seconds": round(time.monotonic() - started, 1),
         }
 
 
