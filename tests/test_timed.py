@@ -152,6 +152,46 @@ def test_processes_tell_each_other_where_they_compute():
     assert seen == ["meta"]
 
 
+@pytest.mark.parametrize("seconds", [0.02, 0.3, 2.0])
+def test_processes_wait_for_each_other_once_a_second_and_end_in_time(seconds):
+    """Updates of one length, but for a look of 10 seconds that the others wait for."""
+    asked, clock = [], Clock(0.0)
+
+    class Others:
+        count = 2
+
+        def mean(self, values):
+            asked.append(clock.time)
+            return values
+
+    pace = Pace(100.0, steps=10**9, workers=Others(), started=0.0, now=clock)
+    step, share, shares = 0, 0.0, []
+    while share < 1:
+        share = pace.share(step)
+        assert pace.share(step) == share  # for whoever asks again
+        shares.append((clock.time, share))
+        step += 1
+        clock.time += 10.0 if step == 25 else seconds
+    behind = [time - 100 * share for time, share in shares]
+    # A second by the speed that held before; the look is known at the next agreement.
+    assert all(-1.01 <= late <= 1e-3 for late in behind[:25] + behind[45:-1])
+    assert all(late <= 10 for late in behind)
+    assert abs(shares[-1][0] - 100) <= max(1e-3, seconds)
+    between = np.diff(sorted(set(asked)))
+    assert np.median(between) == pytest.approx(max(seconds, min(20 * seconds, 1.0)), rel=0.2)
+
+
+def test_processes_that_did_all_updates_need_not_agree_on_the_end():
+    class Others:
+        count = 2
+
+        def mean(self, values):
+            return torch.zeros(())
+
+    pace = Pace(100.0, steps=10, workers=Others(), now=Clock(1.0))
+    assert [pace.share(step) for step in (9, 10)] == [0, 1]
+
+
 def test_it_ends_in_time_whatever_the_machine_does(tmp_path, monkeypatch):
     """From its tenth reading on, the clock is slowed down by another program."""
     clock = Clock(0.1)

@@ -7,12 +7,26 @@ not replayed by its settings alone; it logs the rates that it used.
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
 from cascore.training.parallel import ALONE, Workers
 
 _CONSTANT = 0.4  # share of the time after which the rate falls
+_APART, _MOST = 1.0, 20  # seconds between agreements of processes, and updates
+
+
+class _Agreed(NamedTuple):
+    """What all processes know: the share after a step, what an update adds, and up to which."""
+
+    step: int
+    share: float
+    speed: float
+    until: int
+
+    def foretold(self, step: int) -> float:
+        return self.share + (step - self.step) * self.speed
 
 
 class Pace:
@@ -43,6 +57,7 @@ class Pace:
         self._device = device
         self._now, self._started = now, now() if started is None else started
         self._before, self._rate = 0.0, 0.0
+        self._agreed: _Agreed | None = None
 
     def go_on(self, *, seconds: float, rate: float) -> None:
         """Take up a training of which so many seconds are spent, its last rate this share."""
@@ -56,12 +71,29 @@ class Pace:
     def share(self, step: int) -> float:
         """What is done after `step` updates: of the time or of the updates, in [0, 1].
 
-        It is the mean over all processes, which wait for each other here.
+        Of several processes it is the mean over all, for which they wait for each other about once
+        a second, and at the end. For the updates between it follows from the speed until then.
         """
-        here = max(self.spent / self._total, step / self._steps)
-        if self._workers.count > 1:
-            here = float(self._workers.mean(torch.tensor(here, device=self._device)))
-        return min(1.0, here)
+        if step >= self._steps:
+            return 1.0
+        if self._workers.count == 1:
+            return min(1.0, self._own(step))
+        agreed = self._agreed
+        if agreed is None or step >= agreed.until or agreed.foretold(step) >= 1:
+            agreed = self._agreed = self._agreement(step)
+        return min(1.0, agreed.foretold(step))
+
+    def _own(self, step: int) -> float:
+        """The share by this process's clock."""
+        return max(self.spent / self._total, step / self._steps)
+
+    def _agreement(self, step: int) -> _Agreed:
+        own = torch.tensor(self._own(step), device=self._device)
+        share, speed = float(self._workers.mean(own)), 0.0
+        if self._agreed is not None and step > self._agreed.step:
+            speed = max(0.0, share - self._agreed.share) / (step - self._agreed.step)
+        apart = int(_APART / (speed * self._total)) if speed > 0 else 1
+        return _Agreed(step, share, speed, until=step + min(max(1, apart), _MOST))
 
     def rate(self, step: int) -> float:
         """What multiplies the learning rate in update `step`, counted from 0.
