@@ -19,14 +19,15 @@ from cascore import load
 from cascore.evaluation.evaluate import evaluate
 from cascore.experiment import build
 from cascore.experiment.settings import Data, EvaluationSettings, Sampler
+from cascore.measurement import in_words
 from cascore.model.loading import Model
 from cascore.pixels import save_png, sheet, to_uint8
 
 SHOWN, CALLS, SAMPLES = 16, 12, 2000
 
 
-def distance_of(model: Model, data: Data) -> float:
-    """The Fréchet distance of denoised samples to the training pictures."""
+def distance_of(model: Model, data: Data) -> str:
+    """The Fréchet distance of denoised samples to the training pictures, ± one standard error."""
     settings = EvaluationSettings(
         path=model.folder,
         root=data.root,
@@ -35,7 +36,7 @@ def distance_of(model: Model, data: Data) -> float:
         sampler=Sampler(calls=CALLS),
     )
     return next(
-        number.value or 0.0
+        in_words(number.value, number.error)
         for number in evaluate(settings, device=torch.device("cpu"), model=model).measurements
         if number.images.form == "denoised" and number.references[0].split == "train"
     )
@@ -55,10 +56,9 @@ def main() -> None:
         label = "all" if model.classes else None
         count = SHOWN * max(1, len(model.classes))
         rows.append(to_uint8(model.sample(range(count), label=label, calls=CALLS).denoised))
-        found = held_out_errors(model.denoiser, build.load_data_splits(data)["test"])
-        found[f"{CALLS} calls"] = distance_of(model, data)
+        errors = held_out_errors(model.denoiser, build.load_data_splits(data)["test"])
         if not number:
-            columns = ["run", "minutes", "width", "pictures seen", *found]
+            columns = ["run", "minutes", "width", "pictures seen", *errors, f"{CALLS} calls"]
             print(f"| {' | '.join(columns)} |\n| --- |{' ---: |' * (len(columns) - 1)}")
         seen = model.step * model.experiment.train.batch_size
         cells = [
@@ -66,7 +66,8 @@ def main() -> None:
             f"{model.experiment.minutes or 0:g}",
             f"{model.experiment.network.width}",
             f"{seen:,}",
-            *(f"{value:.3g}" for value in found.values()),
+            *(f"{value:.3g}" for value in errors.values()),
+            distance_of(model, data),
         ]
         print(f"| {' | '.join(cells)} |", flush=True)
     save_png(sheet(torch.cat(rows), columns=SHOWN), given.out)

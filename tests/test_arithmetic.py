@@ -15,9 +15,11 @@ from cascore.data import load
 from cascore.denoiser import ConditionalDenoiser, evaluations, is_blind
 from cascore.evaluation.verify import verify
 from cascore.experiment import build
+from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler
 from cascore.metrics import load_extractor
 from cascore.model.loading import load as load_model
+from cascore.model.pretrained import find_model
 from cascore.model.wide import draw_widely
 from cascore.training import Workers
 
@@ -137,7 +139,7 @@ def test_what_samplers_ask_of_a_denoiser_is_asked_of_the_one_within():
 
 def test_a_model_in_bfloat16_draws_nearly_the_same_pictures():
     exact = cascore.load("digits").sample(range(16)).denoised
-    near = cascore.load("digits", precision="bfloat16").sample(range(16)).denoised
+    near = cascore.load("digits", precision="bfloat16", notify=str).sample(range(16)).denoised
     assert near.dtype == torch.float32
     # A product is right to 2^-8 of its size, and a chain averages over what is wrong.
     assert 0 < float((near - exact).square().mean().sqrt()) < 2**-6
@@ -237,7 +239,7 @@ def test_pictures_of_another_precision_stand_elsewhere(tmp_path):
     assert run("evaluate", trained, *asked[2:]) == 0
     assert run("evaluate", trained, *asked[2:], "--precision", "bfloat16") == 0
     assert len(list((trained / "evaluations").glob("*.json"))) == 2
-    low = load_model(trained, precision="bfloat16")
+    low = load_model(trained, precision="bfloat16", notify=str)
     parts = [
         draw_widely(model, range(4), Sampler(calls=3), tmp_path / "parts").folder
         for model in (low, replace(low, precision="float32"))
@@ -252,8 +254,24 @@ def test_a_folder_of_images_has_no_precision(tmp_path, capsys):
     assert "--precision" in capsys.readouterr().err
 
 
-def test_a_gpu_that_is_told_to_compute_in_float32_is_told_what_is_faster():
+def test_a_precision_that_is_slow_or_without_effect_is_told(monkeypatch):
+    cuda, told = torch.device("cuda"), []
+    assert build.remarks_of_precision("tf32", cuda) == []
+    assert build.remarks_of_precision("float32", CPU) == []
+    for can in (False, True):
+        monkeypatch.setattr(build, "computes_in_bfloat16", lambda device, can=can: can)
+        load_model(find_model("digits"), precision="bfloat16", notify=told.append)
+        assert len(told) == 1
+    load_model(find_model("digits"), precision="tf32", notify=told.append)
+    assert "GPU" in told[1]
+
+
+def test_a_training_says_what_would_be_faster(tmp_path, monkeypatch):
     cuda, settings = torch.device("cuda"), POINTS.train
-    assert "tf32" in build.remarks_of_speed(settings, cuda)[0]
-    assert build.remarks_of_speed(settings, CPU) == []
-    assert build.remarks_of_speed(replace(settings, precision="tf32"), cuda) == []
+    assert "tf32" in build.remarks_of_training(settings, cuda)[0]
+    assert build.remarks_of_training(replace(settings, precision="tf32"), cuda) == []
+    assert build.remarks_of_training(settings, CPU) == []
+    monkeypatch.setattr(build, "computes_in_bfloat16", lambda device: False)
+    told, low = [], replace(POINTS, train=replace(settings, precision="bfloat16", steps=1))
+    list(training_run(low, tmp_path / "run", device=CPU, notify=told.append))
+    assert any("bfloat16" in remark for remark in told)

@@ -78,7 +78,13 @@ class Evaluate(EvaluationSettings):
         with joined_processes(device, patience=PATIENCE) as (device, workers):
             display, model, advice = display_of(workers), None, Advised(sampler)
             if is_model(path):
-                model = load(path, device=device, checkpoint=self.checkpoint, notify=display.say)
+                model = load(
+                    path,
+                    device=device,
+                    checkpoint=self.checkpoint,
+                    precision=self.precision,
+                    notify=display.say,
+                )
                 advice = model.advised(sampler)
             elif path.is_dir():
                 _require_of_images(path, given_options(shlex.split(typed)))

@@ -14,6 +14,7 @@ from cascore.denoiser import ConditionalDenoiser, PreconditionedDenoiser, Uncond
 from cascore.errors import InputError
 from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Schedule, Train
 from cascore.losses import GAN_LOSSES, GanLoss, LogNormal, LogUniform, SigmaLaw, UniformLevels
+from cascore.measurement import Precision
 from cascore.networks import (
     MLP,
     BigGANDiscriminator,
@@ -244,10 +245,19 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     return any(known.get(unit, False) for unit in ("avx512_bf16", "amx_bf16", "arm_bf16"))
 
 
-def remarks_of_speed(settings: Train, device: torch.device) -> list[str]:
-    """What would make a training faster that is slow without need."""
+def remarks_of_precision(precision: Precision, device: torch.device) -> list[str]:
+    """What to say of a precision that costs time there, or gains none."""
+    if precision == "bfloat16" and not computes_in_bfloat16(device):
+        return ["bfloat16 is slower here than float32: this device does not compute in it"]
+    if precision == "tf32" and device.type != "cuda":
+        return ["tf32 is of GPUs: here it is float32"]
+    return []
+
+
+def remarks_of_training(settings: Train, device: torch.device) -> list[str]:
+    """`remarks_of_precision`, and of a GPU that is to train in float32 what would be faster."""
     if device.type != "cuda" or settings.precision != "float32":
-        return []
+        return remarks_of_precision(settings.precision, device)
     return [
         "float32 in full, as asked: a GPU that knows TF32 is several times as fast with"
         " --train.precision tf32, and large networks more with bfloat16"

@@ -127,7 +127,7 @@ def training_run(
             count = workers.count
             start_run(folder, experiment, described, begun=begun, processes=count, notify=notify)
         workers.barrier()
-        own = build.remarks_of_speed(experiment.train, device)
+        own = build.remarks_of_training(experiment.train, device)
         for remark in (*(begun.record.remarks if begun else ()), *data.record.remarks, *own):
             notify(remark)
         if workers.sharded:

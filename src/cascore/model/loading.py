@@ -361,8 +361,9 @@ def load(
             itself computes as PyTorch does.
         compiled: whether `torch.compile`, with CUDA graphs on a GPU, makes its samples faster; the
             first batch waits for it, for a minute or more.
-        notify: told of checkpoints that were passed over and why, of one that is unverified, and
-            that a model has not learned its pictures yet, where its training found so.
+        notify: told of checkpoints that were passed over and why, of one that is unverified, of a
+            precision that is slow there, and that a model has not learned its pictures yet, where
+            its training found so.
 
     Raises:
         InputError: neither, no such checkpoint or precision, or files that are damaged or do not
@@ -377,8 +378,9 @@ def load(
         model = _of_folder(folder)
     else:
         raise InputError(f"{folder} is a model folder: it has no checkpoints to choose from")
-    if model.warning:
-        notify(model.warning)
+    slow = build.remarks_of_precision(precision, torch.device(device))
+    for remark in (*([model.warning] if model.warning else []), *slow):
+        notify(remark)
     model.denoiser.eval().requires_grad_(False)
     return replace(model.to(device), precision=precision, compiled=compiled)
 
