@@ -16,6 +16,7 @@ from http.server import HTTPServer
 import numpy as np
 import pytest
 import torch
+from example_records import RECORD
 from PIL import Image
 from running import CPU, run
 
@@ -412,6 +413,35 @@ def test_a_run_stops_when_held_out_loss_has_risen(tmp_path, monkeypatch):
     again, told = trained(tmp_path / "run", TINY, monkeypatch)
     assert again == []
     assert "More pictures, not more time" in told[-1]
+
+
+@pytest.mark.parametrize("held_out", [HELD_OUT, None])
+def test_distances_on_the_way_choose_only_where_no_held_out_loss_does(
+    held_out, tmp_path, monkeypatch
+):
+    """The loss is told to rise from the second look on, the distance to fall all the time."""
+    losses = itertools.chain([9.0, 1.0], itertools.count(2))
+    monkeypatch.setattr("cascore.experiment.looks.mean_loss", lambda *_: next(losses))
+    monkeypatch.setattr(run_module, "Pace", partial(Pace, now=Clock(1.0)))
+
+    def measure(step):
+        return replace(RECORD, value=1000 / step, model=replace(RECORD.model, step=step))
+
+    judged_often = replace(TINY, train=replace(TINY.train, evaluate_every=4, save_every=4))
+    folder = tmp_path / "run"
+    steps = list(
+        training_run(
+            judged_often, folder, device=CPU, data=TRAIN, held_out=held_out, measure=measure
+        )
+    )
+    every = range(4, steps[-1].step + 1, 4)
+    assert [x["model"]["step"] for x in read_json_lines(folder / "evaluations.jsonl")] == [*every]
+    chosen = read_selection(folder)
+    if held_out is None:
+        assert (chosen.metric, chosen.step) == ("frechet", every[-1])
+    else:
+        assert (chosen.metric, chosen.step) == ("held-out loss", read_looks(folder)[1].step)
+    assert [x.step for x in checkpoints(folder / "best")] == [chosen.step]
 
 
 def test_small_sets_are_told_so():

@@ -31,17 +31,26 @@ Measure = Callable[[int], Measurement]
 class PeriodicEvaluation:
     """Evaluates a run at the steps that its settings name, from its checkpoints alone.
 
+    Args:
+        settings: Of the run's training.
+        folder: Of the run.
+        measure: Measures a checkpoint.
+        chooses: Whether the best is kept; not where held-out loss chooses, for there is one best.
+
     Raises:
         InputError: No `measure` for what the settings ask for.
     """
 
-    def __init__(self, settings: Train, folder: Path, measure: Measure | None) -> None:
+    def __init__(
+        self, settings: Train, folder: Path, measure: Measure | None, *, chooses: bool = True
+    ) -> None:
         if settings.evaluate_every and measure is None:
             raise InputError(
                 "train.evaluate_every is set, but nobody measures: give training_run"
                 " measure=checkpoint_measure(experiment, folder, device=device)"
             )
         self._every, self._folder, self._measure = settings.evaluate_every, folder, measure
+        self._chooses = chooses
 
     def is_due(self, step: int) -> bool:
         """Whether a step is one of those to evaluate at."""
@@ -52,13 +61,14 @@ class PeriodicEvaluation:
         return self.is_due(step) and step not in map(_step, _read(self._folder))
 
     def evaluate_newest(self) -> Measurement:
-        """Measure the newest checkpoint, note the number, and keep it if it is the best so far."""
+        """Measure the newest checkpoint, note the number, and keep it if it is to be kept."""
         newest = checkpoints(self._folder / CHECKPOINTS)[-1]
         assert self._measure is not None  # something is due
         measurement = self._measure(newest.step)
         known = [known for known in _read(self._folder) if _step(known) != newest.step]
         # Noted last: who was killed before measures again and comes to the same best.
-        _keep_best(self._folder, [*known, measurement], newest)
+        if self._chooses:
+            _keep_best(self._folder, [*known, measurement], newest)
         _write(self._folder, [*known, measurement])
         return measurement
 

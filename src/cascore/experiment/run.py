@@ -107,7 +107,8 @@ def training_run(
         data = build.load_data(experiment.data, "train") if data is None else data
         if experiment.train.evaluate_every and not isinstance(data, ImageSet):
             raise InputError("--train.evaluate-every is for images; these data are points")
-        evaluation = PeriodicEvaluation(experiment.train, folder, measure)
+        by_loss = pace is not None and held_out is not None
+        evaluation = PeriodicEvaluation(experiment.train, folder, measure, chooses=not by_loss)
         subject = build.Subject.of(data)
         # What is to be shared among devices may be too large for one.
         built_on = torch.device("cpu") if workers.sharded else device

@@ -212,7 +212,8 @@ class Train(_Part):
     keep_every: int = _free_on_resume(0)
     """Also keep those at multiples of this many steps; 0 keeps none."""
     evaluate_every: int = _free_on_resume(0)
-    """Steps between Fréchet distances of fresh samples, the best of which is kept; 0: none."""
+    """Steps between Fréchet distances of fresh samples, the best of which is kept, unless held-out
+    loss chooses (--minutes); 0: none."""
     evaluate_count: int = _free_on_resume(1000)
     """Samples of such a distance."""
 
