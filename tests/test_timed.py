@@ -367,6 +367,11 @@ def test_a_preset_takes_minutes_and_goes_on_without_being_told_again(tmp_path, c
     assert again._by_clock(tmp_path / "run") == read_experiment(tmp_path / "run")
 
 
+def test_a_preset_takes_no_minutes_that_are_none(tmp_path, capsys):
+    assert run("train", "digits", "--minutes", "0", "--dry-run", "--out", tmp_path / "run") == 2
+    assert "minutes must be above 0" in capsys.readouterr().err
+
+
 # --- held-out loss
 
 

@@ -22,6 +22,7 @@ from cascore.measurement import Measurement
 from cascore.plain import json_text, to_plain
 from cascore.preprocessing import folder_path, is_folder
 from cascore.progress import Display
+from cascore.ranges import require_in_range
 
 if TYPE_CHECKING:
     from cascore.data import ImageSet, PointSet
@@ -74,6 +75,8 @@ class Train:
 
         started = time.monotonic()
         use_threads(self.threads)
+        if "minutes" in self.given:  # 0 means no clock in a record, and here updates without end
+            require_in_range({"minutes": self.experiment.minutes}, prefix="--")
         # Before any picture is read.
         build_gan(self.experiment.adversarial)
         require_kind(self.experiment.network, points=self.experiment.data.name in POINT_SETS)
