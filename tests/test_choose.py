@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -143,6 +144,33 @@ def test_a_network_that_was_measured_too_slow_gives_way_to_a_narrower_one():
     assert tried[0] == (128, 128)
     assert len(tried) <= 4
     assert experiment.network.width < 128
+
+
+def small_gpu(speed, *, rows):
+    """A GPU whose memory holds so many rows of width 32, and that nothing can be compiled for."""
+    computed = machine(speed, gain={"precision": 2, "compiled": 4})
+
+    def measure(experiment):
+        if experiment.train.compiled:
+            raise RuntimeError("Failed to find C compiler")  # what torch.compile raises is one
+        if experiment.network.width * experiment.train.batch_size > 32 * rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return computed(experiment)
+
+    return measure
+
+
+def test_a_gpu_of_little_memory_without_a_compiler_gets_what_it_can_compute():
+    SIZES[id(FOLDER.data)] = 32
+    choose = partial(choose_network, FOLDER, (3, 32, 32), minutes=30, gpu=True)
+    experiment, reason = choose(measure=small_gpu(1e13, rows=130))
+    assert (experiment.network.width, experiment.train.batch_size) == (64, 64)
+    assert (experiment.train.precision, experiment.train.compiled) == ("bfloat16", False)
+    assert "more memory than there is" in reason
+    _, reason = choose(measure=small_gpu(1e13, rows=1e6))
+    assert "memory" not in reason
+    with pytest.raises(torch.OutOfMemoryError):
+        choose(measure=small_gpu(1e13, rows=1))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """An experiment for a folder of images: size, noise levels, network and length, with reasons."""
 
 import math
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -273,8 +273,9 @@ def choose_network(
 ) -> tuple[Experiment, str]:
     """The widest network and batch of which at least 2,000 updates fit into a time, and why.
 
-    A few are measured: each tells how many operations a second to expect of the next. The one that
-    is taken is then measured as others compute it, and computed as most updates fit.
+    A few are measured: each tells how many operations a second to expect of the next, and one that
+    takes more memory than there is gives way to a smaller. The one that is taken is then measured
+    as others compute it, as far as this machine can, and computed as most updates fit.
 
     Args:
         experiment: What is known of it.
@@ -290,10 +291,10 @@ def choose_network(
     speed, last = math.inf, len(rungs) - 1
     for _ in range(_TRIALS):
         costs = [step_cost(rung, shape) for rung in rungs]
-        number = next(
+        wanted = next(
             (n for n, cost in enumerate(costs) if _fits(cost.seconds(speed), minutes)), last
         )
-        measured = measure(rungs[number])
+        number, measured = _measured_in_memory(measure, rungs, wanted)
         if _fits(measured.seconds, minutes) or number == last:
             break
         # Small networks compute slower than large ones: what fitted not is not tried again.
@@ -301,7 +302,8 @@ def choose_network(
     variants = {rungs[number]: measured}
     for variant in map(kept, _variants(rungs[number], gpu=gpu, low=low)):
         if variant not in variants:
-            variants[variant] = measure(variant)
+            with suppress(RuntimeError):  # of a compiler that is not here, or too little memory
+                variants[variant] = measure(variant)
     chosen = max(variants, key=lambda variant: _updates(variants[variant], minutes))
     updates, settings = _updates(variants[chosen], minutes), chosen.train
     batch = settings.batch_size
@@ -319,9 +321,24 @@ def choose_network(
             f", and fewer than {LEAST_STEPS:,} make rough pictures: more minutes or smaller"
             " pictures (--data.size) help"
             if updates < LEAST_STEPS
+            else "; a larger one takes more memory than there is"
+            if number > wanted
             else f"; it is about the largest of which {LEAST_STEPS:,} do"
         )
     )
+
+
+def _measured_in_memory(
+    measure: Callable[[Experiment], Measured], rungs: Sequence[Experiment], number: int
+) -> tuple[int, Measured]:
+    """The first rung from a number on that fits into the memory, and the time of its update."""
+    while True:
+        try:
+            return number, measure(rungs[number])
+        except RuntimeError as error:  # as PyTorch has it, for any device
+            if "memory" not in str(error) or number == len(rungs) - 1:
+                raise
+        number += 1
 
 
 def _words(network: Network) -> str:
