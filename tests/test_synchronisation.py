@@ -16,11 +16,12 @@ from cascore.experiment.chain import generate
 from cascore.experiment.presets import PRESETS
 from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler, Schedule
-from cascore.losses import LogNormal
+from cascore.losses import LogNormal, LogUniform
 from cascore.networks import MLP, BigGANDiscriminator, ConditionalUNet, UNet
 from cascore.plain import read_json_lines
 from cascore.schedule import geometric_sigmas
 from cascore.training import KeyedBatches, TrainingDivergedError, TrainState, train
+from cascore.training.held_out import denoising_errors
 from cascore.training.loop import READ_EVERY
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -133,6 +134,48 @@ def test_a_chain_copies_what_it_needs_before_it_begins(sampler, guidance):
     few, many = (seen_in(lambda calls=calls: draw(calls)) for calls in (sampler.calls, 14))
     assert told == [4] * (sampler.calls + 14)
     assert few == many
+
+
+class NoDoubles(TorchDispatchMode):
+    """A device is as Apple's GPUs are: float64 on it is an error."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.forbidden = device, torch.float64
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        made = function(*given, **(named or {}))
+        if isinstance(made, torch.Tensor) and (made.device, made.dtype) == self.forbidden:
+            raise TypeError("the device knows no float64")
+        return made
+
+
+def test_errors_by_level_need_no_float64_of_the_device():
+    """They come to where their numbers would be read, which are none."""
+    denoiser = UnconditionalDenoiser(UNet(**SMALL)).to(META)
+    pixels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    with NoDoubles(META), pytest.raises(NotImplementedError, match="no data"):
+        denoising_errors(denoiser, pixels, [0.1], seed=0)
+
+
+def test_levels_even_in_log_sigma_need_no_float64_where_there_is_none():
+    """A share to 2^-24, times log(500), and a power to a few units in the last place: 1e-6."""
+
+    class OnApple:
+        """A batch that says it is on such a device, and where its cells come from."""
+
+        device, dtype = torch.device("mps"), torch.float32
+
+        def __len__(self):
+            return 8
+
+        def integers(self, count, **key):
+            return torch.arange(count) * (2**31 // 7 - 1)
+
+    here, exponents = OnApple(), (torch.arange(8) * (2**31 // 7 - 1) + 0.5).double() / 2**31
+    with NoDoubles(CPU):
+        found = LogUniform(5.0, 0.01).draw(here, here)
+    assert torch.allclose(found.double(), 5 * (0.01 / 5) ** exponents, rtol=1e-6, atol=0)
 
 
 # --- what is read later, on a processor that is taken for a GPU

@@ -65,7 +65,9 @@ class LogUniform:
         """Sigma [N]."""
         source, cells = as_source(noise, len(like)), 2**31
         cell = source.integers(len(like), high=cells, purpose=Purpose.LEVEL, device=like.device)
-        share = (cell.to(torch.float64) + 0.5) / cells
+        # Apple's GPUs know no float64.
+        wide = torch.float32 if like.device.type == "mps" else torch.float64
+        share = (cell.to(wide) + 0.5) / cells
         return (self.first * (self.last / self.first) ** share).to(like.dtype)
 
 

@@ -43,7 +43,8 @@ def denoising_errors(
             for level, sigma in enumerate(sigmas):
                 z = noise.normal(clean.shape, purpose=Purpose.HELD_OUT, step=level, device=device)
                 h = denoiser(clean + sigma * z, torch.tensor(sigma, device=device), *told)
-                squares[level] += float((h - clean).double().square().sum())
+                # Summed here: Apple's GPUs know no float64.
+                squares[level] += float((h - clean).cpu().double().square().sum())
     finally:
         denoiser.train(training)
     return [(square / images.numel()) ** 0.5 for square in squares]
