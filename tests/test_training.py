@@ -472,8 +472,9 @@ def test_a_generator_loss_that_is_not_finite_stops_as_well():
 def test_what_cannot_be_trained_is_refused():
     state = new_state(hybrid=True)
     batches = KeyedBatches(POINTS, 4, seed=0)
-    with pytest.raises(InputError, match="discriminator_steps must be at least 1, not 0"):
-        train(state, batches, SIGMAS, steps=1, discriminator_steps=0)
+    for name in ("discriminator_steps", "accumulation"):
+        with pytest.raises(InputError, match=f"{name} must be at least 1, not 0"):
+            train(state, batches, SIGMAS, steps=1, **{name: 0})
     with pytest.raises(InputError, match="comes with a discriminator"):
         TrainState(state.denoiser, discriminator_optimizer=state.discriminator_optimizer)
     with pytest.raises(InputError, match=r"not a UnconditionalDenoiser: .*TrainState\(denoiser\)"):

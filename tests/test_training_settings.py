@@ -142,6 +142,22 @@ def test_each_update_has_the_rate_of_its_number_also_when_it_goes_on():
     assert all(update.learning_rate is None for update in trained(new_state()))
 
 
+def test_a_rate_ends_with_its_training_and_the_next_has_its_own():
+    """Adam's steps are about as long as the rate; its first is as long as it."""
+    state, first = new_state(), weights(new_state())
+    trained(state, steps=1, rate=lambda step: 0.0)
+    assert torch.equal(weights(state), first)
+    for metrics in train(state, POINTS, SIGMAS, steps=9, batch_size=12, rate=lambda step: 0.0):
+        if metrics.step == 2:  # left in the middle
+            break
+    trained(state, steps=3)
+    moved = float((weights(state) - first).abs().max())
+    assert 0.1 * 1e-2 < moved < 10 * 1e-2
+    state.optimizer.param_groups[0]["lr"] = 0.5
+    (update,) = trained(state, steps=4, rate=lambda step: 0.5)
+    assert update.learning_rate == 0.25
+
+
 def test_weight_decay_is_decoupled_from_the_gradient():
     """Loshchilov & Hutter (2019): without a gradient, weights shrink by 1 - rate x decay a step."""
     weight = nn.Parameter(torch.tensor([2.0, -3.0], dtype=torch.float64))

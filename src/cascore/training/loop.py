@@ -190,8 +190,12 @@ def train(
             f"train changes a TrainState, not a {type(state).__name__}: make one of the denoiser,"
             " state = TrainState(denoiser); its average is what samples afterwards"
         )
-    if discriminator_steps < 1:
-        raise InputError(f"discriminator_steps must be at least 1, not {discriminator_steps}")
+    for name, number in (
+        ("discriminator_steps", discriminator_steps),
+        ("accumulation", accumulation),
+    ):
+        if number < 1:
+            raise InputError(f"{name} must be at least 1, not {number}")
     if accumulation > 1 and state.discriminator is not None:
         raise InputError("accumulation is for plain training: D judges the batch as a whole")
     batches = as_batches(
@@ -231,14 +235,23 @@ def _recomputing(updates: Iterator[Metrics], denoiser: nn.Module) -> Iterator[Me
 
 
 def _rated(updates: Iterator[Metrics], state: TrainState, rate: Rate) -> Iterator[Metrics]:
-    """The updates, each at its own learning rate, which is a function of its number alone."""
-    for group in state.optimizer.param_groups:
+    """The updates, each at its own learning rate, which is a function of its number alone.
+
+    Afterwards the optimizer has its full rate again, for a training that goes on at another one.
+    """
+    groups = state.optimizer.param_groups
+    for group in groups:
         group.setdefault("initial_lr", group["lr"])
     scheduler = LambdaLR(state.optimizer, rate, last_epoch=state.step - 1)
-    for metrics in updates:
-        (used, *_) = scheduler.get_last_lr()
-        scheduler.step()
-        yield replace(metrics, learning_rate=float(used))
+    try:
+        for metrics in updates:
+            (used, *_) = scheduler.get_last_lr()
+            scheduler.step()
+            yield replace(metrics, learning_rate=float(used))
+    finally:
+        for group, full in zip(groups, scheduler.base_lrs, strict=True):
+            group["lr"] = full
+            group.pop("initial_lr", None)
 
 
 def _updates(
