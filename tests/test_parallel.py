@@ -140,6 +140,22 @@ def test_what_cannot_be_held_in_parts_is_refused(tmp_path):
         TrainState(UnconditionalDenoiser(network)).shard(workers, device=worker.CPU)
 
 
+@pytest.mark.parametrize(
+    ("batch", "parts", "message"),
+    [(7, 1, "a batch of 7 cannot be shared by 2"), (8, 8, "4 rows .*accumulation 8 must divide")],
+)
+def test_a_batch_that_processes_cannot_share_is_refused_before_there_is_a_folder(
+    batch, parts, message, tmp_path
+):
+    digits = PRESETS["digits"]
+    train = replace(digits.train, batch_size=batch, accumulation=parts)
+    with pytest.raises(InputError, match=message):
+        training_run(
+            replace(digits, train=train), tmp_path / "run", device=worker.CPU, workers=Workers(0, 2)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def lines_of(folder, rank, key):
     lines = (folder / f"told-{rank}.txt").read_text().splitlines()
     return [line.removeprefix(f"{key} ") for line in lines if line.startswith(f"{key} ")]

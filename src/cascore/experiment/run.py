@@ -158,6 +158,14 @@ def training_run(
 
 
 def _require_shareable(experiment: Experiment, workers: Workers) -> None:
+    settings = experiment.train
+    rows = len(workers.rows(settings.batch_size))
+    if rows % settings.accumulation:
+        raise InputError(
+            f"each of {workers.count} processes has {rows} rows of --train.batch-size"
+            f" {settings.batch_size}, and --train.accumulation {settings.accumulation} must divide"
+            " them"
+        )
     if workers.sharded and experiment.minutes:
         raise InputError(
             "a training by the clock is looked at by one process, which then must have the whole"
