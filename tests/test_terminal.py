@@ -218,3 +218,11 @@ def test_the_shells_that_can_be_completed_are_named(words, capsys):
         command_line.main(["--print-completion", *words])
     assert stopped.value.code == 2
     assert "bash, zsh" in capsys.readouterr().err
+
+
+def test_a_count_off_a_terminal_is_told_once():
+    told = io.StringIO()
+    with Display(TextConsole(file=told)).counting("sampling", 3) as advance:
+        for more in (1, 2, 0):
+            advance(more)
+    assert told.getvalue().splitlines() == ["sampling 3/3"]

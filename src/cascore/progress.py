@@ -132,14 +132,15 @@ class Display:
 def _plain_lines(say: Callable[[str], None], title: str, total: int) -> _Bar:
     started = last = time.monotonic()
     first: int | None = None
+    said: int | None = None
 
     def show(done: int, text: str) -> None:
-        nonlocal last, first
+        nonlocal last, first, said
         first = done if first is None else first
         now = time.monotonic()
-        if now - last < PLAIN_SECONDS and done < total:
+        if (now - last < PLAIN_SECONDS and done < total) or done == said:
             return
-        last = now
+        last, said = now, done
         rate = (done - first) / (now - started) if now > started else 0.0
         left = f"{(total - done) / rate:,.0f} s left" if rate and done < total else ""
         say("  ".join(part for part in (f"{title} {done}/{total}", text, left) if part))
