@@ -15,7 +15,7 @@ from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.build import Subject, build_denoiser
 from cascore.experiment.choose import (
-    LEAST_STEPS,
+    ENOUGH_STEPS,
     FolderSurvey,
     choose_levels,
     choose_network,
@@ -111,14 +111,14 @@ def chosen_for(size, *, minutes, speed, gpu=False, low=False, **machine_settings
     return choose_network(FOLDER, (3, size, size), gpu=gpu, low=low, **how)
 
 
-def test_more_time_or_speed_gives_a_wider_network_and_at_least_2000_updates():
+def test_more_time_or_speed_gives_a_wider_network_and_updates_enough():
     seen = []
     for speed in np.geomspace(1e10, 1e14, 30):
         experiment, _ = chosen_for(32, minutes=10, speed=speed)
         width, batch = experiment.network.width, experiment.train.batch_size
         seen.append((width, batch))
         fitting = 600 / step_cost(experiment, (3, 32, 32)).seconds(speed)
-        assert fitting >= LEAST_STEPS or (width, batch) == (32, 16)
+        assert fitting >= ENOUGH_STEPS or (width, batch) == (32, 16)
         assert experiment.data == FOLDER.data  # never fewer pixels
     assert seen == sorted(seen)
     assert len(set(seen)) > 5
@@ -202,6 +202,14 @@ def test_a_processor_computes_in_bfloat16_where_it_can_and_that_is_faster(low, g
     experiment, _ = chosen_for(32, minutes=10, speed=1e11, low=low, gain=gain)
     assert (experiment.train.precision, experiment.train.channels_last) == expected
     assert not experiment.train.compiled
+
+
+def test_what_bfloat16_gains_makes_a_wider_network_and_not_more_updates():
+    slow, fast = (chosen_for(32, minutes=30, speed=speed)[0] for speed in (1e11, 4e11))
+    low, reason = chosen_for(32, minutes=30, speed=1e11, low=True, gain={"precision": 4})
+    assert slow.network.width < fast.network.width
+    assert (low.network, low.train.batch_size) == (fast.network, fast.train.batch_size)
+    assert "4,500" in reason
 
 
 @pytest.mark.parametrize(
