@@ -147,3 +147,13 @@ def test_progress_is_for_those_who_watch():
     assert "2/2" in terminal.getvalue()
     assert file.getvalue() == ""
     watched(Console(file=file, force_jupyter=True))  # rich's warning of widgets would fail this
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"method": "ddim"}, {"levels": 20}, {"spacing": "even"}, {"calls": 2.5}, {"calls": "3"}],
+)
+def test_what_the_command_line_refuses_python_refuses_too(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=f"--{name} is "):
+        cascore.load("digits").sample(range(2), **settings)

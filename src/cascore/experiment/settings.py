@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cascore.errors import InputError
 from cascore.measurement import Precision, chain_words
@@ -331,6 +331,7 @@ class Sampler:
     law on the training set's variances."""
 
     def __post_init__(self) -> None:
+        self._require_kinds()
         require_in_range(vars(self), prefix="--")
         sizes = [name for name in ("kappa", "eta", "epsilon") if getattr(self, name) is not None]
         _require(len(sizes) <= 1, f"give at most one of --{' and --'.join(sizes)}")
@@ -357,6 +358,19 @@ class Sampler:
                 f"--n-sigma {n_sigma} of --method cas stretches the levels of the training: give"
                 " --levels all",
             )
+
+    def _require_kinds(self) -> None:
+        """Refuse what the command line's parser does, and Python would draw by something else."""
+        spacings = get_args(Spacing)
+        words = {"method": ("cas", "als"), "levels": ("all", None), "spacing": (*spacings, None)}
+        for name, known in words.items():
+            value, expected = getattr(self, name), ", ".join(word for word in known if word)
+            _require(value in known, f"--{name} is {value!r:.60}; expected one of {expected}")
+        for name in ("calls", "n_sigma"):
+            value = getattr(self, name)
+            whole = value is None or hasattr(value, "__index__")
+            option = name.replace("_", "-")
+            _require(whole, f"--{option} is {value!r:.60}; expected a whole number")
 
     @staticmethod
     def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
