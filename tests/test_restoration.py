@@ -343,3 +343,44 @@ def test_the_operators_see_what_they_say():
 def test_what_cannot_be_seen_is_refused(wrong):
     with pytest.raises(InputError):
         wrong()
+
+
+def seeing(way, operator, denoiser=None):
+    """What one way makes of two pictures, of which the operator saw as much as of zeros."""
+    x = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(0)).double()
+    prior = Gaussian() if denoiser is None else denoiser
+    return way(prior, operator(torch.zeros_like(x)), operator, noise=0.1)(x, torch.tensor(0.5))
+
+
+@pytest.mark.parametrize("way", [projected, restored])
+def test_an_operator_of_ones_own_may_see_one_number(way):
+    one = seeing(way, lambda x: x.flatten(1).sum(dim=1))  # [N], and the same as [N, 1]
+    torch.testing.assert_close(one, seeing(way, lambda x: x.flatten(1).sum(dim=1, keepdim=True)))
+
+
+@pytest.mark.parametrize("way", [projected, restored])
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        (torch.square, "not linear"),
+        (torch.relu, "not linear"),
+        (lambda x: x + 1, "not linear"),
+        (torch.detach, "no derivative"),
+        (torch.fft.rfft2, "view_as_real"),
+    ],
+)
+def test_an_operator_that_is_none_is_refused_in_words(way, operator, message):
+    with pytest.raises(InputError, match=message):
+        seeing(way, operator)
+
+
+def test_a_spectrum_is_seen_by_its_real_and_imaginary_parts():
+    spectrum = seeing(projected, lambda x: torch.view_as_real(torch.fft.rfft2(x)))
+    assert spectrum.abs().max() < seeing(projected, grey()).abs().max()  # all of it is 0
+
+
+def test_restored_says_that_it_needs_a_derivative():
+    with torch.inference_mode(), pytest.raises(InputError, match=r"torch\.no_grad"):
+        seeing(restored, grey())
+    with pytest.raises(InputError, match="`projected` needs none"):
+        seeing(restored, grey(), lambda x, sigma: x.detach())

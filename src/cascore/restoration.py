@@ -14,7 +14,61 @@ from cascore.errors import InputError
 from cascore.operators import Operator
 
 
-class _Projected(DenoiserWrapper):
+class _Informed(DenoiserWrapper):
+    """A denoiser that knows y: `missing` says how far A H is from it, once all of that fits."""
+
+    def __init__(
+        self, denoiser: Denoiser, seen: Tensor, operator: Operator, noise: float, steps: int
+    ) -> None:
+        super().__init__(denoiser)
+        self.seen, self.operator, self.noise, self.steps = seen, operator, noise, steps
+        self._linear = False  # until it was tried, once: a GPU would wait for each answer
+
+    def missing(self, H: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Y - A H, and the adjoint u -> A^T u."""
+        with torch.enable_grad():
+            probe = torch.zeros_like(H, requires_grad=True)
+            image = self.operator(probe)
+
+        def adjoint(u: Tensor) -> Tensor:
+            return torch.autograd.grad(image, probe, u, retain_graph=True)[0]
+
+        self._require_fitting(image, H)
+        of_H = self.operator(H)
+        if not self._linear:
+            _require_linear(of_H, self.operator(-2 * H))
+            self._linear = True
+        return self.seen.to(H) - of_H, adjoint
+
+    def _require_fitting(self, image: Tensor, H: Tensor) -> None:
+        seen = self.seen
+        if seen.is_complex() or image.is_complex():
+            raise InputError(
+                "what is seen has complex numbers: give their real and imaginary parts,"
+                " torch.view_as_real of them, here and in the operator"
+            )
+        if seen.shape[1:] != image.shape[1:] or len(seen) not in (1, len(H)):
+            raise InputError(
+                f"what was seen has shape {list(seen.shape)}; of x {list(H.shape)} the operator"
+                f" sees {list(image.shape)}"
+            )
+        if not image.requires_grad:
+            raise InputError(
+                "the operator has no derivative by x, from which its adjoint comes: write it with"
+                " PyTorch alone, and sample under torch.no_grad, not torch.inference_mode"
+            )
+
+
+def _require_linear(image: Tensor, opposite: Tensor) -> None:
+    """Refuse an operator by A H and A (-2 H): of what is not linear the answers are not those."""
+    if bool((opposite + 2 * image).norm() > 1e-2 * image.norm()):
+        raise InputError(
+            "the operator is not linear: A(-2 x) is not -2 A(x); a constant that it adds can be"
+            " taken off it and off what was seen"
+        )
+
+
+class _Projected(_Informed):
     def __init__(
         self,
         denoiser: Denoiser,
@@ -24,13 +78,12 @@ class _Projected(DenoiserWrapper):
         variance: float,
         steps: int,
     ) -> None:
-        super().__init__(denoiser)
-        self.seen, self.operator, self.noise = seen, operator, noise
-        self.variance, self.steps = variance, steps
+        super().__init__(denoiser, seen, operator, noise, steps)
+        self.variance = variance
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         H = self.denoiser(x, sigma)
-        missing, adjoint = _missing(self.seen, self.operator, H)
+        missing, adjoint = self.missing(H)
         square = broadcast_sigma(sigma, missing).square()
         doubt = self.noise**2 * (1 / square + 1 / self.variance)  # noise^2 / r^2
 
@@ -68,8 +121,8 @@ def projected(
             A A^T is a multiple of the identity, as it is for all but a blur.
 
     Raises:
-        InputError: a negative noise, a variance that is not positive; y is not of the shape of A x
-            (when it is called).
+        InputError: a negative noise, a variance that is not positive; y is not of the shape of A x,
+            or A is not linear, or has no derivative (when it is called).
     """
     _require_noise(noise)
     if not variance > 0:
@@ -77,19 +130,18 @@ def projected(
     return _Projected(denoiser, seen, operator, noise, variance, iterations)
 
 
-class _Restored(DenoiserWrapper):
-    def __init__(
-        self, denoiser: Denoiser, seen: Tensor, operator: Operator, noise: float, steps: int
-    ) -> None:
-        super().__init__(denoiser)
-        self.seen, self.operator, self.noise, self.steps = seen, operator, noise, steps
-
+class _Restored(_Informed):
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         with torch.enable_grad():
             variable = x.detach().requires_grad_()
             H = self.denoiser(variable, sigma)
+        if not H.requires_grad:
+            raise InputError(
+                "the denoiser has no derivative by x: `projected` needs none, and torch.no_grad"
+                " leaves it, as torch.inference_mode does not"
+            )
         square = broadcast_sigma(sigma, x).square()
-        missing, adjoint = _missing(self.seen, self.operator, H.detach())
+        missing, adjoint = self.missing(H.detach())
 
         def spread(u: Tensor) -> Tensor:
             """V A^T u, with V = sigma^2 dH/dx."""
@@ -119,8 +171,8 @@ def restored(
         iterations: of the conjugate gradients that apply the inverse.
 
     Raises:
-        InputError: a negative noise; y is not of the shape of A x, or a denoiser without a
-            derivative (when it is called).
+        InputError: a negative noise; y is not of the shape of A x, A is not linear, or it or the
+            denoiser has no derivative (when it is called).
     """
     _require_noise(noise)
     return _Restored(denoiser, seen, operator, noise, iterations)
@@ -131,25 +183,6 @@ def _require_noise(noise: float) -> None:
         raise InputError(f"the deviation of the noise must be at least 0, not {noise}")
 
 
-def _missing(
-    seen: Tensor, operator: Operator, H: Tensor
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Y - A H, and the adjoint u -> A^T u."""
-    with torch.enable_grad():
-        probe = torch.zeros_like(H, requires_grad=True)
-        image = operator(probe)
-
-    def adjoint(u: Tensor) -> Tensor:
-        return torch.autograd.grad(image, probe, u, retain_graph=True)[0]
-
-    if seen.shape[1:] != image.shape[1:] or len(seen) not in (1, len(H)):
-        raise InputError(
-            f"what was seen has shape {list(seen.shape)}; of x {list(H.shape)} the operator sees"
-            f" {list(image.shape)}"
-        )
-    return seen.to(H) - operator(H), adjoint
-
-
 def _solved(matrix: Callable[[Tensor], Tensor], right: Tensor, iterations: int) -> Tensor:
     """Conjugate gradients (Hestenes & Stiefel 1952) from 0 for each row of [N, ...] by itself.
 
@@ -157,7 +190,8 @@ def _solved(matrix: Callable[[Tensor], Tensor], right: Tensor, iterations: int) 
     """
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).flatten(1).sum(dim=1).reshape(-1, *(1,) * (a.ndim - 1))
+        products = (a * b).reshape(len(a), -1)  # of [N] too
+        return products.sum(dim=1).reshape(-1, *(1,) * (a.ndim - 1))
 
     solution, residual = torch.zeros_like(right), right
     direction, square = residual, dot(residual, residual)
