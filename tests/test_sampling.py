@@ -3,6 +3,7 @@
 import math
 import weakref
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -477,15 +478,30 @@ def test_memory_is_a_few_buffers_of_the_batch_at_any_number_of_steps(name, buffe
     [
         ({"x": torch.zeros(2, 3, dtype=torch.int64)}, "float tensor"),
         ({"x": torch.tensor(1.0)}, "float tensor"),
+        ({"x": torch.zeros(2, 3).numpy()}, "not ndarray"),
         ({"sigmas": torch.tensor([1.0, 2.0])}, "sigmas must"),
+        ({"noise": [1, 2]}, r"KeyedNoise\(seeds\)"),
+        ({"denoiser": SimpleNamespace(denoiser=shrink)}, "give its `denoiser`"),
     ],
-    ids=["integers", "a number", "schedule"],
+    ids=["integers", "a number", "an array", "schedule", "seeds", "a model"],
 )
 def test_what_no_sampler_takes_is_refused_before_any_call(sampler, arguments, message):
     denoiser = Counting()
     with pytest.raises(InputError, match=message):
         sampler(**{"denoiser": denoiser, "x": start(2, 3), "sigmas": SIGMAS} | arguments)
     assert denoiser.sigmas == []
+
+
+@every_sampler
+@pytest.mark.parametrize("answer", [None, SimpleNamespace(sample=torch.zeros(2, 3))])
+def test_what_is_no_tensor_is_no_answer_of_a_denoiser(sampler, answer):
+    with pytest.raises(InputError, match=f"the denoiser returned {type(answer).__name__}"):
+        sampler(lambda x, sigma: answer, start(2, 3), SIGMAS)
+
+
+def test_a_chain_starts_at_a_positive_level():
+    with pytest.raises(InputError, match="-5"):
+        initial_noise((2, 3), -5.0)
 
 
 @pytest.mark.parametrize(

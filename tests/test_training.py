@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -479,6 +480,9 @@ def test_what_cannot_be_trained_is_refused():
         TrainState(state.denoiser, discriminator_optimizer=state.discriminator_optimizer)
     with pytest.raises(InputError, match=r"not a UnconditionalDenoiser: .*TrainState\(denoiser\)"):
         train(state.denoiser, batches, SIGMAS, steps=1)
+    for model in (SimpleNamespace(denoiser=state.denoiser), lambda x, sigma: x):
+        with pytest.raises(InputError, match=f"not {type(model).__name__}"):
+            TrainState(model)
     for other in (torch.optim.SGD, lambda p: torch.optim.Adam(p, amsgrad=True)):
         with pytest.raises(InputError, match="moments of Adam"):
             TrainState(state.denoiser, other(state.denoiser.parameters()), seed=0)

@@ -98,10 +98,11 @@ def test_a_state_of_a_denoiser_alone_has_adam_and_an_average():
         (3, {}, "must be a tensor .* not int"),
         (torch.zeros(4, 2, dtype=torch.int64), {}, "float, or uint8 for pixels, not torch.int64"),
         (TensorDataset(POINTS), {}, "give torch's DataLoader"),
+        (POINTS, {"batch_size": 0}, "batch_size must be at least 1"),
         ([POINTS], {"batch_size": 4}, "batch_size is for a tensor"),
         (KeyedBatches(POINTS, 4, seed=0), {"batch_size": 4}, "batch_size is for a tensor"),
     ],
-    ids=["number", "integers", "data set", "list with a size", "batches with a size"],
+    ids=["number", "integers", "data set", "no row", "list with a size", "batches with a size"],
 )
 def test_what_is_no_data_is_refused_at_once(data, settings, message):
     with pytest.raises(InputError, match=message):
@@ -123,6 +124,12 @@ def test_what_is_no_data_is_refused_at_once(data, settings, message):
 def test_what_is_no_batch_is_refused_when_it_comes(data, message):
     with pytest.raises(InputError, match=message):
         losses(new_state(), data)
+
+
+def test_levels_may_be_a_list_or_an_array_as_samplers_take_them():
+    expected = losses(new_state(), POINTS)
+    for levels in (SIGMAS.tolist(), SIGMAS.numpy()):
+        assert [update.dsm for update in train(new_state(), POINTS, levels, steps=7)] == expected
 
 
 def test_batches_that_cannot_start_again_say_so():

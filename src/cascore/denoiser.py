@@ -37,6 +37,11 @@ def broadcast_sigma(sigma: Tensor | float, x: Tensor) -> Tensor:
     return level.reshape(-1, *(1,) * (x.ndim - 1))
 
 
+def instead_of(given: object) -> str:
+    """Words for an error, where a model was given and its denoiser is meant."""
+    return ": give its `denoiser`" if hasattr(given, "denoiser") else ""
+
+
 NETWORK_KAPPA, EXACT_KAPPA = 2.5, 1.5
 _FORGOTTEN = 0.85  # (kappa - 1) log(1 / gamma) of a step, at most
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from cascore.noise import Noise, Purpose, as_source
 from cascore.schedule import check_sigmas
 
 
+@runtime_checkable
 class SigmaLaw(Protocol):
     """How a training draws its noise levels."""
 
@@ -99,6 +100,11 @@ class Corrupted(NamedTuple):
     augmentation: Tensor | None = None
 
 
+def law_of(sigmas: Tensor | SigmaLaw) -> SigmaLaw:
+    """Levels [L] as the law under which each is as likely as any other; a law as it is."""
+    return sigmas if isinstance(sigmas, SigmaLaw) else UniformLevels(check_sigmas(sigmas))
+
+
 def corrupt(clean: Tensor, sigmas: Tensor | SigmaLaw, *, noise: Noise) -> Corrupted:
     """The draw of Eq. 1: sigma uniform over the levels [L], x~ = x + sigma z of x [N, ...].
 
@@ -106,8 +112,7 @@ def corrupt(clean: Tensor, sigmas: Tensor | SigmaLaw, *, noise: Noise) -> Corrup
     as the noise makes the draw of a training step.
     """
     source = as_source(noise, len(clean))
-    law = UniformLevels(sigmas) if isinstance(sigmas, Tensor) else sigmas
-    sigma = law.draw(noise, clean)
+    sigma = law_of(sigmas).draw(noise, clean)
     z = source.normal(
         clean.shape, purpose=Purpose.CORRUPTION, dtype=clean.dtype, device=clean.device
     )

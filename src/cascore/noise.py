@@ -211,6 +211,11 @@ def as_source(noise: Noise | None, count: int) -> KeyedNoise | _GeneratorNoise:
     """A source for `count` samples from what the caller gave; None is seeds 0, ..., count - 1."""
     if noise is None:
         return KeyedNoise(range(count))
+    if not isinstance(noise, torch.Generator) and not hasattr(noise, "normal"):
+        raise InputError(
+            f"noise is a KeyedNoise or a torch.Generator, not {noise!r:.60}: of seeds,"
+            " KeyedNoise(seeds) is one"
+        )
     return _GeneratorNoise(noise) if isinstance(noise, torch.Generator) else noise
 
 

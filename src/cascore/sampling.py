@@ -15,7 +15,14 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from cascore.denoiser import EXACT_KAPPA, Denoiser, default_kappa, evaluation_mode, evaluations
+from cascore.denoiser import (
+    EXACT_KAPPA,
+    Denoiser,
+    default_kappa,
+    evaluation_mode,
+    evaluations,
+    instead_of,
+)
 from cascore.errors import InputError
 from cascore.noise import Device, Noise, Purpose, as_source
 from cascore.pixels import encode_png, save_png, sheet, to_uint8
@@ -294,6 +301,8 @@ def initial_noise(
     shape: Sequence[int], sigma: float, *, noise: Noise | None = None, device: Device = "cpu"
 ) -> Tensor:
     """The start of a chain, x = sigma_1 z, float32 of `shape`; noise as in `annealed_langevin`."""
+    if not sigma > 0:
+        raise InputError(f"the first level must be positive, not {float(sigma)}")
     source = as_source(noise, shape[0])
     return sigma * source.normal(shape, purpose=Purpose.INITIAL, device=device)
 
@@ -305,10 +314,7 @@ def _walk(
     random: Noise | None,
     callback: Callback | None,
 ) -> Samples:
-    if start.ndim < 1 or not start.is_floating_point():
-        raise InputError(
-            f"the start must be a float tensor [N, ...], not {start.dtype} {start.ndim}-d"
-        )
+    _require_chain(denoiser, start)
     source = as_source(random, len(start))
     # bfloat16 near 0.7 has spacing 0.004 and would lose sigma_L = 0.01.
     # A copy: the caller keeps the start, and a denoiser may ask for gradients of what it is given.
@@ -320,10 +326,7 @@ def _walk(
     with evaluation_mode(denoiser):
         for i, (sigma, eta, lead, noise) in enumerate(steps):
             H = denoiser(x, levels[i])
-            if H.shape != x.shape:
-                raise InputError(
-                    f"the denoiser returned {list(H.shape)} for an x of {list(x.shape)}"
-                )
+            _require_denoised(H, x)
             if callback is not None:
                 callback(i, sigma, x, H)
             # x <- (1 - eta) x + eta [H + lead (H - H_previous)] + noise z, tensor by tensor: the
@@ -342,3 +345,32 @@ def _walk(
     # An identity denoiser returns the caller's own tensor: the result must not share it.
     nfe = len(steps) * evaluations(denoiser)
     return Samples(raw=x.to(start.dtype), denoised=H.to(start.dtype, copy=True), nfe=nfe)
+
+
+def _require_chain(denoiser: Denoiser, start: Tensor) -> None:
+    """Refuse what no chain can start from, before the denoiser is asked."""
+    if not isinstance(start, Tensor):
+        raise InputError(
+            f"the start must be a float tensor [N, ...], not {type(start).__name__}:"
+            " torch.as_tensor makes one of an array"
+        )
+    if start.ndim < 1 or not start.is_floating_point():
+        raise InputError(
+            f"the start must be a float tensor [N, ...], not {start.dtype} {start.ndim}-d"
+        )
+    if not callable(denoiser):
+        raise InputError(
+            f"a denoiser is called as denoiser(x, sigma), and {type(denoiser).__name__} is no"
+            f" function{instead_of(denoiser)}"
+        )
+
+
+def _require_denoised(H: Tensor, x: Tensor) -> None:
+    """Refuse what is no H of x, such as the outputs that networks of diffusers wrap."""
+    if not isinstance(H, Tensor):
+        raise InputError(
+            f"the denoiser returned {type(H).__name__}; expected H(x, sigma), a tensor of the shape"
+            f" of x, {list(x.shape)}"
+        )
+    if H.shape != x.shape:
+        raise InputError(f"the denoiser returned {list(H.shape)} for an x of {list(x.shape)}")

@@ -188,6 +188,8 @@ def as_batches(
         InputError: a batch size for data that come in batches, data that are none of these, or data
             without labels where they are asked for.
     """
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
     items = data if isinstance(data, Tensor) else None
     for name in ("images", "points"):
         items = getattr(data, name, items)

@@ -11,15 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from cascore.errors import InputError
-from cascore.losses import (
-    Corrupted,
-    GanLoss,
-    SigmaLaw,
-    UniformLevels,
-    corrupt,
-    labels_dropped,
-    lsgan,
-)
+from cascore.losses import Corrupted, GanLoss, SigmaLaw, corrupt, labels_dropped, law_of, lsgan
 from cascore.noise import KeyedNoise, Purpose
 from cascore.training.batches import Batch, Batches, TrainingData, as_batches
 from cascore.training.ema import power_decay, update_ema, warmed_decay
@@ -211,8 +203,7 @@ def train(
     )
     decay = partial(warmed_decay, ema_decay) if ema_warmup else lambda step: ema_decay
     turns = 0 if state.discriminator is None else discriminator_steps
-    law = UniformLevels(sigmas) if isinstance(sigmas, Tensor) else sigmas
-    draw = partial(_drawn, law, label_dropout)
+    draw = partial(_drawn, law_of(sigmas), label_dropout)
     module = torch.compile(state.denoiser) if compiled else state.denoiser
     assert isinstance(module, nn.Module)
     updates = _updates(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from cascore.denoiser import instead_of
 from cascore.errors import InputError
 from cascore.training.parallel import Workers
 
@@ -68,6 +69,12 @@ class TrainState:
         discriminator_optimizer: torch.optim.Optimizer | None = None,
         profiles: Sequence[float] = (),
     ) -> None:
+        if not isinstance(denoiser, nn.Module):
+            raise InputError(
+                "a TrainState is of a denoiser that is a torch.nn.Module, such as"
+                f" UnconditionalDenoiser(network), not {type(denoiser).__name__}"
+                f"{instead_of(denoiser)}"
+            )
         if discriminator is None and discriminator_optimizer is not None:
             raise InputError("a discriminator's optimizer comes with a discriminator")
         if discriminator is not None and discriminator_optimizer is None:
