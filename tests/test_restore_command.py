@@ -116,6 +116,30 @@ def test_a_small_picture_is_what_is_seen_of_a_large_one(files):
     assert len(larger.remarks) == 1
 
 
+def test_each_question_has_a_folder_and_a_record_of_its_own(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture, fewer = str(files / "digit.png"), ("--calls", "1", "--count", "1", "--device", "cpu")
+    asked = (
+        ("super-resolve", "--factor", "2"),
+        ("super-resolve", "--factor", "4"),
+        ("super-resolve", "--factor", "4", "--noise", "0.1"),
+        ("super-resolve", "--factor", "4", "--degrade"),
+        ("deblur", "--blur", "0.6"),
+        ("deblur", "--blur", "0.7"),
+        ("compressed", "--numbers", "20"),
+        ("compressed", "--numbers", "21"),
+        ("inpaint", "--mask", str(files / "hole.png")),
+        ("inpaint", "--mask", str(files / "small.png")),
+    )
+    for task, *options in asked:
+        assert run("restore", "digits", picture, "--task", task, *options, *fewer) == 0
+    folders = [path.parent for path in tmp_path.rglob("record.json")]
+    assert len(folders) == len(asked)
+    names = ("task", "mask", "factor", "blur", "numbers", "noise", "degraded")
+    records = [json.loads((folder / "record.json").read_text()) for folder in folders]
+    assert len({tuple(record[name] for name in names) for record in records}) == len(asked)
+
+
 @pytest.mark.parametrize(
     ("task", "option", "value", "own"),
     [

@@ -65,6 +65,23 @@ class Restore:
     sampler: options.Samplers = field(default_factory=Sampler)
     device: options.Device = "auto"
 
+    @property
+    def _question(self) -> str:
+        """What is asked of which picture, in words that tell it from other questions."""
+        from cascore.experiment.outputs import told_apart
+
+        words = [self.task, told_apart(self.picture.stem)]
+        if self.mask is not None:
+            words.append(f"mask {told_apart(self.mask.stem)}")
+        numbers: dict[str, float | None] = {
+            "factor": self.factor,
+            "blur": self.blur,
+            "numbers": self.numbers,
+        }
+        numbers["noise"] = None if self.noise == Restore.noise else self.noise
+        words += [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
+        return " ".join([*words, *["degraded"] * self.degrade])
+
     def run(self, typed: str) -> int:
         """Draw the pictures, and write them with their mean, their spread and a record."""
         from cascore.experiment import build
@@ -99,7 +116,7 @@ class Restore:
             display.say(advice.notice)
         sampler = advice.sampler
         chain = model.chain(sampler)
-        folder = self.out or place_for(path, "samples") / self._folder_name(chain)
+        folder = self.out or place_for(path, "samples") / self._folder_name(chain, model.step)
         seeds = seeds_from(self.seed, self.count)
         with new_folder(folder, "restoring"):
             samples = restore(
@@ -118,6 +135,11 @@ class Restore:
                 "checkpoint": model.digest,
                 "picture": str(self.picture),
                 "task": self.task,
+                "mask": None if self.mask is None else str(self.mask),
+                "factor": self.factor,
+                "blur": self.blur,
+                "numbers": self.numbers,
+                "degraded": degrade,
                 "noise": self.noise,
                 "label": self.label,
                 "guidance": None if self.label is None else self.guidance,
@@ -136,14 +158,13 @@ class Restore:
         plain_console().print(folder)
         return 0
 
-    def _folder_name(self, chain: Chain) -> str:
+    def _folder_name(self, chain: Chain, step: int) -> str:
         from cascore.experiment.outputs import file_name, told_apart
 
-        name = f"{self.task} {told_apart(self.picture.stem)} {chain.label} {chain.calls} calls"
-        name += f" seed {self.seed}"
+        name = f"{self._question} {chain.label} {chain.calls} calls seed {self.seed}"
         if self.label is not None:
             name += f" {told_apart(self.label)} guidance {self.guidance:g}"
-        return file_name(f"{name} count {self.count}")
+        return file_name(f"{name} count {self.count} step {step}")
 
 
 def _decibels(drawn: "Tensor", whole: "Tensor", display: Display) -> dict[str, float]:
