@@ -28,6 +28,7 @@ from cascore.metrics import extract_features, load_classifier
 from cascore.model.loading import load
 from cascore.model.wide import discard_parts, draw_widely, parts_beside, read_part, see_widely
 from cascore.pixels import to_uint8
+from cascore.progress import Display
 from cascore.training import Workers
 
 SAMPLER = Sampler(calls=3)
@@ -110,6 +111,11 @@ def test_what_is_whole_is_kept_and_what_is_not_is_drawn_again(model, tmp_path):
     found, _ = drawn(model, parts)
     assert {path: path.stat().st_mtime_ns for path in paths[3:]} == whole
     assert_drawn(model, found)
+
+
+def test_the_end_of_the_work_is_told_once(model, tmp_path, capsys):
+    draw_widely(model, range(2), SAMPLER, tmp_path / "parts", display=Display())
+    assert capsys.readouterr().err == "sampling 6/6\n"
 
 
 def test_parts_of_other_settings_are_not_taken_up(model, tmp_path):
