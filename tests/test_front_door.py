@@ -157,3 +157,11 @@ def test_what_the_command_line_refuses_python_refuses_too(settings):
     (name,) = settings
     with pytest.raises(InputError, match=f"--{name} is "):
         cascore.load("digits").sample(range(2), **settings)
+
+
+def test_a_class_that_is_nearly_one_is_answered_with_it(capsys):
+    model = cascore.load("cifar-10")
+    with pytest.raises(InputError, match=r"'?Hors'?.*did you mean horse"):
+        model.labels("Hors", 1)
+    assert command("sample", "cifar-10", "--label", "--calls", "1", "--count", "1") == 2
+    assert "there is no class" in capsys.readouterr().err

@@ -29,7 +29,7 @@ class Sample:
     """New folder for the pictures (default: within that folder, or samples/NAME)."""
     count: int | None = None
     """How many pictures (default: 64, or 8 of each of several classes, which share them)."""
-    label: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]|all")] = ()
+    label: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]|all")] = None
     """Classes to draw, of a model that knows them; several share the pictures, a row each."""
     guidance: float = 1.0
     """How far towards the class: 1 as it was learned, above it more typical and less varied, at two
@@ -67,15 +67,15 @@ class Sample:
                 compiled=self.compiled,
                 notify=display.say,
             )
-            named = model.classes if self.label == ("all",) else self.label
+            named = model.classes if self.label == ("all",) else self.label or ()
             rows = max(1, len(named))
             count = (8 * rows if rows > 1 else 64) if self.count is None else self.count
             seeds = seeds_from(self.seed, count)
-            labels = model.labels(self.label or None, count)
+            labels = model.labels(self.label, count)
             advice = model.advised(sampler)
             chain = model.chain(advice.sampler)
             name = f"{chain.label} {chain.calls} calls seed {self.seed} count {count}"
-            if labels is not None:
+            if self.label is not None:
                 name += f" {told_apart(' '.join(self.label))} guidance {self.guidance:g}"
             name += f" {self.precision}" * (self.precision != "float32")
             folder = self.out or place_for(path, "samples") / file_name(f"{name} step {model.step}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cascore.arithmetic import computed, require_precision
 from cascore.denoiser import Denoiser, is_blind, rescaled
-from cascore.errors import InputError
+from cascore.errors import InputError, nearest
 from cascore.experiment import build
 from cascore.experiment.chain import generate, resolved
 from cascore.experiment.learned import read_learned
@@ -215,9 +215,9 @@ class Model:
         names = [*self.classes] if names == ["all"] else names
         unknown = [name for name in names if name not in self.classes]
         if unknown or not names:
-            known = ", ".join(self.classes) or "none"
+            known, near = ", ".join(self.classes) or "none", nearest("".join(unknown), self.classes)
             raise InputError(
-                f"there is no class {', '.join(unknown) or label!r}: this model knows {known}"
+                f"there is no class {', '.join(unknown) or label!r}{near}: this model knows {known}"
             )
         if count % len(names):
             more = -(-count // len(names)) * len(names)
