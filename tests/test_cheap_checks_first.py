@@ -52,6 +52,15 @@ def test_a_place_that_cannot_be_written_is_told_plainly(name, place, started, tm
     assert "being written" not in told
 
 
+def test_a_file_in_place_of_a_run_is_told_plainly(started, tmp_path, capsys):
+    (tmp_path / "a-file").write_text("precious")
+    assert run("train", "digits", "--out", "a-file") == 2
+    told = capsys.readouterr().err
+    assert "Errno" not in told
+    assert "choose another" in told
+    assert (tmp_path / "a-file").read_text() == "precious"
+
+
 def test_a_file_in_place_of_a_folder_of_sheets_is_told_of_first(started, tmp_path, capsys):
     (tmp_path / "a-file").write_text("precious")
     assert run("data", "show", "folder:pictures", "--out", "a-file") == 2

@@ -282,10 +282,11 @@ def test_every_size_has_a_network_that_takes_it(size):
 
 
 def test_images_too_small_no_time_and_several_processes_are_refused(photos, capsys, monkeypatch):
-    with pytest.raises(InputError, match="smallest image is 7 pixels"):
-        fitting_size(COLOUR_32._replace(smallest=7, usual=7, one_size=None))
+    draw(photos.parent / "narrow", [(16, 16), (7, 9)])
+    with pytest.raises(InputError, match=r"smallest image is 7 pixels.* enlarge 1\.png"):
+        fitting_size(survey_folder(read_folder(photos.parent / "narrow")))
     for arguments, message in (
-        ((f"folder:{photos}", "--minutes", "0"), "minutes must be above 0"),
+        ((f"folder:{photos}", "--minutes", "0"), "--train.steps N"),
         ((f"folder:{photos}", "--minutes", "-1"), "minutes must be above 0"),
         ((f"folder:{photos}", "--minutes", "nan"), "minutes must be above 0"),
         ((f"folder:{photos}", "--data.size", "9"), "a multiple of 4 up to 40"),
@@ -296,6 +297,13 @@ def test_images_too_small_no_time_and_several_processes_are_refused(photos, caps
     monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
     assert run("train", f"folder:{photos}", *TINY) == 2
     assert "without torchrun" in capsys.readouterr().err
+
+
+def test_a_folder_of_one_picture_many_times_has_nothing_to_learn(tmp_path, capsys):
+    for i in range(12):
+        save_png(torch.full((1, 8, 8), 9, dtype=torch.uint8), tmp_path / f"{i}.png")
+    assert run("train", f"folder:{tmp_path}", "--out", str(tmp_path / "run")) == 2
+    assert "are the same one" in capsys.readouterr().err
 
 
 def test_a_model_directory_keeps_no_path_and_may_be_read_by_all(photos, tmp_path, monkeypatch):

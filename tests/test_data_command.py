@@ -93,7 +93,8 @@ def test_download_goes_to_the_downloads_of_the_root(photos, monkeypatch, capsys)
 def mistakes():
     """Arguments, and words that the message must hold."""
     return [
-        (("prepare", "cifar-10"), "--source PATH"),
+        (("prepare", "cifar-10"), "--source PATH, or fetch them with --download"),
+        (("prepare", "celeba"), "--source PATH"),
         (("prepare", "cifar-10", "--source", "photos"), "no form of cifar-10"),
         (("prepare", "lsun-church", "--source", "photos"), "church_outdoor_train_lmdb/data.mdb"),
         (("prepare", "celeba", "--source", "photos"), "img_align_celeba.zip"),
@@ -105,6 +106,8 @@ def mistakes():
         (("prepare", "mine", "--source", "photos", "--root", "/dev/full"), "/dev/full"),
         (("show", "cifar-10"), "cascore data prepare cifar-10 --source PATH"),
         (("show", "swiss-roll"), "set of points"),
+        (("show", "mnist"), "cascore data prepare mnist --download"),
+        (("show", "photos"), "are folder:photos"),
         (("show", "nothing"), "there is no data set"),
         (("show", "digits", "--out", "/dev/full/x"), "/dev/full"),
         (("shows", "digits"), "show"),

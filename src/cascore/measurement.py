@@ -295,7 +295,10 @@ def measurement_from_plain(values: Any, where: str) -> Measurement:
         raise InputError(f"{where} is {values!r:.60}; expected a record")
     schema = values.get("schema")
     if schema != SCHEMA:
-        raise InputError(f"{where}.schema is {schema!r:.60}; this cascore reads {SCHEMA!r}")
+        raise InputError(
+            f"{where}.schema is {schema!r:.60}; this cascore reads {SCHEMA!r}, records of numbers"
+            " that cascore evaluate --out writes"
+        )
     return from_plain(
         Measurement, {name: value for name, value in values.items() if name != "schema"}, where
     )

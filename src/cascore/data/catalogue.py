@@ -8,6 +8,7 @@ from pathlib import Path
 from cascore.data import celeba, cifar, lsun
 from cascore.data.contents import read_folder
 from cascore.data.digits import load_digits
+from cascore.data.downloads import DOWNLOADS
 from cascore.data.folder import find_folder, load_contents, load_folder
 from cascore.data.idx import FASHION_MNIST, MNIST, find_files, load_idx
 from cascore.data.images import DATA_ROOT, SPLITS, ImageSet, require_split
@@ -52,6 +53,8 @@ def load(
     data_root = DATA_ROOT if root is None else root
     prepared = name not in POINT_SETS and is_prepared(name, data_root)
     if name not in names() and not prepared:
+        if Path(name).is_dir():
+            raise InputError(f"{name} is a folder; its images as a data set are folder:{name}")
         known = (*names(), "folder:PATH")
         raise InputError(
             f"there is no data set {name!r}{nearest(name, known)}; known are {', '.join(known)},"
@@ -124,7 +127,10 @@ def find_originals(
             raise InputError(f"{name} comes with the package; leave --source out")
         return _from_sets(name, [load_digits(split) for split in SPLITS], [])
     if source is None:
-        raise InputError(f"{name} is made from files: say where they are with --source PATH")
+        fetched = ", or fetch them with --download" if name in DOWNLOADS else ""
+        raise InputError(
+            f"{name} is made from files: say where they are with --source PATH{fetched}"
+        )
     if not source.exists():
         raise InputError(f"there is no {source}; give --source the path of the files of {name}")
     if name not in _KNOWN:

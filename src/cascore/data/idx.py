@@ -153,5 +153,6 @@ def find_files(source: IdxSource, split: str, *, root: Path | None) -> tuple[Pat
     looked = " and ".join(map(str, folders)) or "no folder, because root is not given"
     raise InputError(
         f"{source.name} needs {names[0]} and {names[1]}, each plain or with .gz;"
-        f" looked in {looked}; {source.advice}"
+        f" looked in {looked}; fetch them with cascore data prepare {source.name} --download,"
+        f" or {source.advice}"
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from cascore.data import ImageSet
-from cascore.data.contents import Contents, read_folder
+from cascore.data.contents import Contents, listed, read_folder
 from cascore.data.diameter import image_diameter
 from cascore.data.folder import load_contents
 from cascore.errors import InputError
@@ -54,6 +54,8 @@ class FolderSurvey(NamedTuple):
     usual: int
     one_size: tuple[int, int] | None
     grey: int
+    narrow: tuple[str, ...] = ()
+    """The names of those that are too small to train on."""
 
     @property
     def mixed(self) -> bool:
@@ -80,6 +82,7 @@ def survey_folder(contents: Contents) -> FolderSurvey:
         usual=sides[len(sides) // _USUAL],
         one_size=next(iter(sizes)) if len(sizes) == 1 else None,
         grey=sum(header.grey for header in headers),
+        narrow=tuple(str(h.path) for h in headers if min(h.height, h.width) < _LEAST_SIZE),
     )
 
 
@@ -95,7 +98,7 @@ def fitting_size(survey: FolderSurvey, *, largest: int = LARGEST) -> int:
     if survey.usual < _LEAST_SIZE:
         raise InputError(
             f"the smallest image is {survey.smallest} pixels wide or high; expected at least"
-            f" {_LEAST_SIZE}: take it out, or enlarge it"
+            f" {_LEAST_SIZE}: take out or enlarge {listed(survey.narrow)}"
         )
     return next(size for size in range(min(survey.usual, largest), largest + 1) if _halves(size))
 
@@ -112,6 +115,15 @@ def fitting_options(survey: FolderSurvey, given: FolderOptions) -> FolderOptions
     if mode == "auto" and survey.mixed:
         mode = "rgb"
     return replace(given, size=size, mode=mode)
+
+
+def _require_minutes(minutes: float) -> None:
+    if minutes == 0:  # of a preset it takes the settings' updates, and a folder has none
+        raise InputError(
+            "--minutes must be above 0, not 0, to train on a folder; --train.steps N takes a"
+            " number of updates in place of minutes"
+        )
+    require_in_range({"minutes": minutes}, prefix="--")
 
 
 def choose_experiment(
@@ -141,7 +153,7 @@ def choose_experiment(
     path = folder_path(given.data.name)
     by_clock = "minutes" in names or "train.steps" not in names
     minutes = given.minutes if by_clock else FOLDER.minutes  # for which a network is chosen
-    require_in_range({"minutes": minutes})
+    _require_minutes(minutes)
     if base is None:
         _require_halving(given.data.size)  # before thousands of headers are read
     root = None if given.data.root is None else Path(given.data.root)
@@ -440,6 +452,11 @@ def choose_levels(
 ) -> tuple[Schedule, str]:
     """Techniques 1 and 2 for a set of images, and the reason in words."""
     diameter = image_diameter(images.images, largest_work=LARGEST_WORK, progress=progress)
+    if diameter.high == 0:
+        raise InputError(
+            f"all {images.count:,} images of {images.name} are the same one: there is nothing to"
+            " learn of them but that"
+        )
     first = max(math.ceil(10 * diameter.high) / 10, 0.1)
     dimension = math.prod(images.shape)
     levels = level_count(dimension, first, LAST)

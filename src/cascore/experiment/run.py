@@ -405,7 +405,7 @@ def _require_fitting(
                 " choose another folder for the run with --out"
             )
         return False
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is not empty and holds no run: choose another folder")
     return True
 
