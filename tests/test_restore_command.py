@@ -1,6 +1,7 @@
 """`cascore restore`: each task on a digit, what it writes, and what it refuses."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from cascore.data import load_images
 from cascore.model.advice import Choice, write_choice
 from cascore.model.loading import load
 from cascore.model.restore import observe, operator_of, psnr, read_picture
+from cascore.noise import KeyedNoise
 from cascore.operators import few_numbers
 from cascore.pixels import save_png
+from cascore.sampling import initial_noise
 
 SHAPE = (1, 8, 8)
 ASKED = ("--calls", "3", "--count", "3", "--device", "cpu")
@@ -168,6 +171,15 @@ def test_a_choice_of_tuning_is_named_as_in_sampling(files, tmp_path, capsys):
         asked = ("--task", "deblur", "--degrade", *ASKED, "--out", tmp_path / weights)
         assert run("restore", tmp_path / "model", files / "digit.png", *asked) == 0
         assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_noise_in_what_is_seen_is_not_that_of_the_first_chain(files):
+    """Whose seed is 0 too; 4 standard errors of the correlation of 64 numbers."""
+    observation = observe(files / "digit.png", lambda x: x, SHAPE, noise=0.5, degrade=True)
+    z = (observation.seen - observation.whole) / 0.5
+    start = initial_noise((1, *SHAPE), 1.0, noise=KeyedNoise([0]))
+    assert abs(float((z * start).mean())) < 4 / math.sqrt(64)
+    assert float(z.square().mean()) == pytest.approx(1, abs=4 * math.sqrt(2 / 64))
 
 
 def test_few_numbers_are_shown_as_the_picture_of_least_norm_around_grey(files):

@@ -125,7 +125,7 @@ def observe(
     seen = operator(pixels)
     if not degrade:  # the pixels that a mask leaves
         return Observation(operator, seen, noise, None, remarks)
-    z = KeyedNoise([0]).normal(seen.shape, purpose=Purpose.INITIAL)
+    z = KeyedNoise([0]).normal(seen.shape, purpose=Purpose.CORRUPTION)
     return Observation(operator, seen + noise * z, noise, pixels, remarks)
 
 
