@@ -10,6 +10,7 @@ from scipy import integrate
 from cascore.denoiser import UnconditionalDenoiser
 from cascore.errors import InputError
 from cascore.flow import decode, dequantised, encode, interpolated, log_likelihood
+from cascore.guidance import guided
 from cascore.noise import KeyedNoise
 from cascore.sampling import consistent_annealed, initial_noise
 from cascore.schedule import geometric_sigmas
@@ -98,6 +99,15 @@ def test_probes_are_right_to_their_error():
     assert float(apart.std()) == pytest.approx(said, rel=0.2)  # 1 / sqrt(400), four times
     one = log_likelihood(turned, x[:3], sigmas(26), noise=KeyedNoise(range(3)))
     assert one.error.isnan().all()
+    two = log_likelihood(turned, x[:3], sigmas(26), probes=2, noise=KeyedNoise(range(3)))
+    # The error of a mean of two is half of their difference, so how far each is from the mean.
+    torch.testing.assert_close(two.error, (one.nats - two.nats).abs())
+
+
+def test_evaluations_of_a_network_that_guidance_asks_twice_count_twice():
+    both = guided(gaussian, gaussian, 2.0)
+    assert decode(both, pictures(1), sigmas(4)).nfe == 14
+    assert log_likelihood(both, pictures(1), sigmas(4)).nfe == 14
 
 
 def test_the_density_of_a_mixture_integrates_to_one():
@@ -128,6 +138,12 @@ def test_pictures_between_pictures_start_and_end_with_them():
     torch.testing.assert_close(between[2], decode(gaussian, middle, sigmas(201)).denoised)
 
 
+def test_between_a_picture_and_itself_is_the_picture():
+    x = pictures(20)  # of some the cosine is 1 to the bit, of others above or below
+    between = interpolated(gaussian, x, x, sigmas(51), count=3)
+    torch.testing.assert_close(between[1], between[0], rtol=0, atol=1e-6)
+
+
 def test_pixels_are_spread_over_a_step_around_themselves():
     images = torch.arange(256, dtype=torch.uint8).repeat(400).reshape(100, 1, 32, 32)
     spread = 255 * dequantised(images, noise=KeyedNoise(range(100))) - images
@@ -143,9 +159,14 @@ def test_a_network_keeps_its_mode_its_gradients_and_its_input():
     found = log_likelihood(denoiser, x, sigmas(5), noise=KeyedNoise(range(2)))
     same = log_likelihood(denoiser, x, sigmas(5), noise=KeyedNoise(range(2)))
     assert torch.equal(found.nats, same.nats)  # without dropout
+    assert torch.equal(*(encode(denoiser, x, sigmas(5)) for _ in range(2)))
+    assert torch.equal(*(decode(denoiser, x, sigmas(5)).raw for _ in range(2)))
     assert network[1].training
     assert network[0].weight.grad is None
     assert torch.equal(x, before)
+    alone = encode(denoiser, x, torch.tensor([1.0]))  # no step: a copy all the same
+    assert torch.equal(alone, x)
+    assert alone.data_ptr() != x.data_ptr()
 
 
 @pytest.mark.parametrize(
