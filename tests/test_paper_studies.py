@@ -1,5 +1,6 @@
 """What the studies compute themselves, against closed forms and other implementations."""
 
+import csv
 import itertools
 import math
 import re
@@ -26,6 +27,7 @@ from paper.engine.store import Store
 from paper.figure2 import CENTRES, MODE_STD, directions, judged, sliced_wasserstein
 
 CPU = torch.device("cpu")
+RESULTS = Path(__file__).parents[1] / "docs/results"
 
 
 @pytest.fixture(scope="module")
@@ -254,10 +256,22 @@ def test_no_choice_has_seen_the_pictures_that_are_reported() -> None:
         assert all(cell.seeds < VALIDATION_SEED for cell in subject.plan.values())
 
 
+def test_the_claims_name_every_study_that_compares_by_the_errors_of_pictures() -> None:
+    page = (RESULTS / "claims.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^- ([^.]*?) have the errors", page, re.M)
+    studies = {
+        table.parent.name
+        for table in RESULTS.glob("*/comparisons.csv")
+        for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+        if row["compared_by"] == "errors"
+    }
+    assert set(re.findall(r"`(.*?)`", told)) == studies
+
+
 def test_the_readme_prints_what_the_page_was_made_from() -> None:
     """Its table, a cell a distance: within half a unit of the last printed digit."""
     root = Path(__file__).parents[1]
-    lab = Lab(Store(root / "docs/results/measurements.jsonl.gz"))
+    lab = Lab(Store(RESULTS / "measurements.jsonl.gz"))
     measured = few_calls.measure(lab, few_calls.STUDY.scales["laptop"])
     networks = few_calls.found(measured)[:2]
     known = {
