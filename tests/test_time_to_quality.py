@@ -1,6 +1,7 @@
 """The benchmark of time to quality: what its numbers are of, against closed forms."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,21 @@ def test_every_way_is_trained_and_measured(
     table.write(tmp_path / "rows.csv", rows)
     # NaN, of what has no error, is not equal to itself.
     assert list(map(repr, table.read(tmp_path / "rows.csv"))) == list(map(repr, rows))
+
+
+def test_an_interruption_leaves_the_rows_that_there_were(tmp_path: Path) -> None:
+    row = table.Row(
+        "digits", 1.0, "cascore", 0, 60.0, 7, 9, table.DISTANCE, "a", 500, 1.5, 0.1, 0.5
+    )
+
+    def interrupted() -> Iterator[table.Row]:
+        yield row
+        raise KeyboardInterrupt
+
+    table.write(tmp_path / "rows.csv", [row, row])
+    with pytest.raises(KeyboardInterrupt):
+        table.write(tmp_path / "rows.csv", interrupted())
+    assert table.read(tmp_path / "rows.csv") == [row, row]
 
 
 def test_the_table_says_when_each_was_as_good_as_diffusers_ends(tmp_path: Path) -> None:

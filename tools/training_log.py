@@ -9,7 +9,6 @@ with a running mean of 400 steps.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import statistics
@@ -17,10 +16,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cascore.files import write_text
+
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where `paper` is
 
 from paper.engine.charts import COLOURS, new_figure, plain_ticks
 from paper.engine.page import write_picture
+from paper.engine.rows import csv_text
 
 STRETCH = 20  # steps
 SMOOTH = 20  # stretches
@@ -37,10 +39,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in ("experiment.json", "data.json"):
         shutil.copy(arguments.run / name, arguments.out / name)
-    with (arguments.out / "losses.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
+    numbers = [[f"{value:.6g}" for value in row.values()] for row in rows]
+    write_text(arguments.out / "losses.csv", csv_text((list(rows[0]), numbers)))
     draw(rows, arguments.out)
     print(f"{len(lines):,} steps in {len(rows):,} rows: {arguments.out}")
 

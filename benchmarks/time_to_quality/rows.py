@@ -4,13 +4,15 @@ import csv
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from cascore.files import write_text
 from cascore.stats import estimate
 from paper.engine.charts import new_figure, plain_ticks
 from paper.engine.page import write_picture
+from paper.engine.rows import csv_text
 
 SHARES = (0.25, 0.5, 1.0)
 """Of the time, after which the average of the weights is kept."""
@@ -72,11 +74,9 @@ def read(path: Path) -> list[Row]:
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
-    """All of them."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(map(asdict, rows))
+    """All of them, or the file stays what it was: they took hours."""
+    columns = [field.name for field in fields(Row)]
+    write_text(path, csv_text((columns, list(map(astuple, rows)))))
 
 
 Course = Sequence[tuple[float, float]]
