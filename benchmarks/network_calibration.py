@@ -1,4 +1,4 @@
-"""Can a network's own linear response say which kappa and levels it wants? Thirty settings say no.
+"""Can a network's own linear response say which kappa and levels it wants? 31 settings say no.
 
     python -m benchmarks.network_calibration digits digits-aware --count 500 --out scatter.png
 
@@ -178,10 +178,12 @@ def in_pixels(samples: Tensor, components: Components, last: float) -> float:
 
 
 def drawn(model: Model, setting: Setting, sigmas: Tensor, count: int, keep: Path | None) -> Tensor:
-    """Denoised samples of seeds 0 to count - 1; those that were kept are not drawn again."""
+    """Denoised samples of seeds 0 to count - 1; if as many were kept, they are not drawn again."""
     name = f"{model.folder.name}-{setting.kappa:g}-{setting.spacing}-{setting.calls}.npy"
     if keep is not None and (keep / name).exists():
-        return torch.from_numpy(np.load(keep / name)).float()[:count]
+        kept = torch.from_numpy(np.load(keep / name)).float()
+        if len(kept) >= count:
+            return kept[:count]
     parts = []
     for first in range(0, count, BATCH):
         noise = KeyedNoise(range(first, min(first + BATCH, count)))
