@@ -104,21 +104,9 @@ class Gaussian:
 
 
 class Photographs(Mixture):
-    """The mixture fitted by expectation maximisation, with a level for each sample."""
+    """The mixture fitted by expectation maximisation."""
 
     chains, calls = 3000, (12, 50)
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """H(x, sigma), a level for each sample."""
-        logits, answers = [], []
-        for weight, mean, values, axes in zip(
-            self.weights, self.means, self.values, self.axes, strict=True
-        ):
-            y, total = (x - mean) @ axes, values + sigma.reshape(-1, 1) ** 2
-            logits.append(weight.log() - (y**2 / total + total.log()).sum(1) / 2)
-            answers.append((y * (values / total)) @ axes.T + mean)
-        share = torch.stack(logits, 1).softmax(1)
-        return torch.stack([s[:, None] * a for s, a in zip(share.T, answers, strict=True)]).sum(0)
 
 
 def exact() -> None:

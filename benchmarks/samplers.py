@@ -281,13 +281,13 @@ class Mixture:
         self.root = vectors @ (values.sqrt()[:, None] * vectors.T)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """H(x, sigma)."""
+        """H(x, sigma), sigma a scalar or [N]."""
         logits, answers = [], []
         for weight, mean, values, axes in zip(
             self.weights, self.means, self.values, self.axes, strict=True
         ):
-            y, total = (x - mean) @ axes, values + sigma**2
-            logits.append(weight.log() - (y**2 / total).sum(1) / 2 - total.log().sum() / 2)
+            y, total = (x - mean) @ axes, values + sigma.reshape(-1, 1) ** 2
+            logits.append(weight.log() - (y**2 / total).sum(1) / 2 - total.log().sum(1) / 2)
             answers.append((y * (values / total)) @ axes.T + mean)
         share = torch.stack(logits, 1).softmax(1)
         return torch.stack([s[:, None] * a for s, a in zip(share.T, answers, strict=True)]).sum(0)

@@ -69,6 +69,14 @@ def test_the_errors_of_gits_are_those_of_eulers_step_on_the_exact_path(monkeypat
     assert cost[100, 160] == pytest.approx(float((stepped - exact).norm()), rel=1e-9)
 
 
+def test_the_denoiser_of_a_mixture_takes_a_level_for_each_sample():
+    law = samplers.Mixture(samplers.DATA / "mixture-em.npz")
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    levels = torch.tensor([0.02, 0.5, 20.0])
+    each = torch.cat([law(row[None], level) for row, level in zip(x, levels, strict=True)])
+    torch.testing.assert_close(law(x, levels), each)
+
+
 def test_a_blind_optimum_of_64_dimensions_is_no_worse_at_levels_made_for_it(monkeypatch):
     """Of 20 calls, where levels that the law left uneven were four times worse; 1,000 chains."""
     monkeypatch.setattr(samplers, "CHAINS", 1000)
