@@ -172,6 +172,9 @@ def test_levels_even_in_log_sigma_need_no_float64_where_there_is_none():
         def integers(self, count, **key):
             return torch.arange(count) * (2**31 // 7 - 1)
 
+        def normal(self, shape, **key):
+            raise NotImplementedError
+
     here, exponents = OnApple(), (torch.arange(8) * (2**31 // 7 - 1) + 0.5).double() / 2**31
     with NoDoubles(CPU):
         found = LogUniform(5.0, 0.01).draw(here, here)

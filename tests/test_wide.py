@@ -83,7 +83,7 @@ def test_labels_and_guidance_go_with_their_pictures(tmp_path):
 
     class Fake:
         digest, shape, classes = "0", (1, 8, 8), ("a", "b")
-        device = torch.device("cpu")
+        device, precision, compiled = torch.device("cpu"), "float32", False
 
         def chain(self, sampler):
             return load("digits").chain(sampler)

@@ -22,7 +22,6 @@ from cascore.measurement import Measurement
 from cascore.plain import json_text, to_plain
 from cascore.preprocessing import folder_path, is_folder
 from cascore.progress import Display
-from cascore.ranges import require_in_range
 
 if TYPE_CHECKING:
     from cascore.data import ImageSet, PointSet
@@ -75,8 +74,11 @@ class Train:
 
         started = time.monotonic()
         use_threads(self.threads)
-        if "minutes" in self.given:  # 0 means no clock in a record, and here updates without end
-            require_in_range({"minutes": self.experiment.minutes}, prefix="--")
+        if "minutes" in self.given and self.experiment.minutes == 0:  # in a record, no clock
+            raise InputError(
+                "--minutes must be above 0, not 0; --train.steps N takes a number of updates in"
+                " place of minutes"
+            )
         # Before any picture is read.
         build_gan(self.experiment.adversarial)
         require_kind(self.experiment.network, points=self.experiment.data.name in POINT_SETS)

@@ -117,15 +117,6 @@ def fitting_options(survey: FolderSurvey, given: FolderOptions) -> FolderOptions
     return replace(given, size=size, mode=mode)
 
 
-def _require_minutes(minutes: float) -> None:
-    if minutes == 0:  # of a preset it takes the settings' updates, and a folder has none
-        raise InputError(
-            "--minutes must be above 0, not 0, to train on a folder; --train.steps N takes a"
-            " number of updates in place of minutes"
-        )
-    require_in_range({"minutes": minutes}, prefix="--")
-
-
 def choose_experiment(
     given: Experiment,
     names: Collection[str],
@@ -153,7 +144,7 @@ def choose_experiment(
     path = folder_path(given.data.name)
     by_clock = "minutes" in names or "train.steps" not in names
     minutes = given.minutes if by_clock else FOLDER.minutes  # for which a network is chosen
-    _require_minutes(minutes)
+    require_in_range({"minutes": minutes}, prefix="--")
     if base is None:
         _require_halving(given.data.size)  # before thousands of headers are read
     root = None if given.data.root is None else Path(given.data.root)
