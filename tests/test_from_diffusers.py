@@ -9,7 +9,6 @@ import torch
 from diffusers_models import CHANNELS, SIZE, autoencoder, pixels, told_by_text, transformer, unet
 
 import cascore
-from cascore.diffusers import CASScheduler
 from cascore.ecosystem.parametrization import flow_matching, parametrization_of
 from cascore.errors import InputError, MissingExtraError
 from cascore.sampling import consistent_annealed
@@ -323,16 +322,6 @@ def test_weights_that_could_run_code_are_refused(tmp_path):
     saved(tmp_path / "saved", safe_serialization=False)
     with pytest.raises(InputError, match=r"unet holds no weights in safetensors.*run code"):
         cascore.from_diffusers(tmp_path / "saved")
-
-
-def test_a_pipeline_saved_with_our_scheduler_is_read(tmp_path):
-    pipeline = saved(tmp_path / "before")
-    x, sigma = pixels(), torch.tensor(3.0)
-    pipeline.scheduler = CASScheduler.from_config(pipeline.scheduler.config)
-    pipeline.save_pretrained(tmp_path / "saved")
-    with torch.no_grad():
-        expected = cascore.from_diffusers(tmp_path / "before")(x, sigma)
-        assert torch.equal(cascore.from_diffusers(tmp_path / "saved")(x, sigma), expected)
 
 
 def test_code_that_comes_with_a_folder_is_never_run(tmp_path):

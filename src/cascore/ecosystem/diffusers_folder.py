@@ -18,8 +18,8 @@ _PARTS = ("unet", "transformer", "scheduler", "vae", "vqvae")
 def read_diffusers(folder: str | Path) -> Any:
     """The parts of a saved pipeline by name, or a saved network, with a scheduler saved beside it.
 
-    Only networks and schedulers of diffusers, and our own scheduler, are made, and weights of
-    safetensors are all that is loaded.
+    Only networks and schedulers of diffusers are made, and weights of safetensors are all that is
+    loaded.
 
     Raises:
         InputError: no such folder, other files, weights in another format, or another's class.
@@ -59,13 +59,8 @@ def require_diffusers() -> None:
 
 
 def _made(file: Path, listed: Any) -> Any:
-    """A network or scheduler of a folder, by the class that its file names.
-
-    Of diffusers, or our own scheduler, which a pipeline is saved with once it has it.
-    """
+    """A network or scheduler of a folder, by the class of diffusers that its file names."""
     import diffusers
-
-    from cascore.diffusers import CASScheduler
 
     folder, scheduler = file.parent, file.name == _SCHEDULER
     if not file.is_file():
@@ -74,8 +69,6 @@ def _made(file: Path, listed: Any) -> Any:
     library = listed[0] if isinstance(listed, list) and len(listed) == 2 else "diffusers"
     kind = getattr(diffusers, name, None) if isinstance(name, str) else None
     # A pipeline is a class of diffusers too, whose loader can run what lies in the folder.
-    if scheduler and (library, name) == (CASScheduler.__module__, CASScheduler.__name__):
-        library, kind = "diffusers", CASScheduler
     base: Any = diffusers.SchedulerMixin if scheduler else diffusers.ModelMixin
     if library != "diffusers" or not isinstance(kind, type) or not issubclass(kind, base):
         sought = "scheduler" if scheduler else "network"
