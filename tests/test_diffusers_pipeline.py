@@ -99,10 +99,13 @@ def test_its_defaults_are_saved_with_it(tmp_path):
 
 
 def test_no_path_of_the_machine_that_trained_is_saved(tmp_path):
-    private = model(tmp_path)
+    plain = model(tmp_path)
     data = Data(name="folder:/home/someone/photos", root="/home/someone/data")
-    private.experiment = replace(private.experiment, data=data)
-    private.data = {"name": data.name, "record": {"source": data.name, "remarks": [data.root]}}
+    private = replace(
+        plain,
+        experiment=replace(plain.experiment, data=data),
+        data={"name": data.name, "record": {"source": data.name, "remarks": [data.root]}},
+    )
     CascorePipeline.from_model(private).save_pretrained(tmp_path / "saved")
     files = [path for path in (tmp_path / "saved").rglob("*.json") if path.is_file()]
     assert len(files) == 3
@@ -144,7 +147,6 @@ def test_pictures_come_in_their_forms(tmp_path):
 
 
 def test_points_are_refused(tmp_path):
-    points = model(tmp_path)
-    points.shape = (2,)
+    points = replace(model(tmp_path), shape=(2,))
     with pytest.raises(InputError, match="is of points"):
         CascorePipeline.from_model(points)
