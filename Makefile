@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# The tests that compare numbers, and start no processes that would take long.
-NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' | xargs grep -L subprocess)
+# The tests that compare numbers, and start no processes, commands or runs, which would take long.
+NUMERIC := $(shell grep -rlE 'torch\.equal|assert_close|allclose|pytest\.approx' tests --include='test_*.py' \
+	| xargs grep -LE 'subprocess|from running|training_run|import Store|benchmarks.time')
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
 .PHONY: quickstart paper test test-avx2 test-slow torture fuzz soak audit coverage check dist wheel docs format mutants bench clean

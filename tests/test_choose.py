@@ -322,6 +322,7 @@ def test_a_batch_in_parts_is_tried_in_parts_whatever_the_ladder_has(
     batch, parts, photos, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cascore.experiment.cost._TRIAL_STEPS", 2)
     given = ("--train.batch-size", batch, "--train.accumulation", parts, "--network.width", 4)
     assert run("train", f"folder:{photos}", "--dry-run", "--minutes", "0.01", *given) == 0
     told = capsys.readouterr().out
