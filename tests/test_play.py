@@ -288,10 +288,10 @@ def test_a_newer_request_stops_an_older_one_between_its_steps(address):
 def test_who_leaves_stops_the_chain(address):
     """The chain ends by its next line, and no one else has asked for anything meanwhile."""
     endless = json.dumps({"model": "digits", "calls": 1000, "count": 16})
-    running = {thread.ident for thread in threading.enumerate()}
+    running = {*threading.enumerate()}  # not their numbers, which are given again
     with asked(address, "POST", "/chain", endless) as answer:
         answer.readline()
-        (thread,) = (x for x in threading.enumerate() if x.ident not in running)
+        (thread,) = {*threading.enumerate()} - running
     thread.join(timeout=30)
     assert not thread.is_alive()
 
