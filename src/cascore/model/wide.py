@@ -147,8 +147,7 @@ def _shared(
                 advance(more)
 
             kept_part(paths[number], partial(make, number, tell))
-            if told < sizes[number]:  # it was there: a bar at its end is not told again
-                advance(sizes[number] - told)
+            advance(sizes[number] - told)
     workers.barrier()
     return paths
 
