@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -187,12 +188,55 @@ def test_integers_are_uniform(high):
         assert stats.chisquare(counts.numpy()).pvalue > 1e-4
 
 
+def spread(indices, *, seed=3, step=0):
+    noise = KeyedNoise(seed, indices=indices, step=step)
+    return noise.spread(len(indices), purpose=Purpose.LEVEL)
+
+
+def test_shares_are_those_of_the_golden_ratio_from_a_uniform_start():
+    """Against 50 digits: a product of words errs by 2^-33 an index, the share by 2^-24."""
+    indices = [0, 1, 2, 31, 1000, 99_999]
+    starts = torch.stack([spread(indices, step=step) for step in range(3000)])
+    assert starts.dtype == torch.float32
+    assert stats.kstest(starts[:, 0], "uniform").pvalue > 1e-4
+    with localcontext(prec=50):
+        golden = (Decimal(5).sqrt() - 1) / 2
+        onward = [float(index * golden % 1) for index in indices]
+    off = (starts[:100].double() - starts[:100, :1] - torch.tensor(onward)).remainder(1)
+    bound = torch.tensor(indices).double() * 2.0**-33 + 2.0**-23
+    assert bool((torch.minimum(off, 1 - off) <= bound).all())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 32, 128, 1000])
+@pytest.mark.parametrize("first", [0, 7, 64])
+def test_a_run_of_shares_leaves_no_large_gap(count, first):
+    """The largest gap of n such points is below 2 / n (Sos 1958), on a circle; of n drawn ones it
+    is log(n) / n or so."""
+    shares = spread(range(first, first + count), step=count).double().sort().values
+    assert 0 < float(shares[0]) <= float(shares[-1]) < 1
+    gaps = torch.cat([shares, shares[:1] + 1]).diff()
+    assert float(gaps.max()) < 2 / count
+
+
+def test_shares_of_other_seeds_steps_and_purposes_are_others():
+    noise = KeyedNoise(range(2000))
+    one, other = (noise.spread(2000, purpose=p) for p in (Purpose.LEVEL, Purpose.SHIFT))
+    for shares in (one, other):
+        assert stats.kstest(shares, "uniform").pvalue > 1e-4
+    later = noise.at(1).spread(2000, purpose=Purpose.LEVEL)
+    for drawn in (other, later, one.roll(1)):
+        assert abs(stats.spearmanr(one, drawn).statistic) < 4 / 2000**0.5
+    assert torch.equal(spread([4, 9]), spread(range(10))[[4, 9]])
+
+
 def test_the_ends_of_every_range_are_allowed():
     drawn = KeyedNoise(3, indices=range(1000)).integers(1000, high=2**31, purpose=Purpose.ORDER)
     assert int(drawn.min()) >= 0
     assert 2**31 * 0.98 < int(drawn.max()) < 2**31
     ends = KeyedNoise([0, 2**64 - 1], indices=[0, 2**32 - 1], step=2**32 - 1)
     assert bool(ends.normal((2, 1), purpose=Purpose.DATA).isfinite().all())
+    shares = ends.spread(2, purpose=Purpose.DATA)
+    assert 0 < float(shares.min()) <= float(shares.max()) < 1
 
 
 def permuted(count, indices=None, *, seed=5, step=2):
@@ -289,6 +333,12 @@ def test_a_generator_is_a_source_of_its_own_stream():
     stream = torch.Generator().manual_seed(5)
     assert torch.equal(z, torch.randn(2, 3, generator=stream).double())
     assert torch.equal(levels, torch.randint(4, (6,), generator=stream))
+    shares, start = (
+        source.spread(5, purpose=Purpose.LEVEL),
+        torch.randint(2**32, (1,), generator=stream),
+    )
+    expected = (start / 2**32 + torch.arange(5).double() * (5**0.5 - 1) / 2) % 1
+    assert torch.allclose(shares.double(), expected, rtol=0, atol=2.0**-23)
     assert as_source(source, 2) is source
 
 
@@ -303,6 +353,7 @@ def test_a_generator_is_a_source_of_its_own_stream():
         (lambda: KeyedNoise(1, indices=[2**32]), "index"),
         (lambda: KeyedNoise([1, 2]).normal((3, 4), purpose=Purpose.CHAIN), "for 2 samples"),
         (lambda: KeyedNoise([1, 2]).integers(1, high=4, purpose=Purpose.LEVEL), "for 2 samples"),
+        (lambda: KeyedNoise([1, 2]).spread(1, purpose=Purpose.LEVEL), "for 2 samples"),
         (lambda: KeyedNoise([1]).integers(1, high=0, purpose=Purpose.LEVEL), "not 0"),
         (lambda: KeyedNoise([1]).integers(1, high=2**31 + 1, purpose=Purpose.LEVEL), "high"),
         (lambda: KeyedNoise([1]).normal((1, 4), purpose=Purpose.CHAIN, step=-1), "-1"),

@@ -18,6 +18,7 @@ from cascore.experiment.run import training_run
 from cascore.experiment.settings import Sampler, Schedule
 from cascore.losses import LogNormal, LogUniform
 from cascore.networks import MLP, BigGANDiscriminator, ConditionalUNet, UNet
+from cascore.noise import KeyedNoise
 from cascore.plain import read_json_lines
 from cascore.schedule import geometric_sigmas
 from cascore.training import KeyedBatches, TrainingDivergedError, TrainState, train
@@ -158,27 +159,12 @@ def test_errors_by_level_need_no_float64_of_the_device():
         denoising_errors(denoiser, pixels, [0.1], seed=0)
 
 
-def test_levels_even_in_log_sigma_need_no_float64_where_there_is_none():
-    """A share to 2^-24, times log(500), and a power to a few units in the last place: 1e-6."""
-
-    class OnApple:
-        """A batch that says it is on such a device, and where its cells come from."""
-
-        device, dtype = torch.device("mps"), torch.float32
-
-        def __len__(self):
-            return 8
-
-        def integers(self, count, **key):
-            return torch.arange(count) * (2**31 // 7 - 1)
-
-        def normal(self, shape, **key):
-            raise NotImplementedError
-
-    here, exponents = OnApple(), (torch.arange(8) * (2**31 // 7 - 1) + 0.5).double() / 2**31
-    with NoDoubles(CPU):
-        found = LogUniform(5.0, 0.01).draw(here, here)
-    assert torch.allclose(found.double(), 5 * (0.01 / 5) ** exponents, rtol=1e-6, atol=0)
+@pytest.mark.parametrize("law", [LogUniform(5.0, 0.01), LogNormal()])
+def test_levels_need_no_float64_of_the_device(law):
+    like = torch.empty(8, 1, device=META)
+    with NoDoubles(META):
+        drawn = law.draw(KeyedNoise(0, indices=torch.arange(8)), like)
+    assert (drawn.shape, drawn.dtype, drawn.device) == ((8,), torch.float32, META)
 
 
 # --- what is read later, on a processor that is taken for a GPU

@@ -68,6 +68,12 @@ class _GeneratorNoise:
         home = self.generator.device
         return torch.randint(high, (count,), generator=self.generator, device=home).to(device)
 
+    def spread(self, count: int, *, device: Device = "cpu", **key: int) -> Tensor:
+        del key
+        home = self.generator.device
+        first = torch.randint(2**32, (1,), generator=self.generator, device=home).to(device)
+        return _spread(first, torch.arange(count, device=device))
+
 
 class KeyedNoise:
     """Numbers that are a function of (seed, purpose, step, index), one key per sample.
@@ -150,6 +156,22 @@ class KeyedNoise:
         words = self._words(count, blocks=1, purpose=purpose, step=step, device=device)
         return words[0][:, 0] * high >> 32
 
+    def spread(
+        self, count: int, *, purpose: Purpose, step: int = 0, device: Device = "cpu"
+    ) -> Tensor:
+        """Shares in (0, 1), float32 [N], each uniform, and those of one seed evenly spread.
+
+        Sample i of a seed has u + i / golden ratio, modulo 1, of a u that is keyed by seed, purpose
+        and step alone: Kronecker's sequence, with a random shift (Cranley & Patterson 1976). Of any
+        run of its samples, however a batch is cut, no part of (0, 1) gets many too few or too many.
+        """
+        if count != self.count:
+            raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
+        index = self._on(torch.device(device))[0]
+        first = torch.zeros_like(index)[:, None]
+        words = self._of_counter(0, first, purpose=purpose, step=step)
+        return _spread(words[0][:, 0], index)
+
     def permuted(self, count: int, *, purpose: Purpose, step: int = 0) -> Tensor:
         """Where a permutation of 0, ..., count - 1 takes the indices, int64 [N], in O(N).
 
@@ -217,6 +239,12 @@ def as_source(noise: Noise | None, count: int) -> KeyedNoise | _GeneratorNoise:
             " KeyedNoise(seeds) is one"
         )
     return _GeneratorNoise(noise) if isinstance(noise, torch.Generator) else noise
+
+
+def _spread(first: Tensor, index: Tensor) -> Tensor:
+    """Shares first + index / golden ratio, modulo 1, of 32-bit words: odd multiples of 2^-24."""
+    word = (first + index * _WEYL[0]).bitwise_and_(_WORD)
+    return (word >> 8 | 1).float() / 2**24
 
 
 def philox(counter: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
