@@ -17,8 +17,8 @@ LONGEST = 500
 ROOMS = (
     "stubs", "errors", "ranges", "files", "plain", "locks", "foreign", "fetching", "hub",
     "pixels", "preprocessing",
-    "schedule", "denoiser", "noise", "sampling", "losses", "theory", "calibration", "guidance",
-    "operators", "restoration", "flow",
+    "schedule", "spectrum", "denoiser", "noise", "sampling", "losses", "theory", "calibration",
+    "guidance", "operators", "restoration", "flow",
     "stats", "measurement", "arithmetic", "networks", "training", "progress", "data", "metrics",
     "experiment", "model", "ecosystem", "diffusers", "evaluation", "report", "playground",
     "cli", "__main__",

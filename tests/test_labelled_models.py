@@ -1,7 +1,8 @@
-"""A run of EDM's form that knows classes: trained, sampled by class, converted, loaded by name."""
+"""Runs of EDM's form that know classes, with a spectrum or without: trained, drawn, converted."""
 
 import json
 import shutil
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from running import run
 from cascore.data import load_images
 from cascore.errors import InputError
 from cascore.model import convert, loading
+from cascore.spectrum import Spectrum
 
 OPTIONS = (
     *("--network.conditional", "--network.preconditioned", "--network.labels"),
@@ -19,10 +21,15 @@ OPTIONS = (
 )
 
 
+@pytest.fixture(scope="module", params=[(), ("--network.spectral",)], ids=["edm", "spectral"])
+def form(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(form, tmp_path_factory):
     folder = tmp_path_factory.mktemp("labelled") / "run"
-    assert run("train", "digits", *OPTIONS, "--out", folder) == 0
+    assert run("train", "digits", *OPTIONS, *form, "--out", folder) == 0
     return folder
 
 
@@ -39,10 +46,10 @@ def test_mean_deviation_and_classes_are_measured_and_in_the_record(folder):
     assert rates == pytest.approx([1e-3, 2e-3, 2e-3, 2e-3])
 
 
-def test_a_run_goes_on_to_the_bit(folder, tmp_path):
+def test_a_run_goes_on_to_the_bit(folder, form, tmp_path):
     short = [option if option != "4" else "2" for option in OPTIONS]
-    assert run("train", "digits", *short, "--out", tmp_path / "run") == 0
-    assert run("train", "digits", *OPTIONS, "--out", tmp_path / "run") == 0
+    assert run("train", "digits", *short, *form, "--out", tmp_path / "run") == 0
+    assert run("train", "digits", *OPTIONS, *form, "--out", tmp_path / "run") == 0
     whole, resumed = (loading.load(run) for run in (folder, tmp_path / "run"))
     expected = whole.denoiser.state_dict()
     assert resumed.step == 4
@@ -124,10 +131,36 @@ def test_classes_whose_names_are_no_names_of_files_have_folders_apart(folder, tm
     assert sum("count-1-new-york-guidance-1" in name for name in drawn) == 1
 
 
+def test_a_spectrum_is_in_the_record_and_its_loss_is_seen(tmp_path):
+    """A record of bands that are no variances, or of none, is refused by its name."""
+    options = ("--network.spectral", "--train.ema-profiles")
+    assert run("train", "digits", *OPTIONS, *options, "--out", tmp_path / "run") == 0
+    known = Spectrum.of(load_images("digits", "train").images)
+    convert.convert_run(tmp_path / "run", tmp_path / "model", weights="ema")
+    text = (tmp_path / "model" / "model.json").read_text()
+    assert json.loads(text)["data"]["spectrum"] == json.loads(json.dumps(asdict(known)))
+    other = tmp_path / "other"
+    convert.convert_run(tmp_path / "run", other, weights="ema", ema_length=0.1)
+    variances = loading.load(other).denoiser.variances
+    torch.testing.assert_close(variances, known.variances(8, 8), rtol=0, atol=0)
+    for change, message in (
+        (lambda data: data.pop("spectrum"), "spectrum of its data"),
+        (lambda data: data["spectrum"].update(bands=[[-1.0] * 15]), "spectrum"),
+        (lambda data: data["spectrum"].update(bands=[[1.0] * 3]), "3 bands"),
+        (lambda data: data.update(spectrum=4), "spectrum"),
+    ):
+        changed = json.loads(text)
+        change(changed["data"])
+        (tmp_path / "model" / "model.json").write_text(json.dumps(changed))
+        with pytest.raises(InputError, match=message):
+            loading.load(tmp_path / "model")
+
+
 def test_data_without_classes_and_networks_that_cannot_be_are_refused(tmp_path, capsys):
     for what, options in (
         ("25-gaussians", ("--network.labels",)),
         ("digits", ("--network.preconditioned",)),
+        ("digits", ("--network.spectral", "--network.conditional")),
         ("digits", ("--train.accumulation", "3")),
         ("digits", ("--train.label-dropout", "1.5")),
         ("digits", ("--train.log-deviation", "0")),

@@ -111,7 +111,9 @@ class Ours:
         return Training(self._updates(experiment, images, seconds), samplers)
 
     def _updates(self, experiment: Experiment, images: ImageSet, seconds: float) -> Updates:
-        state = build.build_state(experiment, build.Subject.of(images), device=CPU)
+        state = build.build_state(
+            experiment, build.Subject.of(images, experiment.network), device=CPU
+        )
         pace = Pace(seconds, steps=ENDLESS, warmup=experiment.train.warmup)
         for metrics in build.training_loop(
             experiment,

@@ -6,8 +6,8 @@ the same to a sampler, a loss and a plot.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cascore.errors import InputError
 from cascore.schedule import check_sigmas
+from cascore.spectrum import Spectrum, cosines, in_cosines
 
 
 class Denoiser(Protocol):
@@ -188,8 +189,7 @@ class PreconditionedDenoiser(_NetworkDenoiser):
 
     def __init__(self, network: nn.Module, *, mean: float, deviation: float) -> None:
         super().__init__(network)
-        if not 0 < deviation < math.inf:
-            raise InputError(f"the deviation of the data must be positive, not {deviation}")
+        _require_deviation(deviation)
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
 
@@ -201,6 +201,83 @@ class PreconditionedDenoiser(_NetworkDenoiser):
         estimate = network(away / length, c_noise)
         c_skip, c_out = (s / length).square(), level * (s / length)
         return self.mean.to(x.dtype) + c_skip * away + c_out * estimate
+
+
+def _require_deviation(deviation: float) -> None:
+    if not 0 < deviation < math.inf:
+        raise InputError(f"the deviation of the data must be positive, not {deviation}")
+
+
+class SpectralDenoiser(_NetworkDenoiser):
+    """H = m + W (x - m) + c_out F(seen, log(sigma) / 4): EDM's form around Wiener's filter.
+
+    W is the best linear denoiser of pictures of this spectrum: in cosines along the axes of colour
+    it multiplies a coefficient of variance v by v / (v + sigma^2). Where all variances are s^2, it
+    is EDM's c_skip. The network is left what is not linear. It sees both parts of x, what W keeps
+    and what it takes away, each with variance 1 at every sigma, as [N, 2 C, H, W]; c_out is EDM's.
+
+    Args:
+        network: F, which sees its noise level, as `ConditionalUNet(seen=2 * channels)` does.
+        spectrum: Of the data, with their mean m; saved with the weights.
+        shape: [C, H, W] of a picture.
+        deviation: s of all pixels of the data, positive.
+
+    Raises:
+        InputError: A spectrum of pictures of another shape, or a deviation that is not positive.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    variances: Tensor
+    deviation: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(
+        self, network: nn.Module, *, spectrum: Spectrum, shape: Sequence[int], deviation: float
+    ) -> None:
+        super().__init__(network)
+        channels, height, width = shape
+        if channels != len(spectrum.mean):
+            raise InputError(
+                f"this spectrum has {len(spectrum.mean)} channels, and the pictures have {channels}"
+            )
+        _require_deviation(deviation)
+        self.register_buffer("mean", torch.tensor(spectrum.mean)[:, None, None])
+        self.register_buffer("axes", torch.tensor(spectrum.axes))
+        self.register_buffer("variances", spectrum.variances(height, width))
+        self.register_buffer("deviation", torch.tensor(deviation))
+        for name, side in (("rows", height), ("columns", width)):
+            self.register_buffer(name, cosines(side).float(), persistent=False)
+
+    def _form(self, x: Tensor, level: Tensor, network: Callable[..., Tensor]) -> Tensor:
+        s, v, m = (known.to(x.dtype) for known in (self.deviation, self.variances, self.mean))
+        away, noise = x - m, level.square()
+        w = v / (v + noise)
+        kept = self._linear(away, w, near=noise < s.square())
+        taken = away - kept
+        deviations = [
+            (kind.mean((1, 2, 3), keepdim=True)).sqrt() for kind in (v * w, noise * (1 - w))
+        ]
+        seen = torch.cat([kept / deviations[0], taken / deviations[1]], dim=1)
+        c_noise = (level.reshape(-1).log() / 4).expand(x.shape[0])
+        c_out = level * (s / (noise + s.square()).sqrt())
+        return m + kept + c_out * network(seen, c_noise)
+
+    def _linear(self, away: Tensor, w: Tensor, *, near: Tensor) -> Tensor:
+        """W (x - m); where W is near 1, x - m and the rest, so that TF32 rounds little."""
+        axes, rows, columns = (b.to(away.dtype) for b in (self.axes, self.rows, self.columns))
+        identity = near.to(away.dtype)
+        with _in_full(away.device):
+            coefficients = (w - identity) * in_cosines(away, axes, rows, columns)
+            return identity * away + in_cosines(coefficients, axes.T, rows.T, columns.T)
+
+
+def _in_full(device: torch.device) -> AbstractContextManager[object]:
+    """No autocast within: a filter in bfloat16 would leave an error larger than sigma = 0.01."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 class DenoiserWrapper(nn.Module):

@@ -377,7 +377,9 @@ def _describe(
     if len(shape) == 3:
         console.print(f"sigma_1 and levels by Techniques 1 and 2: cascore data show {name}")
     for remark in (
-        () if data is None else foretold(base, experiment, build.Subject.of(data), folder)
+        ()
+        if data is None
+        else foretold(base, experiment, build.Subject.of(data, experiment.network), folder)
     ):
         console.print(f"from: {remark}")
     saved = checkpoints(folder / "checkpoints")

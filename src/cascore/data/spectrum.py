@@ -35,19 +35,3 @@ def principal_variances(data: ImageSet | PointSet) -> Tensor | None:
     covariance = (second - total[:, None] * total / len(chosen)) / (len(chosen) - 1)
     variances: Tensor = torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0).float()
     return variances
-
-
-def stationary_variances(images: ImageSet) -> Tensor:
-    """The power of a set's images by frequency and colour, around their mean; [D] squared pixels.
-
-    The variances of `principal_variances` where the law of an image does not depend on where it is
-    cut out: at each frequency the eigenvalues of the colours' spectral matrix. A denoiser that is
-    linear and the same everywhere leaves the error of these variances; the best linear one leaves
-    no more. It takes seconds where principal axes take hours.
-    """
-    every = max(1, images.count // _CHUNK)
-    pixels = images.images[::every].double() / 255
-    waves = torch.fft.fft2(pixels - pixels.mean(dim=0), norm="ortho").permute(2, 3, 0, 1)
-    matrices = waves.mT.conj() @ waves / max(1, len(pixels) - 1)
-    variances: Tensor = torch.linalg.eigvalsh(matrices).flatten().clamp(min=0).float()
-    return variances

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from cascore.arithmetic import tf32
 from cascore.data import ImageSet, PointSet
-from cascore.denoiser import ConditionalDenoiser, PreconditionedDenoiser, UnconditionalDenoiser
+from cascore.denoiser import (
+    ConditionalDenoiser,
+    PreconditionedDenoiser,
+    SpectralDenoiser,
+    UnconditionalDenoiser,
+)
 from cascore.errors import InputError
 from cascore.experiment.settings import Adversarial, Data, Experiment, Network, Schedule, Train
 from cascore.losses import GAN_LOSSES, GanLoss, LogNormal, LogUniform, SigmaLaw, UniformLevels
@@ -24,8 +29,10 @@ from cascore.networks import (
     NCSNv2,
     UNet,
 )
+from cascore.plain import from_plain
 from cascore.ranges import require_in_range, require_memory
 from cascore.schedule import geometric_sigmas
+from cascore.spectrum import Spectrum
 from cascore.training import Batches, KeyedBatches, Metrics, TrainState, Workers, adam, train
 from cascore.training.ema import PROFILES
 from cascore.training.loop import Rate, warmed_and_decayed
@@ -43,18 +50,26 @@ class Subject:
     """Of all pixels or coordinates."""
     deviation: float = 1.0
     """Of all pixels or coordinates."""
+    spectrum: Spectrum | None = None
+    """Of the pictures, for a form that is made of it."""
 
     @classmethod
-    def of(cls, data: ImageSet | PointSet) -> Self:
-        """Of a training set; its mean and deviation are measured."""
+    def of(cls, data: ImageSet | PointSet, network: Network) -> Self:
+        """Of a training set, measured as far as the network's form needs it."""
         classes = data.classes if isinstance(data, ImageSet) and data.labels is not None else ()
         mean, deviation = data.mean_and_deviation
-        return cls(shape=data.shape, classes=classes, mean=mean, deviation=deviation)
+        spectrum = None
+        if network.spectral and isinstance(data, ImageSet):
+            spectrum = Spectrum.of(data.images)
+        return cls(
+            shape=data.shape, classes=classes, mean=mean, deviation=deviation, spectrum=spectrum
+        )
 
     @classmethod
     def recorded(cls, shape: tuple[int, ...], data: Mapping[str, Any]) -> Self:
         """Of what a run or a model folder says of its data."""
         classes, mean, deviation = (data.get(k) for k in ("classes", "mean", "deviation"))
+        spectrum = data.get("spectrum")
         numbers = [value for value in (mean, deviation) if value is not None]
         named = classes is None or (
             isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
@@ -69,6 +84,9 @@ class Subject:
             classes=tuple(classes or ()),
             mean=0.0 if mean is None else float(mean),
             deviation=1.0 if deviation is None else float(deviation),
+            spectrum=from_plain(Spectrum, spectrum, "the spectrum of the data")
+            if spectrum
+            else None,
         )
 
 
@@ -107,12 +125,22 @@ def build_denoiser(network: Network, subject: Subject, *, seed: int) -> nn.Modul
     require_kind(network, points=len(subject.shape) == 1)
     if network.labels and not subject.classes:
         raise InputError("--network.labels needs data with classes, and these have none")
+    if network.spectral and subject.spectrum is None:
+        raise InputError(
+            "a network of --network.spectral needs the spectrum of its data, and their record holds"
+            " none: of a run, training it again writes one"
+        )
     with torch.device("meta"):  # which takes neither time nor memory
         weights = _build_network(network, subject).parameters()
     require_memory(sum(x.numel() for x in weights), _BYTES, "parameters of a network")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         built = _build_network(network, subject)
+    if network.spectral:
+        assert subject.spectrum is not None
+        return SpectralDenoiser(
+            built, spectrum=subject.spectrum, shape=subject.shape, deviation=subject.deviation
+        )
     if network.preconditioned:
         return PreconditionedDenoiser(built, mean=subject.mean, deviation=subject.deviation)
     return ConditionalDenoiser(built) if network.conditional else UnconditionalDenoiser(built)
@@ -138,6 +166,7 @@ def _build_network(network: Network, subject: Subject) -> nn.Module:
         unshuffle=network.unshuffle,
         classes=classes,
         augmented=network.augmented,
+        seen=2 * shape[0] if network.spectral else None,
     )
 
 
@@ -296,7 +325,7 @@ def training_loop(
         rate=rate,
         clip_norm=settings.clip_norm,
         accumulation=settings.accumulation,
-        deviation=(Subject.of(data).deviation if experiment.network.preconditioned else math.inf),
+        deviation=data.mean_and_deviation[1] if experiment.network.preconditioned else math.inf,
         label_dropout=settings.label_dropout,
         ema_decay=settings.ema_decay,
         ema_warmup=settings.ema_warmup,

@@ -392,7 +392,7 @@ def _measured_in_memory(
 
 def _words(network: Network) -> str:
     kind = {"unet": "U-Net", "ncsnv2": "NCSNv2"}.get(network.kind, network.kind)
-    form = " in EDM's form" if network.preconditioned else ""
+    form = f" in {network.form}" if network.form else ""
     return f"{kind} of width {network.width}{form}"
 
 

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cascore.data import ImageSet, PointSet
 from cascore.experiment import build
 from cascore.experiment.settings import Adversarial, Experiment, Network
+from cascore.spectrum import Spectrum
 from cascore.training import Workers
 
 _BACKWARD = 2  # a backward pass has about twice the operations of the forward pass
@@ -60,7 +61,9 @@ def _forward(settings: Network | Adversarial, shape: tuple[int, ...]) -> tuple[f
     with torch.device("meta"), torch.no_grad():
         sigma: tuple[torch.Tensor, ...] = ()
         if isinstance(settings, Network):
-            subject = build.Subject(shape=shape, classes=("",))  # their number costs nothing
+            # What they are costs nothing.
+            spectrum = Spectrum.flat(shape) if settings.spectral else None
+            subject = build.Subject(shape=shape, classes=("",), spectrum=spectrum)
             module, sigma = build.build_denoiser(settings, subject, seed=0), (torch.ones(1),)
         else:
             module = build.build_discriminator(settings, shape, seed=0).eval()
@@ -104,7 +107,7 @@ def measured_step(
     parts = settings.accumulation
     rows = max(parts, rows - rows % parts)  # each part has as many
     small = replace(experiment, train=replace(settings, batch_size=rows, steps=_TRIAL_STEPS))
-    state = build.build_state(small, build.Subject.of(data), device=device)
+    state = build.build_state(small, build.Subject.of(data, small.network), device=device)
     steps = build.training_loop(small, state, data, device=device, workers=Workers())
     ends = [time.perf_counter()]
     for update in steps:

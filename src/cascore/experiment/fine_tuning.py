@@ -138,6 +138,7 @@ def _other_meanings(base: Base, network: Network) -> Iterator[str]:
     for name, what in (
         ("conditional", "one network sees the noise level, the other does not"),
         ("preconditioned", "one network is in EDM's form, the other in the paper's"),
+        ("spectral", "one network's form is made of the spectrum of its data, the other's is not"),
     ):
         if getattr(theirs, name) != getattr(network, name):
             yield f"{what}: the same weights mean another thing (--network.{name})"

@@ -168,7 +168,7 @@ _OURS: Mapping[str, Experiment] = {
 
 FOLDER = Experiment(
     name="folder",
-    network=replace(_UNET_8, unshuffle=2, conditional=True, preconditioned=True),
+    network=replace(_UNET_8, unshuffle=2, conditional=True, preconditioned=True, spectral=True),
     train=Train(
         batch_size=32,
         sigmas="log-normal",
@@ -286,7 +286,7 @@ def describe_preset(preset: Experiment) -> str:
         *(["the noise level"] if network.conditional else []),
         *(["the class"] if network.labels else []),
     ]
-    form = ", in EDM's form" if network.preconditioned else ""
+    form = f", in {network.form}" if network.form else ""
     objective = "score matching and a discriminator" if hybrid else "score matching"
     levels = preset.schedule.levels
     return (

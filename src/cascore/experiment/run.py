@@ -109,7 +109,7 @@ def training_run(
             raise InputError("--train.evaluate-every is for images; these data are points")
         by_loss = pace is not None and held_out is not None
         evaluation = PeriodicEvaluation(experiment.train, folder, measure, chooses=not by_loss)
-        subject = build.Subject.of(data)
+        subject = build.Subject.of(data, experiment.network)
         # What is to be shared among devices may be too large for one.
         built_on = torch.device("cpu") if workers.sharded else device
         state = build.build_state(experiment, subject, device=built_on)
@@ -177,7 +177,7 @@ def _described(data: ImageSet | PointSet, subject: build.Subject) -> dict[str, A
     """What a run says of its training data."""
     return {
         "name": data.name,
-        **asdict(subject),
+        **{name: value for name, value in asdict(subject).items() if value is not None},
         "shape": list(data.shape),
         "count": data.count,
         "digest": data.digest,

@@ -76,6 +76,9 @@ class Network(_Part):
     preconditioned: bool = False
     """Of a conditional network: EDM's form around it, and its weight of the loss; else the paper's,
     H = x + sigma f."""
+    spectral: bool = False
+    """unet: of EDM's form, with the best linear denoiser of the data's spectrum in place of
+    c_skip (x - m): the network is left what is not linear."""
     labels: bool = False
     """unet, ncsnv2: whether the network is told the class, so that it can be asked for one."""
     augmented: bool = False
@@ -119,6 +122,11 @@ class Network(_Part):
             " --network.conditional too",
         )
         _require(
+            (self.preconditioned and self.kind == "unet") or not self.spectral,
+            "--network.spectral is for --network.kind unet in EDM's form: give"
+            " --network.preconditioned too",
+        )
+        _require(
             self.kind != "mlp" or not self.labels,
             "--network.labels is for --network.kind unet or ncsnv2: points have no classes",
         )
@@ -126,6 +134,13 @@ class Network(_Part):
             self.kind == "unet" or not self.augmented,
             "--network.augmented is for --network.kind unet",
         )
+
+    @property
+    def form(self) -> str:
+        """The form around the network in words; of the paper's, none."""
+        if self.spectral:
+            return "EDM's form around the best linear denoiser"
+        return "EDM's form" if self.preconditioned else ""
 
 
 @dataclass(frozen=True, kw_only=True)

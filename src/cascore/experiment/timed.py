@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cascore.data import ImageSet
-from cascore.data.spectrum import stationary_variances
 from cascore.experiment.fine_tuning import read_base
 from cascore.experiment.learned import LEARNED, judged, read_learned, write_learned
 from cascore.experiment.looks import (
@@ -23,6 +22,7 @@ from cascore.experiment.run_folder import CHECKPOINTS, HELD_OUT_LOSS, METRICS
 from cascore.experiment.settings import Experiment
 from cascore.measurement import Selection
 from cascore.plain import last_line
+from cascore.spectrum import Spectrum
 from cascore.theory import linear_errors
 from cascore.training import Pace, TrainState
 from cascore.training.checkpoint import checkpoints
@@ -149,7 +149,8 @@ class TimedRun(Course):
     def _prepare(self) -> None:
         self._looks = Looks(self._experiment, self._folder, self._train, self._held_out)
         levels = error_levels(self._experiment)
-        self._linear = tuple(linear_errors(stationary_variances(self._train), levels))
+        variances = Spectrum.of(self._train.images).variances(*self._train.shape[1:])
+        self._linear = tuple(linear_errors(variances, levels))
 
     def is_due(self, share: float) -> bool:
         """Whether to look, at this share of the time; at its end always."""

@@ -40,10 +40,11 @@ class _DDPMUNet(nn.Module):
         unshuffle: int = 1,
         classes: int = 0,
         augmented: bool = False,
+        seen: int | None = None,
     ) -> None:
         super().__init__()
         _check_settings(channels, multipliers, blocks, attention, dropout, unshuffle)
-        self.channels = channels
+        self.channels = channels if seen is None else seen
         self.unshuffle = unshuffle
         self.divisor = unshuffle * 2 ** (len(multipliers) - 1)
         self.width, self.classes = width, classes
@@ -56,7 +57,7 @@ class _DDPMUNet(nn.Module):
         widths = [width * m for m in multipliers]
         last = len(widths) - 1
         block = partial(_Block, groups=groups, dropout=dropout, embedding=embedding)
-        self.stem = nn.Conv2d(channels * unshuffle**2, width, 3, padding=1)
+        self.stem = nn.Conv2d(self.channels * unshuffle**2, width, 3, padding=1)
         skips = [width]
         inputs = width
         down: list[nn.Module] = []
@@ -169,6 +170,7 @@ class UNet(_DDPMUNet):
             0 for a network that sees x alone.
         augmented: whether it is told, in training, how its images were augmented (EDM, Appendix
             F.2): an embedding of three numbers, all 0 for images that are as they were.
+        seen: channels of what it sees, where they are not the image's.
 
     Raises:
         InputError: settings that do not fit together, images of another number of channels or of a
