@@ -31,6 +31,7 @@ from cascore.experiment.settings import Data
 from cascore.pixels import save_png, to_float
 from cascore.preprocessing import FolderOptions
 from cascore.schedule import level_count
+from cascore.spectrum import Spectrum
 
 COLOUR_32 = FolderSurvey(images=100, smallest=32, usual=32, one_size=(32, 32), grey=0)
 
@@ -276,8 +277,10 @@ def test_a_run_of_another_folder_is_left_alone(photos, tmp_path, capsys, monkeyp
 def test_every_size_has_a_network_that_takes_it(size):
     for speed in (1e9, 1e15):
         experiment, _ = chosen_for(size, minutes=10, speed=speed)
+        shape = (3, size, size)
         with torch.device("meta"):
-            denoiser = build_denoiser(experiment.network, Subject(shape=(3, size, size)), seed=0)
+            subject = Subject(shape=shape, spectrum=Spectrum.flat(shape))
+            denoiser = build_denoiser(experiment.network, subject, seed=0)
             denoiser(torch.zeros(1, 3, size, size), torch.ones(1))
 
 

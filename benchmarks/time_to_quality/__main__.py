@@ -9,8 +9,8 @@ a half and all of the time. Samplers draw from each of these; the Fréchet dista
 images is without the bias of finitely many samples, in the features that `cascore evaluate` takes.
 Of ours also the errors of H on held-out images at the end.
 
-- cascore: a U-Net of 1.1 million weights in EDM's form, log-normal levels, a rate that follows the
-  clock; the default sampler.
+- cascore: a U-Net of 1.1 million weights around the best linear denoiser, log-normal levels, a rate
+  that follows the clock; the default sampler. And the same in EDM's form.
 - cascore, paper's form: the same at the paper's levels with H = x + sigma f(x, sigma); and blind.
 - cascore 0.3: the paper's form, blind, at a constant rate.
 - diffusers' loop: the same U-Net in the loop of their unconditional training example: 1,000 linear

@@ -18,7 +18,8 @@ SHARES = (0.25, 0.5, 1.0)
 """Of the time, after which the average of the weights is kept."""
 DISTANCE, ERROR = "Fréchet distance", "error of H"
 _LOOKS: Mapping[str, tuple[str, str]] = {
-    "cascore": ("#0072B2", "o"),
+    "cascore": ("#000000", "P"),
+    "cascore, EDM's form": ("#0072B2", "o"),
     "cascore, paper's form": ("#56B4E9", "v"),
     "cascore, paper's form, blind": ("#332288", "<"),
     "cascore 0.3": ("#777777", "p"),

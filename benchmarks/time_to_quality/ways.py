@@ -68,6 +68,7 @@ class Ours:
 
     conditional: bool = False
     preconditioned: bool = False
+    spectral: bool = False
     constant: bool = False
 
     def experiment(self, data: Data, images: ImageSet, seed: int) -> Experiment:
@@ -78,6 +79,7 @@ class Ours:
             network_of(images.shape),
             conditional=self.conditional,
             preconditioned=self.preconditioned,
+            spectral=self.spectral,
         )
         today = replace(FOLDER.train, sigmas=law)
         train = replace(
@@ -255,7 +257,8 @@ def their_samplers(shape: tuple[int, ...]) -> dict[str, Drawn]:
 
 
 WAYS: Mapping[str, Ours | Theirs] = {
-    "cascore": Ours(conditional=True, preconditioned=True),
+    "cascore": Ours(conditional=True, preconditioned=True, spectral=True),
+    "cascore, EDM's form": Ours(conditional=True, preconditioned=True),
     "cascore, paper's form": Ours(conditional=True),
     "cascore, paper's form, blind": Ours(),
     "cascore 0.3": Ours(constant=True),
