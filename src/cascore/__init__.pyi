@@ -1,6 +1,7 @@
 from cascore.denoiser import ConditionalDenoiser as ConditionalDenoiser
 from cascore.denoiser import Denoiser as Denoiser
 from cascore.denoiser import PreconditionedDenoiser as PreconditionedDenoiser
+from cascore.denoiser import SpectralDenoiser as SpectralDenoiser
 from cascore.denoiser import UnconditionalDenoiser as UnconditionalDenoiser
 from cascore.denoiser import rescaled as rescaled
 from cascore.denoiser import score as score
@@ -32,6 +33,7 @@ from cascore.schedule import centred_sigmas as centred_sigmas
 from cascore.schedule import geometric_sigmas as geometric_sigmas
 from cascore.schedule import karras_sigmas as karras_sigmas
 from cascore.schedule import stretch as stretch
+from cascore.spectrum import Spectrum as Spectrum
 from cascore.theory import EmpiricalDenoiser as EmpiricalDenoiser
 from cascore.training import TrainState as TrainState
 from cascore.training import train as train
