@@ -1,6 +1,7 @@
 """The spectrum of pictures, and the denoiser that is made of it: numpy, scipy, exact posteriors."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,12 @@ import torch
 from scipy import fft
 from torch import nn
 
+from cascore.data import load_images
 from cascore.denoiser import PreconditionedDenoiser, SpectralDenoiser
 from cascore.errors import InputError
+from cascore.experiment.build import Subject
+from cascore.experiment.settings import Network
+from cascore.pixels import to_float
 from cascore.spectrum import Spectrum, cosines, in_cosines
 
 GENERATOR = np.random.default_rng(7)
@@ -106,14 +111,45 @@ def test_mean_axes_and_bands_are_those_of_the_pictures(shape):
 def test_of_many_pictures_some_are_read(monkeypatch):
     """Every other one of twenty, more than fit into a part."""
     monkeypatch.setattr("cascore.spectrum._ENOUGH", 10)
-    monkeypatch.setattr("cascore.spectrum._AT_ONCE", 4)
+    monkeypatch.setattr("cascore.spectrum._AT_ONCE", 4 * 16)
     images = torch.from_numpy(GENERATOR.integers(0, 256, (19, 1, 4, 4), dtype=np.uint8))
     assert Spectrum.of(images) == Spectrum.of(images[::2])
 
 
+def test_a_set_beyond_the_whole_numbers_of_float32_is_read_to_its_last():
+    """Of 2^24 + 4 pictures the last is number 2^24 + 3, which float32 rounds to one too many."""
+    images = torch.full((1, 1, 1, 1), 51, dtype=torch.uint8).expand(2**24 + 4, 1, 1, 1)
+    assert Spectrum.of(images).mean == pytest.approx((0.2,))
+
+
+def test_large_pictures_are_read_a_few_at_once(monkeypatch):
+    """A thousand of 256 x 256 in colour would take gigabytes, of 1024 x 1024 a hundred."""
+    sizes = []
+
+    def counted(part):
+        sizes.append(part.numel())
+        return to_float(part)
+
+    monkeypatch.setattr("cascore.spectrum.to_float", counted)
+    images = torch.zeros(1030, 3, 40, 40, dtype=torch.uint8)
+    Spectrum.of(images)
+    assert max(sizes) <= 2**22
+    assert sum(sizes) == 2 * images.numel()
+
+
+def test_the_spectrum_of_a_set_is_measured_once(monkeypatch):
+    """The choice of a network asks for it at every trial, within the minutes of the training."""
+    images = torch.from_numpy(GENERATOR.integers(0, 256, (8, 1, 4, 4), dtype=np.uint8))
+    data = replace(load_images("digits", "train"), images=images, labels=None)
+    known, calls = Spectrum.of(images), []
+    monkeypatch.setattr(Spectrum, "of", lambda given: calls.append(given) or known)
+    network = Network(conditional=True, preconditioned=True, spectral=True)
+    assert [Subject.of(data, network).spectrum for _ in range(2)] == [known, known]
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("sigma", [0.01, 0.2, 0.6, 3.0, 50.0])
 def test_without_a_network_it_is_the_posterior_mean_of_a_gaussian(sigma):
-    """The deviation is 0.3: below it W is computed as 1 - (1 - W), above it as it is."""
     spectrum, height, width = colourful(), 6, 6
     denoiser = SpectralDenoiser(Answer(), spectrum=spectrum, shape=(3, 6, 6), deviation=0.3)
     x = torch.randn(4, 3, height, width, dtype=torch.float64) * sigma + 0.5
@@ -146,6 +182,36 @@ def test_what_the_network_sees_has_variance_1_at_every_level(sigma):
     assert float(taken.mean()) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("variance", [0.0, 1e-32])
+@pytest.mark.parametrize("sigma", [0.01, 0.5, 50.0])
+def test_pictures_of_one_colour_are_denoised_to_it(variance, sigma):
+    """Red ones alone: all pixels together vary, the pixels of a channel do not, or by rounding."""
+    spectrum = Spectrum.flat((3, 6, 6), mean=0.5, deviation=variance**0.5)
+    denoiser = SpectralDenoiser(Answer(), spectrum=spectrum, shape=(3, 6, 6), deviation=0.47)
+    found = denoiser(0.5 + sigma * torch.randn(2, 3, 6, 6), sigma)
+    torch.testing.assert_close(found, torch.full_like(found, 0.5), rtol=0, atol=1e-5)
+    kept, taken = denoiser.network.seen.chunk(2, dim=1)
+    assert float(kept.abs().max()) < 0.02  # what rounds, 2^-24 sigma, over the least deviation
+    assert float(taken.square().mean()) == pytest.approx(1, abs=0.5)
+
+
+def test_what_the_network_sees_is_finite_in_bfloat16():
+    """Of independent pixels, where 1 - W is below the spacing of bfloat16 at 1."""
+    spectrum = Spectrum.flat((3, 6, 6), mean=0.5, deviation=0.3)
+    denoiser = SpectralDenoiser(Answer(), spectrum=spectrum, shape=(3, 6, 6), deviation=0.3)
+    denoiser(torch.rand(2, 3, 6, 6, dtype=torch.bfloat16), 0.01)
+    assert bool(denoiser.network.seen.isfinite().all())
+
+
+def test_what_is_kept_comes_first_and_what_is_taken_away_after_it():
+    """Far below all variances W keeps x as it is: the order is part of what weights mean."""
+    spectrum = Spectrum.flat((3, 6, 6), mean=0.5, deviation=0.3)
+    denoiser = SpectralDenoiser(Answer(), spectrum=spectrum, shape=(3, 6, 6), deviation=0.3)
+    x = torch.rand(2, 3, 6, 6, dtype=torch.float64)
+    denoiser(x, 1e-3)
+    torch.testing.assert_close(denoiser.network.seen[:, :3], (x - 0.5) / 0.3, rtol=1e-4, atol=1e-5)
+
+
 def test_autocast_leaves_the_filter_alone():
     denoiser = SpectralDenoiser(Answer(), spectrum=colourful(), shape=(3, 6, 6), deviation=0.3)
     x = torch.rand(2, 3, 6, 6)
@@ -166,6 +232,8 @@ def flat(**changes):
     [
         (lambda: flat(shape=(3, 8, 8)), "11 bands, and pictures of 8×8 have 15"),
         (lambda: flat(shape=(1, 6, 6)), "3 channels"),
+        (lambda: flat()(torch.rand(2, 3, 8, 8), 0.3), r"\[3, 6, 6\], not \[3, 8, 8\]"),
+        (lambda: flat()(torch.rand(2, 1, 6, 6), 0.3), r"\[3, 6, 6\], not \[1, 6, 6\]"),
         (lambda: flat(deviation=0.0), "positive"),
         (lambda: flat(deviation=math.inf), "positive"),
         (lambda: Spectrum.of(torch.zeros(0, 3, 4, 4, dtype=torch.uint8)), "no picture"),

@@ -45,6 +45,7 @@ def instead_of(given: object) -> str:
 
 NETWORK_KAPPA, EXACT_KAPPA = 2.5, 1.5
 _FORGOTTEN = 0.85  # (kappa - 1) log(1 / gamma) of a step, at most
+_LEAST = 1e-6  # of a deviation that is divided by: above what rounds, far below 1 / 255 of a pixel
 
 
 def is_blind(denoiser: Denoiser) -> bool:
@@ -223,7 +224,8 @@ class SpectralDenoiser(_NetworkDenoiser):
         deviation: s of all pixels of the data, positive.
 
     Raises:
-        InputError: A spectrum of pictures of another shape, or a deviation that is not positive.
+        InputError: A spectrum of pictures of another shape, or a deviation that is not positive;
+            in a call, pictures of another shape, which have other frequencies.
     """
 
     mean: Tensor
@@ -251,30 +253,39 @@ class SpectralDenoiser(_NetworkDenoiser):
             self.register_buffer(name, cosines(side).float(), persistent=False)
 
     def _form(self, x: Tensor, level: Tensor, network: Callable[..., Tensor]) -> Tensor:
+        if x.shape[1:] != self.variances.shape:
+            raise InputError(
+                f"this denoiser is of the spectrum of pictures {list(self.variances.shape)}, not"
+                f" {list(x.shape[1:])}"
+            )
         s, v, m = (known.to(x.dtype) for known in (self.deviation, self.variances, self.mean))
         away, noise = x - m, level.square()
-        w = v / (v + noise)
-        kept = self._linear(away, w, near=noise < s.square())
+        w, lost = v / (v + noise), noise / (v + noise)  # 1 - w, which would round to 0
+        kept = self._filtered(away, w)
         taken = away - kept
+        # Of pictures without any variance nothing is kept: 0, and not 0 / 0.
         deviations = [
-            (kind.mean((1, 2, 3), keepdim=True)).sqrt() for kind in (v * w, noise * (1 - w))
+            kind.mean((1, 2, 3), keepdim=True).sqrt().clamp(min=_LEAST)
+            for kind in (v * w, noise * lost)
         ]
         seen = torch.cat([kept / deviations[0], taken / deviations[1]], dim=1)
         c_noise = (level.reshape(-1).log() / 4).expand(x.shape[0])
         c_out = level * (s / (noise + s.square()).sqrt())
         return m + kept + c_out * network(seen, c_noise)
 
-    def _linear(self, away: Tensor, w: Tensor, *, near: Tensor) -> Tensor:
-        """W (x - m); where W is near 1, x - m and the rest, so that TF32 rounds little."""
+    def _filtered(self, away: Tensor, w: Tensor) -> Tensor:
+        """W (x - m): each coefficient of x - m, multiplied by its w."""
         axes, rows, columns = (b.to(away.dtype) for b in (self.axes, self.rows, self.columns))
-        identity = near.to(away.dtype)
-        with _in_full(away.device):
-            coefficients = (w - identity) * in_cosines(away, axes, rows, columns)
-            return identity * away + in_cosines(coefficients, axes.T, rows.T, columns.T)
+        with _without_autocast(away.device):
+            coefficients = w * in_cosines(away, axes, rows, columns)
+            return in_cosines(coefficients, axes.T, rows.T, columns.T)
 
 
-def _in_full(device: torch.device) -> AbstractContextManager[object]:
-    """No autocast within: a filter in bfloat16 would leave an error larger than sigma = 0.01."""
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """For products that bfloat16 would leave with an error as large as sigma = 0.01.
+
+    TF32, where it is asked for, rounds pixels to 10 bits: an error of 1e-4, which 8 bits hide.
+    """
     if not torch.amp.is_autocast_available(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)

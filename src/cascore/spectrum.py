@@ -17,10 +17,8 @@ from torch import Tensor
 from cascore.errors import InputError
 from cascore.pixels import to_float
 
-_ENOUGH = (
-    10_000  # pictures: an error of 2 % in the variance of one coefficient, of less in a band's
-)
-_AT_ONCE = 1024
+_ENOUGH = 10_000  # pictures, for variances to 2 %
+_AT_ONCE = 2**22  # numbers: a thousand small pictures, or one of 1024 x 1024
 _RIGHT = 1e-6  # of products of axes
 
 
@@ -73,7 +71,8 @@ class Spectrum:
         count, channels, height, width = images.shape
         if not count:
             raise InputError("no picture has no spectrum")
-        some = torch.linspace(0, count - 1, min(count, _ENOUGH)).long()
+        read = min(count, _ENOUGH)
+        some = torch.arange(read) * (count - 1) // max(1, read - 1)
         sums, products = torch.zeros(channels).double(), torch.zeros(channels, channels).double()
         for pixels in _parts(images, some):
             colours = pixels.transpose(0, 1).flatten(1).double()
@@ -148,5 +147,6 @@ def _band_count(height: int, width: int) -> int:
 
 
 def _parts(images: Tensor, places: Tensor) -> Iterator[Tensor]:
-    for first in range(0, len(places), _AT_ONCE):
-        yield to_float(images[places[first : first + _AT_ONCE]])
+    pictures = max(1, _AT_ONCE // math.prod(images.shape[1:]))
+    for first in range(0, len(places), pictures):
+        yield to_float(images[places[first : first + pictures]])

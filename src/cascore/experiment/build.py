@@ -60,7 +60,7 @@ class Subject:
         mean, deviation = data.mean_and_deviation
         spectrum = None
         if network.spectral and isinstance(data, ImageSet):
-            spectrum = Spectrum.of(data.images)
+            spectrum = data.spectrum
         return cls(
             shape=data.shape, classes=classes, mean=mean, deviation=deviation, spectrum=spectrum
         )
@@ -119,8 +119,8 @@ def build_denoiser(network: Network, subject: Subject, *, seed: int) -> nn.Modul
     """The score network behind the contract, its initial weights a function of the seed.
 
     Raises:
-        InputError: a network of another kind of data, or one that is to be told classes where the
-            data have none.
+        InputError: a network of another kind of data, one that is to be told classes where the data
+            have none, or one of the spectrum of data whose spectrum is not known.
     """
     require_kind(network, points=len(subject.shape) == 1)
     if network.labels and not subject.classes:

@@ -24,7 +24,11 @@ LEARNED = "learned.json"
 
 _LEAST, _MOST = 0.1, 2.0  # between them a picture is decided: 0.15, 0.5 and 1.5 of a look
 LINEAR = 0.95
-"""The mean of held-out over linear errors at 0.15, 0.5 and 1.5 that is not to be reached."""
+"""The mean of held-out over linear errors at 0.15, 0.5 and 1.5 that is not to be reached.
+
+A network around the best linear denoiser begins near 1 (0.99 of cars and horses); at 0.96 it drew
+clouds there, at 0.92 shapes.
+"""
 SATURATED = 0.1
 """How many more drawn than real pixels may be at an end of their range, as a share of all."""
 DISTANCE = 0.5

@@ -22,7 +22,6 @@ from cascore.experiment.run_folder import CHECKPOINTS, HELD_OUT_LOSS, METRICS
 from cascore.experiment.settings import Experiment
 from cascore.measurement import Selection
 from cascore.plain import last_line
-from cascore.spectrum import Spectrum
 from cascore.theory import linear_errors
 from cascore.training import Pace, TrainState
 from cascore.training.checkpoint import checkpoints
@@ -149,7 +148,7 @@ class TimedRun(Course):
     def _prepare(self) -> None:
         self._looks = Looks(self._experiment, self._folder, self._train, self._held_out)
         levels = error_levels(self._experiment)
-        variances = Spectrum.of(self._train.images).variances(*self._train.shape[1:])
+        variances = self._train.spectrum.variances(*self._train.shape[1:])
         self._linear = tuple(linear_errors(variances, levels))
 
     def is_due(self, share: float) -> bool:
