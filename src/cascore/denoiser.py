@@ -264,11 +264,11 @@ class SpectralDenoiser(_NetworkDenoiser):
         kept = self._filtered(away, w)
         taken = away - kept
         # Of pictures without any variance nothing is kept: 0, and not 0 / 0.
-        deviations = [
-            kind.mean((1, 2, 3), keepdim=True).sqrt().clamp(min=_LEAST)
-            for kind in (v * w, noise * lost)
-        ]
-        seen = torch.cat([kept / deviations[0], taken / deviations[1]], dim=1)
+        of_kept, of_taken = (
+            variances.mean((1, 2, 3), keepdim=True).sqrt().clamp(min=_LEAST)
+            for variances in (v * w, noise * lost)
+        )
+        seen = torch.cat([kept / of_kept, taken / of_taken], dim=1)
         c_noise = (level.reshape(-1).log() / 4).expand(x.shape[0])
         c_out = level * (s / (noise + s.square()).sqrt())
         return m + kept + c_out * network(seen, c_noise)
