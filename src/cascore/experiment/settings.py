@@ -124,7 +124,7 @@ class Network(_Part):
         _require(
             (self.preconditioned and self.kind == "unet") or not self.spectral,
             "--network.spectral is for --network.kind unet in EDM's form: give"
-            " --network.preconditioned too",
+            " --network.preconditioned too, or --network.no-spectral",
         )
         _require(
             self.kind != "mlp" or not self.labels,
