@@ -53,13 +53,13 @@ def covariance(spectrum, height, width):
     return basis.T @ (variances[:, None] * basis)
 
 
-def pictures(spectrum, count, height, width, scale=1.0):
+def pictures(spectrum, count, height, width):
     """Of a Gaussian with that spectrum, [N, C, H, W]."""
     root = np.linalg.cholesky(
         covariance(spectrum, height, width) + 1e-12 * np.eye(3 * height * width)
     )
     drawn = GENERATOR.standard_normal((count, len(root))) @ root.T
-    return np.array(MEAN)[:, None, None] + scale * drawn.reshape(count, 3, height, width)
+    return np.array(MEAN)[:, None, None] + drawn.reshape(count, 3, height, width)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 32])

@@ -198,10 +198,14 @@ class PreconditionedDenoiser(_NetworkDenoiser):
         s = self.deviation.to(x.dtype)
         length = (level.square() + s.square()).sqrt()
         away = x - self.mean.to(x.dtype)
-        c_noise = (level.reshape(-1).log() / 4).expand(x.shape[0])
-        estimate = network(away / length, c_noise)
+        estimate = network(away / length, _c_noise(level, x))
         c_skip, c_out = (s / length).square(), level * (s / length)
         return self.mean.to(x.dtype) + c_skip * away + c_out * estimate
+
+
+def _c_noise(level: Tensor, x: Tensor) -> Tensor:
+    """What the network of EDM's form is told of the noise, log(sigma) / 4; [N]."""
+    return (level.reshape(-1).log() / 4).expand(x.shape[0])
 
 
 def _require_deviation(deviation: float) -> None:
@@ -269,9 +273,8 @@ class SpectralDenoiser(_NetworkDenoiser):
             for variances in (v * w, noise * lost)
         )
         seen = torch.cat([kept / of_kept, taken / of_taken], dim=1)
-        c_noise = (level.reshape(-1).log() / 4).expand(x.shape[0])
         c_out = level * (s / (noise + s.square()).sqrt())
-        return m + kept + c_out * network(seen, c_noise)
+        return m + kept + c_out * network(seen, _c_noise(level, x))
 
     def _filtered(self, away: Tensor, w: Tensor) -> Tensor:
         """W (x - m): each coefficient of x - m, multiplied by its w."""

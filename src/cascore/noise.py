@@ -165,8 +165,7 @@ class KeyedNoise:
         and step alone: Kronecker's sequence, with a random shift (Cranley & Patterson 1976). Of any
         run of its samples, however a batch is cut, no part of (0, 1) gets many too few or too many.
         """
-        if count != self.count:
-            raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
+        self._require(count)
         index = self._on(torch.device(device))[0]
         first = torch.zeros_like(index)[:, None]
         words = self._of_counter(0, first, purpose=purpose, step=step)
@@ -198,11 +197,14 @@ class KeyedNoise:
             place = torch.where(outside, onward(place), place)
         return place
 
+    def _require(self, count: int) -> None:
+        if count != self.count:
+            raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
+
     def _words(
         self, count: int, *, blocks: int, purpose: Purpose, step: int, device: Device
     ) -> tuple[Tensor, ...]:
-        if count != self.count:
-            raise InputError(f"this noise was keyed for {self.count} samples, not for {count}")
+        self._require(count)
         block = torch.arange(blocks, device=device)
         index = self._on(block.device)[0][:, None].expand(count, blocks)
         return self._of_counter(block, index, purpose=purpose, step=step)

@@ -85,8 +85,8 @@ class Spectrum:
         basis = cosines(height).float(), cosines(width).float()
         for pixels in _parts(images, some):
             squares += in_cosines(pixels - away, turned, *basis).double().square().sum(0)
-        band = _band_of(height, width)
-        bands = torch.zeros(channels, _band_count(height, width)).double()
+        band, many = _band_of(height, width)
+        bands = torch.zeros(channels, many).double()
         bands.index_add_(1, band.flatten(), squares.flatten(1) / len(some))
         bands /= band.flatten().bincount().clamp(min=1)
         return cls(
@@ -99,7 +99,8 @@ class Spectrum:
     def flat(cls, shape: Sequence[int], *, mean: float = 0.0, deviation: float = 1.0) -> Self:
         """Of pictures [C, H, W] whose pixels are independent: EDM's form knows no more."""
         channels, height, width = shape
-        bands = (deviation**2,) * _band_count(height, width)
+        _, many = _band_of(height, width)
+        bands = (deviation**2,) * many
         axes = tuple(tuple(float(i == j) for j in range(channels)) for i in range(channels))
         return cls(mean=(mean,) * channels, axes=axes, bands=(bands,) * channels)
 
@@ -109,13 +110,13 @@ class Spectrum:
         Raises:
             InputError: Pictures of another size than those whose spectrum it is.
         """
-        count = _band_count(height, width)
-        if len(self.bands[0]) != count:
+        band, many = _band_of(height, width)
+        if len(self.bands[0]) != many:
             raise InputError(
                 f"this spectrum has {len(self.bands[0])} bands, and pictures of {height}×{width}"
-                f" have {count}"
+                f" have {many}"
             )
-        return torch.tensor(self.bands)[:, _band_of(height, width)]
+        return torch.tensor(self.bands)[:, band]
 
 
 def cosines(size: int) -> Tensor:
@@ -134,16 +135,12 @@ def in_cosines(x: Tensor, axes: Tensor, rows: Tensor, columns: Tensor) -> Tensor
     return turned
 
 
-def _band_of(height: int, width: int) -> Tensor:
-    """Which band each coefficient is in, int64 [H, W]: u + v of a square picture."""
-    side = max(height, width)
-    u, v = torch.arange(height) * side // height, torch.arange(width) * side // width
-    return u[:, None] + v
-
-
-def _band_count(height: int, width: int) -> int:
-    side = max(height, width)
-    return (height - 1) * side // height + (width - 1) * side // width + 1
+def _band_of(height: int, width: int) -> tuple[Tensor, int]:
+    """Which band each coefficient is in, int64 [H, W], u + v of a square picture; and how many."""
+    side, sides = max(height, width), (height, width)
+    u, v = (torch.arange(n) * side // n for n in sides)
+    # Of numbers and not of the tensor, which may be on the meta device.
+    return u[:, None] + v, sum((n - 1) * side // n for n in sides) + 1
 
 
 def _parts(images: Tensor, places: Tensor) -> Iterator[Tensor]:

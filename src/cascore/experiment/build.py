@@ -125,11 +125,6 @@ def build_denoiser(network: Network, subject: Subject, *, seed: int) -> nn.Modul
     require_kind(network, points=len(subject.shape) == 1)
     if network.labels and not subject.classes:
         raise InputError("--network.labels needs data with classes, and these have none")
-    if network.spectral and subject.spectrum is None:
-        raise InputError(
-            "a network of --network.spectral needs the spectrum of its data, and their record holds"
-            " none: of a run, training it again writes one"
-        )
     with torch.device("meta"):  # which takes neither time nor memory
         weights = _build_network(network, subject).parameters()
     require_memory(sum(x.numel() for x in weights), _BYTES, "parameters of a network")
@@ -137,7 +132,11 @@ def build_denoiser(network: Network, subject: Subject, *, seed: int) -> nn.Modul
         torch.manual_seed(seed % 2**63)
         built = _build_network(network, subject)
     if network.spectral:
-        assert subject.spectrum is not None
+        if subject.spectrum is None:
+            raise InputError(
+                "a network of --network.spectral needs the spectrum of its data, and their record"
+                " holds none: of a run, training it again writes one"
+            )
         return SpectralDenoiser(
             built, spectrum=subject.spectrum, shape=subject.shape, deviation=subject.deviation
         )
