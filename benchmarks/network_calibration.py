@@ -187,7 +187,9 @@ def drawn(model: Model, setting: Setting, sigmas: Tensor, count: int, keep: Path
     parts = []
     for first in range(0, count, BATCH):
         noise = KeyedNoise(range(first, min(first + BATCH, count)))
-        x = initial_noise((noise.count, *model.shape), float(sigmas[0]), noise=noise)
+        x = initial_noise(
+            (noise.count, *model.shape), float(sigmas[0]), mean=model.data_mean, noise=noise
+        )
         of = consistent_annealed(model.denoiser, x, sigmas, kappa=setting.kappa, noise=noise)
         parts.append(of.denoised)
     if keep is not None:

@@ -95,7 +95,9 @@ def drawn(model: Model, calls: int, seeds: range, row: Row) -> Tensor:
         noise, denoiser = KeyedNoise(part), model.denoiser
         if model.classes:
             denoiser = labelled(denoiser, torch.tensor(part) % len(model.classes))
-        x = initial_noise((noise.count, *model.shape), float(sigmas[0]), noise=noise)
+        x = initial_noise(
+            (noise.count, *model.shape), float(sigmas[0]), mean=model.data_mean, noise=noise
+        )
         parts.append(row.chain(denoiser, x, sigmas, noise).denoised)
     return torch.cat(parts)
 

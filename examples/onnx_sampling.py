@@ -26,7 +26,8 @@ def main(graph: Path, *, count: int = 16, calls: int = 20, seed: int = 0) -> npt
     gamma = sigma[1] / sigma[0]
     eta, spread = 1 - gamma**kappa, np.sqrt(1 - gamma ** (2 * kappa - 2))
     random = np.random.default_rng(seed)
-    x = before = sigma[0] * random.standard_normal((count, *shape))
+    mean = np.array(facts["data_mean"].split(), dtype=float).reshape(-1, *[1] * (len(shape) - 1))
+    x = before = mean + sigma[0] * random.standard_normal((count, *shape))
     for i in range(calls):
         level = np.full(count, sigma[i], dtype=np.float32)
         (denoised,) = session.run(None, {"x": x.astype(np.float32), "sigma": level})

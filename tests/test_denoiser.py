@@ -8,11 +8,13 @@ from torch import nn
 
 from cascore.denoiser import (
     ConditionalDenoiser,
+    PreconditionedDenoiser,
     UnconditionalDenoiser,
     broadcast_sigma,
     default_kappa,
     is_blind,
     own_kappa,
+    own_mean,
     rescaled,
     score,
 )
@@ -180,6 +182,15 @@ def test_every_wrapper_says_what_kind_the_network_is(form, wrap):
     other = wrap(EmpiricalDenoiser(images()))  # which says nothing: it sees sigma, and is right
     assert not is_blind(other)
     assert own_kappa(other) == 1.5
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_every_wrapper_says_the_mean_that_the_network_knows(name):
+    """In pixels of [0, 1], where 0.4 of [-1, 1] is 0.7, and 0 the middle."""
+    centred = "rescaled" in name or name == "two of them"
+    known = PreconditionedDenoiser(Recorder(0.0), mean=0.4, deviation=0.2)
+    assert float(own_mean(WRAPPERS[name](known))) == pytest.approx(0.7 if centred else 0.4)
+    assert float(own_mean(WRAPPERS[name](EmpiricalDenoiser(images())))) == (0.5 if centred else 0)
 
 
 def test_a_step_leaves_at_least_18_percent_of_what_is_wrong_with_the_noise():

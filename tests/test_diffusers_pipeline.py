@@ -69,7 +69,7 @@ def test_it_draws_what_our_sampler_draws(name, calls):
     pipe = CascorePipeline.from_model(shipped)
     found, noise = drawn(pipe, num_inference_steps=calls), Drawn()
     schedule, chain = shipped.experiment.schedule, shipped.chain(Sampler(calls=calls))
-    x = schedule.first * noise.normal((3, *shipped.shape), purpose=None)
+    x = shipped.data_mean + schedule.first * noise.normal((3, *shipped.shape), purpose=None)
     sigmas = chain_sigmas(chain, schedule)
     ours = consistent_annealed(
         shipped.denoiser, x, sigmas, kappa=chain.kappa, order=chain.order, noise=noise

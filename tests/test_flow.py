@@ -81,6 +81,34 @@ def test_log_densities_of_gaussian_data_are_exact_at_second_order():
     torch.testing.assert_close(found.bits, bits)
 
 
+def known(denoiser):
+    """A denoiser that says the mean of its data."""
+
+    def same(x, sigma):
+        return denoiser(x, sigma)
+
+    same.data_mean = MEAN
+    return same
+
+
+def test_codes_lie_around_the_mean_where_it_is_known():
+    """N(MEAN, FIRST^2) is mapped to N(MEAN, (FIRST / factors)^2), the data but for sigma_1."""
+    x = pictures(10)
+    found = log_likelihood(known(gaussian), x, sigmas(101), probes=None).nats
+    exact = torch.distributions.Normal(MEAN, FIRST / factors()).log_prob(x).sum(1)
+    torch.testing.assert_close(found, exact, rtol=0, atol=4e-3)
+    at_zero = log_likelihood(gaussian, x, sigmas(101), probes=None).nats
+    assert float((found - at_zero).abs().max()) > 0.05
+    # Half of the way between pictures opposite each other around the mean, but for a little.
+    first, second = MEAN + torch.eye(3).double(), MEAN - torch.eye(3).double().roll(1, 0)
+    halves = interpolated(known(gaussian), first, second, sigmas(51), count=3)[1]
+    a, b = (factors() * (end - MEAN) for end in (first, second))
+    cosine = torch.cosine_similarity(a, b)[:, None]
+    between = (a + b) / (2 * (1 + cosine)).sqrt() / factors()
+    weight = VARIANCES / (VARIANCES + LAST**2)
+    torch.testing.assert_close(halves, MEAN + weight * between, rtol=0, atol=5e-3)
+
+
 def test_probes_are_right_to_their_error():
     """A matrix with off-diagonal parts, of which random signs know the trace to an error."""
     turn, _ = torch.linalg.qr(torch.tensor([[1.0, 2, 0], [0, 1, 3], [1, 0, 1]]).double())

@@ -40,6 +40,7 @@ def test_the_graph_is_the_denoiser_for_any_number_of_samples(graph):
     assert (facts["shape"], facts["weights"]) == ("1 8 8", model.digest)
     assert float(facts["sigma_first"]) == model.sigmas[0]
     assert float(facts["sigma_last"]) == model.sigmas[-1]
+    assert float(facts["data_mean"]) == model.data_mean == 0.0
 
 
 class Replayed:

@@ -9,9 +9,12 @@ from torch import nn
 
 from cascore.denoiser import PreconditionedDenoiser, rescaled
 from cascore.errors import InputError
+from cascore.experiment.chain import generate
+from cascore.experiment.settings import Sampler, Schedule
 from cascore.losses import Corrupted, LogNormal, LogUniform, corrupt, dsm_loss
 from cascore.networks import ConditionalUNet
 from cascore.noise import KeyedNoise
+from cascore.sampling import initial_noise
 from cascore.theory import GaussianMixtureDenoiser
 
 SIGMAS = torch.tensor([0.002, 0.05, 0.4, 3.0, 40.0], dtype=torch.float64)
@@ -86,6 +89,29 @@ def test_with_f_zero_it_is_the_optimum_of_gaussian_data():
     one = torch.ones(1, dtype=torch.float64)
     optimum = GaussianMixtureDenoiser(m * torch.ones(1, 6, dtype=torch.float64), s * one, one)
     torch.testing.assert_close(denoiser(x, SIGMAS), optimum(x, SIGMAS), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 2.0])
+def test_a_chain_starts_at_the_mean_of_the_data_and_ends_there(kappa):
+    """Exact for Gaussian data; from a start at 0, kappa 1 would end m s / sqrt(1 + s^2) too low."""
+    m, s, seeds = 0.8, 0.3, range(500)
+    given = {
+        "shape": (1, 4, 4),
+        "seeds": seeds,
+        "schedule": Schedule(first=1.0, last=0.01, levels=10),
+        "device": torch.device("cpu"),
+    }
+    denoiser = PreconditionedDenoiser(Zero(), mean=m, deviation=s)
+    samples = generate(denoiser, sampler=Sampler(calls=60, kappa=kappa), **given)
+    found = samples.denoised.double()
+    # 8,000 numbers of deviation s or less, and 60 steps of second order.
+    assert abs(float(found.mean()) - m) < 4 * s / math.sqrt(found.numel()) + 1e-3
+    start = torch.zeros(len(seeds), 1, 4, 4)
+    noise = initial_noise(start.shape, 1.0, noise=KeyedNoise(seeds))
+    from_there = generate(
+        denoiser, sampler=Sampler(calls=60, kappa=kappa), start=m + noise, **given
+    )
+    assert torch.equal(from_there.denoised, samples.denoised)
 
 
 def test_without_noise_it_returns_its_input():

@@ -431,6 +431,13 @@ def test_initial_noise_has_the_deviation_sigma(noise):
     assert abs(float(x.std()) - 8) < 5 * 8 / math.sqrt(128000)
 
 
+def test_a_start_is_around_the_mean_that_it_is_given():
+    mean = torch.tensor([[0.25], [0.5]], dtype=torch.float64)  # one for each of two channels
+    found = initial_noise((3, 2, 4), 8.0, mean=mean, noise=KeyedNoise(range(3)))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, initial_noise((3, 2, 4), 8.0) + mean.float())
+
+
 class LiveBytes(TorchDispatchMode):
     """The most bytes of storage alive at once among the tensors made under this mode."""
 

@@ -92,6 +92,16 @@ def kappa_of_steps(kappa: float, calls: int, *, ratio: float, blind: bool, order
     return min(kappa, max(EXACT_KAPPA, limit))
 
 
+def own_mean(denoiser: Denoiser) -> Tensor | float:
+    """The mean of the data where a denoiser says it: its `data_mean`; without one, 0.
+
+    A number, or what broadcasts with x. Data with noise sigma_1 have it too, and so should the
+    start of a chain. `DenoiserWrapper` forwards it.
+    """
+    mean: Tensor | float = getattr(denoiser, "data_mean", 0.0)
+    return mean
+
+
 def evaluations(denoiser: Denoiser) -> int:
     """How often a call evaluates the network: the denoiser's own `evaluations`; without one, 1."""
     return int(getattr(denoiser, "evaluations", 1))
@@ -131,6 +141,11 @@ class _NetworkDenoiser(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+
+    @property
+    def data_mean(self) -> Tensor | float:
+        """What the form knows of the mean of the data; 0 if nothing."""
+        return 0.0
 
     @property
     def classes(self) -> int:
@@ -194,6 +209,11 @@ class PreconditionedDenoiser(_NetworkDenoiser):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
 
+    @property
+    def data_mean(self) -> Tensor:
+        """m, a scalar."""
+        return self.mean
+
     def _form(self, x: Tensor, level: Tensor, network: Callable[..., Tensor]) -> Tensor:
         s = self.deviation.to(x.dtype)
         length = (level.square() + s.square()).sqrt()
@@ -256,6 +276,11 @@ class SpectralDenoiser(_NetworkDenoiser):
         for name, side in (("rows", height), ("columns", width)):
             self.register_buffer(name, cosines(side).float(), persistent=False)
 
+    @property
+    def data_mean(self) -> Tensor:
+        """m, [C, 1, 1]."""
+        return self.mean
+
     def _form(self, x: Tensor, level: Tensor, network: Callable[..., Tensor]) -> Tensor:
         if x.shape[1:] != self.variances.shape:
             raise InputError(
@@ -303,6 +328,11 @@ class DenoiserWrapper(nn.Module):
         self.blind, self.kappa = is_blind(denoiser), own_kappa(denoiser)
         self.evaluations = evaluations(denoiser)
 
+    @property
+    def data_mean(self) -> Tensor | float:
+        """The mean of the data, where the denoiser within says it."""
+        return own_mean(self.denoiser)
+
 
 class _Rescaled(DenoiserWrapper):
     """H of [0, 1] pixels by a denoiser of [low, high] pixels."""
@@ -310,6 +340,11 @@ class _Rescaled(DenoiserWrapper):
     def __init__(self, denoiser: Denoiser, low: float, high: float) -> None:
         super().__init__(denoiser)
         self.low, self.span = low, high - low
+
+    @property
+    def data_mean(self) -> Tensor | float:
+        """That of the denoiser within, in [0, 1]; 0 is the middle of [-1, 1]."""
+        return (own_mean(self.denoiser) - self.low) / self.span
 
     def forward(self, x: Tensor, sigma: Tensor | float, *label: Tensor) -> Tensor:
         level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)

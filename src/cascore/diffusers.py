@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascore.denoiser import NETWORK_KAPPA, is_blind, kappa_of_steps
+from cascore.denoiser import NETWORK_KAPPA, is_blind, kappa_of_steps, own_mean
 from cascore.ecosystem.diffusers_folder import require_diffusers
 from cascore.ecosystem.levels import typical_levels
 from cascore.ecosystem.parametrization import Parametrization, configured, shift_of
@@ -420,7 +420,7 @@ class CascorePipeline(DiffusionPipeline):  # type: ignore[misc]
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         shape = (batch_size, *self.unet.config.shape)
         x = randn_tensor(shape, generator=generator, device=device, dtype=self.unet.dtype)
-        x = x * self.scheduler.init_noise_sigma
+        x = x * self.scheduler.init_noise_sigma + own_mean(self.unet.denoiser)
         for timestep in self.progress_bar(self.scheduler.timesteps):
             denoised = self.unet(x, timestep, labels).sample
             x = self.scheduler.step(denoised, timestep, x, generator=generator).prev_sample

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cascore.denoiser import Denoiser, evaluation_mode, evaluations
+from cascore.denoiser import Denoiser, evaluation_mode, evaluations, own_mean
 from cascore.errors import InputError
 from cascore.noise import Noise, Purpose, as_source
 from cascore.sampling import Samples
@@ -31,8 +31,8 @@ def encode(denoiser: Denoiser, x: Tensor, sigmas: Tensor) -> Tensor:
         sigmas: The levels [L], strictly decreasing, of `decode` too: 2 L - 1 calls.
 
     Returns:
-        Their codes [N, ...], about sigma_1 z; `decode` brings them back, up to an error of second
-        order in the steps.
+        Their codes [N, ...], about m + sigma_1 z with the mean m of the data; `decode` brings them
+        back, up to an error of second order in the steps.
 
     Raises:
         InputError: `x` is no batch of floats, or levels that are no schedule.
@@ -61,6 +61,8 @@ def interpolated(
 ) -> Tensor:
     """Pictures between pictures: their codes, turned into one another on a sphere, decoded.
 
+    The sphere is around the mean of the data, where the denoiser knows it (`own_mean`).
+
     Args:
         denoiser: H(x, sigma).
         first, second: Pictures [N, ...] of one shape.
@@ -76,11 +78,13 @@ def interpolated(
             " give two batches of one shape, and a count of at least 2"
         )
     a, b = (encode(denoiser, x, sigmas) for x in (first, second))
+    m = torch.as_tensor(own_mean(denoiser)).to(a)
+    a, b = a - m, b - m
     rows, one = (len(a), *[1] * (a.ndim - 1)), 1 - 1e-7  # codes along one line have an angle too
     cosine = torch.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-one, one)
     angle = cosine.acos().reshape(rows)
     between = [
-        (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+        m + (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
         for t in torch.linspace(0, 1, count).tolist()
     ]
     return torch.stack([decode(denoiser, code, sigmas).denoised for code in between])
@@ -119,15 +123,15 @@ def log_likelihood(
     probes: int | None = 1,
     noise: Noise | None = None,
 ) -> LogLikelihood:
-    """The log-density of the law that `decode` makes of codes sigma_1 z, by change of variables.
+    """The log-density of what `decode` makes of codes m + sigma_1 z, by change of variables.
 
     Along the flow d log p / d log sigma = tr dH/dx - D, so with the code x_1 of x
 
-        log p(x) = log N(x_1; 0, sigma_1^2) + D log(sigma_1 / sigma_L) - integral of tr dH/dx
+        log p(x) = log N(x_1; m, sigma_1^2) + D log(sigma_1 / sigma_L) - integral of tr dH/dx
 
     over log sigma (Song et al. 2011.13456, Appendix D.2), by the trapezoid rule at the levels. Its
     error is of second order in the steps: half as many levels tell how large it is. p is the law
-    with noise sigma_L.
+    with noise sigma_L, m the mean of the data where the denoiser knows it (`own_mean`), or 0.
 
     Args:
         denoiser: H(x, sigma), differentiable in x.
@@ -161,7 +165,8 @@ def log_likelihood(
         code, _ = _solved(denoiser, x, levels.tolist(), denoised)
     integrals = torch.trapezoid(torch.stack(traces).cpu(), levels.log(), dim=0)
     dimension, first = x[0].numel(), float(levels[-1])
-    start = -code.flatten(1).double().square().sum(1).cpu() / (2 * first**2)
+    away = code - torch.as_tensor(own_mean(denoiser)).to(code)
+    start = -away.flatten(1).double().square().sum(1).cpu() / (2 * first**2)
     start -= dimension * (math.log(first) + math.log(2 * math.pi) / 2)
     around = start + dimension * float((levels[-1] / levels[0]).log())
     if probes is None:

@@ -241,7 +241,7 @@ def annealed_langevin(
 
     Args:
         denoiser: H(x, sigma).
-        x: the start [N, ...], sigma_1 z or data + sigma_1 z; left unchanged.
+        x: the start [N, ...], of `initial_noise` or data + sigma_1 z; left unchanged.
         sigmas: [L], strictly decreasing and positive.
         eta: step size in (0, 2); at most one of eta and epsilon, by default Technique 4.
         epsilon: the same as epsilon = eta sigma_L^2, in squared pixels.
@@ -298,13 +298,31 @@ def consistent_annealed(
 
 
 def initial_noise(
-    shape: Sequence[int], sigma: float, *, noise: Noise | None = None, device: Device = "cpu"
+    shape: Sequence[int],
+    sigma: float,
+    *,
+    mean: Tensor | float = 0.0,
+    noise: Noise | None = None,
+    device: Device = "cpu",
 ) -> Tensor:
-    """The start of a chain, x = sigma_1 z, float32 of `shape`; noise as in `annealed_langevin`."""
+    """The start of a chain, x = mean + sigma_1 z, float32 of `shape`.
+
+    Data plus sigma_1 z have the mean of the data, `cascore.load(...).data_mean` where a model knows
+    it. A start at 0 misses it: what is left of that at the end is less the larger sigma_1 is and
+    the more fresh noise a chain has (`docs/which-sampler.md`).
+
+    Args:
+        shape: [N, ...].
+        sigma: sigma_1, positive, else InputError.
+        mean: of the data, a number or what broadcasts with x; the paper's start has 0.
+        noise: as in `annealed_langevin`.
+        device: where x is made.
+    """
     if not sigma > 0:
         raise InputError(f"the first level must be positive, not {float(sigma)}")
     source = as_source(noise, shape[0])
-    return sigma * source.normal(shape, purpose=Purpose.INITIAL, device=device)
+    x = sigma * source.normal(shape, purpose=Purpose.INITIAL, device=device)
+    return x + torch.as_tensor(mean, dtype=x.dtype, device=x.device)
 
 
 def _walk(

@@ -19,7 +19,8 @@ class Export:
     Example: cascore export digits digits.onnx
 
     The graph takes x and sigma and gives the denoised x, for any number of samples; of a model of
-    classes, for no particular class. Its metadata hold shape, sigma_first, sigma_last and kappa.
+    classes, for no particular class. Its metadata hold shape, sigma_first, sigma_last, kappa
+    and data_mean.
     """
 
     path: options.ModelName

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cascore.denoiser import own_kappa
+from cascore.denoiser import own_kappa, own_mean
 from cascore.errors import InputError, MissingExtraError
 from cascore.files import replaced_file
 from cascore.noise import KeyedNoise, Purpose
@@ -31,7 +31,8 @@ def export_onnx(
     """Write a denoiser as an ONNX graph, once onnxruntime gives what PyTorch gives.
 
     Inputs are x, float32 `[batch, *shape]`, and sigma, float32 [batch]; the output is denoised. The
-    graph's metadata hold shape, sigma_first, sigma_last, kappa, and the description.
+    graph's metadata hold shape, sigma_first, sigma_last, kappa, data_mean (one number, or one for
+    each channel), and the description.
 
     Args:
         denoiser: a module on the CPU, of no class where it could be told one.
@@ -53,6 +54,7 @@ def export_onnx(
         "sigma_first": repr(ends[0]),
         "sigma_last": repr(ends[1]),
         "kappa": repr(own_kappa(denoiser)),
+        "data_mean": " ".join(map(repr, torch.as_tensor(own_mean(denoiser)).flatten().tolist())),
         **(description or {}),
     }
     batch = torch.export.Dim("batch")

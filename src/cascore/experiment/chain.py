@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cascore.calibration import calibrated_sigmas, natural_variances
-from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind, kappa_of_steps
+from cascore.denoiser import NETWORK_KAPPA, Denoiser, is_blind, kappa_of_steps, own_mean
 from cascore.errors import InputError
 from cascore.experiment import build
 from cascore.experiment.settings import Chain, Sampler, Schedule, Spacing
@@ -160,7 +160,8 @@ def generate(
         schedule: The training levels, whose range the chain covers.
         at_levels: Whether the network sees sigma and knows it at those levels alone.
         variances: Of the data, for calibrated levels; None takes `natural_variances`.
-        start: Start of the chains, [len(seeds), *shape]; None takes sigma_1 z.
+        start: Start of the chains, [len(seeds), *shape]; None takes m + sigma_1 z, with the mean m
+            that the denoiser knows of the data (`own_mean`).
         labels: The class of each picture, int64 [len(seeds)], of a denoiser that takes labels.
         guidance: The weight of classifier-free guidance towards them; 1 is the class itself.
         batch_size: Pictures at a time.
@@ -197,7 +198,13 @@ def generate(
         part = seeds[first : first + batch_size]
         noise = KeyedNoise(part)
         x = (
-            initial_noise((len(part), *shape), schedule.first, noise=noise, device=device)
+            initial_noise(
+                (len(part), *shape),
+                schedule.first,
+                mean=own_mean(denoiser),
+                noise=noise,
+                device=device,
+            )
             if start is None
             else start[first : first + batch_size].to(device)
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cascore.arithmetic import computed, require_precision
-from cascore.denoiser import Denoiser, is_blind, rescaled
+from cascore.denoiser import Denoiser, is_blind, own_mean, rescaled
 from cascore.errors import InputError, nearest
 from cascore.experiment import build
 from cascore.experiment.chain import generate, resolved
@@ -127,6 +127,11 @@ class Model:
     def sigmas(self) -> Tensor:
         """The training levels (Eq. 2), [L] float64, decreasing."""
         return build.training_sigmas(self.experiment.schedule)
+
+    @property
+    def data_mean(self) -> Tensor | float:
+        """The mean of the data as the network's form knows it, or 0: the `mean` of a start."""
+        return own_mean(self.denoiser)
 
     @property
     def device(self) -> torch.device:
