@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import shlex
 from collections import OrderedDict
 from dataclasses import replace
 from functools import cache
@@ -524,14 +525,16 @@ def test_a_run_becomes_a_model_directory(run, tmp_path, weights, prefix):
 def test_the_command_converts_and_the_model_is_sampled_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("cascore.cli.convert.PUBLISHED", {"cifar10-ncsnv2": (NARROW, SHAPE)})
     path = save(tmp_path / "a.pth", states(ema(), opponent()), old=True)
-    out, names = tmp_path / "model", ("--network", "cifar10-ncsnv2")
+    out, names = tmp_path / "my model", ("--network", "cifar10-ncsnv2")
     overrides = ("--first", 20, "--last", 0.02, "--levels", 40, "--data", "mine")
     assert command("convert", path, *names, *overrides, out) == 0
-    assert capsys.readouterr().out.strip() == str(out)
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(out)
     path.unlink()
     model = load(out, device=CPU)
     assert model.experiment.schedule == Schedule(first=20, last=0.02, levels=40)
-    assert command("sample", out, "--count", 2, "--calls", 3, "--device", "cpu") == 0
+    _, *then = shlex.split(printed.err.rpartition("next: ")[2])  # as a shell would take it
+    assert command(*then, "--count", 2, "--calls", 3, "--device", "cpu") == 0
     (pictures,) = (out / "samples").iterdir()
     record = json.loads((pictures / "record.json").read_text())
     assert record["checkpoint"] == file_digest(out / "model.safetensors")

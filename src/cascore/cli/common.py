@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,11 @@ def given_options(arguments: Sequence[str]) -> frozenset[str]:
 def display_of(workers: "Workers") -> Display:
     """Progress and messages, of the first of several processes alone."""
     return Display(None if workers.rank == 0 else Console(quiet=True))
+
+
+def then_sample(model: Path | str) -> str:
+    """What to type to draw from a model, as a shell takes it."""
+    return f"cascore sample {shlex.quote(str(model))}"
 
 
 def plain_console() -> Console:

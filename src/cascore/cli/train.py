@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from cascore.cli import options
-from cascore.cli.common import display_of, duration, given_options, parsed, plain_console
+from cascore.cli.common import (
+    display_of,
+    duration,
+    given_options,
+    parsed,
+    plain_console,
+    then_sample,
+)
 from cascore.errors import EvaluationStopped, InputError, nearest
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment, by_clock
@@ -289,7 +296,7 @@ def _train(
         if signals.came:
             display.say(f"stopped and saved at step {saved.step}; the same command goes on")
             return 128 + signals.came[0]
-        display.say(f"trained to step {saved.step}: {folder}; next: cascore sample {folder}")
+        display.say(f"trained to step {saved.step}: {folder}; next: {then_sample(folder)}")
     return 0
 
 

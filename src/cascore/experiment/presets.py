@@ -151,10 +151,13 @@ _PLAIN: Mapping[str, Experiment] = {
 }
 
 _OURS: Mapping[str, Experiment] = {
-    # the same photographs and levels by a network that sees noise and class, in EDM's form
+    # the same photographs and levels by a network that sees noise and class, around the best linear
+    # denoiser
     "cifar-10-classes": replace(
         _CIFAR_10_SMALL,
-        network=replace(_UNET_32, conditional=True, preconditioned=True, labels=True),
+        network=replace(
+            _UNET_32, conditional=True, preconditioned=True, spectral=True, labels=True
+        ),
         train=replace(
             _CIFAR_10_SMALL.train,
             sigmas="log-normal",
