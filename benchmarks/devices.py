@@ -59,7 +59,7 @@ class Asked(NamedTuple):
 
 def counted(experiment: Experiment, shape: tuple[int, ...], batch: int) -> Asked:
     """What a step of so many pictures asks for."""
-    subject = build.Subject(shape=shape, classes=tuple("abcdefghij"))
+    subject = build.Subject.of_none(shape, experiment.network)
     with torch.device("meta"):
         denoiser = build.build_denoiser(experiment.network, subject, seed=0)
         x, sigma = torch.zeros(batch, *shape), torch.ones(batch)

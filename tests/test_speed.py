@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from benchmarks.devices import counted
 from benchmarks.speed import paired as timing
 from benchmarks.speed.__main__ import (
     FILE,
@@ -17,6 +19,9 @@ from benchmarks.speed.__main__ import (
     with_table,
 )
 from benchmarks.speed.paired import paired
+from benchmarks.speed.rows import NETWORKS, _state
+from cascore.experiment.cost import step_cost
+from cascore.experiment.presets import PRESETS, SHAPES
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,6 +53,17 @@ def test_slow_work_has_fewer_rounds(monkeypatch):
     clock = Clock(monkeypatch)
     assert paired("a", clock.work(1), "b", clock.work(2), seconds=1).rounds == 7
     assert paired("a", clock.work(1), "b", clock.work(20), seconds=1).rounds == 3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_that_is_timed_can_be_called_and_counted(name):
+    experiment = PRESETS[name]
+    shape = SHAPES[experiment.data.name]
+    denoised = _state(experiment).denoiser(torch.zeros(1, *shape), torch.ones(1))
+    assert denoised.shape == (1, *shape)
+    assert counted(experiment, shape, 1).flops == pytest.approx(
+        step_cost(experiment, shape).flops / experiment.train.batch_size, rel=0.02
+    )
 
 
 def test_what_is_above_its_aim_is_behind(monkeypatch):

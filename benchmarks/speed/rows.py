@@ -328,7 +328,9 @@ def _images(shape: tuple[int, ...], count: int = 2048) -> ImageSet:
 
 
 def _state(experiment: Experiment) -> "build.TrainState":
-    subject = build.Subject(shape=SHAPES[experiment.data.name], classes=tuple("abcdefghij"))
+    classes = tuple("abcdefghij")
+    shape = SHAPES[experiment.data.name]
+    subject = build.Subject.of_none(shape, experiment.network, classes=classes)
     return build.build_state(experiment, subject, device=CPU)
 
 

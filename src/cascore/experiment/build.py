@@ -66,6 +66,14 @@ class Subject:
         )
 
     @classmethod
+    def of_none(
+        cls, shape: tuple[int, ...], network: Network, *, classes: tuple[str, ...] = ("",)
+    ) -> Self:
+        """In place of data, where only the size and the time of a network matter."""
+        spectrum = Spectrum.flat(shape) if network.spectral else None
+        return cls(shape=shape, classes=classes, spectrum=spectrum)
+
+    @classmethod
     def recorded(cls, shape: tuple[int, ...], data: Mapping[str, Any]) -> Self:
         """Of what a run or a model folder says of its data."""
         classes, mean, deviation = (data.get(k) for k in ("classes", "mean", "deviation"))

@@ -19,7 +19,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from cascore.data import ImageSet, PointSet
 from cascore.experiment import build
 from cascore.experiment.settings import Adversarial, Experiment, Network
-from cascore.spectrum import Spectrum
 from cascore.training import Workers
 
 _BACKWARD = 2  # a backward pass has about twice the operations of the forward pass
@@ -61,9 +60,7 @@ def _forward(settings: Network | Adversarial, shape: tuple[int, ...]) -> tuple[f
     with torch.device("meta"), torch.no_grad():
         sigma: tuple[torch.Tensor, ...] = ()
         if isinstance(settings, Network):
-            # What they are costs nothing.
-            spectrum = Spectrum.flat(shape) if settings.spectral else None
-            subject = build.Subject(shape=shape, classes=("",), spectrum=spectrum)
+            subject = build.Subject.of_none(shape, settings)
             module, sigma = build.build_denoiser(settings, subject, seed=0), (torch.ones(1),)
         else:
             module = build.build_discriminator(settings, shape, seed=0).eval()
