@@ -234,7 +234,7 @@ def main() -> None:
     for task, operator in asked_for(operators(model.shape)).items():
         first: list[float] = []
         y = operator(pictures)
-        y = y + NOISE * KeyedNoise(range(len(y))).normal(y.shape, purpose=Purpose.INITIAL)
+        y = y + NOISE * KeyedNoise(range(len(y))).normal(y.shape, purpose=Purpose.CORRUPTION)
         seeds = list(range(asked.draws)) * len(pictures)
         seen = Seen(y.repeat_interleave(asked.draws, dim=0), operator, labels, seeds)
         for way, draw in ways.items():
