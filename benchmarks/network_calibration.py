@@ -122,12 +122,13 @@ class Response:
 
 
 def linear_chains(
-    response: Response, components: Components, setting: Setting, sigmas: Tensor, *, blind: bool,
-    extra: str | None, common: bool = False,
+    response: Response, components: Components, setting: Setting, sigmas: Tensor, *, start: Tensor,
+    blind: bool, extra: str | None, common: bool = False,
 ) -> Tensor:  # fmt: skip
     """The last H [CHAINS, D] of chains of a network with a response, `extra` its independent noise.
 
-    `common`: a blind network finds one level for all chains, as in many dimensions.
+    They start around `start` [1, D]. `common`: a blind network finds one level for all chains, as
+    in many dimensions.
     """
     generator, v = torch.Generator().manual_seed(0), components.variances
     shape, kappa = (CHAINS, len(v)), setting.kappa
@@ -135,7 +136,7 @@ def linear_chains(
     def normal() -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    x, last, h = sigmas[0] * normal() - components.mean @ components.axes, None, torch.empty(0)
+    x, last, h = sigmas[0] * normal() + start, None, torch.empty(0)
     for i, sigma in enumerate(sigmas.tolist()):
         tau = torch.full((CHAINS, 1), sigma, dtype=torch.float64)
         if blind:
@@ -179,7 +180,7 @@ def in_pixels(samples: Tensor, components: Components, last: float) -> float:
 
 def drawn(model: Model, setting: Setting, sigmas: Tensor, count: int, keep: Path | None) -> Tensor:
     """Denoised samples of seeds 0 to count - 1; if as many were kept, they are not drawn again."""
-    name = f"{model.folder.name}-{setting.kappa:g}-{setting.spacing}-{setting.calls}.npy"
+    name = f"{model.digest[:12]}-{setting.kappa:g}-{setting.spacing}-{setting.calls}.npy"
     if keep is not None and (keep / name).exists():
         kept = torch.from_numpy(np.load(keep / name)).float()
         if len(kept) >= count:
@@ -205,7 +206,7 @@ def rows_of(name: str, count: int, root: str | None, keep: Path | None) -> list[
     components = Components.of(reference.sets["train"].images / 255)
     held_out = reference.sets["test"].images / 255
     response = Response.of(model, held_out.repeat(9, 1, 1, 1)[:HELD_OUT], components)
-    rows = []
+    start, rows = components(torch.zeros(1, *model.shape) + model.data_mean), []
     for setting in SETTINGS:
         sigmas = setting.sigmas(model, components.variances)
         samples = drawn(model, setting, sigmas, count, keep)
@@ -214,7 +215,7 @@ def rows_of(name: str, count: int, root: str | None, keep: Path | None) -> list[
         row = {**setting._asdict(), "features": distance.mean, "error": distance.error}
         row[OWN] = in_pixels(components(samples), components, last)
         for prediction, of in PREDICTIONS.items():
-            chains = linear_chains(response, components, setting, sigmas,
+            chains = linear_chains(response, components, setting, sigmas, start=start,
                                    blind=bool(model.denoiser.blind), **of)  # fmt: skip
             row[prediction] = in_pixels(chains, components, last)
         rows.append(row)

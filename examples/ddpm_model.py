@@ -92,7 +92,8 @@ def main() -> None:
     print(f"{'real digits, 360 of them':38}   {score.mean:.3f} ± {score.error:.3f}")
     # The same network behind the contract, for every sampler and every use of cascore.
     denoiser = cascore.from_diffusers(pipe)
-    x = cascore.initial_noise((4, *denoiser.shape), denoiser.levels(12)[0])
+    mean = cascore.own_mean(denoiser)  # the middle of its pixels
+    x = cascore.initial_noise((4, *denoiser.shape), denoiser.levels(12)[0], mean=mean)
     cascore.consistent_annealed(denoiser, x, denoiser.levels(12))
 
 

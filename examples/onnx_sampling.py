@@ -26,7 +26,9 @@ def main(graph: Path, *, count: int = 16, calls: int = 20, seed: int = 0) -> npt
     gamma = sigma[1] / sigma[0]
     eta, spread = 1 - gamma**kappa, np.sqrt(1 - gamma ** (2 * kappa - 2))
     random = np.random.default_rng(seed)
-    mean = np.array(facts["data_mean"].split(), dtype=float).reshape(-1, *[1] * (len(shape) - 1))
+    mean = np.array(facts.get("data_mean", "0").split(), dtype=float).reshape(
+        -1, *[1] * (len(shape) - 1)
+    )
     x = before = mean + sigma[0] * random.standard_normal((count, *shape))
     for i in range(calls):
         level = np.full(count, sigma[i], dtype=np.float32)

@@ -134,7 +134,8 @@ def in_batches(
     for first in range(0, len(seeds), batch_size):
         batch = seeds[first : first + batch_size]
         noise = KeyedNoise(batch)
-        x = initial_noise((len(batch), *model.shape), sigma, noise=noise).to(model.device)
+        shape, mean = (len(batch), *model.shape), model.data_mean
+        x = initial_noise(shape, sigma, mean=mean, noise=noise, device=model.device)
         parts.append(chain(x, noise, batch[0]))
     raw, denoised = (torch.cat([getattr(p, o).cpu() for p in parts]) for o in ("raw", "denoised"))
     return Samples(raw, denoised, nfe=parts[0].nfe)

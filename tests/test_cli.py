@@ -211,6 +211,7 @@ def mistakes(trained, tmp_path):
         (("train",), "cascore train digits"),
         (("train", empty), f"cascore train folder:{empty}"),
         (("train", "./photos"), "folder:./photos"),
+        (("train", "./my photos"), "cascore train 'folder:./my photos'"),
         (("train", "swiss-roll", "--minutes", "3"), "--minutes is for images"),
         (("train", "digits", "--data.size", "16"), "one fixed form"),
         (("sample", trained, "--like", "figure-2", "--calls=3"), "leave out --calls"),

@@ -122,6 +122,26 @@ def test_score_networks_of_exploding_variance():
         assert (found - expected).abs().max() < 1e-5 * (1 + sigma)
 
 
+@pytest.mark.parametrize("family", ["preserving", "exploding", "latents"])
+def test_a_chain_starts_around_0_of_the_networks_own_units(family):
+    """As the pipelines of diffusers do: noise times the first sigma."""
+    if family == "latents":
+        scheduler = diffusers.DDIMScheduler(clip_sample=False)
+        denoiser = cascore.from_diffusers(
+            diffusers.DiTPipeline(transformer(), autoencoder(), scheduler)
+        )
+    elif family == "exploding":
+        scheduler, network = diffusers.ScoreSdeVeScheduler(), unet(time_embedding_type="fourier")
+        denoiser = cascore.from_diffusers(network, scheduler=scheduler)
+    else:
+        denoiser = cascore.from_diffusers(unet(), scheduler=diffusers.DDPMScheduler())
+    shape, first = (2, *denoiser.shape), float(denoiser.sigmas[0])
+    x = cascore.initial_noise(shape, first, mean=cascore.own_mean(denoiser))
+    noise = cascore.initial_noise(shape, first)
+    theirs, start = (2 * x - 1, 2 * noise) if family == "preserving" else (x, noise)
+    assert torch.allclose(theirs, start, atol=1e-5 * first)
+
+
 def test_the_optimum_for_gaussian_data_is_found_by_each_prediction():
     """Data N(m, s^2) in [-1, 1]: H = (s^2 x + sigma^2 m) / (s^2 + sigma^2), at any level."""
     mean, variance = 0.3, 0.2

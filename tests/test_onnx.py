@@ -65,6 +65,19 @@ def test_the_example_in_numpy_is_our_sampler(graph):
     assert graph.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_example_starts_at_the_mean_of_the_data(tmp_path):
+    """A model of photographs, whose form knows the mean of each colour."""
+    assert run("export", "cifar-10", tmp_path / "photographs.onnx") == 0
+    pictures = example("onnx_sampling").main(tmp_path / "photographs.onnx", count=2, calls=6)
+    model, noise = cascore.load("cifar-10"), Replayed(0)
+    sigmas = cascore.geometric_sigmas(model.sigmas[0], model.sigmas[-1], 6)
+    x = float(sigmas[0]) * noise.normal((2, *model.shape), purpose=None)
+    x = x + torch.tensor(model.data["spectrum"]["mean"]).reshape(3, 1, 1)
+    ours = cascore.consistent_annealed(model.denoiser, x, sigmas, kappa=2.5, noise=noise).denoised
+    expected = (ours.clamp(0, 1) * 255).round().numpy()
+    assert np.abs(pictures - expected).max() <= 1  # of 255: rounding
+
+
 class Wrong(torch.nn.Module):
     """Gives another number each time, so that no graph is like it."""
 

@@ -13,7 +13,8 @@ from cascore.data import load_images
 from cascore.denoiser import PreconditionedDenoiser, SpectralDenoiser
 from cascore.errors import InputError
 from cascore.experiment.build import Subject
-from cascore.experiment.settings import Network
+from cascore.experiment.chain import generate
+from cascore.experiment.settings import Network, Sampler, Schedule
 from cascore.pixels import to_float
 from cascore.spectrum import Spectrum, cosines, in_cosines
 
@@ -225,6 +226,23 @@ def flat(**changes):
     return SpectralDenoiser(
         Answer(), **{"spectrum": colourful(), "shape": (3, 6, 6), "deviation": 0.3, **changes}
     )
+
+
+def test_a_chain_starts_at_the_mean_colours_and_ends_there():
+    """Exact for Gaussian pictures; from 0, kappa 1 would leave sqrt(v / (v + 1)) of each mean."""
+    spectrum, count = colourful(7), 500
+    denoiser = SpectralDenoiser(Answer(), spectrum=spectrum, deviation=0.25, shape=(3, 4, 4))
+    samples = generate(
+        denoiser,
+        shape=(3, 4, 4),
+        seeds=range(count),
+        schedule=Schedule(first=1.0, last=0.01, levels=10),
+        sampler=Sampler(calls=60, kappa=1.0),
+        device=torch.device("cpu"),
+    )
+    # The mean of a picture's colour varies by the constant coefficients alone, of variance < 0.5.
+    found, bound = samples.denoised.mean(dim=(0, 2, 3)), 4 * math.sqrt(0.5 / 16 / count)
+    assert found.numpy() == pytest.approx(MEAN, abs=bound + 1e-3)
 
 
 @pytest.mark.parametrize(

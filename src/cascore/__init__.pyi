@@ -3,6 +3,7 @@ from cascore.denoiser import Denoiser as Denoiser
 from cascore.denoiser import PreconditionedDenoiser as PreconditionedDenoiser
 from cascore.denoiser import SpectralDenoiser as SpectralDenoiser
 from cascore.denoiser import UnconditionalDenoiser as UnconditionalDenoiser
+from cascore.denoiser import own_mean as own_mean
 from cascore.denoiser import rescaled as rescaled
 from cascore.denoiser import score as score
 from cascore.ecosystem.from_diffusers import from_diffusers as from_diffusers

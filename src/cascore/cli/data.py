@@ -2,6 +2,7 @@
 
 import errno
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,7 @@ class Prepare:
             display.say(remark)
         with display.counting(f"preparing {name}", originals.count) as advance:
             folder = prepare(originals, root=root, progress=advance, notify=display.say)
-        shown = name if root == DATA_ROOT else f"{name} --root {root}"
+        shown = name if root == DATA_ROOT else f"{name} --root {shlex.quote(str(root))}"
         display.say(f"look at it: cascore data show {shown}")
         plain_console().print(folder)
         return 0
@@ -191,7 +192,8 @@ class Unpack:
                 for name, content in packed.images:
                     _write_new(folder / name, content, f"{self.source} holds {name}")
                     advance(1)
-        display.say(f"look at it: cascore data show folder:{self.out}")
+        shown = shlex.quote(f"folder:{self.out}")
+        display.say(f"look at it: cascore data show {shown}")
         plain_console().print(self.out)
         return 0
 

@@ -1,5 +1,6 @@
 """`cascore train`: train or continue a run, or describe what would be trained."""
 
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -217,7 +218,8 @@ def _unknown(word: str) -> str:
             " train folder:PATH); cascore train --help lists the presets"
         )
     if "/" in word or Path(word).exists():
-        return f"to train on the images of a folder, write cascore train folder:{word}"
+        folder = shlex.quote(f"folder:{word}")
+        return f"to train on the images of a folder, write cascore train {folder}"
     return f"there is no preset {word!r}{nearest(word, PRESETS)}; cascore train --help lists them"
 
 

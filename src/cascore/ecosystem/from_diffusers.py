@@ -34,6 +34,7 @@ class DiffusersDenoiser(nn.Module):
         conditioning: further arguments of the network, by name.
         sigmas: the training levels, [T] float64, decreasing, in units of x.
         shape: of one x, (channels, height, width); None where the network does not say.
+        data_mean: 0 of the network's own units in those of x: where its own chains begin.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class DiffusersDenoiser(nn.Module):
         # Pixels of [-1, 1]; those of ScoreSdeVe and latents are taken as they are.
         pixels = autoencoder is None and parametrization.family != "exploding"
         self._span, self._low = (2.0, -1.0) if pixels else (1.0, 0.0)
+        self.data_mean = -self._low / self._span
         self.sigmas = parametrization.sigmas / self._span
         self.shape = _shape_of(network)
         embedding = getattr(network, "time_proj", None)
