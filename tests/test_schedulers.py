@@ -32,7 +32,9 @@ def start(count=7, sigma=5.0):
 
 
 def model_of(denoiser):
-    return SimpleNamespace(denoiser=denoiser, shape=SHAPE, device=torch.device("cpu"))
+    return SimpleNamespace(
+        denoiser=denoiser, shape=SHAPE, data_mean=0.0, device=torch.device("cpu")
+    )
 
 
 def by_scheduler(name, denoiser, sigmas, x):

@@ -84,6 +84,7 @@ def test_labels_and_guidance_go_with_their_pictures(tmp_path):
     class Fake:
         digest, shape, classes = "0", (1, 8, 8), ("a", "b")
         device, precision, compiled = torch.device("cpu"), "float32", False
+        data_mean = 0.0
 
         def chain(self, sampler):
             return load("digits").chain(sampler)
@@ -95,6 +96,12 @@ def test_labels_and_guidance_go_with_their_pictures(tmp_path):
     how = {"labels": torch.arange(5) % 2, "guidance": 2.0, "batch_size": 3}
     draw_widely(Fake(), range(5), SAMPLER, tmp_path / "parts", **how)
     assert told == [([0, 1, 2], [0, 1, 0], 2.0), ([3, 4], [1, 0], 2.0)]
+    # Chains from another start are other pictures: nothing of these is kept.
+    draw_widely(Fake(), range(5), SAMPLER, tmp_path / "parts", **how)
+    assert len(told) == 2
+    Fake.data_mean = torch.tensor([[[0.5]]])
+    draw_widely(Fake(), range(5), SAMPLER, tmp_path / "parts", **how)
+    assert len(told) == 4
 
 
 def test_what_is_whole_is_kept_and_what_is_not_is_drawn_again(model, tmp_path):
