@@ -34,11 +34,12 @@ from cascore.metrics import extract_features
 from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
 from cascore.pixels import to_uint8
-from cascore.sampling import consistent_annealed, initial_noise
+from cascore.sampling import Samples, consistent_annealed
 from cascore.schedule import centred_sigmas, geometric_sigmas
 from paper.engine.charts import COLOURS, new_figure, plain_ticks
 from paper.engine.page import write_picture
 from paper.engine.rows import csv_text
+from paper.schedulers import in_batches
 
 HELD_OUT, LEVELS, CHAINS, BATCH = 600, 20, 400, 250
 KAPPAS, CALLS, SPACINGS = (1.5, 2.5, 4.0), (5, 8, 12), ("geometric", "centred", "calibrated")
@@ -185,17 +186,14 @@ def drawn(model: Model, setting: Setting, sigmas: Tensor, count: int, keep: Path
         kept = torch.from_numpy(np.load(keep / name)).float()
         if len(kept) >= count:
             return kept[:count]
-    parts = []
-    for first in range(0, count, BATCH):
-        noise = KeyedNoise(range(first, min(first + BATCH, count)))
-        x = initial_noise(
-            (noise.count, *model.shape), float(sigmas[0]), mean=model.data_mean, noise=noise
-        )
-        of = consistent_annealed(model.denoiser, x, sigmas, kappa=setting.kappa, noise=noise)
-        parts.append(of.denoised)
+
+    def chain(x: Tensor, noise: KeyedNoise, _: int) -> Samples:
+        return consistent_annealed(model.denoiser, x, sigmas, kappa=setting.kappa, noise=noise)
+
+    samples = in_batches(chain, model, range(count), float(sigmas[0]), BATCH).denoised
     if keep is not None:
-        np.save(keep / name, torch.cat(parts).half().numpy())
-    return torch.cat(parts)
+        np.save(keep / name, samples.half().numpy())
+    return samples
 
 
 def rows_of(name: str, count: int, root: str | None, keep: Path | None) -> list[dict[str, Any]]:

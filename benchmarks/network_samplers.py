@@ -30,10 +30,10 @@ from cascore.metrics.features import extract_features
 from cascore.model.loading import Model
 from cascore.noise import KeyedNoise
 from cascore.pixels import to_uint8
-from cascore.sampling import Samples, consistent_annealed, initial_noise
+from cascore.sampling import Samples, consistent_annealed
 from cascore.schedule import nearest_sigmas
 from cascore.stats import estimate, ratio_bounds
-from paper.schedulers import SCHEDULERS, run_scheduler
+from paper.schedulers import SCHEDULERS, in_batches, run_scheduler
 
 BATCH, BLOCKS = 250, 20
 
@@ -89,17 +89,16 @@ ROWS = {
 
 def drawn(model: Model, calls: int, seeds: range, row: Row) -> Tensor:
     """Denoised samples [N, C, H, W] of a sampler, a chain for each seed."""
-    parts, sigmas = [], row.sigmas(model, calls)
-    for first in range(0, len(seeds), BATCH):
-        part = seeds[first : first + BATCH]
-        noise, denoiser = KeyedNoise(part), model.denoiser
+    sigmas = row.sigmas(model, calls)
+
+    def chain(x: Tensor, noise: KeyedNoise, first: int) -> Samples:
+        denoiser = model.denoiser
         if model.classes:
-            denoiser = labelled(denoiser, torch.tensor(part) % len(model.classes))
-        x = initial_noise(
-            (noise.count, *model.shape), float(sigmas[0]), mean=model.data_mean, noise=noise
-        )
-        parts.append(row.chain(denoiser, x, sigmas, noise).denoised)
-    return torch.cat(parts)
+            labels = torch.arange(first, first + len(x)) % len(model.classes)
+            denoiser = labelled(denoiser, labels)
+        return row.chain(denoiser, x, sigmas, noise)
+
+    return in_batches(chain, model, seeds, float(sigmas[0]), BATCH).denoised
 
 
 def main() -> None:

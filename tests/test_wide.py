@@ -84,7 +84,7 @@ def test_labels_and_guidance_go_with_their_pictures(tmp_path):
     class Fake:
         digest, shape, classes = "0", (1, 8, 8), ("a", "b")
         device, precision, compiled = torch.device("cpu"), "float32", False
-        data_mean = 0.0
+        data_mean = torch.tensor(0.0)
 
         def chain(self, sampler):
             return load("digits").chain(sampler)

@@ -92,14 +92,13 @@ def kappa_of_steps(kappa: float, calls: int, *, ratio: float, blind: bool, order
     return min(kappa, max(EXACT_KAPPA, limit))
 
 
-def own_mean(denoiser: Denoiser) -> Tensor | float:
+def own_mean(denoiser: Denoiser) -> Tensor:
     """The mean of the data where a denoiser says it: its `data_mean`; without one, 0.
 
-    A number, or what broadcasts with x. Data with noise sigma_1 have it too, and so should the
+    A scalar, or what broadcasts with x. Data with noise sigma_1 have it too, and so should the
     start of a chain. `DenoiserWrapper` forwards it.
     """
-    mean: Tensor | float = getattr(denoiser, "data_mean", 0.0)
-    return mean
+    return torch.as_tensor(getattr(denoiser, "data_mean", 0.0))
 
 
 def evaluations(denoiser: Denoiser) -> int:
@@ -329,7 +328,7 @@ class DenoiserWrapper(nn.Module):
         self.evaluations = evaluations(denoiser)
 
     @property
-    def data_mean(self) -> Tensor | float:
+    def data_mean(self) -> Tensor:
         """The mean of the data, where the denoiser within says it."""
         return own_mean(self.denoiser)
 
@@ -342,7 +341,7 @@ class _Rescaled(DenoiserWrapper):
         self.low, self.span = low, high - low
 
     @property
-    def data_mean(self) -> Tensor | float:
+    def data_mean(self) -> Tensor:
         """That of the denoiser within, in [0, 1]; 0 is the middle of [-1, 1]."""
         return (own_mean(self.denoiser) - self.low) / self.span
 

@@ -420,7 +420,7 @@ class CascorePipeline(DiffusionPipeline):  # type: ignore[misc]
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         shape = (batch_size, *self.unet.config.shape)
         x = randn_tensor(shape, generator=generator, device=device, dtype=self.unet.dtype)
-        mean = torch.as_tensor(own_mean(self.unet.denoiser)).to(x)  # an offloaded unet is elsewhere
+        mean = own_mean(self.unet.denoiser).to(x)  # an offloaded unet is elsewhere
         x = x * self.scheduler.init_noise_sigma + mean
         for timestep in self.progress_bar(self.scheduler.timesteps):
             denoised = self.unet(x, timestep, labels).sample

@@ -78,7 +78,7 @@ def interpolated(
             " give two batches of one shape, and a count of at least 2"
         )
     a, b = (encode(denoiser, x, sigmas) for x in (first, second))
-    m = torch.as_tensor(own_mean(denoiser)).to(a)
+    m = own_mean(denoiser).to(a)
     a, b = a - m, b - m
     rows, one = (len(a), *[1] * (a.ndim - 1)), 1 - 1e-7  # codes along one line have an angle too
     cosine = torch.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-one, one)
@@ -165,7 +165,7 @@ def log_likelihood(
         code, _ = _solved(denoiser, x, levels.tolist(), denoised)
     integrals = torch.trapezoid(torch.stack(traces).cpu(), levels.log(), dim=0)
     dimension, first = x[0].numel(), float(levels[-1])
-    away = code - torch.as_tensor(own_mean(denoiser)).to(code)
+    away = code - own_mean(denoiser).to(code)
     start = -away.flatten(1).double().square().sum(1).cpu() / (2 * first**2)
     start -= dimension * (math.log(first) + math.log(2 * math.pi) / 2)
     around = start + dimension * float((levels[-1] / levels[0]).log())

@@ -8,6 +8,7 @@ address, so it can be kept, mailed and read offline. Its numbers are also record
 import base64
 import importlib
 import math
+import shlex
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -104,7 +105,7 @@ def run_quickstart(
             losses=[(line["step"], line["dsm"]) for line in lines],
             extractor=f"{reference.extractor.dimension} features of the classifier"
             f" {reference.extractor.identity.name} that comes with cascore",
-            folder=folder,
+            folder=shlex.quote(str(folder)),
         ),
     )
     return page

@@ -101,9 +101,9 @@ def display_of(workers: "Workers") -> Display:
     return Display(None if workers.rank == 0 else Console(quiet=True))
 
 
-def then_sample(model: Path | str) -> str:
-    """What to type to draw from a model, as a shell takes it."""
-    return f"cascore sample {shlex.quote(str(model))}"
+def to_type(*words: Path | str) -> str:
+    """A command of cascore to type next, as a shell takes it."""
+    return shlex.join(["cascore", *map(str, words)])
 
 
 def plain_console() -> Console:

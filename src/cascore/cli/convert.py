@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from cascore.cli import options
-from cascore.cli.common import plain_console, then_sample
+from cascore.cli.common import plain_console, to_type
 from cascore.errors import InputError
 from cascore.experiment.presets import PUBLISHED
 from cascore.measurement import read_measurements
@@ -70,7 +70,7 @@ class Convert:
         if done.record.discriminator is not None:
             display.say(f"the discriminator was converted too: {DISCRIMINATOR}")
         which = {"ema": "average of the weights", "raw": "weights of the last step"}[self.weights]
-        display.say(f"{which}, step {done.record.step}; next: {then_sample(self.out)}")
+        display.say(f"{which}, step {done.record.step}; next: {to_type('sample', self.out)}")
         plain_console().print(self.out)
         return 0
 
@@ -80,7 +80,7 @@ class Convert:
 
         source = self.source
         if is_model_folder(source):
-            raise InputError(f"{source} is a model folder already: {then_sample(source)}")
+            raise InputError(f"{source} is a model folder already: {to_type('sample', source)}")
         overrides = ("size", "first", "last", "levels", "data", "network")
         given = [f"--{name}" for name in overrides if getattr(self, name) is not None]
         if given:

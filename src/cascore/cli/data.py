@@ -2,7 +2,6 @@
 
 import errno
 import math
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from cascore.cli import options
-from cascore.cli.common import plain_console
+from cascore.cli.common import plain_console, to_type
 from cascore.errors import InputError
 from cascore.files import replaced_folder
 from cascore.locks import new_folder, one_file, one_writer
@@ -69,8 +68,8 @@ class Prepare:
             display.say(remark)
         with display.counting(f"preparing {name}", originals.count) as advance:
             folder = prepare(originals, root=root, progress=advance, notify=display.say)
-        shown = name if root == DATA_ROOT else f"{name} --root {shlex.quote(str(root))}"
-        display.say(f"look at it: cascore data show {shown}")
+        where = () if root == DATA_ROOT else ("--root", root)
+        display.say(f"look at it: {to_type('data', 'show', name, *where)}")
         plain_console().print(folder)
         return 0
 
@@ -192,8 +191,7 @@ class Unpack:
                 for name, content in packed.images:
                     _write_new(folder / name, content, f"{self.source} holds {name}")
                     advance(1)
-        shown = shlex.quote(f"folder:{self.out}")
-        display.say(f"look at it: cascore data show {shown}")
+        display.say(f"look at it: {to_type('data', 'show', f'folder:{self.out}')}")
         plain_console().print(self.out)
         return 0
 

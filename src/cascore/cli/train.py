@@ -1,6 +1,5 @@
 """`cascore train`: train or continue a run, or describe what would be trained."""
 
-import shlex
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -14,14 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from cascore.cli import options
-from cascore.cli.common import (
-    display_of,
-    duration,
-    given_options,
-    parsed,
-    plain_console,
-    then_sample,
-)
+from cascore.cli.common import display_of, duration, given_options, parsed, plain_console, to_type
 from cascore.errors import EvaluationStopped, InputError, nearest
 from cascore.experiment.presets import FOLDER, PRESETS, SHAPES, describe_preset
 from cascore.experiment.settings import Experiment, by_clock
@@ -218,8 +210,8 @@ def _unknown(word: str) -> str:
             " train folder:PATH); cascore train --help lists the presets"
         )
     if "/" in word or Path(word).exists():
-        folder = shlex.quote(f"folder:{word}")
-        return f"to train on the images of a folder, write cascore train {folder}"
+        folder = to_type("train", f"folder:{word}")
+        return f"to train on the images of a folder, write {folder}"
     return f"there is no preset {word!r}{nearest(word, PRESETS)}; cascore train --help lists them"
 
 
@@ -298,7 +290,7 @@ def _train(
         if signals.came:
             display.say(f"stopped and saved at step {saved.step}; the same command goes on")
             return 128 + signals.came[0]
-        display.say(f"trained to step {saved.step}: {folder}; next: {then_sample(folder)}")
+        display.say(f"trained to step {saved.step}: {folder}; next: {to_type('sample', folder)}")
     return 0
 
 
@@ -384,7 +376,8 @@ def _describe(
     if settings.objective == "hybrid":
         console.print(f"discriminator: {cost.discriminator_parameters:,} parameters")
     if len(shape) == 3:
-        console.print(f"sigma_1 and levels by Techniques 1 and 2: cascore data show {name}")
+        shown = to_type("data", "show", name)
+        console.print(f"sigma_1 and levels by Techniques 1 and 2: {shown}")
     for remark in (
         ()
         if data is None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cascore.cli import options
-from cascore.cli.common import display_of, plain_console, then_sample
+from cascore.cli.common import display_of, plain_console, to_type
 from cascore.errors import MissingExtraError
 from cascore.experiment.settings import EvaluationSettings, Sampler
 from cascore.files import replaced_folder, require_new
@@ -269,5 +269,5 @@ def outcome(result: "SearchResult", *, name: str, calls: int) -> list[str]:
     return [
         compared,
         f"tuned: {result.choice}; never tuning loses {share}",
-        f"the same by hand: {then_sample(name)} {flags}",
+        f"the same by hand: {to_type('sample', name)} {flags}",
     ]

@@ -54,7 +54,7 @@ def export_onnx(
         "sigma_first": repr(ends[0]),
         "sigma_last": repr(ends[1]),
         "kappa": repr(own_kappa(denoiser)),
-        "data_mean": " ".join(map(repr, torch.as_tensor(own_mean(denoiser)).flatten().tolist())),
+        "data_mean": " ".join(map(repr, own_mean(denoiser).flatten().tolist())),
         **(description or {}),
     }
     batch = torch.export.Dim("batch")

@@ -129,7 +129,7 @@ class Model:
         return build.training_sigmas(self.experiment.schedule)
 
     @property
-    def data_mean(self) -> Tensor | float:
+    def data_mean(self) -> Tensor:
         """The mean of the data as the network's form knows it, or 0: the `mean` of a start."""
         return own_mean(self.denoiser)
 

@@ -229,7 +229,7 @@ def draw_widely(
     facts = {
         "weights": model.digest,
         "chain": asdict(chain),
-        "mean": torch.as_tensor(model.data_mean).flatten().tolist(),
+        "mean": model.data_mean.flatten().tolist(),
         "seeds": [seeds.start, seeds.stop],
         "labels": None if labels is None else labels.tolist(),
         "guidance": guidance,
